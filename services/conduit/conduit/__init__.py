@@ -1,0 +1,1 @@
+"""The sample app: a RealWorld "Conduit" backend that is deployed unchanged in every stage."""

@@ -1,0 +1,181 @@
+"""The schema's only source: tables of one server, which holds the rows of one or more logical shards.
+
+Who owns a row decides where it lives: articles, their tags, comments and favourites with the article's author, follows
+with the follower. No foreign key crosses owners. Every primary key of owned rows leads with an id that carries the
+logical shard (or is the shard itself, for counters), so that one shard can be moved by logical replication with a
+row filter. The directory (``usernames``, ``emails``) belongs to nobody: it is one server's from stage 5 on.
+
+Counters are kept with the writes, one row a logical shard where a single row would be a queue of writers.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "pk": "%(table_name)s_pkey",
+    }
+)
+
+
+def _now(name: str) -> Column[object]:
+    """Milliseconds, as the API shows them: what is stored and what was answered are the same time."""
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=text("date_trunc('milliseconds', now())"))
+
+
+usernames = Table(
+    "usernames",
+    metadata,
+    Column("username", Text, primary_key=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("confirmed", Boolean, nullable=False, server_default=text("false")),
+    Column("reserved_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+)
+
+emails = Table(
+    "emails",
+    metadata,
+    Column("email", Text, primary_key=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("confirmed", Boolean, nullable=False, server_default=text("false")),
+    Column("reserved_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("username", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("bio", Text),
+    Column("image", Text),
+    _now("created_at"),
+    # Kept with every publishing: a feed is the newest articles of its authors, and these two say, from one row an
+    # author, how many there are and which authors can have any of the newest.
+    Column("articles_count", Integer, nullable=False, server_default=text("0")),
+    Column("last_article_id", BigInteger, nullable=False, server_default=text("0")),
+    Index(None, "username", unique=True),
+    Index(None, "email", unique=True),
+    postgresql_with={"fillfactor": "90"},
+)
+
+articles = Table(
+    "articles",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("author_id", BigInteger, ForeignKey("users.id"), nullable=False),
+    Column("slug", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    # The article's own copy, sorted: a read takes no join for it. article_tags serves the filter.
+    Column("tag_list", ARRAY(Text), nullable=False),
+    Column("favorites_count", Integer, nullable=False, server_default=text("0")),
+    _now("created_at"),
+    _now("updated_at"),
+    Index(None, "author_id", text("id DESC")),
+    # Room on the page, so that a favourite's new counter is a heap-only update and touches no index.
+    postgresql_with={"fillfactor": "85"},
+)
+
+article_tags = Table(
+    "article_tags",
+    metadata,
+    Column("article_id", BigInteger, ForeignKey("articles.id", ondelete="CASCADE"), primary_key=True),
+    Column("tag", Text, primary_key=True),
+    Index(None, "tag", text("article_id DESC")),
+)
+
+favorites = Table(
+    "favorites",
+    metadata,
+    Column("article_id", BigInteger, ForeignKey("articles.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", BigInteger, primary_key=True),
+    _now("created_at"),
+    Index(None, "user_id", text("article_id DESC")),
+)
+
+comments = Table(
+    "comments",
+    metadata,
+    Column("article_id", BigInteger, ForeignKey("articles.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("author_id", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    _now("created_at"),
+    _now("updated_at"),
+)
+
+follows = Table(
+    "follows",
+    metadata,
+    Column("follower_id", BigInteger, ForeignKey("users.id"), primary_key=True),
+    Column("followee_id", BigInteger, primary_key=True),
+    _now("created_at"),
+    Index(None, "followee_id"),
+)
+
+article_counts = Table(
+    "article_counts",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+)
+
+tag_counts = Table(
+    "tag_counts",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("tag", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Index("tag_counts_in_use_idx", "tag", postgresql_where=text("count > 0")),
+)
+
+# How many articles of this logical shard a user has marked: the count of the list filtered by `favorited`.
+favorite_counts = Table(
+    "favorite_counts",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("user_id", BigInteger, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Index(None, "user_id"),
+)
+
+# Loading (seeding, importing) fills these in this order, which the foreign keys ask for.
+DIRECTORY_TABLES = (usernames, emails)
+OWNED_TABLES = (
+    users,
+    articles,
+    article_tags,
+    favorites,
+    comments,
+    follows,
+    article_counts,
+    tag_counts,
+    favorite_counts,
+)
+
+NEXT_ID = """
+CREATE SEQUENCE id_sequence AS bigint CYCLE;
+CREATE FUNCTION next_id(shard integer) RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    SELECT (((extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1767225600000) << 12)
+         | (shard::bigint << 6) | (nextval('id_sequence') & 63)
+$$;
+"""
