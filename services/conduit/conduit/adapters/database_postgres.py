@@ -1,0 +1,107 @@
+"""Database over one PostgreSQL server or several: a map places each logical shard on a server."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import bindparam, select, text
+
+from conduit.adapters.postgres_server import PostgresServer
+from conduit.events import Event
+from conduit.ids import SHARDS, shard_of
+from conduit.models import emails, usernames
+from conduit.ports import Events, Found, Listener, Reader, Writer
+from conduit.statements import Statement
+
+_PING = Statement("ping", text("SELECT 1"))
+_BY_USERNAME = Statement(
+    "user id by username", select(usernames.c.user_id).where(usernames.c.username == bindparam("name"))
+)
+_BY_EMAIL = Statement("user id by e-mail", select(emails.c.user_id).where(emails.c.email == bindparam("name")))
+
+
+class PostgresDatabase:
+    """``shard_map[k]`` is the server that holds logical shard k's rows; ``directory`` holds the names."""
+
+    def __init__(
+        self,
+        shard_map: Sequence[PostgresServer],
+        directory: PostgresServer,
+        events: Events,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        if len(shard_map) != SHARDS:
+            raise ValueError(f"the map must place all {SHARDS} logical shards, not {len(shard_map)}")
+        self._map = tuple(shard_map)
+        self._servers = tuple(dict.fromkeys(shard_map))
+        self._directory = directory
+        self._events = events
+        self._listeners = tuple(listeners)
+        # One server that also holds the names: then a name needs no look-up before the question itself.
+        self._in_place = Found(directory, None) if self._servers == (directory,) else None
+
+    def open(self) -> None:
+        for server in {*self._servers, self._directory}:
+            server.open()
+
+    def close(self) -> None:
+        for server in {*self._servers, self._directory}:
+            server.close()
+
+    def reader(self, owner_id: int) -> Reader:
+        return self._map[shard_of(owner_id)]
+
+    def readers(self) -> Sequence[Reader]:
+        return self._servers
+
+    def readers_of(self, owner_ids: Iterable[int]) -> list[tuple[Reader, list[int]]]:
+        if len(self._servers) == 1:
+            ids = list(owner_ids)
+            return [(self._servers[0], ids)] if ids else []
+        by_server: dict[PostgresServer, list[int]] = {}
+        for owner_id in owner_ids:
+            by_server.setdefault(self._map[shard_of(owner_id)], []).append(owner_id)
+        return list(by_server.items())
+
+    @contextmanager
+    def writing(self, owner_id: int) -> Iterator[Writer]:
+        with self._transaction(self._map[shard_of(owner_id)]) as writer:
+            yield writer
+
+    @contextmanager
+    def directory(self) -> Iterator[Writer]:
+        with self._transaction(self._directory) as writer:
+            yield writer
+
+    @contextmanager
+    def _transaction(self, server: PostgresServer) -> Iterator[Writer]:
+        with server.transaction() as writer:
+            yield writer
+            if writer.events:
+                self._events.record(writer, writer.events)
+        self._tell(writer.events)
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        if events:
+            for listener in self._listeners:
+                listener(events)
+
+    def find_username(self, username: str) -> Found | None:
+        return self._in_place or self._look_up(_BY_USERNAME, username)
+
+    def find_email(self, email: str) -> Found | None:
+        return self._in_place or self._look_up(_BY_EMAIL, email)
+
+    def _look_up(self, statement: Statement, name: str) -> Found | None:
+        row = self._directory.first(statement, name=name)
+        return Found(self.reader(row[0]), row[0]) if row else None
+
+    def ping(self) -> None:
+        for server in {*self._servers, self._directory}:
+            server.first(_PING)
+
+
+def one_server(
+    server: PostgresServer, events: Events, listeners: Sequence[Callable[[Sequence[Event]], None]] = ()
+) -> PostgresDatabase:
+    """All 64 logical shards and the names on one server: stages 1 to 4."""
+    return PostgresDatabase([server] * SHARDS, server, events, listeners)

@@ -1,0 +1,31 @@
+"""Limits counted in this process's memory: right for one app box, and the reason a second one shares them."""
+
+import math
+import time
+
+from limits import RateLimitItem
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from conduit.errors import TooManyError
+
+
+class MemoryLimits:
+    """Sliding-window counters by account for writes, by address and by account for signing in and up."""
+
+    def __init__(self, write: RateLimitItem, sign_in: RateLimitItem) -> None:
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._write = write
+        self._sign_in = sign_in
+
+    def count_write(self, account: str) -> None:
+        self._count(self._write, "writes", "write", account)
+
+    def count_sign_in(self, address: str, account: str) -> None:
+        self._count(self._sign_in, "attempts to sign in or up from this address", "address", address)
+        self._count(self._sign_in, "attempts to sign in to this account", "account", account)
+
+    def _count(self, limit: RateLimitItem, what: str, *identifiers: str) -> None:
+        if not self._limiter.hit(limit, *identifiers):
+            reset = self._limiter.get_window_stats(limit, *identifiers).reset_time
+            raise TooManyError(what, max(1, math.ceil(reset - time.time())))

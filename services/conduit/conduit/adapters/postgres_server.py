@@ -1,0 +1,189 @@
+"""One PostgreSQL server: its pool, its deadline, and its errors in the app's words.
+
+A database that hangs is worse than one that is gone, because every thread waits for it. So nothing here waits
+long: connections are made in the background by the pool, never by a request; a call that gets no answer within
+``ANSWER_SECONDS`` is given up with its connection; and from then until a new connection is made, requests that
+would need one are refused at once.
+"""
+
+import logging
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from conduit import metrics
+from conduit.errors import DuplicateError, InvalidError, MissingOwnerError, UnavailableError
+from conduit.events import Event
+from conduit.ports import Row
+from conduit.statements import Statement
+from conduit.timing import tally
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 1.5
+CHECKOUT_SECONDS = 1.0
+_SERVER_OPTIONS = "-c timezone=UTC -c statement_timeout=1500 -c idle_in_transaction_session_timeout=10000"
+
+
+class _Connection(psycopg.Connection[Row]):
+    """A connection on which no wait outlasts the deadline, whatever state the server's box is in."""
+
+    def wait(self, gen: Generator[Any, Any, Any], interval: float = 0.1, timeout: float | None = None) -> Any:
+        return super().wait(gen, interval=interval, timeout=timeout or ANSWER_SECONDS)
+
+
+class PostgresServer:
+    """A named server and a pool of at most ``pool_size`` connections to it."""
+
+    def __init__(self, name: str, url: str, pool_size: int) -> None:
+        self.server = name
+        self._hung = False
+        self._pool = ConnectionPool(
+            url,
+            connection_class=_Connection,
+            kwargs={
+                "autocommit": True,
+                "application_name": "conduit",
+                "connect_timeout": 2,
+                "tcp_user_timeout": 2000,
+                "options": _SERVER_OPTIONS,
+            },
+            configure=self._connected,
+            min_size=1,
+            max_size=pool_size,
+            timeout=CHECKOUT_SECONDS,
+            max_idle=60.0,
+            # Given up soon and begun again by the next request: waits that grow would outlast the outage.
+            reconnect_timeout=1.0,
+            num_workers=2,
+            name=name,
+            open=False,
+        )
+        self._read_seconds = metrics.QUERIES.labels(name, "read")
+        self._write_seconds = metrics.QUERIES.labels(name, "write")
+        self._checkout_seconds = metrics.CHECKOUTS.labels(name)
+        self._unanswered = metrics.DATABASE_ERRORS.labels(name, "unavailable")
+
+    def open(self) -> None:
+        self._pool.open()
+
+    def close(self) -> None:
+        self._pool.close(timeout=2.0)
+
+    def _connected(self, _connection: _Connection) -> None:
+        self._hung = False
+
+    def _checkout(self) -> _Connection:
+        started = perf_counter()
+        try:
+            return self._pool.getconn(timeout=0.01 if self._hung else CHECKOUT_SECONDS)
+        except PoolTimeout as error:
+            self._hung = True
+            self._unanswered.inc()
+            raise UnavailableError("the database") from error
+        finally:
+            self._checkout_seconds.observe(perf_counter() - started)
+
+    def _execute(
+        self, connection: _Connection, statement: Statement, parameters: dict[str, Any]
+    ) -> psycopg.Cursor[Row]:
+        if statement.literals:
+            parameters = {**statement.literals, **parameters}
+        try:
+            return connection.execute(statement.sql, parameters)
+        except psycopg.Error as error:
+            raise self._translated(error, connection) from error
+
+    def _translated(self, error: psycopg.Error, connection: _Connection) -> Exception:
+        if isinstance(error, pg.UniqueViolation):
+            return DuplicateError(error.diag.constraint_name or "")
+        if isinstance(error, pg.ForeignKeyViolation):
+            return MissingOwnerError(error.diag.constraint_name or "")
+        if isinstance(error, psycopg.DataError):
+            # What no schema of ours refuses and PostgreSQL does: a NUL in a text.
+            return InvalidError({"body": ["has a character or a number that can't be stored"]})
+        if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+            if "deadline" in str(error) or isinstance(error, pg._WaitTimeout):
+                self._hung = True
+                connection.close()
+            self._unanswered.inc()
+            log.warning("the database does not answer", extra={"server": self.server, "cause": str(error)})
+            return UnavailableError("the database")
+        return error
+
+    # Reading ------------------------------------------------------------------------------------------------
+
+    def all(self, statement: Statement, **parameters: Any) -> list[Row]:
+        connection = self._checkout()
+        started = perf_counter()
+        try:
+            try:
+                return self._execute(connection, statement, parameters).fetchall()
+            except UnavailableError:
+                if self._hung or not connection.closed:
+                    raise
+            # The server was restarted and this connection was not told. A read may be asked again.
+            self._pool.putconn(connection)
+            connection = self._checkout()
+            return self._execute(connection, statement, parameters).fetchall()
+        finally:
+            self._pool.putconn(connection)
+            self._count(perf_counter() - started, self._read_seconds)
+
+    def first(self, statement: Statement, **parameters: Any) -> Row | None:
+        rows = self.all(statement, **parameters)
+        return rows[0] if rows else None
+
+    def _count(self, seconds: float, histogram: Any) -> None:
+        histogram.observe(seconds)
+        if (request := tally.get()) is not None:
+            request.add_query(self.server, seconds)
+
+    # Writing ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator["PostgresTransaction"]:
+        """A transaction that commits when the block ends and rolls back when it raises."""
+        connection = self._checkout()
+        try:
+            with connection.transaction():
+                yield PostgresTransaction(self, connection)
+        except psycopg.Error as error:
+            raise self._translated(error, connection) from error
+        finally:
+            self._pool.putconn(connection)
+
+    def _execute_in(
+        self, connection: _Connection, statement: Statement, parameters: dict[str, Any]
+    ) -> psycopg.Cursor[Row]:
+        started = perf_counter()
+        try:
+            return self._execute(connection, statement, parameters)
+        finally:
+            self._count(perf_counter() - started, self._write_seconds)
+
+
+class PostgresTransaction:
+    """The Writer of one open transaction."""
+
+    def __init__(self, server: PostgresServer, connection: _Connection) -> None:
+        self.server = server.server
+        self.events: list[Event] = []
+        self._postgres = server
+        self._connection = connection
+
+    def all(self, statement: Statement, **parameters: Any) -> list[Row]:
+        cursor = self._postgres._execute_in(self._connection, statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def first(self, statement: Statement, **parameters: Any) -> Row | None:
+        rows = self.all(statement, **parameters)
+        return rows[0] if rows else None
+
+    def record(self, event: Event) -> None:
+        self.events.append(event)

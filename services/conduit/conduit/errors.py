@@ -1,0 +1,90 @@
+"""What can go wrong for a caller, in the API's own shape: ``{"errors": {"<field or body>": ["…"]}}``."""
+
+from collections.abc import Mapping
+
+
+class AppError(Exception):
+    """An answer other than the one asked for. ``errors`` maps a field, or ``body``, to sentences about it."""
+
+    status = 500
+
+    def __init__(self, errors: Mapping[str, list[str]], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(str(dict(errors)))
+        self.errors = dict(errors)
+        self.headers = dict(headers or {})
+
+
+class NotSignedInError(AppError):
+    """401: no token, or one that is expired or not ours."""
+
+    status = 401
+
+    def __init__(self, field: str = "token", message: str = "is missing") -> None:
+        super().__init__({field: [message]}, {"WWW-Authenticate": "Token"})
+
+
+class ForbiddenError(AppError):
+    """403: it is there, and it is somebody else's."""
+
+    status = 403
+
+    def __init__(self, what: str) -> None:
+        super().__init__({what: ["forbidden"]})
+
+
+class NotFoundError(AppError):
+    """404."""
+
+    status = 404
+
+    def __init__(self, what: str) -> None:
+        super().__init__({what: ["not found"]})
+
+
+class TooLargeError(AppError):
+    """413: a body beyond the limit, refused before it is read."""
+
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__({"body": [f"is larger than {limit} bytes"]})
+
+
+class InvalidError(AppError):
+    """422: well-formed or not, it can't be done as sent."""
+
+    status = 422
+
+
+class TooManyError(AppError):
+    """429: over a limit; ``seconds`` until it is worth trying again."""
+
+    status = 429
+
+    def __init__(self, what: str, seconds: int) -> None:
+        super().__init__({"body": [f"too many {what}; try again in {seconds} s"]}, {"Retry-After": str(seconds)})
+
+
+class UnavailableError(AppError):
+    """503: something this needs does not answer just now."""
+
+    status = 503
+
+    def __init__(self, what: str) -> None:
+        super().__init__({"body": [f"{what} is unavailable; try again shortly"]}, {"Retry-After": "1"})
+
+
+class DuplicateError(Exception):
+    """A unique constraint refused a row. Raised by Database adapters, for use cases to name the field."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(constraint)
+        self.constraint = constraint
+
+
+class MissingOwnerError(Exception):
+    """A foreign key found no row: what is written belongs to something that is gone. Raised by Database adapters."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(constraint)
+        self.constraint = constraint

@@ -1,0 +1,44 @@
+"""What happened, as facts: recorded in the transaction that made them true, told to caches after its commit."""
+
+from msgspec import Struct
+
+
+class Event(Struct, frozen=True, tag=True):
+    """A change that is true once its transaction is committed. Ids are those of ``ids.py``."""
+
+
+class UserChanged(Event, frozen=True):
+    user_id: int
+    username: str
+    former_username: str | None = None
+
+
+class ArticlePublished(Event, frozen=True):
+    article_id: int
+    author_id: int
+
+
+class ArticleChanged(Event, frozen=True):
+    article_id: int
+    author_id: int
+
+
+class ArticleDeleted(Event, frozen=True):
+    article_id: int
+    author_id: int
+
+
+class ArticleFavorited(Event, frozen=True):
+    article_id: int
+    user_id: int
+    favorited: bool
+
+
+class CommentsChanged(Event, frozen=True):
+    article_id: int
+
+
+class AuthorFollowed(Event, frozen=True):
+    follower_id: int
+    followee_id: int
+    following: bool

@@ -1,0 +1,20 @@
+"""Latency and errors at the API's and the database's boundary, for Prometheus. Served on a port of its own,
+which no topology publishes."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
+
+REQUESTS = Histogram(
+    "conduit_request_seconds", "Seconds from a request's head to its answer's end", ["method", "route", "status"],
+    buckets=_BUCKETS,
+)  # fmt: skip
+IN_FLIGHT = Gauge("conduit_requests_in_flight", "Requests accepted and not answered yet")
+SHED = Counter("conduit_requests_shed_total", "Requests refused because too many were in flight")
+QUERIES = Histogram(
+    "conduit_database_seconds", "Seconds of one database call", ["server", "kind"], buckets=_BUCKETS
+)
+CHECKOUTS = Histogram(
+    "conduit_database_checkout_seconds", "Seconds waited for a database connection", ["server"], buckets=_BUCKETS
+)
+DATABASE_ERRORS = Counter("conduit_database_errors_total", "Database calls that failed", ["server", "kind"])

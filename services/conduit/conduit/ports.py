@@ -1,0 +1,118 @@
+"""What the stages swap. Each port has the few methods that its callers use; ``bootstrap.py`` chooses the adapters."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+from conduit import schemas
+from conduit.events import Event
+from conduit.statements import Statement
+
+Row = tuple[Any, ...]
+
+
+class Reader(Protocol):
+    """Reads rows of one server, each call on its own: no transaction is opened for a read.
+
+    Every call raises UnavailableError when the server does not answer in time.
+    """
+
+    @property
+    def server(self) -> str:
+        """The server's name, for metrics and logs."""
+
+    def all(self, statement: Statement, **parameters: Any) -> list[Row]: ...
+
+    def first(self, statement: Statement, **parameters: Any) -> Row | None: ...
+
+
+class Writer(Reader, Protocol):
+    """A transaction on one owner's primary. Raises DuplicateError, MissingOwnerError and UnavailableError."""
+
+    def record(self, event: Event) -> None:
+        """Note what this transaction makes true; it is told after the commit, and only then."""
+
+
+class Found(NamedTuple):
+    """Where a name leads: the server to ask, and the id where the directory had to be asked for it.
+
+    ``user_id`` is None where one server holds everything: the statement then looks the name up in place.
+    """
+
+    reader: Reader
+    user_id: int | None
+
+
+class Database(Protocol):
+    """Sessions for reading or writing an owner's rows, and the servers to ask where a question crosses owners."""
+
+    def reader(self, owner_id: int) -> Reader: ...
+
+    def readers(self) -> Sequence[Reader]:
+        """One reader for every server."""
+
+    def readers_of(self, owner_ids: Iterable[int]) -> list[tuple[Reader, list[int]]]:
+        """The servers that hold these owners' rows, each with the ids that are its own."""
+
+    def writing(self, owner_id: int) -> AbstractContextManager[Writer]: ...
+
+    def directory(self) -> AbstractContextManager[Writer]:
+        """A transaction on the server that holds ``usernames`` and ``emails``."""
+
+    def find_username(self, username: str) -> Found | None: ...
+
+    def find_email(self, email: str) -> Found | None: ...
+
+    def ping(self) -> None:
+        """Return when every server answers; raise UnavailableError otherwise."""
+
+    def close(self) -> None: ...
+
+
+class Page(NamedTuple):
+    """Which part of a list: RealWorld's offset, or ``before`` an article's id for what lies deeper."""
+
+    limit: int
+    offset: int
+    before: int
+
+
+class Reads(Protocol):
+    """The reads that stages answer differently: from the database, a cache or a read store.
+
+    ``viewer`` is the signed-in user's id, or None. Unknown things are None; a list's second value is its count.
+    """
+
+    def article(self, article_id: int, viewer: int | None) -> schemas.Article | None: ...
+
+    def articles(
+        self, page: Page, viewer: int | None, *, tag: str | None, author: str | None, favorited: str | None
+    ) -> tuple[list[schemas.ArticleSummary], int]: ...
+
+    def feed(self, page: Page, viewer: int) -> tuple[list[schemas.ArticleSummary], int]: ...
+
+    def comments(self, article_id: int, viewer: int | None) -> list[schemas.Comment] | None: ...
+
+    def profile(self, username: str, viewer: int | None) -> schemas.Profile | None: ...
+
+    def tags(self) -> list[str]: ...
+
+
+class Limits(Protocol):
+    """Counts an account's requests; raises TooManyError beyond the limit."""
+
+    def count_write(self, account: str) -> None: ...
+
+    def count_sign_in(self, address: str, account: str) -> None: ...
+
+
+class Events(Protocol):
+    """Where a transaction's events go: into the transaction itself, or nowhere."""
+
+    def record(self, writer: Writer, events: Sequence[Event]) -> None: ...
+
+
+class Listener(Protocol):
+    """Told of committed events: caches and edges."""
+
+    def __call__(self, events: Sequence[Event]) -> None: ...

@@ -1,0 +1,147 @@
+"""The API's bodies. Requests are decoded and checked for type by msgspec; what they mean is checked in ``validation``."""
+
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+
+class User(Struct):
+    email: str
+    token: str
+    username: str
+    bio: str | None
+    image: str | None
+
+
+class UserBody(Struct):
+    user: User
+
+
+class Profile(Struct):
+    username: str
+    bio: str | None
+    image: str | None
+    following: bool
+
+
+class ProfileBody(Struct):
+    profile: Profile
+
+
+class ArticleSummary(Struct):
+    """An article in a list: without its body."""
+
+    slug: str
+    title: str
+    description: str
+    tag_list: list[str] = field(name="tagList")
+    created_at: str = field(name="createdAt")
+    updated_at: str = field(name="updatedAt")
+    favorited: bool
+    favorites_count: int = field(name="favoritesCount")
+    author: Profile
+
+
+class Article(ArticleSummary):
+    body: str
+
+
+class ArticleBody(Struct):
+    article: Article
+
+
+class ArticlesBody(Struct):
+    articles: list[ArticleSummary]
+    articles_count: int = field(name="articlesCount")
+
+
+class Comment(Struct):
+    id: int
+    created_at: str = field(name="createdAt")
+    updated_at: str = field(name="updatedAt")
+    body: str
+    author: Profile
+
+
+class CommentBody(Struct):
+    comment: Comment
+
+
+class CommentsBody(Struct):
+    comments: list[Comment]
+
+
+class TagsBody(Struct):
+    tags: list[str]
+
+
+class ErrorsBody(Struct):
+    errors: dict[str, list[str]]
+
+
+class NewUser(Struct):
+    username: str = ""
+    email: str = ""
+    password: str = ""
+
+
+class NewUserBody(Struct):
+    user: NewUser
+
+
+class Login(Struct):
+    email: str = ""
+    password: str = ""
+
+
+class LoginBody(Struct):
+    user: Login
+
+
+class UserChanges(Struct):
+    """What a PUT leaves out stays as it is; a bio or image of null or "" is removed."""
+
+    username: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    password: str | UnsetType = UNSET
+    bio: str | UnsetType | None = UNSET
+    image: str | UnsetType | None = UNSET
+
+
+class UserChangesBody(Struct):
+    user: UserChanges
+
+
+class NewArticle(Struct):
+    title: str = ""
+    description: str = ""
+    body: str = ""
+    tag_list: list[str] = field(name="tagList", default_factory=list)
+
+
+class NewArticleBody(Struct):
+    article: NewArticle
+
+
+class ArticleChanges(Struct):
+    title: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    body: str | UnsetType = UNSET
+    tag_list: list[str] | UnsetType = field(name="tagList", default=UNSET)
+
+
+class ArticleChangesBody(Struct):
+    article: ArticleChanges
+
+
+class NewComment(Struct):
+    body: str = ""
+
+
+class NewCommentBody(Struct):
+    comment: NewComment
+
+
+def is_set(value: Any) -> bool:
+    """Whether a request's body had this field."""
+    return value is not UNSET
