@@ -1,0 +1,90 @@
+# What every step uses: messages, the system at hand, and the list of commands left to the user.
+
+BASE_IMAGE=conduit/base:trixie
+BASE_SUITE=trixie
+MANUAL=""  # commands that this run may not or cannot do itself, one a line
+
+say() { printf '%s\n' "$*"; }
+have() { say "  $1: $2 (there already)"; }
+doing() { say "  $1: $2 ..."; }
+done_with() { say "  $1: $2 (done)"; }
+fail() { say "setup: $*" >&2; exit 1; }
+
+# Put a command on the list that is printed at the end, instead of running it.
+leave_to_user() { MANUAL="$MANUAL$1"$'\n'; }
+
+finish() {
+  if [ -z "$MANUAL" ]; then
+    say "Ready. Next: make stage1 up"
+    return
+  fi
+  say ""
+  say "Left for you to do, in this order; then run \"make setup\" again:"
+  say ""
+  printf '%s' "$MANUAL" | sed 's/^/    /'
+  exit 1
+}
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+is_macos() { [ "$(uname -s)" = Darwin ]; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# The distribution: "debian 12", "ubuntu 24.04", ... or "other".
+distribution() {
+  if [ -r /etc/os-release ]; then
+    (. /etc/os-release && printf '%s %s' "${ID:-other}" "${VERSION_ID:-}")
+  else
+    printf other
+  fi
+}
+is_debian() { case "$(distribution)" in debian*) true ;; *) false ;; esac; }
+is_ubuntu() { case "$(distribution)" in ubuntu*) true ;; *) false ;; esac; }
+uses_apt() { is_debian || is_ubuntu; }
+
+# With systemd as the init of this machine, not merely installed (containers often have it installed).
+has_systemd() { [ -d /run/systemd/system ]; }
+
+# Run a command at most $1 seconds; macOS has no timeout(1).
+within() {
+  local seconds=$1 pid watch status=0
+  shift
+  "$@" &
+  pid=$!
+  (sleep "$seconds" && kill "$pid" 2>/dev/null) >/dev/null 2>&1 &
+  watch=$!
+  wait "$pid" || status=$?
+  kill "$watch" 2>/dev/null || true
+  return "$status"
+}
+
+APT_UPDATED=""
+apt_install() {
+  export DEBIAN_FRONTEND=noninteractive
+  # An installation that was cut off leaves packages half configured, and apt refuses all work until this ran.
+  dpkg --configure -a >/dev/null 2>&1 || true
+  if [ -z "$APT_UPDATED" ]; then
+    # A third-party source that does not answer must not stop what the distribution itself offers.
+    apt-get update -qq -o DPkg::Lock::Timeout=120 >/dev/null 2>&1 ||
+      say "  apt-get update: not every source answered; going on with those that did"
+    APT_UPDATED=yes
+  fi
+  apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" >/tmp/conduit-apt.log 2>&1 ||
+    { tail -n 15 /tmp/conduit-apt.log >&2; fail "apt-get could not install: $*. The full log is /tmp/conduit-apt.log."; }
+}
+
+# The mirror that this machine's apt sources name for Debian's main archive, or nothing. Reads both formats.
+debian_mirror() { archive_uri '/debian/?$'; }
+debian_security_mirror() { archive_uri '/debian-security/?$'; }
+archive_uri() {
+  is_debian || return 0
+  {
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true
+  } |
+    sed -n -e 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' -e 's/^deb[[:space:]]\(\[[^]]*\][[:space:]]*\)\{0,1\}\([^[:space:]]*\).*/\2/p' |
+    { grep -E "$1" || true; } | head -n 1
+}
+
+# Files made under sudo belong to the user who called it, who runs everything else.
+hand_over() {
+  if [ -n "${SUDO_UID:-}" ]; then chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$@"; fi
+}

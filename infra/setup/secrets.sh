@@ -1,0 +1,62 @@
+# What git must not know: the boxes' passwords, and the CA bundle that builds need behind an intercepting proxy.
+
+setup_secrets() {
+  mkdir -p secrets
+  chmod 700 secrets
+  setup_passwords
+  setup_ca_bundle
+  hand_over secrets
+}
+
+setup_passwords() {
+  if [ -s secrets/boxes.env ]; then
+    have secrets secrets/boxes.env
+    return
+  fi
+  (
+    umask 077
+    printf 'PGPASSWORD=%s\nJWT_SECRET=%s\n' "$(random_hex)" "$(random_hex)" >secrets/boxes.env.new
+  )
+  mv secrets/boxes.env.new secrets/boxes.env
+  done_with secrets "secrets/boxes.env, made at random"
+}
+
+random_hex() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
+
+# The bundle to trust: named by the user, else by the variables that pip and OpenSSL read. Prints its path or nothing.
+ca_bundle() {
+  local name value
+  for name in CA_BUNDLE PIP_CERT SSL_CERT_FILE; do
+    value=$(printenv "$name" || true)
+    if [ -n "$value" ]; then
+      [ -r "$value" ] || fail "$name names $value, which cannot be read. Name a file with certificates (PEM), or unset it."
+      printf '%s' "$value"
+      return
+    fi
+  done
+}
+
+# The same bundle for the pip of this run.
+use_ca_bundle() {
+  local found
+  found=$(ca_bundle)
+  if [ -n "$found" ]; then export PIP_CERT="$found"; fi
+}
+
+# An empty file where none is needed: compose refuses a build secret whose file is missing. One found earlier stays
+# when this shell does not name any.
+setup_ca_bundle() {
+  local found
+  found=$(ca_bundle)
+  if [ -n "$found" ] && ! cmp -s "$found" secrets/ca.pem; then
+    cp "$found" secrets/ca.pem.new
+    chmod 600 secrets/ca.pem.new
+    mv secrets/ca.pem.new secrets/ca.pem
+    done_with "CA bundle" "secrets/ca.pem, from $found"
+  elif [ ! -e secrets/ca.pem ]; then
+    (umask 077 && : >secrets/ca.pem)
+    done_with "CA bundle" "none given, none needed (secrets/ca.pem is empty)"
+  else
+    have "CA bundle" secrets/ca.pem
+  fi
+}
