@@ -37,9 +37,14 @@ def random_shard() -> int:
     return secrets.randbelow(SHARDS)
 
 
+def slug_text(title: str) -> str:
+    """The readable part of a slug, from a title in any script; empty where nothing of it is a letter or digit."""
+    return _SLUG_SEPARATORS.sub("-", title.lower()).strip("-")[:_SLUG_TEXT_LENGTH].strip("-")
+
+
 def slug_for(title: str, article_id: int) -> str:
-    """A slug from a title in any script, ending in the article's id: ``how-to-train-123``."""
-    text = _SLUG_SEPARATORS.sub("-", title.lower()).strip("-")[:_SLUG_TEXT_LENGTH].strip("-")
+    """A slug that ends in the article's id: ``how-to-train-123``."""
+    text = slug_text(title)
     return f"{text}-{article_id}" if text else str(article_id)
 
 

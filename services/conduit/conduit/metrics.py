@@ -11,10 +11,11 @@ REQUESTS = Histogram(
 )  # fmt: skip
 IN_FLIGHT = Gauge("conduit_requests_in_flight", "Requests accepted and not answered yet")
 SHED = Counter("conduit_requests_shed_total", "Requests refused because too many were in flight")
-QUERIES = Histogram(
-    "conduit_database_seconds", "Seconds of one database call", ["server", "kind"], buckets=_BUCKETS
-)
+QUERIES = Histogram("conduit_database_seconds", "Seconds of one database call", ["server", "kind"], buckets=_BUCKETS)
 CHECKOUTS = Histogram(
-    "conduit_database_checkout_seconds", "Seconds waited for a database connection", ["server"], buckets=_BUCKETS
+    "conduit_database_checkout_seconds",
+    "Seconds waited for a database connection",
+    ["server"],
+    buckets=_BUCKETS,
 )
 DATABASE_ERRORS = Counter("conduit_database_errors_total", "Database calls that failed", ["server", "kind"])

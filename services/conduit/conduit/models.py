@@ -36,7 +36,12 @@ metadata = MetaData(
 
 def _now(name: str) -> Column[object]:
     """Milliseconds, as the API shows them: what is stored and what was answered are the same time."""
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=text("date_trunc('milliseconds', now())"))
+    return Column(
+        name,
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=text("date_trunc('milliseconds', now())"),
+    )
 
 
 usernames = Table(

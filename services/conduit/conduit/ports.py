@@ -70,7 +70,10 @@ class Database(Protocol):
 
 
 class Page(NamedTuple):
-    """Which part of a list: RealWorld's offset, or ``before`` an article's id for what lies deeper."""
+    """Which part of a list, newest first: RealWorld's offset, or the rows ``before`` an id for what lies deeper.
+
+    ``before`` is ``MAX_ID + 1`` where nothing was asked for: every id lies before it.
+    """
 
     limit: int
     offset: int
@@ -91,7 +94,7 @@ class Reads(Protocol):
 
     def feed(self, page: Page, viewer: int) -> tuple[list[schemas.ArticleSummary], int]: ...
 
-    def comments(self, article_id: int, viewer: int | None) -> list[schemas.Comment] | None: ...
+    def comments(self, article_id: int, viewer: int | None, page: Page) -> list[schemas.Comment] | None: ...
 
     def profile(self, username: str, viewer: int | None) -> schemas.Profile | None: ...
 

@@ -1,4 +1,4 @@
-"""The API's bodies. Requests are decoded and checked for type by msgspec; what they mean is checked in ``validation``."""
+"""The API's bodies. msgspec decodes requests and checks their types; ``validation`` checks what they mean."""
 
 from typing import Any
 

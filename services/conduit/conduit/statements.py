@@ -22,9 +22,7 @@ class Statement:
         compiled = clause.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
         self.name = name
         self.sql = str(compiled)
-        self.literals: Mapping[str, Any] = {
-            key: value for key, value in compiled.params.items() if value is not None
-        }
+        self.literals: Mapping[str, Any] = {key: value for key, value in compiled.params.items() if value is not None}
 
     def __repr__(self) -> str:
         return f"Statement({self.name})"

@@ -1,0 +1,77 @@
+"""``python -m conduit api``: wait for the database, migrate it, serve. ``migrate`` does only that."""
+
+import logging
+import os
+import sys
+
+import pydantic
+
+from conduit import logs
+from conduit.settings import Settings
+
+log = logging.getLogger("conduit")
+_USAGE = "usage: python -m conduit api | migrate | serve"
+
+
+def main(arguments: list[str]) -> int:
+    logs.configure()
+    try:
+        settings = Settings()
+    except pydantic.ValidationError as error:
+        for problem in error.errors():
+            log.error("setting %s: %s", ".".join(map(str, problem["loc"])).upper(), problem["msg"])
+        return 2
+    match arguments:
+        case ["migrate"]:
+            return _migrate(settings)
+        case ["api"]:
+            if failed := _migrate(settings):
+                return failed
+            # Begun anew, so that what only the migration needs is not kept in a small box's memory.
+            os.execv(sys.executable, [sys.executable, "-m", "conduit", "serve"])  # noqa: S606
+        case ["serve"]:
+            return _serve(settings)
+    log.error(_USAGE)
+    return 2
+
+
+def _migrate(settings: Settings) -> int:
+    from conduit.migrate import migrate, wait_for
+
+    try:
+        wait_for(settings.database_url)
+    except TimeoutError as error:
+        log.error("%s", error)
+        return 1
+    migrate(settings.database_url)
+    return 0
+
+
+def _serve(settings: Settings) -> int:
+    import uvicorn
+    from prometheus_client import start_http_server
+
+    from conduit.bootstrap import bootstrap
+    from conduit.main import create_app
+
+    services = bootstrap(settings)
+    log.info("wired", extra={"wired": services.wired})
+    start_http_server(settings.metrics_port)
+    uvicorn.run(
+        create_app(settings, services),
+        host="0.0.0.0",  # noqa: S104 - a container's own network
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+        timeout_keep_alive=75,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

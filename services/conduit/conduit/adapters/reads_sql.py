@@ -1,0 +1,192 @@
+"""Reads from the database: at most two queries a server for a route, three for comments.
+
+A viewer's follows live with the viewer and articles with their authors, so no statement here joins the two; a list
+asks every server for its newest rows and merges by id, which is a time. Where only one server is asked it also
+applies the offset.
+"""
+
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Any
+
+from conduit.adapters import reads_statements as sql
+from conduit.adapters.reads_statements import shown_time
+from conduit.ids import MAX_ID
+from conduit.ports import Database, Page, Reader, Row
+from conduit.schemas import Article, ArticleSummary, Comment, Profile
+from conduit.statements import Statement
+
+
+class SqlReads:
+    """Reads that always ask the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Articles -----------------------------------------------------------------------------------------------
+
+    def article(self, article_id: int, viewer: int | None) -> Article | None:
+        return read_article(self._database, self._database.reader(article_id), article_id, viewer)
+
+    def articles(
+        self, page: Page, viewer: int | None, *, tag: str | None, author: str | None, favorited: str | None
+    ) -> tuple[list[ArticleSummary], int]:
+        """The newest articles that pass every filter given. An unknown author or user has none."""
+        parameters: dict[str, Any] = {"before": page.before, "viewer": viewer}
+        readers: Sequence[Reader] = self._database.readers()
+        if author is not None:
+            if (found := self._database.find_username(author)) is None:
+                return [], 0
+            readers = [found.reader]
+            parameters |= {"author": author, "author_id": found.user_id}
+        if favorited is not None:
+            if (found := self._database.find_username(favorited)) is None:
+                return [], 0
+            parameters |= {"favorited": favorited, "favorited_id": found.user_id}
+        if tag is not None:
+            parameters["tag"] = tag
+        statement = sql.list_statement(
+            tag=tag is not None,
+            author=author is not None,
+            favorited=favorited is not None,
+            signed_in=viewer is not None,
+        )
+        rows, count = self._newest(statement, readers, page, parameters)
+        authors = {row[sql.AUTHOR_ID] for row in rows}
+        followed = self._followed(viewer, authors)
+        return [_summary(row, row[sql.AUTHOR_ID] in followed) for row in rows], count
+
+    def feed(self, page: Page, viewer: int) -> tuple[list[ArticleSummary], int]:
+        followees = [row[0] for row in self._database.reader(viewer).all(sql.FOLLOWEES, viewer=viewer)]
+        groups = self._database.readers_of(followees)
+        if not groups:
+            return [], 0
+        ids_at = {reader.server: ids for reader, ids in groups}
+        rows, count = self._newest(
+            sql.FEED,
+            [reader for reader, _ in groups],
+            page,
+            {"before": page.before, "viewer": viewer},
+            ids_at,
+        )
+        return [_summary(row, following=True) for row in rows], count
+
+    def _newest(
+        self,
+        statement: Statement,
+        readers: Sequence[Reader],
+        page: Page,
+        parameters: dict[str, Any],
+        authors_at: dict[str, list[int]] | None = None,
+    ) -> tuple[list[Row], int]:
+        """The page's rows over all readers, newest first, and the sum of their counts."""
+        alone = len(readers) == 1
+        bounds = {
+            "limit": page.limit if alone else page.offset + page.limit,
+            "offset": page.offset if alone else 0,
+            # A feed's page can only hold articles of the authors who published last, one of each at the least.
+            "depth": page.offset + page.limit,
+            "author_limit": page.offset + page.limit if page.before > MAX_ID else None,
+        }
+        rows: list[Row] = []
+        count = 0
+        for reader in readers:
+            extra = {} if authors_at is None else {"authors": authors_at[reader.server]}
+            answer = reader.all(statement, **parameters, **bounds, **extra)
+            # Every row carries its server's count; a server with none on this page sends one row of it alone.
+            count += answer[0][0] if answer else 0
+            rows += answer if answer and answer[0][sql.ID] is not None else []
+        if alone:
+            return rows, count
+        rows.sort(key=itemgetter(sql.ID), reverse=True)
+        return rows[page.offset : page.offset + page.limit], count
+
+    def tags(self) -> list[str]:
+        return sorted({row[0] for reader in self._database.readers() for row in reader.all(sql.TAGS)})
+
+    # Comments and profiles ----------------------------------------------------------------------------------
+
+    def comments(self, article_id: int, viewer: int | None, page: Page) -> list[Comment] | None:
+        rows = self._database.reader(article_id).all(
+            sql.COMMENTS, article_id=article_id, before=page.before, limit=page.limit
+        )
+        if not rows:
+            return None
+        rows = [row for row in rows if row[0] is not None]
+        writers = {row[4] for row in rows}
+        people = {
+            person[0]: person
+            for reader, ids in self._database.readers_of(writers)
+            for person in reader.all(sql.PEOPLE, ids=ids)
+        }
+        followed = self._followed(viewer, writers)
+        return [
+            Comment(
+                row[0],
+                shown_time(row[2]),
+                shown_time(row[3]),
+                row[1],
+                Profile(*people[row[4]][1:], row[4] in followed),
+            )
+            for row in rows
+            if row[4] in people
+        ]
+
+    def profile(self, username: str, viewer: int | None) -> Profile | None:
+        found = self._database.find_username(username)
+        row = found.reader.first(sql.PROFILE, username=username, username_id=found.user_id) if found else None
+        if row is None:
+            return None
+        return Profile(row[1], row[2], row[3], row[0] in self._followed(viewer, (row[0],)))
+
+    def _followed(self, viewer: int | None, authors: Iterable[int]) -> set[int]:
+        return followed_by(self._database, viewer, authors)
+
+
+def followed_by(database: Database, viewer: int | None, authors: Iterable[int]) -> set[int]:
+    """Those of these authors whom the viewer follows; nobody is asked where there is no viewer or no other."""
+    others = [author for author in authors if author != viewer]
+    if viewer is None or not others:
+        return set()
+    return {row[0] for row in database.reader(viewer).all(sql.FOLLOWED, viewer=viewer, authors=others)}
+
+
+def read_article(database: Database, reader: Reader, article_id: int, viewer: int | None) -> Article | None:
+    """One article as this reader sees it: a write passes its own transaction, to answer with what it wrote."""
+    if viewer is None:
+        row = reader.first(sql.ARTICLE, article_id=article_id)
+    else:
+        row = reader.first(sql.ARTICLE_FOR, article_id=article_id, viewer=viewer)
+    if row is None:
+        return None
+    return article_from(row, row[0] in followed_by(database, viewer, (row[0],)))
+
+
+def article_from(row: Row, following: bool) -> Article:
+    """An article from a row of ``reads_statements.ARTICLE_COLUMNS``, with ``favorited`` behind them or not."""
+    return Article(
+        slug=row[1],
+        title=row[2],
+        description=row[3],
+        tag_list=row[5],
+        created_at=shown_time(row[6]),
+        updated_at=shown_time(row[7]),
+        favorited=len(row) > 12 and row[12],
+        favorites_count=row[8],
+        author=Profile(row[9], row[10], row[11], following),
+        body=row[4],
+    )
+
+
+def _summary(row: Row, following: bool) -> ArticleSummary:
+    return ArticleSummary(
+        row[3],
+        row[4],
+        row[5],
+        row[6],
+        shown_time(row[7]),
+        shown_time(row[8]),
+        row[13],
+        row[9],
+        Profile(row[10], row[11], row[12], following),
+    )

@@ -1,0 +1,98 @@
+"""Writing, changing, deleting and marking articles. All of a change lies with the article's author."""
+
+from conduit import ids, writes
+from conduit.adapters.reads_sql import article_from, followed_by, read_article
+from conduit.errors import ForbiddenError, MissingOwnerError, NotFoundError, NotSignedInError
+from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
+from conduit.ports import Database, Row, Writer
+from conduit.schemas import Article, ArticleChanges, NewArticle
+
+
+def id_of(slug: str) -> int:
+    """The article's id at the slug's end. Raises NotFoundError."""
+    article_id = ids.id_from_slug(slug)
+    if article_id is None:
+        raise NotFoundError("article")
+    return article_id
+
+
+def publish(database: Database, viewer: int, draft: NewArticle) -> Article:
+    """Store an article on its author's shard and count it. Raises NotSignedInError where the author is gone."""
+    try:
+        with database.writing(viewer) as writer:
+            row = writer.first(
+                writes.PUBLISH,
+                viewer=viewer,
+                shard=ids.shard_of(viewer),
+                slug_text=ids.slug_text(draft.title),
+                title=draft.title,
+                description=draft.description,
+                body=draft.body,
+                tags=draft.tag_list,
+            )
+            if row is None:
+                raise NotSignedInError(message="is of no user here")
+            writer.record(ArticlePublished(row[13], viewer))
+    except MissingOwnerError as error:
+        raise NotSignedInError(message="is of no user here") from error
+    return article_from(row[:13], following=False)
+
+
+def change(database: Database, viewer: int, slug: str, changes: ArticleChanges) -> Article:
+    """Change what is given. A new title gives a new slug; the old one still leads here by the id at its end."""
+    article_id = id_of(slug)
+    title = changes.title if isinstance(changes.title, str) else None
+    tags = changes.tag_list if isinstance(changes.tag_list, list) else None
+    with database.writing(article_id) as writer:
+        _lock(writer, article_id, viewer)
+        writer.all(
+            writes.UPDATE_ARTICLE,
+            article_id=article_id,
+            title=title,
+            slug=ids.slug_for(title, article_id) if title else None,
+            description=changes.description if isinstance(changes.description, str) else None,
+            body=changes.body if isinstance(changes.body, str) else None,
+            tags=tags,
+        )
+        if tags is not None:
+            writer.all(writes.REPLACE_TAGS, article_id=article_id, shard=ids.shard_of(article_id), tags=tags)
+        writer.record(ArticleChanged(article_id, viewer))
+        article = read_article(database, writer, article_id, viewer)
+    assert article is not None, "it was locked in this transaction"
+    return article
+
+
+def delete(database: Database, viewer: int, slug: str) -> None:
+    """Delete an article with its comments and marks, and count it no more."""
+    article_id = id_of(slug)
+    with database.writing(article_id) as writer:
+        # The lock waits for marks under way, so that the statement after it sees and uncounts them all.
+        _lock(writer, article_id, viewer)
+        writer.all(writes.DELETE_ARTICLE, article_id=article_id, shard=ids.shard_of(article_id))
+        writer.record(ArticleDeleted(article_id, viewer))
+
+
+def mark(database: Database, viewer: int, slug: str, *, favorited: bool) -> Article:
+    """Make an article one of the viewer's favourites, or no longer. Doing so twice changes nothing."""
+    article_id = id_of(slug)
+    with database.writing(article_id) as writer:
+        row = writer.first(
+            writes.FAVORITE if favorited else writes.UNFAVORITE,
+            article_id=article_id,
+            shard=ids.shard_of(article_id),
+            viewer=viewer,
+        )
+        if row is None:
+            raise NotFoundError("article")
+        writer.record(ArticleFavorited(article_id, viewer, favorited))
+    following = row[0] in followed_by(database, viewer, (row[0],))
+    return article_from((*row, favorited), following)
+
+
+def _lock(writer: Writer, article_id: int, viewer: int) -> Row:
+    row = writer.first(writes.LOCK_ARTICLE, article_id=article_id)
+    if row is None:
+        raise NotFoundError("article")
+    if row[0] != viewer:
+        raise ForbiddenError("article")
+    return row

@@ -1,0 +1,55 @@
+"""The composition root: from Settings to the adapters in use. The only place that asks what is configured."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from conduit.adapters.database_postgres import PostgresDatabase, one_server
+from conduit.adapters.events_null import NullEvents
+from conduit.adapters.limits_memory import MemoryLimits
+from conduit.adapters.postgres_server import PostgresServer
+from conduit.adapters.reads_sql import SqlReads
+from conduit.passwords import Passwords
+from conduit.ports import Database, Limits, Reads
+from conduit.settings import Settings
+from conduit.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes call. ``wired`` says in words which adapter stands behind each port."""
+
+    database: Database
+    reads: Reads
+    limits: Limits
+    passwords: Passwords
+    tokens: Tokens
+    wired: dict[str, str]
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def bootstrap(settings: Settings, database: Database | None = None) -> Services:
+    """Build the adapters that the settings name, and open what must be open. Tests may bring their own Database."""
+    if database is None:
+        database = _database(settings)
+    url = urlsplit(settings.database_url)
+    return Services(
+        database=database,
+        reads=SqlReads(database),
+        limits=MemoryLimits(settings.write_limit_item, settings.login_limit_item),
+        passwords=Passwords(settings.password_hashes_at_once),
+        tokens=Tokens(settings.jwt_secret.get_secret_value(), settings.token_hours),
+        wired={
+            "database": f"PostgreSQL at {url.hostname}:{url.port or 5432}, logical shards 0-63",
+            "reads": "from the database",
+            "limits": f"in memory; writes {settings.write_limit}, signing in {settings.login_limit}",
+            "events": "not recorded",
+        },
+    )
+
+
+def _database(settings: Settings) -> PostgresDatabase:
+    database = one_server(PostgresServer("main", settings.database_url, settings.pool_size), NullEvents())
+    database.open()
+    return database

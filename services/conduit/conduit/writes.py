@@ -1,0 +1,226 @@
+"""The statements that change things, each one owner's part of a change, on that owner's primary.
+
+Written as SQL where Core would hide it: a change and its counters go in one statement, so that a transaction holds
+its locks for one round trip.
+"""
+
+from sqlalchemy import BigInteger, Integer, Text, bindparam, insert, text
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from conduit.models import users
+from conduit.statements import Statement
+
+_TYPES = {
+    "article_id": BigInteger,
+    "author_id": BigInteger,
+    "body": Text,
+    "comment_id": BigInteger,
+    "description": Text,
+    "email": Text,
+    "followee": BigInteger,
+    "name": Text,
+    "shard": Integer,
+    "slug": Text,
+    "slug_text": Text,
+    "tags": ARRAY(Text),
+    "title": Text,
+    "user_id": BigInteger,
+    "viewer": BigInteger,
+}
+
+
+def _statement(name: str, sql: str) -> Statement:
+    clause = text(sql)
+    names = {key for key in _TYPES if key in clause._bindparams}
+    return Statement(name, clause.bindparams(*(bindparam(key, type_=_TYPES[key]) for key in names)))
+
+
+# The directory ---------------------------------------------------------------------------------------------
+
+
+def _reservation(table: str, column: str) -> tuple[Statement, ...]:
+    """Reserve, confirm, release and inspect a name. A reservation that nobody confirmed is a sign-up that died."""
+    return (
+        _statement(
+            f"reserve {column}",
+            f"INSERT INTO {table} ({column}, user_id) VALUES (:name, :user_id) "
+            f"ON CONFLICT ({column}) DO UPDATE SET user_id = excluded.user_id, reserved_at = now() "
+            f"WHERE {table}.user_id = excluded.user_id RETURNING user_id",
+        ),
+        _statement(
+            f"confirm {column}",
+            f"UPDATE {table} SET confirmed = true WHERE {column} = :name AND user_id = :user_id",
+        ),
+        _statement(f"release {column}", f"DELETE FROM {table} WHERE {column} = :name AND user_id = :user_id"),
+        _statement(
+            f"holder of {column}",
+            f"SELECT user_id FROM {table} WHERE {column} = :name "
+            "AND NOT confirmed AND reserved_at < now() - interval '1 minute'",
+        ),
+    )  # fmt: skip
+
+
+RESERVE_USERNAME, CONFIRM_USERNAME, RELEASE_USERNAME, STALE_USERNAME = _reservation("usernames", "username")
+RESERVE_EMAIL, CONFIRM_EMAIL, RELEASE_EMAIL, STALE_EMAIL = _reservation("emails", "email")
+
+# Users and follows -----------------------------------------------------------------------------------------
+
+NEW_ID = _statement("new id", "SELECT next_id(:shard)")
+INSERT_USER = Statement(
+    "insert user",
+    insert(users).values(
+        id=bindparam("user_id"),
+        username=bindparam("username"),
+        email=bindparam("email"),
+        password_hash=bindparam("password_hash"),
+    ),
+)
+LOCK_USER = _statement(
+    "lock user",
+    "SELECT username, email, bio, image, password_hash FROM users WHERE id = :viewer FOR NO KEY UPDATE",
+)
+UPDATE_USER = Statement(
+    "update user",
+    users.update()
+    .where(users.c.id == bindparam("viewer"))
+    .values({name: bindparam(f"new_{name}") for name in ("username", "email", "bio", "image", "password_hash")}),
+)
+FOLLOW = _statement(
+    "follow",
+    "INSERT INTO follows (follower_id, followee_id) VALUES (:viewer, :followee) ON CONFLICT DO NOTHING",
+)
+UNFOLLOW = _statement("unfollow", "DELETE FROM follows WHERE follower_id = :viewer AND followee_id = :followee")
+
+# Articles --------------------------------------------------------------------------------------------------
+
+PUBLISH = _statement(
+    "publish",
+    """
+    WITH fresh AS (SELECT next_id(:shard) AS id),
+    article AS (
+        INSERT INTO articles (id, author_id, slug, title, description, body, tag_list)
+        SELECT id, :viewer, concat_ws('-', nullif(:slug_text, ''), id), :title, :description, :body, :tags FROM fresh
+        RETURNING *
+    ),
+    tagged AS (INSERT INTO article_tags (article_id, tag) SELECT id, unnest(tag_list) FROM article),
+    counted AS (
+        INSERT INTO article_counts AS n (shard, count) VALUES (:shard, 1)
+        ON CONFLICT (shard) DO UPDATE SET count = n.count + 1
+    ),
+    tags_counted AS (
+        INSERT INTO tag_counts AS n (shard, tag, count) SELECT :shard, unnest(:tags), 1
+        ON CONFLICT (shard, tag) DO UPDATE SET count = n.count + 1
+    ),
+    author AS (
+        UPDATE users SET articles_count = articles_count + 1, last_article_id = greatest(last_article_id, article.id)
+        FROM article WHERE users.id = :viewer RETURNING username, bio, image
+    )
+    SELECT article.author_id, slug, title, description, body, tag_list, created_at, updated_at, favorites_count,
+           author.username, author.bio, author.image, false, article.id
+    FROM article, author
+    """,
+)
+LOCK_ARTICLE = _statement(
+    "lock article", "SELECT author_id, slug, title, tag_list FROM articles WHERE id = :article_id FOR UPDATE"
+)
+UPDATE_ARTICLE = _statement(
+    "update article",
+    """
+    UPDATE articles SET title = coalesce(:title, title), description = coalesce(:description, description),
+        body = coalesce(:body, body), slug = coalesce(:slug, slug), tag_list = coalesce(:tags, tag_list),
+        updated_at = date_trunc('milliseconds', clock_timestamp())
+    WHERE id = :article_id
+    """,
+)
+REPLACE_TAGS = _statement(
+    "replace tags",
+    """
+    WITH old AS (DELETE FROM article_tags WHERE article_id = :article_id AND tag <> ALL (:tags) RETURNING tag),
+    fresh AS (
+        INSERT INTO article_tags (article_id, tag) SELECT :article_id, unnest(:tags)
+        ON CONFLICT DO NOTHING RETURNING tag
+    )
+    INSERT INTO tag_counts AS n (shard, tag, count)
+    SELECT :shard, tag, change FROM (SELECT tag, -1 AS change FROM old UNION ALL SELECT tag, 1 FROM fresh) AS changes
+    ORDER BY tag
+    ON CONFLICT (shard, tag) DO UPDATE SET count = n.count + excluded.count
+    """,
+)
+DELETE_ARTICLE = _statement(
+    "delete article",
+    """
+    WITH gone AS (DELETE FROM articles WHERE id = :article_id RETURNING author_id, tag_list),
+    counted AS (UPDATE article_counts SET count = count - 1 WHERE shard = :shard AND EXISTS (SELECT FROM gone)),
+    tags_counted AS (
+        UPDATE tag_counts SET count = count - 1 FROM (SELECT unnest(tag_list) AS tag FROM gone) AS tags
+        WHERE tag_counts.shard = :shard AND tag_counts.tag = tags.tag
+    ),
+    favorites_counted AS (
+        UPDATE favorite_counts AS n SET count = count - 1 FROM favorites AS f
+        WHERE f.article_id = :article_id AND n.shard = :shard AND n.user_id = f.user_id
+    )
+    UPDATE users SET articles_count = articles_count - 1, last_article_id = coalesce(
+        (SELECT max(a.id) FROM articles a WHERE a.author_id = users.id AND a.id <> :article_id), 0)
+    FROM gone WHERE users.id = gone.author_id
+    """,
+)
+
+# Favourites: the answer is the article as it stands with this change, in the columns of reads_statements.
+
+_ARTICLE_AFTER = """
+    SELECT a.author_id, a.slug, a.title, a.description, a.body, a.tag_list, a.created_at, a.updated_at,
+           coalesce((SELECT favorites_count FROM bumped), a.favorites_count), u.username, u.bio, u.image
+    FROM articles a JOIN users u ON u.id = a.author_id WHERE a.id = :article_id
+"""
+FAVORITE = _statement(
+    "favorite",
+    f"""
+    WITH added AS (
+        INSERT INTO favorites (article_id, user_id) SELECT id, :viewer FROM articles WHERE id = :article_id
+        ON CONFLICT DO NOTHING RETURNING user_id
+    ),
+    bumped AS (
+        UPDATE articles SET favorites_count = favorites_count + 1
+        WHERE id = :article_id AND EXISTS (SELECT FROM added) RETURNING favorites_count
+    ),
+    counted AS (
+        INSERT INTO favorite_counts AS n (shard, user_id, count) SELECT :shard, user_id, 1 FROM added
+        ON CONFLICT (shard, user_id) DO UPDATE SET count = n.count + 1
+    )
+    {_ARTICLE_AFTER}
+    """,
+)
+UNFAVORITE = _statement(
+    "unfavorite",
+    f"""
+    WITH removed AS (
+        DELETE FROM favorites WHERE article_id = :article_id AND user_id = :viewer RETURNING user_id
+    ),
+    bumped AS (
+        UPDATE articles SET favorites_count = favorites_count - 1
+        WHERE id = :article_id AND EXISTS (SELECT FROM removed) RETURNING favorites_count
+    ),
+    counted AS (
+        UPDATE favorite_counts SET count = count - 1
+        WHERE shard = :shard AND user_id = :viewer AND EXISTS (SELECT FROM removed)
+    )
+    {_ARTICLE_AFTER}
+    """,
+)
+
+# Comments --------------------------------------------------------------------------------------------------
+
+ADD_COMMENT = _statement(
+    "add comment",
+    "INSERT INTO comments (article_id, id, author_id, body) "
+    "SELECT id, next_id(:shard), :viewer, :body FROM articles WHERE id = :article_id "
+    "RETURNING id, created_at, updated_at",
+)
+DELETE_COMMENT = _statement(
+    "delete comment",
+    """
+    WITH old AS (SELECT author_id FROM comments WHERE article_id = :article_id AND id = :comment_id),
+    gone AS (DELETE FROM comments WHERE article_id = :article_id AND id = :comment_id AND author_id = :viewer)
+    SELECT a.id, old.author_id FROM articles a LEFT JOIN old ON true WHERE a.id = :article_id
+    """,
+)
