@@ -1,12 +1,13 @@
 """Comments live with the article's author; who wrote one is an id, whose profile is another owner's."""
 
 from conduit import ids, writes
+from conduit.adapters.reads_sql import profile_from
 from conduit.adapters.reads_statements import PEOPLE, shown_time
 from conduit.articles import id_of
 from conduit.errors import ForbiddenError, NotFoundError, NotSignedInError
 from conduit.events import CommentsChanged
 from conduit.ports import Database
-from conduit.schemas import Comment, Profile
+from conduit.schemas import Comment
 
 
 def add(database: Database, viewer: int, slug: str, body: str) -> Comment:
@@ -26,7 +27,7 @@ def add(database: Database, viewer: int, slug: str, body: str) -> Comment:
         if row is None:
             raise NotFoundError("article")
         writer.record(CommentsChanged(article_id))
-    return Comment(row[0], shown_time(row[1]), shown_time(row[2]), body, Profile(*people[0][1:], following=False))
+    return Comment(row[0], shown_time(row[1]), shown_time(row[2]), body, profile_from(people[0], following=False))
 
 
 def delete(database: Database, viewer: int, slug: str, comment_id: int) -> None:

@@ -1,6 +1,7 @@
 """Following: a follow lives with the follower."""
 
 from conduit import writes
+from conduit.adapters.reads_sql import profile_from
 from conduit.adapters.reads_statements import PROFILE
 from conduit.errors import InvalidError, MissingOwnerError, NotFoundError, NotSignedInError
 from conduit.events import AuthorFollowed
@@ -23,4 +24,4 @@ def follow(database: Database, viewer: int, username: str, *, following: bool) -
             writer.record(AuthorFollowed(viewer, row[0], following))
     except MissingOwnerError as error:
         raise NotSignedInError(message="is of no user here") from error
-    return Profile(row[1], row[2], row[3], following)
+    return profile_from(row, following)

@@ -4,13 +4,15 @@ Written as SQL where Core would hide it: a change and its counters go in one sta
 its locks for one round trip.
 """
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Integer, Text, bindparam, insert, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from conduit.models import users
 from conduit.statements import Statement
 
-_TYPES = {
+_TYPES: dict[str, Any] = {
     "article_id": BigInteger,
     "author_id": BigInteger,
     "body": Text,

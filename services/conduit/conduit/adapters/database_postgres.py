@@ -1,6 +1,6 @@
 """Database over one PostgreSQL server or several: a map places each logical shard on a server."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import bindparam, select, text
@@ -100,8 +100,6 @@ class PostgresDatabase:
             server.first(_PING)
 
 
-def one_server(
-    server: PostgresServer, events: Events, listeners: Sequence[Callable[[Sequence[Event]], None]] = ()
-) -> PostgresDatabase:
+def one_server(server: PostgresServer, events: Events, listeners: Sequence[Listener] = ()) -> PostgresDatabase:
     """All 64 logical shards and the names on one server: stages 1 to 4."""
     return PostgresDatabase([server] * SHARDS, server, events, listeners)

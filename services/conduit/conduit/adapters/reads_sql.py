@@ -126,7 +126,7 @@ class SqlReads:
                 shown_time(row[2]),
                 shown_time(row[3]),
                 row[1],
-                Profile(*people[row[4]][1:], row[4] in followed),
+                profile_from(people[row[4]], row[4] in followed),
             )
             for row in rows
             if row[4] in people
@@ -137,7 +137,7 @@ class SqlReads:
         row = found.reader.first(sql.PROFILE, username=username, username_id=found.user_id) if found else None
         if row is None:
             return None
-        return Profile(row[1], row[2], row[3], row[0] in self._followed(viewer, (row[0],)))
+        return profile_from(row, row[0] in self._followed(viewer, (row[0],)))
 
     def _followed(self, viewer: int | None, authors: Iterable[int]) -> set[int]:
         return followed_by(self._database, viewer, authors)
@@ -176,6 +176,11 @@ def article_from(row: Row, following: bool) -> Article:
         author=Profile(row[9], row[10], row[11], following),
         body=row[4],
     )
+
+
+def profile_from(row: Row, following: bool) -> Profile:
+    """A profile from a row of ``reads_statements.PEOPLE`` or ``PROFILE``: id, name, bio, image."""
+    return Profile(row[1], row[2], row[3], following)
 
 
 def _summary(row: Row, following: bool) -> ArticleSummary:
