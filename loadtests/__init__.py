@@ -1,0 +1,1 @@
+"""Load, measured: traffic mixes, an open-model generator, the ceiling search and its report."""

@@ -1,0 +1,135 @@
+"""The command: fills the servers given with the dataset of a size."""
+
+import argparse
+import contextlib
+import time
+from dataclasses import dataclass
+
+from loadtests.loading import marker
+from loadtests.loading.bulk import DIRECTORY, TABLES, Target
+from loadtests.loading.failures import explained, run
+from loadtests.loading.placement import Server, parse_all
+from loadtests.loading.progress import Reporter
+from loadtests.loading.replacing import ask
+from loadtests.seed.population import populate
+from loadtests.seed.rows import COLUMNS, Rows, email_of
+from loadtests.seed.sizes import PASSWORD, REFERENCE, SIZES, VERSION, Size
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Rows by table, and for a dataset that was there already how many were written or removed since."""
+
+    rows: dict[str, int]
+    written_since: int | None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 0 when the dataset is there, made now or before."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.seed", description=__doc__)
+    parser.add_argument("--size", required=True, choices=list(SIZES), help="1,000, 10,000 or 100,000 users")
+    parser.add_argument(
+        "--database",
+        required=True,
+        action="append",
+        metavar="SHARDS=URL",
+        help="which logical shards a database holds, as 0-63=postgresql://…; once for each database, the first one "
+        "holds the directory of names",
+    )
+    parser.add_argument("--replace", action="store_true", help="replace data even if people wrote it")
+    given = parser.parse_args(arguments)
+
+    def command() -> int:
+        with Reporter() as reporter:
+            seed(SIZES[given.size], parse_all(given.database), given.replace, reporter)
+        return 0
+
+    return run(command, unchanged="nothing was changed; the same command starts again.")
+
+
+def seed(size: Size, servers: list[Server], replace: bool, reporter: Reporter) -> Outcome:
+    """Fills the servers, which together hold all logical shards, unless the same dataset is there already.
+
+    Raises Refused when a server cannot be filled or holds what must not be replaced.
+    """
+    begun = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        targets = [_open(server, stack) for server in servers]
+        there = _already_there(size, targets)
+        if there is not None and not (replace and there.written_since):
+            since = f"; {there.written_since:,} rows were written or removed since" if there.written_since else ""
+            reporter.say(f"The seed “{size.name}” is there already ({_text(there.rows)}){since}. Nothing to do.")
+            return there
+        ask(targets, f"the seed “{size.name}”", replace)
+        rows = _fill(size, targets, reporter)
+        for target in targets:
+            target.commit()
+    took = time.monotonic() - begun
+    reporter.say(f"Seeded “{size.name}”: {_text(rows)} in {took:.1f} s.")
+    reporter.say(f"Sign in as {email_of(0)} … {email_of(size.users - 1)} with the password {PASSWORD}.")
+    return Outcome(rows, None)
+
+
+def _open(server: Server, stack: contextlib.ExitStack) -> Target:
+    target = Target(server)
+    stack.callback(target.close)
+    return target
+
+
+def _already_there(size: Size, targets: list[Target]) -> Outcome | None:
+    """What is there, when every server holds its part of this very dataset."""
+    rows: dict[str, int] = {}
+    newer, older = 0, dict.fromkeys(marker.COUNTED, 0)
+    for target in targets:
+        with explained(target.server.label):
+            mark = marker.read(target.connection)
+            if mark is None or mark.seed is None or mark.shards != target.server.shards_text:
+                return None
+            if (mark.seed.size, mark.seed.version) != (size.name, VERSION) or marker.is_empty(target.connection):
+                return None
+            rows = mark.seed.rows
+            more, counts = marker.written(target.connection, REFERENCE.isoformat())
+        newer += more
+        older = {table: older[table] + counts[table] for table in older}
+    return Outcome(rows, newer + sum(max(0, rows[table] - older[table]) for table in older))
+
+
+def _fill(size: Size, targets: list[Target], reporter: Reporter) -> dict[str, int]:
+    """All rows, indexes, statistics and markers, not yet committed; returns the rows of each table."""
+    reporter.step("plan of users and articles")
+    rows = Rows(populate(size))
+    expected = rows.expected()
+    for target in targets:
+        target.clear()
+    done: dict[str, int] = {}
+    for table in TABLES:
+        reporter.step(table, expected.get(table))
+        done[table] = _copy(table, rows, targets, reporter)
+    for target in targets:
+        target.restore(reporter)
+    dataset = marker.Seed(size.name, VERSION, {table: done[table] for table in marker.COUNTED})
+    for target in targets:
+        with explained(target.server.label):
+            shards = target.server.shards_text
+            target.mark(marker.take(target.connection, shards, "seed", REFERENCE, dataset))
+    return done
+
+
+def _copy(table: str, rows: Rows, targets: list[Target], reporter: Reporter) -> int:
+    """One table to all servers at once, each row to the one that holds its logical shard."""
+    count = 0
+    with contextlib.ExitStack() as stack:
+        sinks = [stack.enter_context(target.sink(table, COLUMNS[table])) for target in targets]
+        holder = {shard: sink for target, sink in zip(targets, sinks, strict=True) for shard in target.server.shards}
+        if table in DIRECTORY:
+            holder = dict.fromkeys(holder, sinks[0])
+        for shard, number, data in rows.of(table):
+            holder[shard].write(data)
+            count += number
+            reporter.advance(number)
+    return count
+
+
+def _text(rows: dict[str, int]) -> str:
+    shown = ("users", "articles", "favorites", "comments", "follows")
+    return ", ".join(f"{rows[table]:,} {table}" for table in shown)
