@@ -1,0 +1,197 @@
+"""`make stageN ceiling`: bring the stage up, load it, search, look beyond, write the report."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from loadtests import mixes, report
+from loadtests.ceiling import demand, overload
+from loadtests.ceiling.boxes import Boxes, DockerUnreachableError, StageDownError
+from loadtests.ceiling.drive import EmptyStageError, Generator, GeneratorError, command
+from loadtests.ceiling.live import Progress
+from loadtests.ceiling.measure import Bench
+from loadtests.ceiling.record import ROOT, Run, machine, now
+from loadtests.ceiling.search import FULL, QUICK, Plan, Search
+from loadtests.ceiling.verdict import SLO_ACHIEVED, SLO_ERRORS, SLO_P95_MS
+
+# The app's limits are not what is measured; the library still counts against these.
+NO_LIMITS = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
+SIZES = {"quick": "small", "full": "medium"}
+INTERRUPTED = 130
+
+
+class StageCommandError(Exception):
+    """A command of the stage failed; it has said why itself."""
+
+
+def main(stage: int, mix: str = "browse", quick: bool = False) -> int:
+    """Find the ceiling of a stage.
+
+    Returns the exit code: 0 with a ceiling, 3 without a verdict, 130 interrupted.
+    """
+    try:
+        traffic = mixes.load(mix)
+    except mixes.UnknownMixError as error:
+        return _complain(str(error))
+    if not traffic.steady:
+        steady = ", ".join(name for name in mixes.NAMES if mixes.load(name).steady)
+        return _complain(
+            f"the mix '{mix}' changes its rate, so it has no ceiling; take one of {steady}, "
+            f"or watch it with: make stage{stage} load MIX={mix}"
+        )
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _measure(stage, traffic, QUICK if quick else FULL)
+    except KeyboardInterrupt:
+        print("Interrupted before anything was measured.", file=sys.stderr)
+        return INTERRUPTED
+    except (DockerUnreachableError, StageDownError, GeneratorError, EmptyStageError) as error:
+        return _complain(f"{error}\nWhat runs, and how it is: make stage{stage} status")
+    except StageCommandError:
+        return 1
+
+
+def _measure(stage: int, mix: mixes.Mix, plan: Plan) -> int:
+    _stage("up", stage)
+    boxes = Boxes(f"conduit-stage{stage}")
+    generator = _generator(stage, boxes, plan)
+    run = Run(stage, mix.name)
+    run.data |= {
+        "mode": plan.mode,
+        "mix": {"name": mix.name, "model": mix.model},
+        "slo": {"p95_ms": SLO_P95_MS, "errors": SLO_ERRORS, "achieved": SLO_ACHIEVED},
+        "settings": plan.settings() | NO_LIMITS,
+        "machine": machine(boxes.info, boxes.version),
+        "boxes": [
+            {
+                "name": box.name,
+                "cpus": box.quota,
+                "memory": box.memory_limit,
+                "image": box.container.image.tags[:1],
+            }
+            for box in boxes.boxes
+        ],
+        "dataset": generator.ready["dataset"] | {"articles_sampled": generator.ready["articles_sampled"]},
+        "generator": {"cpus": generator.ready["cpu"]},
+    }
+    code = 0
+    search = None
+    with generator, Progress(f"Stage {stage}, {mix.name}, {plan.mode}") as progress:
+        bench = Bench(generator, boxes, run, mix.name, progress)
+        search = Search(bench.trial, plan, progress.say)
+        try:
+            found = search.run()
+            run.data["ceiling"] = found.summary()
+            if found.rate is None:
+                code = 3
+            else:
+                _beyond(bench, plan, found.rate, run)
+                _why(run, boxes.capacity(), found.rate)
+            run.data |= {"complete": True, "why_incomplete": None}
+        except KeyboardInterrupt:
+            run.data["why_incomplete"] = "interrupted"
+            code = INTERRUPTED
+        except (GeneratorError, DockerUnreachableError) as error:
+            run.data["why_incomplete"] = str(error)
+            code = 1
+    run.data["ceiling"] = search.found.summary()
+    run.data["ended"] = now()
+    run.save()
+    path = report.write(run.folder)
+    print(report.sentence(run.data))
+    print(f"Report: {_short(path)}\nRaw data: {_short(run.folder / 'run.json')}")
+    return code
+
+
+def _beyond(bench: Bench, plan: Plan, ceiling: float, run: Run) -> None:
+    profile = overload.profile(ceiling, plan.overload_seconds, plan.recovery_seconds)
+    shown, result = bench.stretches("overload", profile, 0)
+    run.data["overload"] = overload.judge(result, ceiling) | {"valid": shown.valid, "limits": shown.limits()}
+
+
+def _why(run: Run, capacity: dict[str, float], ceiling: float) -> None:
+    """Demands and predictions, from the confirmations that passed at the ceiling."""
+    at_ceiling = [
+        trial
+        for trial in run.data["trials"]
+        if trial["phase"] == "confirmation"
+        and trial["rate"] == ceiling
+        and trial["passed"]
+        and trial["valid"]
+    ]
+    rates = [trial["result"]["total"]["completed_rate"] for trial in at_ceiling]
+    cpu = {
+        name: sum(trial["boxes"][name]["cpu"] for trial in at_ceiling) / len(at_ceiling) for name in capacity
+    }
+    throughput = sum(rates) / len(rates)
+    found = demand.demands(cpu, capacity, throughput)
+    programs: dict[str, dict[str, float]] = {}
+    for name in capacity:
+        shares = [trial["programs"][name] for trial in at_ceiling if name in trial["programs"]]
+        names = {program for one in shares for program in one}
+        programs[name] = {
+            program: cpu[name] * sum(one.get(program, 0.0) for one in shares) / len(shares)
+            for program in names
+        }
+    saturated = found[0].utilisation >= demand.SATURATED
+    split = demand.if_split(programs[found[0].name], ceiling) if saturated else None
+    run.data["demand"] = {
+        "throughput": throughput,
+        "boxes": [_demand_record(one, programs.get(one.name, {}), throughput) for one in found],
+        "saturates": found[0].name if saturated else None,
+        "if_doubled": demand.predictions(found, ceiling) if saturated else {},
+        "if_split": split,
+    }
+
+
+def _demand_record(one: demand.Demand, programs: dict[str, float], throughput: float) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "cpu": one.cpu,
+        "capacity": one.capacity,
+        "utilisation": one.utilisation,
+        "per_request_ms": one.per_request_ms,
+        "programs": {
+            name: {"cpu": cpu, "per_request_ms": cpu / throughput * 1000}
+            for name, cpu in sorted(programs.items(), key=lambda item: -item[1])
+        },
+    }
+
+
+def _generator(stage: int, boxes: Boxes, plan: Plan) -> Generator:
+    """A generator with its dataset read; seeds the stage first when it is empty."""
+    start = command(f"docker-compose.stage{stage}.yml", boxes.edge(), boxes.databases())
+    try:
+        return Generator(start, ROOT)
+    except EmptyStageError:
+        _stage("seed", stage, "--size", os.environ.get("SIZE") or SIZES[plan.mode])
+        return Generator(start, ROOT)
+
+
+def _stage(verb: str, stage: int, *options: str) -> None:
+    """A verb of the stage's own commands. Raises StageCommandError when it fails, having said why."""
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.stage", verb, f"stage{stage}", *options],
+        cwd=ROOT,
+        env=os.environ | NO_LIMITS,
+        check=False,
+    )
+    if done.returncode:
+        raise StageCommandError(verb)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _complain(text: str) -> int:
+    print(text[0].upper() + text[1:], file=sys.stderr)
+    return 1

@@ -1,0 +1,70 @@
+"""Why the ceiling is where it is: the utilisation law, and what it predicts.
+
+Service demand D = U / X: the CPU seconds a box spends on one request, over all its visits, is its utilisation
+by the throughput (Denning and Buzen, "The Operational Analysis of Queueing Network Models", 1978). The
+throughput of a system is at most min over boxes of capacity / D; a box that is doubled has half its
+utilisation at the same throughput.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Below this share of its quota a box is not what holds the stage back: a lock, a pool or a limit of its own
+# is.
+SATURATED = 0.75
+
+
+@dataclass(frozen=True)
+class Demand:
+    """One box, or one program on it.
+
+    ``cpu`` in CPUs used, ``capacity`` in CPUs, ``per_request_ms`` CPU ms.
+    """
+
+    name: str
+    cpu: float
+    capacity: float
+    per_request_ms: float
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the capacity that was used, 0 to 1."""
+        return self.cpu / self.capacity
+
+
+def demands(cpu: Mapping[str, float], capacity: Mapping[str, float], throughput: float) -> list[Demand]:
+    """Of each box, the busiest first. ``throughput`` in requests/s, completed while ``cpu`` was used."""
+    found = [Demand(name, used, capacity[name], used / throughput * 1000) for name, used in cpu.items()]
+    return sorted(found, key=lambda one: -one.utilisation)
+
+
+def ceiling_with(found: list[Demand], ceiling: float, changed: Mapping[str, float]) -> float:
+    """The ceiling in requests/s if some boxes' capacities were multiplied.
+
+    The box that saturates is taken to hold the SLO up to the utilisation it was measured at, and so any
+    other.
+    """
+    reached = max(one.utilisation for one in found)
+    return min(
+        ceiling * reached / one.utilisation * changed.get(one.name, 1.0) for one in found if one.cpu > 0
+    )
+
+
+def predictions(found: list[Demand], ceiling: float) -> dict[str, float]:
+    """For each box, the ceiling if that box alone were doubled."""
+    return {one.name: ceiling_with(found, ceiling, {one.name: 2.0}) for one in found}
+
+
+def if_split(programs: Mapping[str, float], ceiling: float) -> float | None:
+    """The ceiling if the two costliest programs of one box had a box each, of the same size.
+
+    ``programs`` is CPU by program. The rest (supervisor, health checks) stays on both. Network calls that the
+    split adds are not in it. None when there are not two.
+    """
+    if len(programs) < 2:
+        return None
+    total = sum(programs.values())
+    first, second, *rest = sorted(programs.values(), reverse=True)
+    if second <= 0.02 * total:
+        return None
+    return ceiling * total / (first + sum(rest))

@@ -1,0 +1,67 @@
+"""Beyond the ceiling: what is left of the goodput at twice and three times the ceiling, and how soon it is back."""
+
+import statistics
+from typing import Any
+
+from loadtests.summary import SLO_SECONDS
+
+TIMES = (2.0, 3.0)
+BACK_TO = 0.7
+GRACEFUL = 0.8
+# Seconds in a row within the SLO and without an error, before the stage counts as recovered.
+STEADY_SECONDS = 3
+
+
+def profile(ceiling: float, overload_seconds: float, recovery_seconds: float) -> list[list[float]]:
+    """Stretches of [seconds, requests/s]: over the ceiling, twice, then well below it, without a pause."""
+    over = [[overload_seconds, times * ceiling] for times in TIMES]
+    return [*over, [recovery_seconds, BACK_TO * ceiling]]
+
+
+def judge(result: dict[str, Any], ceiling: float) -> dict[str, Any]:
+    """From the generator's result: goodput at each overload, graceful or cliff, seconds to recover (None: not yet).
+
+    Goodput is answers within the SLO, in requests/s; at most 20 % of the ceiling's may be lost at three times
+    it. The first second of each overload is left out, in which the queue fills.
+    """
+    over = []
+    at = 0
+    for seconds, rate in result["profile"][: len(TIMES)]:
+        rows = result["series"][at + 1 : at + int(seconds)]
+        goodput = statistics.fmean(row["good"] for row in rows)
+        errors = sum(row["errors"] for row in rows) / max(1, sum(row["offered"] for row in rows))
+        waits = [row["p95"] for row in rows if row["p95"] is not None]
+        over.append(
+            {
+                "times": rate / ceiling,
+                "offered_rate": rate,
+                "goodput": goodput,
+                "share": goodput / ceiling,
+                "error_share": errors,
+                "p95": statistics.median(waits) if waits else None,
+            }
+        )
+        at += int(seconds)
+    rows = result["series"][at:]
+    recovered = seconds_to_recover(rows)
+    kept = over[-1]["share"]
+    return {
+        "over": over,
+        "verdict": "graceful" if kept >= GRACEFUL else "cliff",
+        "kept": kept,
+        "back_to": BACK_TO,
+        "recovery_seconds": recovered,
+        "watched_seconds": len(rows),
+    }
+
+
+def seconds_to_recover(rows: list[dict[str, Any]]) -> float | None:
+    """Seconds after the load went down until it was well for three in a row; None when it never was."""
+    well = 0
+    for second, row in enumerate(rows):
+        good = not row["errors"] and row["p95"] is not None and row["p95"] <= SLO_SECONDS * 1000
+        # A second in which nobody came says nothing, and breaks nothing.
+        well = well + 1 if good or not row["offered"] else 0
+        if well == STEADY_SECONDS:
+            return float(second + 1 - STEADY_SECONDS)
+    return None

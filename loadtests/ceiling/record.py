@@ -1,0 +1,81 @@
+"""The record of a run: one folder, its raw data written after every trial, so that an interruption loses none."""
+
+import datetime as dt
+import json
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RUNS = ROOT / "runs"
+FORMAT = 1
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Run:
+    """A run's folder and what goes into its run.json (``data``)."""
+
+    def __init__(self, stage: int, mix: str, runs: Path = RUNS) -> None:
+        stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+        self.folder = runs / f"{stamp}-stage{stage}-{mix}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.data: dict[str, Any] = {
+            "format": FORMAT,
+            "complete": False,
+            "why_incomplete": "the run was ended from outside",
+            "started": now(),
+            "ended": None,
+            "stage": stage,
+            "machine": {},
+            "commit": commit(),
+            "trials": [],
+        }
+
+    def save(self) -> None:
+        """Write run.json, whole or not at all."""
+        path = self.folder / "run.json"
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(self.data, indent=1) + "\n")
+        draft.replace(path)
+
+
+def commit() -> dict[str, Any]:
+    """The commit that was measured, and whether files had been changed since."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        return {"id": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"id": None, "changed": None}
+
+
+def machine(info: dict[str, Any], docker_version: str) -> dict[str, Any]:
+    """What the boxes ran on, as the Docker Engine sees it (on a desktop that is its virtual machine)."""
+    return {
+        "cores": info.get("NCPU") or os.cpu_count(),
+        "memory": info.get("MemTotal"),
+        "processor": _processor(),
+        "kernel": info.get("KernelVersion"),
+        "system": info.get("OperatingSystem") or platform.system(),
+        "architecture": info.get("Architecture") or platform.machine(),
+        "docker": docker_version,
+        "cgroup": info.get("CgroupVersion"),
+    }
+
+
+def _processor() -> str | None:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return platform.processor() or None
+    return found.group(1) if found else None

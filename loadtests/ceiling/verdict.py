@@ -1,0 +1,96 @@
+"""What a trial showed, and whether that is a pass, a fail, or no verdict at all."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from loadtests.summary import SLO_SECONDS
+
+SLO_P95_MS = SLO_SECONDS * 1000
+SLO_ERRORS = 0.001
+SLO_ACHIEVED = 0.99
+GENERATOR_AT_MOST = 0.7
+HOST_IDLE_AT_LEAST = 0.05
+# A backlog is growing when it gains, from the window's first third to its last, what arrives in this many
+# seconds.
+BACKLOG_SECONDS = 0.15
+BACKLOG_REQUESTS = 10
+REFUSED_BY_GENERATOR = "generator:"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial in figures: rates in requests/s, shares 0 to 1, p95 in ms (None: no answer at all).
+
+    ``achieved`` is the share of the requests *sent* that were answered with 2xx: sent, not asked for, since
+    Poisson arrivals are never exactly as many as their rate says.
+    """
+
+    rate: float
+    completed_rate: float
+    achieved: float
+    error_share: float
+    p95: float | None
+    backlog_growth: float
+    """Requests in flight in the last third of the window more than in its first third, on average."""
+    generator_share: float = 0.0
+    generator_refused: int = 0
+    host_idle: float | None = None
+    busiest: float | None = None
+    """Utilisation of the busiest box against its quota; None when it is not known."""
+
+    def failures(self) -> list[str]:
+        """Why the SLO was not held; empty when it was."""
+        reasons = []
+        if self.p95 is None:
+            reasons.append("no request was answered")
+        elif self.p95 > SLO_P95_MS:
+            reasons.append(f"p95 {self.p95:.0f} ms > {SLO_P95_MS:.0f} ms")
+        if self.error_share >= SLO_ERRORS:
+            reasons.append(f"errors {self.error_share:.2%} ≥ {SLO_ERRORS:.1%}")
+        if self.achieved < SLO_ACHIEVED:
+            reasons.append(f"achieved {self.achieved:.1%} < {SLO_ACHIEVED:.0%} of offered")
+        if self.backlog_growth > max(BACKLOG_REQUESTS, self.rate * BACKLOG_SECONDS):
+            reasons.append(f"backlog grew by {self.backlog_growth:.0f}")
+        return reasons
+
+    def limits(self) -> list[str]:
+        """What besides the stage limited the trial, so that it is no verdict; empty when nothing did."""
+        limits = []
+        if self.generator_share > GENERATOR_AT_MOST:
+            limits.append(f"generator at {self.generator_share:.0%} of its CPU")
+        if self.generator_refused:
+            limits.append(f"generator could not send {self.generator_refused} arrivals")
+        if self.host_idle is not None and self.host_idle < HOST_IDLE_AT_LEAST:
+            limits.append(f"host with {self.host_idle:.0%} idle CPU")
+        return limits
+
+    @property
+    def passed(self) -> bool:
+        """Whether the SLO was held."""
+        return not self.failures()
+
+    @property
+    def valid(self) -> bool:
+        """Whether it was the stage, and nothing else, that was measured."""
+        return not self.limits()
+
+
+def outcome(result: dict[str, Any], rate: float, busiest: float | None) -> Outcome:
+    """An Outcome out of a generator's result."""
+    total = result["total"]
+    flying = [row["in_flight"] for row in result["series"]]
+    third = max(1, len(flying) // 3)
+    growth = sum(flying[-third:]) / third - sum(flying[:third]) / third
+    refused = sum(count for kind, count in total["errors"].items() if kind.startswith(REFUSED_BY_GENERATOR))
+    return Outcome(
+        rate=rate,
+        completed_rate=total["completed_rate"],
+        achieved=total["answered"] / total["sent"] if total["sent"] else 0.0,
+        error_share=total["error_share"],
+        p95=total["p95"],
+        backlog_growth=growth,
+        generator_share=result["generator"]["cpu_share"],
+        generator_refused=refused,
+        host_idle=result["host_idle"],
+        busiest=busiest,
+    )

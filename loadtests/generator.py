@@ -1,0 +1,249 @@
+"""The load generator: a process that runs trials on request, in JSON lines on stdin and stdout.
+
+In:   {"trial": {"mix": "browse", "seed": 1, "warmup": 5, "profile": [[20, 300], [10, 600]]}}
+      one or more stretches of [seconds, requests/s] that follow each other without a pause, after a warm-up
+      at the first one's rate.
+Out:  {"ready": …} once, then for each trial {"window": "start"} and {"window": "end"} as they happen,
+      {"progress": …} each second and {"result": …}; {"error": {"kind", "text"}} before it gives up.
+It ends by itself when stdin does, so that it never outlives the one who drives it.
+"""
+
+import argparse
+import gc
+import json
+import os
+import random
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import gevent
+from gevent.fileobject import FileObject
+from gevent.queue import Queue
+from locust.env import Environment
+
+from loadtests import dataset, mixes, summary
+from loadtests.open_model import OpenModel
+from loadtests.samples import UNFINISHED, Sample
+from loadtests.sender import TIME_OUT, Sender
+
+
+def say(**message: object) -> None:
+    """One line to whoever drives."""
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def cpu_quota() -> float:
+    """CPUs that this one-threaded process may use: its container's quota (cgroup v2 or v1), at most one."""
+    for read in (_quota_v2, _quota_v1):
+        try:
+            quota = read()
+        except (OSError, ValueError):
+            continue
+        return min(1.0, quota) if quota > 0 else 1.0
+    return 1.0
+
+
+def _quota_v2() -> float:
+    quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    return 1.0 if quota == "max" else int(quota) / int(period)
+
+
+def _quota_v1() -> float:
+    folder = Path("/sys/fs/cgroup/cpu")
+    return int((folder / "cpu.cfs_quota_us").read_text()) / int((folder / "cpu.cfs_period_us").read_text())
+
+
+def host_times() -> tuple[int, int]:
+    """Idle and all ticks of the machine's CPUs so far; a container sees its host's."""
+    try:
+        ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    except (OSError, ValueError):
+        return 0, 0
+    return ticks[3] + ticks[4], sum(ticks)
+
+
+class Trial:
+    """One trial: dispatches the profile, keeps every sample, reports as it goes."""
+
+    def __init__(self, sender: Sender, data: dataset.Dataset, wanted: dict[str, Any], quota: float) -> None:
+        self.mix = mixes.load(wanted["mix"])
+        self.profile = [(float(seconds), float(rate)) for seconds, rate in wanted["profile"]]
+        self.warmup = float(wanted.get("warmup", 0))
+        self.seconds = sum(seconds for seconds, _ in self.profile)
+        self.quota = quota
+        self.samples: list[Sample] = []
+        self.waiting: dict[int, tuple[str, float]] = {}
+        self._sender = sender
+        self._data = data
+        self._rng = random.Random(int(wanted.get("seed", 1)))
+        self._model = OpenModel(
+            rate=self.rate, serve=self._serve, refuse=self._refuse, rng=random.Random(self._rng.random())
+        )
+        self._number = 0
+
+    def rate(self, seconds: float) -> float:
+        """Requests/s so many seconds after the start, warm-up included."""
+        into = seconds - self.warmup
+        factor = self.mix.factor(max(0.0, into))
+        for length, rate in self.profile:
+            if into < length:
+                return rate * factor
+            into -= length
+        return 0.0
+
+    def run(self) -> dict[str, Any]:
+        """The result, as the module's docstring has it."""
+        began = time.perf_counter()
+        start = began + self.warmup
+        end = start + self.seconds
+        marks: dict[str, tuple[float, int, int]] = {}
+
+        def mark(window: str) -> None:
+            marks[window] = (time.process_time(), *host_times())
+            say(window=window)
+
+        timers = [gevent.spawn_later(self.warmup, mark, "start"), gevent.spawn(self._report, start, end)]
+        self._model.run(self.warmup + self.seconds)
+        mark("end")
+        # What is still waiting is waited for, as its user would, at most until it would time out.
+        give_up = time.perf_counter() + TIME_OUT
+        while self.waiting and time.perf_counter() < give_up:
+            gevent.sleep(0.02)
+        gevent.killall(timers)
+        now = time.perf_counter()
+        unfinished = [Sample(route, intended, now, UNFINISHED) for route, intended in self.waiting.values()]
+        samples = self.samples + unfinished
+        spent = marks["end"][0] - marks["start"][0]
+        idle, ticks = (marks["end"][n] - marks["start"][n] for n in (1, 2))
+        stretches = []
+        at = start
+        for seconds, rate in self.profile:
+            stretches.append({"rate": rate, "seconds": seconds} | summary.totals(samples, at, at + seconds))
+            at += seconds
+        return {
+            "mix": self.mix.name,
+            "warmup": self.warmup,
+            "seconds": self.seconds,
+            "profile": [list(stretch) for stretch in self.profile],
+            "total": summary.totals(samples, start, end),
+            "stretches": stretches,
+            "routes": summary.by_route(samples, start, end),
+            "series": summary.series(samples, start, max(1, round(self.seconds))),
+            "in_flight_start": summary.in_flight(samples, start),
+            "in_flight_end": summary.in_flight(samples, end),
+            "generator": {
+                "cpu_seconds": round(spent, 3),
+                "cpu_share": round(spent / self.seconds / self.quota, 4),
+                "latest_spawn_ms": round(self._model.latest * 1000, 1),
+            },
+            "host_idle": round(idle / ticks, 4) if ticks else None,
+        }
+
+    def _serve(self, intended: float) -> None:
+        request = self.mix.draw(self._rng, self._data)
+        number = self._number = self._number + 1
+        self.waiting[number] = (request.route, intended)
+        sample = self._sender.send(request, intended)
+        # A sample that comes after the trial gave up on it was counted as unfinished.
+        if self.waiting.pop(number, None):
+            self.samples.append(sample)
+
+    def _refuse(self, intended: float) -> None:
+        self.samples.append(self._sender.refuse(intended))
+
+    def _report(self, start: float, end: float) -> None:
+        spent, since, seen = time.process_time(), time.perf_counter(), 0
+        while True:
+            gevent.sleep(1.0)
+            now = time.perf_counter()
+            recent = self.samples[seen:]
+            seen += len(recent)
+            cpu = time.process_time()
+            say(
+                progress={
+                    "t": round(now - start, 1),
+                    "seconds": round(end - start, 1),
+                    "rate": round(self.rate(now - start + self.warmup), 1),
+                    "achieved": round(sum(not sample.error for sample in recent) / (now - since), 1),
+                    "p95": summary.latency(recent)["p95"],
+                    "errors": sum(bool(sample.error) for sample in recent),
+                    "in_flight": self._model.in_flight,
+                    "cpu_share": round((cpu - spent) / (now - since) / self.quota, 3),
+                }
+            )
+            spent, since = cpu, now
+
+
+def resolved(target: str) -> str:
+    """The target with its name looked up once, so that no arrival waits for a name server."""
+    parts = urlsplit(target)
+    address = socket.gethostbyname(parts.hostname or "")
+    return urlunsplit((parts.scheme, f"{address}:{parts.port or 80}", "", "", ""))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve trials until stdin ends. Returns the exit code: 0, or 3 after an ``error`` line."""
+    parser = argparse.ArgumentParser(description="Runs load trials, driven by JSON lines.")
+    parser.add_argument("--target", required=True, help="where the load goes, as http://box:8000")
+    parser.add_argument("--database", action="append", help="as 0-63=postgresql://…; default: DATABASE_URL")
+    options = parser.parse_args(arguments)
+    databases = options.database or os.environ.get("DATABASE_URL", "").split()
+    try:
+        data = dataset.read(dataset.parse_databases(databases))
+        target = resolved(options.target)
+    except dataset.EmptyDatasetError as error:
+        say(error={"kind": "empty", "text": f"{error}; load the dataset first: make stageN seed"})
+        return 3
+    except dataset.DatabaseUnreachableError as error:
+        say(error={"kind": "database", "text": str(error)})
+        return 3
+    except OSError as error:
+        say(error={"kind": "target", "text": f"{options.target} cannot be found: {error}"})
+        return 3
+    serve(data, target)
+    return 0
+
+
+def serve(data: dataset.Dataset, target: str) -> None:
+    """Trials, one line each, against a target whose dataset has been read."""
+    sender = Sender(Environment(), target)
+    quota = cpu_quota()
+    # The dataset is for ever; the collector need not walk it again and again while latencies are taken.
+    gc.collect()
+    gc.freeze()
+    say(ready={"dataset": data.counts, "articles_sampled": len(data.slugs), "cpu": quota, "pid": os.getpid()})
+    for line in _lines():
+        try:
+            wanted = json.loads(line)["trial"]
+            trial = Trial(sender, data, wanted, quota)
+        except (ValueError, KeyError, TypeError, mixes.UnknownMixError) as error:
+            say(error={"kind": "request", "text": f"not a trial: {error}"})
+            continue
+        say(result=trial.run())
+
+
+def _lines() -> Iterator[bytes]:
+    """Lines of stdin. When it ends, so does this process, in the middle of a trial, too.
+
+    Nobody is listening.
+    """
+    lines: Queue[bytes] = Queue()
+
+    def read() -> None:
+        for line in FileObject(sys.stdin.buffer, "rb"):
+            lines.put(line)
+        os._exit(0)
+
+    gevent.spawn(read)
+    while True:
+        yield lines.get()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

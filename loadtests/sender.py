@@ -1,0 +1,75 @@
+"""Sends requests with Locust's FastHttpUser and says how each ended, counted from its intended start."""
+
+import time
+from typing import Any
+
+from locust import FastHttpUser
+from locust.env import Environment
+
+from loadtests.mixes.actions import Request
+from loadtests.samples import CONNECTION, REFUSED, TIMED_OUT, Sample
+
+TIME_OUT = 10.0
+"""Seconds on connecting and on each wait for the answer."""
+
+
+class Sender(FastHttpUser):
+    """One Locust user whose connections every arrival shares, so that arrivals, not users, make the load."""
+
+    abstract = True
+    concurrency = 8000
+    network_timeout = TIME_OUT
+    connection_timeout = TIME_OUT
+
+    def __init__(self, environment: Environment, host: str) -> None:
+        self.host = host
+        super().__init__(environment)
+
+    def send(self, request: Request, intended: float) -> Sample:
+        """Send one request, report it to Locust's events, return how it ended. Never raises."""
+        headers = {}
+        if request.token:
+            headers["Authorization"] = f"Token {request.token}"
+        if request.body:
+            headers["Content-Type"] = "application/json"
+        try:
+            response = self.client.request(
+                request.method,
+                request.path,
+                name=request.route,
+                data=request.body,  # type: ignore[arg-type]  # Locust's types know str only; bytes go out as they are
+                headers=headers,
+                catch_response=True,
+            )
+        except Exception as error:
+            sample = Sample(request.route, intended, time.perf_counter(), f"client: {type(error).__name__}")
+            self._report({"request_type": request.method, "response_length": 0, "exception": error}, sample)
+            return sample
+        sample = Sample(request.route, intended, time.perf_counter(), _error(response))
+        self._report(response.request_meta, sample)
+        return sample
+
+    def refuse(self, intended: float) -> Sample:
+        """Report an arrival that was not sent, since too many were in flight."""
+        sample = Sample("not sent", intended, time.perf_counter(), REFUSED)
+        self._report({"request_type": "-", "response_length": 0, "exception": None}, sample)
+        return sample
+
+    def _report(self, meta: dict[str, Any], sample: Sample) -> None:
+        # The wait as its user would have known it, instead of the one since the greenlet ran. The route says
+        # the method already, which Locust shows in a column of its own.
+        meta["name"] = sample.route.removeprefix(f"{meta['request_type']} ")
+        meta["response_time"] = (sample.finished - sample.intended) * 1000
+        if sample.error and meta["exception"] is None:
+            meta["exception"] = RuntimeError(sample.error)
+        self.environment.events.request.fire(**meta)
+
+
+def _error(response: Any) -> str:
+    status = int(response.status_code or 0)
+    if 200 <= status < 300:
+        return ""
+    if status:
+        return f"status {status}"
+    cause = str(getattr(response, "error", "")).lower()
+    return TIMED_OUT if "timed out" in cause or "timeout" in cause else CONNECTION

@@ -1,0 +1,97 @@
+"""The generator, as a process, against servers whose behaviour is known."""
+
+import json
+import math
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Start = Callable[[str], "subprocess.Popen[str]"]
+Stub = Callable[..., str]
+
+
+def run(process: "subprocess.Popen[str]", **trial: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """One trial: its result and every other line said."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps({"trial": {"mix": "browse"} | trial}) + "\n")
+    process.stdin.flush()
+    others = []
+    for line in process.stdout:
+        message = json.loads(line)
+        if "result" in message:
+            return message["result"], others
+        others.append(message)
+    raise AssertionError(f"the generator ended: {others}")
+
+
+def test_sees_a_server_that_freezes(stub: Stub, generator: Start) -> None:
+    """Frozen for 1 s in every 5, a server makes a fifth of its users wait, a twentieth more than 750 ms.
+
+    A closed model would wait along and miss it. The truth needs no server's word: an arrival t seconds into a
+    freeze waits 1 - t, so over whole periods the 95th percentile is where 0.2 (1 - x) = 0.05.
+    """
+    process = generator(stub("--freeze"))
+    result, _ = run(process, warmup=1, profile=[[15, 500]], seed=3)
+    total = result["total"]
+    truth = 750
+    assert abs(total["p95"] - truth) < 0.1 * truth, total
+    assert total["sent"] == total["offered"]
+    assert total["errors"] == {}
+    assert abs(total["offered"] - 7500) < 4 * math.sqrt(7500), (
+        "a Poisson process at the rate that was asked for"
+    )
+    assert total["p50"] < 50
+
+
+def test_errors_are_counted_by_kind_and_not_as_quick_answers(stub: Stub, generator: Start) -> None:
+    process = generator(stub("--status", "503"))
+    result, _ = run(process, profile=[[2, 100]])
+    total = result["total"]
+    assert total["errors"] == {"status 503": total["offered"]}
+    assert total["p95"] is None
+    assert total["achieved_rate"] == 0
+
+
+def test_nobody_there_is_a_connection_error(generator: Start) -> None:
+    process = generator("http://127.0.0.1:9")
+    result, _ = run(process, profile=[[1, 50]])
+    assert set(result["total"]["errors"]) == {"connection"}
+
+
+def test_an_overloaded_queue_and_back(stub: Stub, generator: Start) -> None:
+    """Offered twice its capacity of 200/s a queue of 60 answers 200/s and refuses the rest.
+
+    Afterwards all is well.
+    """
+    process = generator(stub("--service", "0.005", "--slots", "60"))
+    result, others = run(process, warmup=0.5, profile=[[3, 400], [3, 100]])
+    over, back = result["stretches"]
+    assert over["goodput"] == pytest.approx(200, rel=0.1)
+    assert over["errors"]["status 503"] > 400
+    assert over["p95"] == pytest.approx(300, rel=0.1)
+    assert result["series"][-1]["errors"] == 0
+    assert back["goodput"] > 95
+    assert [other["window"] for other in others if "window" in other] == ["start", "end"]
+    progress = [other["progress"] for other in others if "progress" in other]
+    assert len(progress) >= 5
+    assert {"rate", "achieved", "p95", "errors", "in_flight", "cpu_share"} <= set(progress[0])
+
+
+def test_ends_with_its_input_and_survives_nonsense(stub: Stub, generator: Start) -> None:
+    process = generator(stub())
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert "ready" in json.loads(process.stdout.readline())
+    for nonsense in ("{}", "[", '{"trial": {"mix": "no such", "profile": [[1, 1]]}}'):
+        process.stdin.write(nonsense + "\n")
+        process.stdin.flush()
+        assert "error" in json.loads(process.stdout.readline())
+    process.stdin.write('{"trial": {"mix": "browse", "profile": [[60, 10]]}}\n')
+    process.stdin.flush()
+    time.sleep(0.5)
+    process.stdin.close()
+    assert process.wait(timeout=5) == 0, "the end of its input ends a trial, too"
