@@ -1,0 +1,75 @@
+# make stage1 up: a stage, then what to do with it. `make` alone prints what there is.
+# The comments after ## are the help. Works with GNU make 3.81, which macOS ships.
+
+PYTHON := .venv/bin/python
+STAGES := $(filter stage%,$(MAKECMDGOALS))
+RUN = $(PYTHON) -m infra.stage
+# For seed and import: REPLACE=1 gives up what was written on top of a dataset.
+REPLACED = $(if $(filter-out 0,$(REPLACE)),--replace)
+TYPED := infra loadtests services/conduit tests
+
+# The order of the words is the order of the work: make -j must not bring a stage up before its setup.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+##@ Once
+setup:  ## Install what is missing: Docker, Compose, base image, .venv, secrets
+	@bash infra/setup/setup.sh
+doctor: venv  ## Check this machine: Docker, memory, disk, ports; each with its remedy
+	@$(RUN) doctor
+
+##@ A stage: make stage1 VERB, make stage2 VERB
+up: venv  ## Build, start, wait until healthy, print the URLs
+	@$(RUN) up $(STAGES)
+down: venv  ## Stop; the data stays, unless VOLUMES=1
+	@$(RUN) down $(STAGES) $(if $(filter-out 0,$(VOLUMES)),--volumes)
+status: venv  ## Boxes, their health, CPU and memory
+	@$(RUN) status $(STAGES)
+logs: venv  ## Follow the logs
+	@$(RUN) logs $(STAGES)
+seed: venv  ## Load the dataset: SIZE=small, medium or large
+	@$(RUN) seed $(STAGES) $(if $(SIZE),--size '$(SIZE)') $(REPLACED)
+load: venv  ## Open Locust's web UI: MIX=browse, publish, feed, login or spike
+	@$(RUN) load $(STAGES) $(if $(MIX),--mix '$(MIX)')
+ceiling: venv  ## Find the highest rate that holds the SLO: MIX=browse, QUICK=1
+	@$(RUN) ceiling $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick)
+import: venv  ## Bring another stage's data over: FROM=stage1
+	@$(RUN) import $(STAGES) $(if $(FROM),--from '$(FROM)') $(REPLACED)
+diff: venv  ## What changed since the stage before
+	@$(RUN) diff $(STAGES)
+
+##@ Figures
+compare: venv  ## Two ceilings side by side: A=stage1 B=stage2
+	@$(RUN) compare $(if $(A),--a '$(A)') $(if $(B),--b '$(B)')
+bench: venv  ## Requests per CPU-second of the app, beside the floor
+	@$(PYTHON) -m loadtests.bench
+
+##@ Work on it
+test: lint  ## What CI runs: checks, types, all tests but the long ones
+	@$(PYTHON) -m pytest -m 'not long'
+test-unit: venv  ## The tests that need no Docker: seconds
+	@$(PYTHON) -m pytest -q -m 'not docker and not stage and not long'
+test-long: venv  ## The tests that take minutes
+	@$(PYTHON) -m pytest -m long
+lint: venv  ## ruff and mypy
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy $(TYPED)
+clean:  ## Remove caches and .venv; never data, secrets or runs
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+help:  ## This
+	@awk -f infra/stage/help.awk Makefile
+
+venv:
+	@$(PYTHON) -c '' 2>/dev/null || { echo 'There is no Python environment yet. Run: make setup' >&2; exit 1; }
+
+# A stage is the object of the verbs, so as a goal it does nothing; alone, it says what can be done with it.
+stage%: always
+	@$(if $(filter-out stage%,$(MAKECMDGOALS)),:,$(MAKE) --no-print-directory venv && $(RUN) verbs $@)
+always:
+
+.DEFAULT:
+	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
+
+.PHONY: always venv setup doctor up down status logs seed load ceiling import diff compare bench \
+  test test-unit test-long lint clean help

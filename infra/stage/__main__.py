@@ -1,0 +1,123 @@
+"""`python -m infra.stage VERB STAGE`: reads the words, calls the verb, prints what went wrong in a line or two."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable
+
+from infra.stage import checks, lifecycle, stages, tools
+from infra.stage.problems import Problem
+
+SIZES = ("small", "medium", "large")
+MIXES = ("browse", "publish", "feed", "login", "spike")
+INTERRUPTED = 130
+
+
+def main(words: list[str]) -> int:
+    """Run one command and return its exit status."""
+    try:
+        options = _parser().parse_args(words)
+        return _commands()[options.verb](options) or 0
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return problem.status
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command can be given again.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="infra.stage", allow_abbrev=False)
+    parser.add_argument("verb", choices=sorted(_commands()))
+    parser.add_argument("stages", nargs="*")
+    parser.add_argument("--volumes", action="store_true")
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--mix", default="browse")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--replace", action="store_true")
+    parser.add_argument("--from", dest="source", default="")
+    parser.add_argument("--a", default="")
+    parser.add_argument("--b", default="")
+    return parser
+
+
+def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
+    """Verb to function. A stage's number, a size and a mix are checked before anything is done."""
+    return {
+        "up": lambda given: lifecycle.up(_stage(given)),
+        "down": lambda given: lifecycle.down(_stage(given), given.volumes),
+        "status": lambda given: lifecycle.status(_stage(given)),
+        "logs": lambda given: lifecycle.logs(_stage(given)),
+        "seed": lambda given: tools.seed(_stage(given), _one_of("SIZE", given.size, SIZES), given.replace),
+        "load": lambda given: tools.load(_stage(given), _one_of("MIX", given.mix, MIXES)),
+        "ceiling": lambda given: tools.ceiling(_stage(given), _one_of("MIX", given.mix, MIXES), given.quick),
+        "import": lambda given: tools.bring_over(_stage(given), _source(given), given.replace),
+        "diff": lambda given: diff(_stage(given)),
+        "compare": lambda given: compare(given.a, given.b),
+        "doctor": lambda _: doctor(),
+        "verbs": lambda given: verbs(_stage(given)),
+    }
+
+
+def diff(number: int) -> None:
+    """Print what the stage's compose file changes in the one before."""
+    if number == 1:
+        print("Stage 1 is the first. What it is, is at the top of docker-compose.stage1.yml")
+        return
+    before, after = stages.compose_file(number - 1), stages.compose_file(number)
+    lines = difflib.unified_diff(
+        before.read_text().splitlines(), after.read_text().splitlines(), before.name, after.name, lineterm=""
+    )
+    colours = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"} if sys.stdout.isatty() else {}
+    for line in lines:
+        colour = colours.get(line[:1], "")
+        print(f"{colour}{line}\033[0m" if colour else line)
+
+
+def compare(a: str, b: str) -> int:
+    """Put the newest ceilings of two stages side by side."""
+    if not a or not b:
+        raise Problem("Compare what? For example: make compare A=stage1 B=stage2", status=2)
+    from loadtests.compare import main as side_by_side  # noqa: PLC0415 - only this verb needs it
+
+    return side_by_side(a, b)
+
+
+def doctor() -> int:
+    """Print every check with its remedy; 1 when something needs one."""
+    ill = 0
+    for finding in checks.doctor():
+        print(f"  {'!' if finding.remedy else 'ok':<3} {finding.what:<14} {finding.found}", flush=True)
+        if finding.remedy:
+            ill += 1
+            print(f"      {'':<14} {finding.remedy}")
+    print("All is well." if not ill else f"{ill} to look at; what to do is beside each.")
+    return 1 if ill else 0
+
+
+def verbs(number: int) -> int:
+    """A stage without a verb: say what can be done with it."""
+    print(f"What with stage {number} ({stages.PLANNED[number]})?", file=sys.stderr)
+    for verb in stages.VERBS:
+        print(f"  make stage{number} {verb}", file=sys.stderr)
+    return 2
+
+
+def _stage(given: argparse.Namespace) -> int:
+    return stages.one(given.stages, given.verb)
+
+
+def _source(given: argparse.Namespace) -> int:
+    if not given.source:
+        raise Problem("From which stage? For example: make stage2 import FROM=stage1", status=2)
+    return stages.parse(given.source)
+
+
+def _one_of(name: str, value: str, possible: tuple[str, ...]) -> str:
+    if value not in possible:
+        raise Problem(f"There is no {name}={value}.", f"Possible: {', '.join(possible)}", status=2)
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,160 @@
+"""What a machine must have: the checks of `make doctor`, of which `up` makes the critical ones first."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.stage import engine, ports, topology
+from infra.stage.problems import Problem
+from infra.stage.shell import answer
+from infra.stage.stages import ROOT, available
+from infra.stage.topology import Topology
+
+GIB = 1 << 30
+# The engine, the images' page cache and the tools' container, beside the boxes.
+MEMORY_BESIDE_BOXES = 1 * GIB
+MEMORY_WISHED = 4 * GIB
+DISK_NEEDED = 2 * GIB
+DISK_WISHED = 8 * GIB
+CORES_WISHED = 2
+BASE_IMAGE = "conduit/base:trixie"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report. ``remedy`` is empty when all is well."""
+
+    what: str
+    found: str
+    remedy: str = ""
+
+
+def gib(size: int) -> str:
+    """A size in bytes, in words."""
+    return f"{size / GIB:.1f} GiB"
+
+
+def doctor() -> Iterator[Finding]:
+    """Every check, each with its remedy where something is missing."""
+    try:
+        docker = engine.look()
+    except Problem as problem:
+        wrong, _, remedy = str(problem).partition("\n")
+        yield Finding("Docker", wrong, remedy)
+        yield _disk("")
+        return
+    yield Finding("Docker", f"engine {docker.version}")
+    yield _told("Compose", engine.compose_version)
+    yield _told("Set-up", set_up)
+    yield _memory(docker)
+    yield _disk(docker.root)
+    for number in available():
+        yield _told(f"Stage {number}'s port", lambda number=number: _port_of(number))  # type: ignore[misc]
+    yield _cores(docker)
+    yield _cgroups(docker)
+
+
+def before_up(number: int) -> Topology:
+    """The critical checks, before anything is built. Raises Problem at the first that fails."""
+    docker = engine.look()
+    engine.compose_version()
+    set_up()
+    stage = topology.read(number)
+    memory(docker, stage)
+    disk(docker.root)
+    port(stage)
+    return stage
+
+
+def set_up() -> str:
+    """What `make setup` leaves behind: base image and secrets."""
+    missing = [name for name in ("secrets/boxes.env", "secrets/ca.pem") if not (ROOT / name).exists()]
+    if answer(["docker", "image", "inspect", BASE_IMAGE]).returncode != 0:
+        missing.append(f"the image {BASE_IMAGE}")
+    if missing:
+        raise Problem(f"Missing: {', '.join(missing)}.", "Make it with: make setup")
+    return "base image and secrets are there"
+
+
+def memory(docker: engine.Engine, stage: Topology) -> None:
+    """Raises Problem when the boxes together do not fit into the engine's memory."""
+    boxes = sum(box.memory for box in stage.boxes.values())
+    needed = boxes + MEMORY_BESIDE_BOXES
+    if docker.memory < needed:
+        raise Problem(
+            f"Docker has {gib(docker.memory)} of memory; stage {stage.number} needs {gib(needed)}: "
+            f"{gib(boxes)} for its boxes and {gib(MEMORY_BESIDE_BOXES)} beside them.",
+            "Give the virtual machine of Docker Desktop or Colima more memory, or take a machine with more.",
+        )
+
+
+def disk(root: str) -> int:
+    """Bytes free where Docker keeps its data, as far as this machine can see it. Raises Problem when nearly full."""
+    place = Path(root) if root and os.path.isdir(root) else ROOT
+    free = shutil.disk_usage(place).free
+    if free < DISK_NEEDED:
+        raise Problem(
+            f"The disk is nearly full: {gib(free)} free at {place}, {gib(DISK_NEEDED)} needed.",
+            "Make room. What Docker could give back: docker system df; then docker image prune, docker builder prune",
+        )
+    return free
+
+
+def port(stage: Topology) -> None:
+    """Raises Problem when another program holds the stage's port."""
+    by = ports.holder(stage.published, stage.project)
+    if by:
+        name = f"STAGE{stage.number}_PORT"
+        raise Problem(
+            f"Port {stage.published} is in use by {by}.",
+            f"Take another one for this call: {name}={stage.published + 1000} make stage{stage.number} up"
+            f"\nor for good: {name} in .env",
+        )
+
+
+def _port_of(number: int) -> str:
+    stage = topology.read(number)
+    port(stage)
+    return f"{stage.published} on 127.0.0.1"
+
+
+def _told(what: str, check: Callable[[], str]) -> Finding:
+    """A check that raises Problem, as a finding."""
+    try:
+        return Finding(what, check())
+    except Problem as problem:
+        wrong, _, remedy = str(problem).partition("\n")
+        return Finding(what, wrong, remedy)
+
+
+def _memory(docker: engine.Engine) -> Finding:
+    if docker.memory < MEMORY_WISHED:
+        remedy = f"{gib(MEMORY_WISHED)} are enough for stages 1 and 2 with their tools; give Docker more"
+        return Finding("Memory", gib(docker.memory), remedy)
+    return Finding("Memory", gib(docker.memory))
+
+
+def _disk(root: str) -> Finding:
+    try:
+        free = disk(root)
+    except Problem as problem:
+        wrong, _, remedy = str(problem).partition("\n")
+        return Finding("Disk", wrong, remedy)
+    remedy = f"images, data and runs take up to {gib(DISK_WISHED)}; see: docker system df" if free < DISK_WISHED else ""
+    return Finding("Disk", f"{gib(free)} free", remedy)
+
+
+def _cores(docker: engine.Engine) -> Finding:
+    if docker.cores < CORES_WISHED:
+        remedy = "the load generator needs a core beside the boxes, or its limit is what a ceiling measures"
+        return Finding("Cores", str(docker.cores), remedy)
+    return Finding("Cores", str(docker.cores))
+
+
+def _cgroups(docker: engine.Engine) -> Finding:
+    if not docker.limits_cpu:
+        remedy = "this kernel cannot limit CPU, so boxes have no size; take one with CONFIG_CFS_BANDWIDTH"
+        return Finding("cgroups", f"version {docker.cgroups}, without CPU quotas", remedy)
+    return Finding("cgroups", f"version {docker.cgroups}")

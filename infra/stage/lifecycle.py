@@ -1,0 +1,143 @@
+"""A stage's life: up, down, status, logs."""
+
+import json
+import sys
+import textwrap
+from typing import Any
+
+from infra.stage import checks, topology
+from infra.stage.problems import Problem
+from infra.stage.shell import answer, compose, compose_rows, run
+from infra.stage.topology import Topology
+
+# On the smallest boxes the first start makes the database and migrates it within 30 s; the rest is for a busy machine.
+HEALTHY_WITHIN = 180
+LAST_LINES = 15
+
+
+def up(number: int) -> None:
+    """Build, start, wait until every box is healthy, print where it answers. Raises Problem with what failed."""
+    stage = checks.before_up(number)
+    boxes = ", ".join(stage.boxes)
+    print(f"Stage {number}: building the images of {boxes}", flush=True)
+    if run(compose(number, "build")) != 0:
+        raise Problem(
+            "The images could not be built; the step that failed is above.",
+            "If pip could not verify a certificate, name your CA bundle: CA_BUNDLE=/path/to/bundle.pem make setup",
+        )
+    print(f"Stage {number}: starting {boxes}, and waiting until healthy", flush=True)
+    waiting = ["--wait", "--wait-timeout", str(HEALTHY_WITHIN)]
+    started = run(compose(number, "up", "--detach", "--remove-orphans", *waiting))
+    ill = [row for row in _boxes(stage) if not _is_well(row)]
+    if started != 0 or ill or not _boxes(stage):
+        raise _why_not_up(stage, ill)
+    print(
+        f"\nStage {number} is up.\n"
+        f"  API      {stage.url}/api/articles\n"
+        f"  health   {stage.url}/health\n"
+        f"\nNext: make stage{number} seed, then make stage{number} load or make stage{number} ceiling"
+    )
+
+
+def down(number: int, volumes: bool) -> None:
+    """Stop and remove the containers, the tools' too; with ``volumes`` the data as well."""
+    extra = ["--volumes"] if volumes else []
+    if run(compose(number, "--profile", "tools", "down", "--remove-orphans", *extra)) != 0:
+        raise Problem(f"Stage {number} could not be stopped; what Docker said is above.", "Check with: make doctor")
+    kept = "its data is removed" if volumes else f"its data stays; to remove it: make stage{number} down VOLUMES=1"
+    print(f"Stage {number} is down; {kept}")
+
+
+def require_up(stage: Topology) -> None:
+    """Raises Problem when a box is missing or not healthy."""
+    rows = {row["Service"]: row for row in _boxes(stage)}
+    for box in stage.boxes:
+        if box not in rows or rows[box]["State"] != "running":
+            raise Problem(f"Stage {stage.number} is not up.", f"Start it with: make stage{stage.number} up")
+        if not _is_well(rows[box]):
+            raise Problem(
+                f"Stage {stage.number} is not healthy: {box} is {_health(rows[box])}.",
+                f"What it says: make stage{stage.number} logs. To start it again: make stage{stage.number} up",
+            )
+
+
+def is_up(stage: Topology) -> bool:
+    """Whether every box runs and is healthy."""
+    try:
+        require_up(stage)
+    except Problem:
+        return False
+    return True
+
+
+def status(number: int) -> None:
+    """A table of the boxes: health, CPU as a share of the box's quota, memory of the box's limit."""
+    stage = topology.read(number)
+    rows = {row["Service"]: row for row in _boxes(stage)}
+    if not rows:
+        print(f"Stage {number} is down. Start it with: make stage{number} up")
+        return
+    meters = _meters([row["Name"] for row in rows.values()])
+    print(f"{'box':<10} {'state':<12} {'health':<12} {'CPU of its quota':>16}  {'memory':>24}")
+    for name, box in stage.boxes.items():
+        row = rows.get(name)
+        if row is None:
+            print(f"{name:<10} {'missing':<12}")
+            continue
+        meter = meters.get(row["Name"], {})
+        cpu = float(meter.get("CPUPerc", "0%").rstrip("%") or 0) / box.cpu
+        print(f"{name:<10} {row['State']:<12} {_health(row):<12} {cpu:>14.0f} %  {meter.get('MemUsage', ''):>24}")
+    print(f"\n{stage.url}")
+
+
+def logs(number: int) -> None:
+    """Follow the logs of all boxes until Ctrl-C."""
+    stage = topology.read(number)
+    if not _boxes(stage):
+        raise Problem(f"Stage {number} is down, so there are no logs.", f"Start it with: make stage{number} up")
+    run(compose(number, "logs", "--follow", "--tail", "100"))
+
+
+def _boxes(stage: Topology) -> list[dict[str, Any]]:
+    return [row for row in compose_rows(stage.number, "ps", "--all") if row["Service"] in stage.boxes]
+
+
+def _health(row: dict[str, Any]) -> str:
+    return str(row.get("Health") or row["State"])
+
+
+def _is_well(row: dict[str, Any]) -> bool:
+    return row["State"] == "running" and row.get("Health") in ("healthy", "")
+
+
+def _meters(containers: list[str]) -> dict[str, dict[str, Any]]:
+    said = answer(["docker", "stats", "--no-stream", "--format", "{{json .}}", *containers])
+    meters = [json.loads(line) for line in said.stdout.splitlines() if line.startswith("{")]
+    return {meter["Name"]: meter for meter in meters}
+
+
+def _why_not_up(stage: Topology, ill: list[dict[str, Any]]) -> Problem:
+    """Which box is not well, its last words, and what to do about it."""
+    number = stage.number
+    if not ill:
+        return Problem(f"Stage {number} did not come up; what Docker said is above.", "Check with: make doctor")
+    row = ill[0]
+    inspected = answer(["docker", "inspect", "-f", "{{json .State}}", row["Name"]])
+    state: dict[str, Any] = json.loads(inspected.stdout or "{}")
+    said = answer(["docker", "logs", "--tail", str(LAST_LINES), row["Name"]])
+    words = (said.stdout + said.stderr).strip() or "(it said nothing)"
+    print(f"\nThe last lines of {row['Service']}:\n{textwrap.indent(words, '  ')}\n", file=sys.stderr)
+    checked = (state.get("Health") or {}).get("Log") or []
+    if checked and checked[-1].get("Output", "").strip():
+        print(f"Its last health check said: {checked[-1]['Output'].strip()}\n", file=sys.stderr)
+    if state.get("OOMKilled"):
+        return Problem(
+            f"The box {row['Service']} ran out of memory.",
+            f"Give boxes more: BOX_MEMORY=384m make stage{number} up",
+        )
+    return Problem(
+        f"The box {row['Service']} did not become healthy: it is {_health(row)}"
+        + (f", exit code {state.get('ExitCode')}." if row["State"] != "running" else "."),
+        f"All its logs: make stage{number} logs. Try again: make stage{number} up."
+        f" From nothing, losing the stage's data: make stage{number} down VOLUMES=1",
+    )

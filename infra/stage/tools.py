@@ -1,0 +1,110 @@
+"""What works on a running stage from the tools' container: seed, load, ceiling, import."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from infra.stage import lifecycle, ports, topology
+from infra.stage.problems import Problem
+from infra.stage.shell import answer, compose, run
+
+# The app's limits are not what a load measures; the library still counts against these.
+NO_LIMITS = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
+LOCUST_PORT = 8089
+IMAGE = "conduit/tools"
+
+
+def seed(number: int, size: str, replace: bool) -> None:
+    """Load the dataset into the stage's databases. The stage must be up."""
+    stage = topology.read(number)
+    lifecycle.require_up(stage)
+    build(number)
+    databases = [word for url in stage.database_urls() for word in ("--database", url)]
+    extra = ["--replace"] if replace else []
+    _succeed(_tool(number, {}, "python", "-m", "loadtests.seed", "--size", size, *databases, *extra), "The seeding")
+
+
+def load(number: int, mix: str) -> None:
+    """Locust's web UI on 127.0.0.1, until Ctrl-C. Brings the stage up without limits first."""
+    port = int(os.environ.get("LOCUST_PORT", LOCUST_PORT))
+    name = f"conduit-stage{number}-load"
+    answer(["docker", "rm", "--force", name])  # left by a load whose terminal was closed
+    by = ports.holder(port)
+    if by:
+        raise Problem(
+            f"Port {port}, for Locust's pages, is in use by {by}.",
+            f"Take another one: LOCUST_PORT={port + 1} make stage{number} load",
+        )
+    os.environ.update(NO_LIMITS)  # Compose fills them into the stage file
+    lifecycle.up(number)
+    stage = topology.read(number)
+    build(number)
+    print(f"\nLocust, mix {mix}: http://127.0.0.1:{port}    Its users are requests/s offered.", flush=True)
+    print(f"Ctrl-C ends it; make stage{number} up puts the limits back.", flush=True)
+    options = ["--name", name, "--publish", f"127.0.0.1:{port}:8089"]
+    given = {"MIX": mix, "DATABASE_URL": " ".join(stage.database_urls())}
+    locust = ["locust", "-f", "loadtests/locustfile.py", "--host", stage.inside_url]
+    _succeed(_tool(number, given, *locust, options=options), "Locust")
+
+
+def ceiling(number: int, mix: str, quick: bool) -> int:
+    """Search the stage's ceiling; returns the exit status."""
+    topology.read(number)
+    build(number)
+    from loadtests.ceiling.cli import main  # noqa: PLC0415 - its libraries take a second that other verbs need not wait
+
+    return main(number, mix, quick)
+
+
+def bring_over(number: int, source: int, replace: bool) -> None:
+    """Copy the data of another stage into this one, verified. Stages that are down are started."""
+    if number == source:
+        raise Problem(f"Stage {number} already has its own data.", "Name another stage: make stage2 import FROM=stage1")
+    stages = [topology.read(source), topology.read(number)]
+    for stage in stages:
+        if not lifecycle.is_up(stage):
+            lifecycle.up(stage.number)
+    build(number)
+    # One container on both networks. Both stages may call a service `db`, so each is named by its container.
+    ends = [
+        [
+            word
+            for shards, service in stage.databases.items()
+            for word in (flag, f"{shards}=postgresql://conduit@{stage.container(service)}:5432/conduit")
+        ]
+        for stage, flag in zip(stages, ("--from", "--to"), strict=True)
+    ]
+    name = f"conduit-stage{number}-import"
+    answer(["docker", "rm", "--force", name])
+    terminal = ["--tty"] if sys.stdout.isatty() else []
+    create = ["docker", "create", "--rm", "--init", "--name", name, *terminal]
+    limits = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--user", "1000:1000", "--cpus", "1"]  # noqa: S108
+    secrets = ["--env-file", "secrets/boxes.env", "--network", f"{stages[0].project}_default"]
+    command = ["python", "-m", "loadtests.importing", *ends[0], *ends[1], *(["--replace"] if replace else [])]
+    made = answer([*create, *limits, *secrets, IMAGE, *command])
+    joined = answer(["docker", "network", "connect", f"{stages[1].project}_default", name])
+    if made.returncode or joined.returncode:
+        raise Problem((made.stderr + joined.stderr).strip(), "Check this machine with: make doctor")
+    try:
+        _succeed(run(["docker", "start", "--attach", name]), "The import")
+    finally:
+        answer(["docker", "rm", "--force", name])
+
+
+def build(number: int) -> None:
+    """The tools' image, quietly: it is there already but for the first time and after a change."""
+    if answer(["docker", "image", "inspect", IMAGE]).returncode != 0:
+        print("Building the tools' image, once", flush=True)
+    if run(compose(number, "--profile", "tools", "build", "--quiet", "tools")) != 0:
+        raise Problem("The tools' image could not be built; the step that failed is above.", "Check with: make doctor")
+
+
+def _tool(number: int, given: Mapping[str, str], *command: str, options: list[str] | None = None) -> int:
+    terminal = [] if sys.stdin.isatty() and sys.stdout.isatty() else ["-T"]
+    settings = [word for name, value in given.items() for word in ("-e", f"{name}={value}")]
+    return run(compose(number, "run", "--rm", "--no-deps", *terminal, *settings, *(options or []), "tools", *command))
+
+
+def _succeed(code: int, what: str) -> None:
+    if code != 0:
+        raise Problem(f"{what} did not finish; why is above.", status=code)

@@ -1,0 +1,78 @@
+"""What a stage consists of, read from the labels in its compose file and nowhere else."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from infra.stage.problems import Problem
+from infra.stage.shell import answer, compose
+
+
+@dataclass(frozen=True)
+class Topology:
+    """One stage: its project, its boxes (memory in bytes, CPU in cores), its edge and its databases."""
+
+    number: int
+    project: str
+    boxes: dict[str, "Box"]
+    edge: str
+    """The service that load goes to."""
+    edge_port: int
+    """Its port on the stage's network."""
+    published: int
+    """Its port on 127.0.0.1."""
+    databases: dict[str, str] = field(default_factory=dict)
+    """Logical shards, as "0-63", to the service that holds them."""
+
+    @property
+    def url(self) -> str:
+        """Where the stage answers on this machine."""
+        return f"http://127.0.0.1:{self.published}"
+
+    @property
+    def inside_url(self) -> str:
+        """Where it answers on its own network, without this machine's port proxy."""
+        return f"http://{self.edge}:{self.edge_port}"
+
+    def database_urls(self) -> list[str]:
+        """Each as "0-63=postgresql://…", for tools on the stage's network."""
+        return [f"{shards}=postgresql://conduit@{service}:5432/conduit" for shards, service in self.databases.items()]
+
+    def container(self, service: str) -> str:
+        """The name of a service's container, which is unique among all stages."""
+        return f"{self.project}-{service}-1"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A machine: CPU in cores, memory in bytes."""
+
+    cpu: float
+    memory: int
+
+
+def read(number: int) -> Topology:
+    """The topology of a stage. Raises Problem where Compose cannot read the file or a port is not one."""
+    said = answer(compose(number, "config", "--format", "json"))
+    if said.returncode != 0:
+        raise Problem(
+            f"Compose cannot read the stage:\n{said.stderr.strip()}",
+            "Settings come from .env and the environment; secrets/ from: make setup",
+        )
+    config: dict[str, Any] = json.loads(said.stdout)
+    services: dict[str, dict[str, Any]] = config["services"]
+    labelled = {name: service.get("labels", {}) for name, service in services.items()}
+    edge = next(name for name, labels in labelled.items() if "stage.edge" in labels)
+    return Topology(
+        number=number,
+        project=config["name"],
+        boxes={name: _box(services[name]) for name, labels in labelled.items() if labels.get("stage.box") == "true"},
+        edge=edge,
+        edge_port=int(labelled[edge]["stage.edge"]),
+        published=int(services[edge]["ports"][0]["published"]),
+        databases={labels["stage.database"]: name for name, labels in labelled.items() if "stage.database" in labels},
+    )
+
+
+def _box(service: dict[str, Any]) -> Box:
+    return Box(int(service["cpu_quota"]) / int(service["cpu_period"]), int(service["mem_limit"]))
