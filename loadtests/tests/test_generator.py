@@ -19,7 +19,7 @@ def run(process: "subprocess.Popen[str]", **trial: Any) -> tuple[dict[str, Any],
     assert process.stdout is not None
     process.stdin.write(json.dumps({"trial": {"mix": "browse"} | trial}) + "\n")
     process.stdin.flush()
-    others = []
+    others: list[dict[str, Any]] = []
     for line in process.stdout:
         message = json.loads(line)
         if "result" in message:

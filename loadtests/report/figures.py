@@ -1,0 +1,176 @@
+"""The charts of a run."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from loadtests.report.charts import Line, Point, Rule, chart, linear, logarithmic
+from loadtests.report.words import ms, percent, rate
+
+Figure = dict[str, str]
+LATENCIES = (("p50", 3), ("p95", 1), ("p99", 4))
+BOX_COLOURS = (1, 2, 3, 4, 5, 6)
+OFFERED = "offered, requests/s"
+
+
+def judged(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Trials that the search judged, and the warm-ups at lower rates, by offered rate."""
+    kept = [trial for trial in run["trials"] if trial["phase"] != "overload" and trial["phase"] != "warm-up"]
+    return sorted(kept, key=lambda trial: float(trial["rate"]))
+
+
+def line(
+    name: str,
+    colour: int,
+    trials: Sequence[dict[str, Any]],
+    value: Callable[[dict[str, Any]], float | None],
+    unit: str,
+) -> Line:
+    """A line through the median at each rate, with a dot for each trial."""
+    at: dict[float, list[float]] = {}
+    dots = []
+    for trial in trials:
+        figure = value(trial)
+        if figure is None:
+            continue
+        at.setdefault(trial["rate"], []).append(figure)
+        shown = f"{figure:.0%}" if unit == "%" else f"{ms(figure)} {unit}"
+        tip = f"{trial['phase']} at {rate(trial['rate'])}/s: {name} {shown}"
+        dots.append(Point(trial["rate"], figure, tip, hollow=not trial["valid"]))
+    return Line(name, colour, [(x, statistics.median(ys)) for x, ys in sorted(at.items())], dots)
+
+
+def _total(figure: str) -> Callable[[dict[str, Any]], float | None]:
+    def value(trial: dict[str, Any]) -> float | None:
+        found: float | None = trial["result"]["total"][figure]
+        return found
+
+    return value
+
+
+def _ceiling(run: dict[str, Any]) -> list[Rule]:
+    found = (run.get("ceiling") or {}).get("rate")
+    return [Rule(f"ceiling {rate(found)}/s", x=found)] if found else []
+
+
+def latency(run: dict[str, Any]) -> Figure:
+    """p50, p95 and p99 against the offered rate."""
+    trials = judged(run)
+    lines = [line(name, colour, trials, _total(name), "ms") for name, colour in LATENCIES]
+    values = [y for one in lines for _, y in one.through]
+    rules = [Rule(f"SLO: p95 ≤ {run['slo']['p95_ms']:.0f} ms", y=run["slo"]["p95_ms"]), *_ceiling(run)]
+    return {
+        "title": "How long answers take",
+        "svg": chart(
+            name="latency",
+            title="Latency against offered rate",
+            description=_told(trials, "p95", lambda trial: f"{ms(trial['result']['total']['p95'])} ms"),
+            x=linear(OFFERED, [trial["rate"] for trial in trials]),
+            y=logarithmic("latency, ms (logarithmic)", [*values, run["slo"]["p95_ms"]]),
+            lines=lines,
+            rules=rules,
+        ),
+        "caption": "Each dot is a trial; lines go through the medians. Hollow: no verdict.",
+    }
+
+
+def achieved(run: dict[str, Any]) -> Figure:
+    """Achieved against offered, over the ceiling, too."""
+    trials = judged(run)
+    done = line("achieved", 1, trials, _total("achieved_rate"), "/s")
+    over = (run.get("overload") or {}).get("over", [])
+    beyond: list[tuple[float, float]] = [(row["offered_rate"], row["goodput"]) for row in over]
+    lines = [done]
+    if beyond:
+        dots = [Point(x, y, f"goodput {rate(y)}/s at {rate(x)}/s offered") for x, y in beyond]
+        lines.append(Line("goodput", 2, [*done.through[-1:], *beyond], dots, dashed=True))
+    most = max([x for one in lines for x, _ in one.through], default=1.0)
+    highest = max([y for one in lines for _, y in one.through], default=1.0)
+    even = min(most, highest * 1.15)
+    lines.append(Line("offered", 0, [(0, 0), (even, even)], dashed=True))
+    return {
+        "title": "What is achieved of it",
+        "svg": chart(
+            name="achieved",
+            title="Achieved rate against offered rate",
+            description=_told(
+                trials, "achieved", lambda trial: f"{rate(trial['result']['total']['achieved_rate'])}/s"
+            ),
+            x=linear(OFFERED, [most]),
+            y=linear("achieved, requests/s", [even]),
+            lines=lines,
+            rules=_ceiling(run),
+        ),
+        "caption": "Goodput counts answers within the SLO only, at twice and three times the ceiling.",
+    }
+
+
+def cpu(run: dict[str, Any]) -> Figure:
+    """CPU of each box against the offered rate."""
+    trials = judged(run)
+    lines = []
+    for box, colour in zip(run["boxes"], BOX_COLOURS * 3, strict=False):
+
+        def used(trial: dict[str, Any], name: str = box["name"]) -> float:
+            return float(trial["boxes"][name]["utilisation"])
+
+        def throttled(trial: dict[str, Any], name: str = box["name"]) -> float:
+            return float(trial["boxes"][name]["throttled"])
+
+        lines.append(line(box["name"], colour, trials, used, "%"))
+        if len(run["boxes"]) <= 2:
+            hit = line("throttled", colour, trials, throttled, "%")
+            lines.append(Line(hit.name, hit.colour, hit.through, dashed=True))
+    highest = max([1.0] + [y for one in lines for _, y in one.through])
+    return {
+        "title": "How busy each box is",
+        "svg": chart(
+            name="cpu",
+            title="CPU of each box against offered rate",
+            description=_told(
+                trials,
+                "busiest box",
+                lambda trial: percent(max(b["utilisation"] for b in trial["boxes"].values())),
+            ),
+            x=linear(OFFERED, [trial["rate"] for trial in trials]),
+            y=linear("CPU, % of the box's quota", [highest], form=lambda value: f"{value * 100:.0f}"),
+            lines=lines,
+            rules=[Rule("its whole quota", y=1.0), *_ceiling(run)],
+        ),
+        "caption": "Throttled (dashed): the share of scheduling periods in which the box ran into its quota."
+        if len(run["boxes"]) <= 2
+        else "Utilisation of each box against its quota.",
+    }
+
+
+def overload(run: dict[str, Any]) -> Figure | None:
+    """The overload second by second."""
+    trial = next((one for one in run["trials"] if one["phase"] == "overload"), None)
+    if trial is None or not run.get("overload"):
+        return None
+    rows = trial["result"]["series"]
+    lines = [
+        Line("offered", 0, [(row["t"], row["offered"]) for row in rows], dashed=True),
+        Line("answered", 3, [(row["t"], row["completed"]) for row in rows]),
+        Line("good", 2, [(row["t"], row["good"]) for row in rows]),
+    ]
+    values = [float(row["offered"]) for row in rows]
+    ceiling = run["ceiling"]["rate"]
+    return {
+        "title": "Overloaded, second by second",
+        "svg": chart(
+            name="overload",
+            title="Offered, answered and good requests per second at 2 and 3 times the ceiling, then back",
+            description=f"Verdict: {run['overload']['verdict']}; {percent(run['overload']['kept'])} of the goodput kept.",
+            x=linear("seconds", [float(len(rows))]),
+            y=linear("requests/s", values),
+            lines=lines,
+            rules=[Rule(f"ceiling {rate(ceiling)}/s", y=ceiling)],
+        ),
+        "caption": "Twice the ceiling, three times, then back below it. Good: answered within the SLO.",
+    }
+
+
+def _told(trials: Sequence[dict[str, Any]], what: str, value: Callable[[dict[str, Any]], str]) -> str:
+    """The chart in words, for who cannot see it."""
+    return f"{what}: " + "; ".join(f"{value(trial)} at {rate(trial['rate'])}/s" for trial in trials)

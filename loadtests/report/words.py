@@ -1,0 +1,155 @@
+"""A run in words: the verdict in a sentence, what to know before believing it, the figures in short."""
+
+from typing import Any
+
+NONE = "–"
+
+
+def rate(value: float | None) -> str:
+    """Requests/s, to three figures or so."""
+    if value is None:
+        return NONE
+    return f"{value:.1f}" if value < 20 else f"{value:,.0f}".replace(",", " ")
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds, whole from ten on."""
+    if value is None:
+        return NONE
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}".replace(",", " ")
+
+
+def percent(value: float | None) -> str:
+    """A share of 0 to 1 as per cent; small ones with as many places as they need not to read as none."""
+    if value is None:
+        return NONE
+    if value == 0:
+        return "0 %"
+    return f"{value * 100:.0f} %" if value >= 0.0995 else f"{value * 100:.2g} %"
+
+
+def time(text: str) -> str:
+    """A record's time for people, UTC."""
+    return text.replace("T", " ").replace("Z", " UTC")
+
+
+def size(value: float | None) -> str:
+    """Bytes in MB or GB (powers of 1024, as the memory limits are set)."""
+    if not value:
+        return NONE
+    return f"{value / 2**30:.1f} GB" if value >= 2**30 else f"{value / 2**20:.0f} MB"
+
+
+def sentence(run: dict[str, Any]) -> str:
+    """The verdict."""
+    stage, mix = f"Stage {run['stage']}", run["mix"]["name"]
+    ceiling = run.get("ceiling") or {}
+    found = ceiling.get("rate")
+    if found is None:
+        if not run["complete"]:
+            return f"Incomplete: {stage} on {mix}, {_bracket(ceiling)}."
+        return f"No verdict for {stage} on {mix}: {ceiling.get('no_verdict')}."
+    said = f"{stage} holds {rate(found)} requests/s of {mix} at a p95 of {ms(ceiling['p95']['median'])} ms"
+    demand = run.get("demand")
+    if demand:
+        box = next((one for one in demand["boxes"] if one["name"] == demand["saturates"]), None)
+        if box:
+            said += f"; {_box_name(run, box['name'])} saturates first, at {percent(box['utilisation'])} of its CPU"
+        else:
+            said += "; no box is out of CPU there"
+    overload = run.get("overload")
+    if overload:
+        kept = percent(overload["kept"])
+        beyond = "degrades gracefully" if overload["verdict"] == "graceful" else "falls off a cliff"
+        said += f". Beyond that it {beyond}: {kept} of the goodput is left at three times the load"
+    return f"{said}."
+
+
+def _box_name(run: dict[str, Any], name: str) -> str:
+    return "its only box" if len(run["boxes"]) == 1 else f"the box “{name}”"
+
+
+def _bracket(ceiling: dict[str, Any]) -> str:
+    passed, failed = ceiling.get("passed"), ceiling.get("failed")
+    if passed and failed:
+        return f"the ceiling lies between {rate(passed)} and {rate(failed)} requests/s"
+    if passed:
+        return f"the ceiling is at least {rate(passed)} requests/s"
+    if failed:
+        return f"the ceiling is below {rate(failed)} requests/s"
+    return "ended before a rate was judged"
+
+
+def notes(run: dict[str, Any]) -> list[str]:
+    """What a reader must know before using the figures."""
+    found = []
+    if not run["complete"]:
+        found.append(
+            f"This run is incomplete: {run['why_incomplete']}. What was measured until then is below."
+        )
+    if (run.get("ceiling") or {}).get("no_verdict"):
+        found.append(f"There is no ceiling here: {run['ceiling']['no_verdict']}.")
+    if run["mode"] == "quick":
+        found.append(
+            "A quick search, for teaching: short trials and one confirmation. Take the full one for figures to keep."
+        )
+    overload = run.get("overload")
+    if overload and not overload["valid"]:
+        limits = ", ".join(overload["limits"])
+        found.append(
+            f"The overload is no verdict: {limits}. The stage may do better beyond its ceiling than shown."
+        )
+    limited = [trial for trial in run["trials"] if trial["judged"] and not trial["valid"]]
+    if limited:
+        found.append(f"{len(limited)} trials were limited by generator or host and taken as no verdict.")
+    if run["commit"]["changed"]:
+        found.append("Files had been changed since the commit that is named below.")
+    return found
+
+
+def numbers(run: dict[str, Any]) -> list[dict[str, str]]:
+    """The figures in short: name, value, and a few words more."""
+    ceiling = run.get("ceiling") or {}
+    if not ceiling.get("rate"):
+        return []
+    p95, completed = ceiling["p95"], ceiling["completed_rate"]
+    spread = f"median of {ceiling['confirmations']}: {rate(completed['low'])} to {rate(completed['high'])} achieved"
+    if ceiling["confirmations"] == 1:
+        spread = f"{rate(completed['median'])} achieved, one confirmation"
+    found = [
+        {"name": "ceiling", "value": f"{rate(ceiling['rate'])}/s", "more": spread},
+        {
+            "name": "p95 there",
+            "value": f"{ms(p95['median'])} ms",
+            "more": f"{ms(p95['low'])} to {ms(p95['high'])} ms",
+        },
+    ]
+    if ceiling["failed"]:
+        wide = (ceiling["failed"] / ceiling["passed"] - 1) / 2
+        found.append(
+            {
+                "name": "lowest rate that failed",
+                "value": f"{rate(ceiling['failed'])}/s",
+                "more": f"± {percent(wide)}",
+            }
+        )
+    if demand := run.get("demand"):
+        busiest = demand["boxes"][0]
+        found.append(
+            {
+                "name": f"CPU a request on {busiest['name']}",
+                "value": f"{busiest['per_request_ms']:.2f} ms",
+                "more": f"at {percent(busiest['utilisation'])} of {busiest['capacity']:g} CPU",
+            }
+        )
+    if overload := run.get("overload"):
+        back = overload["recovery_seconds"]
+        found += [
+            {"name": "goodput at 3 ×", "value": percent(overload["kept"]), "more": overload["verdict"]},
+            {
+                "name": "recovered after",
+                "value": f"{back:.0f} s" if back is not None else "not yet",
+                "more": f"back at {percent(overload['back_to'])} of the ceiling",
+            },
+        ]
+    return found
