@@ -89,7 +89,7 @@ class Boundary:
         return b"%s-%d" % (_PROCESS_ID.encode(), next(self._numbers))
 
     def _finish(self, scope: Scope, request_id: bytes, status: int, seconds: float, spent: Tally) -> None:
-        route = getattr(scope.get("route"), "path", None)
+        route: str | None = scope.get("route")
         method: str = scope["method"]
         key = (method if route else "other", route or "none", status)
         histogram = self._histograms.get(key)

@@ -1,10 +1,12 @@
-"""What every route does with a request: who is asking, what the body says, and JSON out."""
+"""What every route does with a request: who is asking, what its parameters and body say, and JSON out."""
 
-from typing import Annotated, Any, TypeVar
+import re
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from fastapi import Depends, Query, Request, Response
 from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
 
 from conduit.bootstrap import Services
 from conduit.errors import InvalidError, NotSignedInError, TooLargeError
@@ -15,15 +17,16 @@ from conduit.validation import MAX_BODY_BYTES
 T = TypeVar("T", bound=Struct)
 MAX_OFFSET = 10_000
 MAX_LIMIT = 100
-_ENCODER = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 _DECODERS: dict[type[Struct], msgspec.json.Decoder[Any]] = {}
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 
 
 def answer(body: Struct, status: int = 200) -> Response:
-    return Response(_ENCODER.encode(body), status, media_type="application/json")
+    return Response(_encode(body), status, media_type="application/json")
 
 
-async def _read_body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
     """The body, at most MAX_BODY_BYTES of it. Only this much of a request waits on the event loop."""
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
@@ -34,9 +37,6 @@ async def _read_body(request: Request) -> bytes:
         if len(chunks) > MAX_BODY_BYTES:
             raise TooLargeError(MAX_BODY_BYTES)
     return bytes(chunks)
-
-
-Body = Annotated[bytes, Depends(_read_body)]
 
 
 def decoded(body: bytes, kind: type[T]) -> T:
@@ -51,6 +51,9 @@ def decoded(body: bytes, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidError({"body": ["is not valid JSON"]}) from error
     return result
+
+
+# Who is asking ---------------------------------------------------------------------------------------------
 
 
 def services(request: Request) -> Services:
@@ -91,55 +94,55 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-def page_of(limit: int, offset: int, before: int | None) -> Page:
+# Parameters ------------------------------------------------------------------------------------------------
+
+
+class Number(NamedTuple):
+    """A whole number in the query string or the path, between two bounds."""
+
+    name: str
+    minimum: int
+    maximum: int
+    default: int | None
+    description: str
+
+    def read(self, text: str) -> int:
+        """The number that ``text`` says. Raises InvalidError naming the parameter and its bounds."""
+        if _WHOLE_NUMBER.fullmatch(text) and self.minimum <= int(text) <= self.maximum:
+            return int(text)
+        raise InvalidError({self.name: [f"must be a whole number from {self.minimum} to {self.maximum}"]})
+
+    def of(self, request: Request) -> int | None:
+        text = request.query_params.get(self.name)
+        return self.default if text is None else self.read(text)
+
+
+class Filter(NamedTuple):
+    """A text in the query string."""
+
+    name: str
+    description: str
+
+    def of(self, request: Request) -> str | None:
+        text = request.query_params.get(self.name)
+        if text is not None and (len(text) > 200 or "\x00" in text):
+            raise InvalidError({self.name: ["must be at most 200 characters, none of them NUL"]})
+        return text
+
+
+LIMIT = Number("limit", 1, MAX_LIMIT, 20, "How many rows at most.")
+OFFSET = Number("offset", 0, MAX_ID, 0, f"How many of the newest rows to skip, up to {MAX_OFFSET}.")
+BEFORE = Number("before", 0, MAX_ID, None, "Only what is older than the row of this id: pages without end.")
+COMMENT_LIMIT = LIMIT._replace(default=MAX_LIMIT)
+COMMENT_ID = Number("comment_id", 0, MAX_ID, None, "A comment's id.")
+
+
+def page_of(request: Request, limit: Number = LIMIT) -> Page:
     """The page asked for. Offsets are exact up to MAX_OFFSET; beyond, skipping costs more than it shows."""
+    before = BEFORE.of(request)
+    offset = OFFSET.of(request) or 0
     if offset > MAX_OFFSET:
         raise InvalidError(
-            {"offset": [f"must be at most {MAX_OFFSET}; for older articles use before=<id at the last slug's end>"]}
+            {"offset": [f"must be at most {MAX_OFFSET}; for older ones use before=<id at the last slug's end>"]}
         )
-    return Page(limit, offset, MAX_ID + 1 if before is None else before)
-
-
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
-Offset = Annotated[int, Query(ge=0, le=MAX_ID)]
-Before = Annotated[int | None, Query(ge=0, le=MAX_ID, description="Only what is older than the row of this id.")]
-
-
-def describe(
-    request: type[Struct] | None = None,
-    response: type[Struct] | None = None,
-    status: int = 200,
-    *,
-    open_to_all: bool,
-) -> dict[str, Any]:
-    """A route's OpenAPI, from the msgspec structs that it really decodes and encodes."""
-    errors = {"$ref": "#/components/schemas/ErrorsBody"}
-    codes = {"422": "It can't be done as sent", "503": "Something it needs does not answer"}
-    codes |= {"401": "The token is missing or not good", "404": "Not there"}
-    if request is not None:
-        codes |= {"413": "The body is too large", "429": "Over a limit"}
-    if not open_to_all:
-        codes |= {"403": "Somebody else's", "429": "Over a limit"}
-    responses: dict[str, Any] = {
-        code: {"description": text, "content": {"application/json": {"schema": errors}}} for code, text in codes.items()
-    }
-    responses[str(status)] = {"description": "Done"}
-    if response is not None:
-        responses[str(status)]["content"] = {"application/json": {"schema": schema_of(response)}}
-    extra: dict[str, Any] = {"responses": responses}
-    extra["security"] = [{"Token": []}, {}] if open_to_all else [{"Token": []}]
-    if request is not None:
-        extra["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": schema_of(request)}},
-        }
-    return extra
-
-
-DESCRIBED: list[type[Struct]] = []
-
-
-def schema_of(kind: type[Struct]) -> dict[str, str]:
-    if kind not in DESCRIBED:
-        DESCRIBED.append(kind)
-    return {"$ref": f"#/components/schemas/{kind.__name__}"}
+    return Page(limit.of(request) or MAX_LIMIT, offset, MAX_ID + 1 if before is None else before)

@@ -32,6 +32,12 @@ _MAX_TAGS = 20
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
+def _one_spelling(email: str) -> str:
+    """The address as it is stored, of all the ways to type it. Raises EmailNotValidError."""
+    # Test domains (.test, .local) are fine here: nothing is ever delivered outside.
+    return validate_email(email.strip(), check_deliverability=False, test_environment=True).normalized.lower()
+
+
 class Problems:
     """Collects what is wrong with a body, by field, and raises it all together."""
 
@@ -70,12 +76,10 @@ class Problems:
         if self.errors.get("email"):
             return value
         try:
-            # Test domains (.test, .local) are fine here: nothing is ever delivered outside.
-            checked = validate_email(value.strip(), check_deliverability=False, test_environment=True)
+            return _one_spelling(value)
         except EmailNotValidError:
             self.add("email", "is invalid")
             return value
-        return checked.normalized.lower()
 
     def tags(self, values: list[str]) -> list[str]:
         """The tags stripped, without repetition, sorted."""
@@ -102,7 +106,11 @@ def login(sent: Login) -> Login:
     problems.required("email", sent.email)
     problems.required("password", sent.password)
     problems.raise_if_any()
-    return Login(sent.email.strip().lower(), sent.password)
+    try:
+        return Login(_one_spelling(sent.email), sent.password)
+    except EmailNotValidError:
+        # Nobody has such an address: the answer is the same as for any other that is unknown.
+        return Login(sent.email.strip().lower(), sent.password)
 
 
 def user_changes(sent: UserChanges) -> UserChanges:

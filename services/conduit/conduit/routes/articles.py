@@ -1,88 +1,117 @@
 """Articles, their lists, and marking them as favourites."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from conduit import articles, validation
 from conduit.errors import NotFoundError
 from conduit.http import (
-    Before,
-    Body,
-    Limit,
-    Offset,
+    BEFORE,
+    LIMIT,
+    OFFSET,
+    Filter,
     answer,
     decoded,
-    describe,
     page_of,
     services,
     signed_in,
     viewer_of,
     writer_of,
 )
+from conduit.routing import Endpoint
 from conduit.schemas import ArticleBody, ArticleChangesBody, ArticlesBody, NewArticleBody
 
-router = APIRouter(prefix="/articles", tags=["articles"])
-Filter = Annotated[str | None, Query(max_length=200)]
+TAG = Filter("tag", "Articles with this tag.")
+AUTHOR = Filter("author", "Articles by the user of this name.")
+FAVORITED = Filter("favorited", "Favourites of the user of this name.")
 
 
-@router.get("", openapi_extra=describe(None, ArticlesBody, open_to_all=True))
-def list_all(
-    request: Request,
-    tag: Filter = None,
-    author: Filter = None,
-    favorited: Filter = None,
-    limit: Limit = 20,
-    offset: Offset = 0,
-    before: Before = None,
-) -> Response:
-    page = page_of(limit, offset, before)
-    found = services(request).reads.articles(page, viewer_of(request), tag=tag, author=author, favorited=favorited)
+def list_all(request: Request) -> Response:
+    """The newest articles, filtered."""
+    found = services(request).reads.articles(
+        page_of(request),
+        viewer_of(request),
+        tag=TAG.of(request),
+        author=AUTHOR.of(request),
+        favorited=FAVORITED.of(request),
+    )
     return answer(ArticlesBody(*found))
 
 
-@router.get("/feed", openapi_extra=describe(None, ArticlesBody, open_to_all=False))
-def feed(request: Request, limit: Limit = 20, offset: Offset = 0, before: Before = None) -> Response:
+def feed(request: Request) -> Response:
+    """The newest articles by those whom the signed-in user follows."""
     viewer = signed_in(request)
-    return answer(ArticlesBody(*services(request).reads.feed(page_of(limit, offset, before), viewer)))
+    return answer(ArticlesBody(*services(request).reads.feed(page_of(request), viewer)))
 
 
-@router.post("", status_code=201, openapi_extra=describe(NewArticleBody, ArticleBody, 201, open_to_all=False))
-def publish(request: Request, body: Body) -> Response:
+def publish(request: Request, body: bytes) -> Response:
+    """Publish an article."""
     viewer = writer_of(request)
     draft = validation.new_article(decoded(body, NewArticleBody).article)
     return answer(ArticleBody(articles.publish(services(request).database, viewer, draft)), 201)
 
 
-@router.get("/{slug}", openapi_extra=describe(None, ArticleBody, open_to_all=True))
-def show(request: Request, slug: str) -> Response:
-    article = services(request).reads.article(articles.id_of(slug), viewer_of(request))
+def show(request: Request) -> Response:
+    """An article."""
+    article_id = articles.id_of(request.path_params["slug"])
+    article = services(request).reads.article(article_id, viewer_of(request))
     if article is None:
         raise NotFoundError("article")
     return answer(ArticleBody(article))
 
 
-@router.put("/{slug}", openapi_extra=describe(ArticleChangesBody, ArticleBody, open_to_all=False))
-def change(request: Request, slug: str, body: Body) -> Response:
+def change(request: Request, body: bytes) -> Response:
+    """Change one's own article."""
     viewer = writer_of(request)
     changes = validation.article_changes(decoded(body, ArticleChangesBody).article)
+    slug = request.path_params["slug"]
     return answer(ArticleBody(articles.change(services(request).database, viewer, slug, changes)))
 
 
-@router.delete("/{slug}", status_code=204, openapi_extra=describe(status=204, open_to_all=False))
-def delete(request: Request, slug: str) -> Response:
+def delete(request: Request) -> Response:
+    """Delete one's own article."""
     viewer = writer_of(request)
-    articles.delete(services(request).database, viewer, slug)
+    articles.delete(services(request).database, viewer, request.path_params["slug"])
     return Response(status_code=204)
 
 
-@router.post("/{slug}/favorite", openapi_extra=describe(None, ArticleBody, open_to_all=False))
-def favorite(request: Request, slug: str) -> Response:
-    viewer = writer_of(request)
-    return answer(ArticleBody(articles.mark(services(request).database, viewer, slug, favorited=True)))
+def favorite(request: Request) -> Response:
+    """Make an article a favourite."""
+    return _mark(request, favorited=True)
 
 
-@router.delete("/{slug}/favorite", openapi_extra=describe(None, ArticleBody, open_to_all=False))
-def unfavorite(request: Request, slug: str) -> Response:
+def unfavorite(request: Request) -> Response:
+    """Make an article a favourite no longer."""
+    return _mark(request, favorited=False)
+
+
+def _mark(request: Request, *, favorited: bool) -> Response:
     viewer = writer_of(request)
-    return answer(ArticleBody(articles.mark(services(request).database, viewer, slug, favorited=False)))
+    slug = request.path_params["slug"]
+    return answer(ArticleBody(articles.mark(services(request).database, viewer, slug, favorited=favorited)))
+
+
+_PAGE = (LIMIT, OFFSET, BEFORE)
+_SLUG = "/api/articles/{slug}"
+# The feed's path would read as a slug's to the route after it, so it comes before.
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/api/articles", list_all, "articles", gives=ArticlesBody, parameters=(TAG, AUTHOR, FAVORITED, *_PAGE)
+    ),
+    Endpoint("GET", "/api/articles/feed", feed, "articles", gives=ArticlesBody, parameters=_PAGE, signed_in=True),
+    Endpoint("GET", _SLUG, show, "articles", gives=ArticleBody),
+    Endpoint(
+        "POST",
+        "/api/articles",
+        publish,
+        "articles",
+        takes=NewArticleBody,
+        gives=ArticleBody,
+        status=201,
+        signed_in=True,
+    ),
+    Endpoint("PUT", _SLUG, change, "articles", takes=ArticleChangesBody, gives=ArticleBody, signed_in=True),
+    Endpoint("DELETE", _SLUG, delete, "articles", status=204, signed_in=True),
+    Endpoint("POST", f"{_SLUG}/favorite", favorite, "articles", gives=ArticleBody, signed_in=True),
+    Endpoint("DELETE", f"{_SLUG}/favorite", unfavorite, "articles", gives=ArticleBody, signed_in=True),
+)

@@ -1,47 +1,52 @@
 """Comments on an article."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from conduit import articles, comments, validation
 from conduit.errors import NotFoundError
 from conduit.http import (
-    Before,
-    Body,
-    Limit,
+    BEFORE,
+    COMMENT_ID,
+    COMMENT_LIMIT,
     answer,
     decoded,
-    describe,
     page_of,
     services,
     viewer_of,
     writer_of,
 )
-from conduit.ids import MAX_ID
+from conduit.routing import Endpoint
 from conduit.schemas import CommentBody, CommentsBody, NewCommentBody
 
-router = APIRouter(prefix="/articles/{slug}/comments", tags=["comments"])
 
-
-@router.get("", openapi_extra=describe(None, CommentsBody, open_to_all=True))
-def show(request: Request, slug: str, limit: Limit = 100, before: Before = None) -> Response:
+def show(request: Request) -> Response:
     """The newest comments; those before them with ``before=`` the oldest id seen."""
-    found = services(request).reads.comments(articles.id_of(slug), viewer_of(request), page_of(limit, 0, before))
+    article_id = articles.id_of(request.path_params["slug"])
+    found = services(request).reads.comments(article_id, viewer_of(request), page_of(request, COMMENT_LIMIT))
     if found is None:
         raise NotFoundError("article")
     return answer(CommentsBody(found))
 
 
-@router.post("", openapi_extra=describe(NewCommentBody, CommentBody, open_to_all=False))
-def add(request: Request, slug: str, body: Body) -> Response:
+def add(request: Request, body: bytes) -> Response:
+    """Comment on an article."""
     viewer = writer_of(request)
     text = validation.new_comment(decoded(body, NewCommentBody).comment)
-    return answer(CommentBody(comments.add(services(request).database, viewer, slug, text)))
+    return answer(CommentBody(comments.add(services(request).database, viewer, request.path_params["slug"], text)))
 
 
-@router.delete("/{comment_id}", status_code=204, openapi_extra=describe(status=204, open_to_all=False))
-def delete(request: Request, slug: str, comment_id: Annotated[int, Path(ge=0, le=MAX_ID)]) -> Response:
+def delete(request: Request) -> Response:
+    """Delete one's own comment."""
     viewer = writer_of(request)
-    comments.delete(services(request).database, viewer, slug, comment_id)
+    comment_id = COMMENT_ID.read(request.path_params["comment_id"])
+    comments.delete(services(request).database, viewer, request.path_params["slug"], comment_id)
     return Response(status_code=204)
+
+
+_PATH = "/api/articles/{slug}/comments"
+ENDPOINTS = (
+    Endpoint("GET", _PATH, show, "comments", gives=CommentsBody, parameters=(COMMENT_LIMIT, BEFORE)),
+    Endpoint("POST", _PATH, add, "comments", takes=NewCommentBody, gives=CommentBody, signed_in=True),
+    Endpoint("DELETE", f"{_PATH}/{{comment_id}}", delete, "comments", status=204, signed_in=True),
+)

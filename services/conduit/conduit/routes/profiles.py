@@ -1,30 +1,42 @@
 """Profiles, and following them."""
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from conduit import profiles
 from conduit.errors import NotFoundError
-from conduit.http import answer, describe, services, viewer_of, writer_of
+from conduit.http import answer, services, viewer_of, writer_of
+from conduit.routing import Endpoint
 from conduit.schemas import ProfileBody
 
-router = APIRouter(prefix="/profiles/{username}", tags=["profiles"])
 
-
-@router.get("", openapi_extra=describe(None, ProfileBody, open_to_all=True))
-def show(request: Request, username: str) -> Response:
-    profile = services(request).reads.profile(username, viewer_of(request))
+def show(request: Request) -> Response:
+    """A user's profile."""
+    profile = services(request).reads.profile(request.path_params["username"], viewer_of(request))
     if profile is None:
         raise NotFoundError("profile")
     return answer(ProfileBody(profile))
 
 
-@router.post("/follow", openapi_extra=describe(None, ProfileBody, open_to_all=False))
-def follow(request: Request, username: str) -> Response:
-    viewer = writer_of(request)
-    return answer(ProfileBody(profiles.follow(services(request).database, viewer, username, following=True)))
+def follow(request: Request) -> Response:
+    """Follow a user."""
+    return _follow(request, following=True)
 
 
-@router.delete("/follow", openapi_extra=describe(None, ProfileBody, open_to_all=False))
-def unfollow(request: Request, username: str) -> Response:
+def unfollow(request: Request) -> Response:
+    """Follow a user no longer."""
+    return _follow(request, following=False)
+
+
+def _follow(request: Request, *, following: bool) -> Response:
     viewer = writer_of(request)
-    return answer(ProfileBody(profiles.follow(services(request).database, viewer, username, following=False)))
+    username = request.path_params["username"]
+    return answer(ProfileBody(profiles.follow(services(request).database, viewer, username, following=following)))
+
+
+_PATH = "/api/profiles/{username}"
+ENDPOINTS = (
+    Endpoint("GET", _PATH, show, "profiles", gives=ProfileBody),
+    Endpoint("POST", f"{_PATH}/follow", follow, "profiles", gives=ProfileBody, signed_in=True),
+    Endpoint("DELETE", f"{_PATH}/follow", unfollow, "profiles", gives=ProfileBody, signed_in=True),
+)

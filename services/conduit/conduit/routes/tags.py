@@ -1,13 +1,16 @@
 """Tags in use."""
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
-from conduit.http import answer, describe, services
+from conduit.http import answer, services
+from conduit.routing import Endpoint
 from conduit.schemas import TagsBody
 
-router = APIRouter(tags=["tags"])
 
-
-@router.get("/tags", openapi_extra=describe(None, TagsBody, open_to_all=True))
 def show(request: Request) -> Response:
+    """All tags in use, sorted."""
     return answer(TagsBody(services(request).reads.tags()))
+
+
+ENDPOINTS = (Endpoint("GET", "/api/tags", show, "tags", gives=TagsBody),)

@@ -1,0 +1,114 @@
+"""The floor that the app is measured against: the same queries by raw psycopg behind a bare ASGI route.
+
+What the app costs beyond this is its framework, its checks and its schemas. The boundary (request id, timing, log
+line, metrics) and the thread pool are the app's own, so that both do the same work for a request but those. The
+queries are the app's compiled SQL; there is no pool, each thread keeps its connection.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import jwt
+import msgspec
+import psycopg
+import uvicorn
+from anyio.to_thread import current_default_thread_limiter, run_sync
+
+from conduit.adapters import reads_statements as sql
+from conduit.boundary import Boundary, Message, Receive, Scope, Send
+from conduit.ids import MAX_ID, id_from_slug
+from conduit.statements import Statement
+
+_URL = os.environ["DATABASE_URL"]
+_SECRET = os.environ["JWT_SECRET"]
+_THREADS = 10
+_local = threading.local()
+_encode = msgspec.json.Encoder().encode
+_PAGE = {"before": MAX_ID + 1, "limit": 20, "offset": 0, "depth": 20, "author_limit": 20}
+_LIST = sql.list_statement(tag=False, author=False, favorited=False, signed_in=False)
+_LIST_FOR = sql.list_statement(tag=False, author=False, favorited=False, signed_in=True)
+
+
+def _rows(statement: Statement, **parameters: Any) -> list[tuple[Any, ...]]:
+    connection = getattr(_local, "connection", None)
+    if connection is None:
+        connection = _local.connection = psycopg.connect(_URL, autocommit=True, options="-c timezone=UTC")
+    return list(connection.execute(statement.sql, {**statement.literals, **parameters}).fetchall())
+
+
+def _article(slug: str, viewer: int | None) -> bytes:
+    article_id = id_from_slug(slug)
+    if viewer is None:
+        return bytes(_encode(_rows(sql.ARTICLE, article_id=article_id)))
+    rows = _rows(sql.ARTICLE_FOR, article_id=article_id, viewer=viewer)
+    _rows(sql.FOLLOWED, viewer=viewer, authors=[rows[0][0]])
+    return bytes(_encode(rows))
+
+
+def _list(viewer: int | None) -> bytes:
+    if viewer is None:
+        return bytes(_encode(_rows(_LIST, **_PAGE)))
+    rows = _rows(_LIST_FOR, viewer=viewer, **_PAGE)
+    _rows(sql.FOLLOWED, viewer=viewer, authors=list({row[sql.AUTHOR_ID] for row in rows}))
+    return bytes(_encode(rows))
+
+
+def _feed(viewer: int | None) -> bytes:
+    authors = [row[0] for row in _rows(sql.FOLLOWEES, viewer=viewer)]
+    return bytes(_encode(_rows(sql.FEED, viewer=viewer, authors=authors, **_PAGE)))
+
+
+def _viewer(scope: Scope) -> int | None:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            token = value.decode().removeprefix("Token ")
+            return int(jwt.decode(token, _SECRET, algorithms=["HS256"])["sub"])
+    return None
+
+
+async def _app(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+        return
+    path, viewer = scope["path"], _viewer(scope)
+    work: Callable[[], bytes]
+    if path == "/api/articles":
+        parse_qs(scope["query_string"])
+        work = lambda: _list(viewer)  # noqa: E731
+    elif path == "/api/articles/feed":
+        work = lambda: _feed(viewer)  # noqa: E731
+    elif path == "/ready":
+        work = lambda: b"{}"  # noqa: E731
+    else:
+        work = lambda: _article(path.rpartition("/")[2], viewer)  # noqa: E731
+    body = await run_sync(work)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message: Message = await receive()
+        if message["type"] == "lifespan.startup":
+            current_default_thread_limiter().total_tokens = _THREADS
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        Boundary(_app, max_in_flight=200),
+        host="0.0.0.0",  # noqa: S104 - a container's own network
+        port=int(os.environ.get("PORT", "8000")),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+    )

@@ -1,0 +1,127 @@
+"""Routes: plain functions run in the thread pool, with what each takes and gives declared once, for OpenAPI too.
+
+Starlette's routes are used as they are. A framework that builds each call from its signature cost about as much a
+request as everything else the app does for a hot read, measured side by side (docs/decisions/0001-the-app-s-stack.md).
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from conduit.http import Filter, Number, read_body
+from conduit.schemas import ErrorsBody
+
+Work = Callable[[Request], Response]
+WorkWithBody = Callable[[Request, bytes], Response]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One method of one path. ``takes`` is the body's struct, ``gives`` the answer's; None where there is none."""
+
+    method: str
+    path: str
+    work: Work | WorkWithBody
+    tag: str
+    takes: type[Struct] | None = None
+    gives: type[Struct] | None = None
+    status: int = 200
+    parameters: Sequence[Number | Filter] = ()
+    signed_in: bool = False
+
+    def route(self) -> Route:
+        return Route(self.path, self._handler(), methods=[self.method])
+
+    def _handler(self) -> Callable[[Request], Awaitable[Response]]:
+        work: Any = self.work
+        template = self.path
+
+        async def with_body(request: Request) -> Response:
+            request.scope["route"] = template
+            body = await read_body(request)
+            response: Response = await run_in_threadpool(work, request, body)
+            return response
+
+        async def without_body(request: Request) -> Response:
+            request.scope["route"] = template
+            response: Response = await run_in_threadpool(work, request)
+            return response
+
+        return without_body if self.takes is None else with_body
+
+
+def openapi(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """The OpenAPI 3.1 description, from the structs that the endpoints really decode and encode."""
+    structs: set[type[Struct]] = {ErrorsBody}
+    structs |= {kind for e in endpoints for kind in (e.takes, e.gives) if kind is not None}
+    ordered = sorted(structs, key=lambda kind: kind.__name__)
+    _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+    token = {"type": "apiKey", "in": "header", "name": "Authorization", "description": "Token <JWT>"}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Conduit", "version": "1"},
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": {"Token": token}},
+    }
+
+
+_ERRORS = {
+    "401": "The token or the credentials are missing or not good",
+    "403": "Somebody else's",
+    "404": "Not there",
+    "413": "The body is too large",
+    "422": "It can't be done as sent",
+    "429": "Over a limit",
+    "503": "Something this needs does not answer just now",
+}
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    responses: dict[str, Any] = {
+        code: {"description": text, "content": _json(ErrorsBody)} for code, text in _ERRORS.items()
+    }
+    responses[str(endpoint.status)] = {"description": "Done"}
+    if endpoint.gives is not None:
+        responses[str(endpoint.status)]["content"] = _json(endpoint.gives)
+    operation: dict[str, Any] = {
+        "operationId": endpoint.work.__module__.rpartition(".")[2] + "_" + endpoint.work.__name__,
+        "summary": (endpoint.work.__doc__ or "").split("\n")[0],
+        "tags": [endpoint.tag],
+        "parameters": [_described(p, "query") for p in endpoint.parameters] + _path_parameters(endpoint),
+        "responses": responses,
+        "security": [{"Token": []}] if endpoint.signed_in else [{"Token": []}, {}],
+    }
+    if endpoint.takes is not None:
+        operation["requestBody"] = {"required": True, "content": _json(endpoint.takes)}
+    return operation
+
+
+def _json(kind: type[Struct]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
+
+
+def _described(parameter: Number | Filter, where: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string", "maxLength": 200}
+    if isinstance(parameter, Number):
+        schema = {"type": "integer", "minimum": parameter.minimum, "maximum": parameter.maximum}
+        if parameter.default is not None:
+            schema["default"] = parameter.default
+    return {"name": parameter.name, "in": where, "description": parameter.description, "schema": schema}
+
+
+def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
+    names = [part[1:-1] for part in endpoint.path.split("/") if part.startswith("{")]
+    kinds = {"comment_id": {"type": "integer", "minimum": 0}}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": kinds.get(name, {"type": "string"})} for name in names
+    ]
