@@ -1,0 +1,105 @@
+"""What every folder's tests share: the stage to test against, and a PostgreSQL server to make databases on."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+NewDatabase = Callable[[], str]
+
+_IMAGE = "conduit/postgres"
+_REMEDY = "run `make setup`, or set TEST_DATABASE_URL to a PostgreSQL role that may create databases"
+# The stages' own PostgreSQL and configuration; only that nothing is kept, everyone is let in, and there is room for
+# the pools of several apps at once.
+_START = """
+set -eu
+mkdir -p /run/postgresql
+initdb -D /data/test --username=conduit --encoding=UTF8 --locale-provider=builtin --locale=C.UTF-8 --auth=trust -N
+echo 'host all all all trust' >>/data/test/pg_hba.conf
+exec postgres -D /data/test -c config_file=/etc/conduit/postgresql.conf -c hba_file=/data/test/pg_hba.conf \
+  -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200
+"""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--stage-url",
+        default=os.environ.get("STAGE_URL"),
+        help="run the API suite against this running stage instead of in this process (or set STAGE_URL)",
+    )
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server whose role may create databases: TEST_DATABASE_URL, else a container."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
+        return
+    container = _start_container()
+    try:
+        port = _docker("port", container, "5432/tcp").rpartition(":")[2]
+        url = f"postgresql://conduit@127.0.0.1:{port}/postgres"
+        _wait_for(url, container)
+        yield url
+    finally:
+        _docker("rm", "--force", "--volumes", container)
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: str) -> Iterator[NewDatabase]:
+    """Call it for the URL of a new, empty database; all of them are dropped when the tests are over."""
+    made: list[str] = []
+    with psycopg.connect(postgres, autocommit=True) as server:
+
+        def make() -> str:
+            name = f"test_{secrets.token_hex(6)}"
+            server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+            made.append(name)
+            return f"{postgres.rpartition('/')[0]}/{name}"
+
+        try:
+            yield make
+        finally:
+            for name in made:
+                server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _start_container() -> str:
+    if shutil.which("docker") is None:
+        pytest.fail(f"these tests need a PostgreSQL server, and Docker is not installed to run one: {_REMEDY}")
+    if not _docker("images", "--quiet", _IMAGE):
+        command = ["docker", "compose", "-f", "docker-compose.stage2.yml", "build", "db"]
+        built = subprocess.run(command, cwd=os.path.dirname(__file__), capture_output=True, text=True, check=False)
+        if built.returncode:
+            pytest.fail(f"the image {_IMAGE} could not be built: {_REMEDY}\n{built.stderr[-2000:]}")
+    return _docker(
+        "run", "--detach", "--publish", "127.0.0.1::5432", "--user", "1000:1000",
+        "--tmpfs", "/data:uid=1000,gid=1000,mode=0700", "--tmpfs", "/run:uid=1000,gid=1000", "--shm-size", "256m",
+        "--label", "conduit.tests=postgres", _IMAGE, "sh", "-c", _START,
+    )  # fmt: skip
+
+
+def _docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.fail(f"docker {arguments[0]} failed: {done.stderr.strip()}\n{_REMEDY}")
+    return done.stdout.strip()
+
+
+def _wait_for(url: str, container: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=3).close()
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline:
+                pytest.fail(f"PostgreSQL in the test container did not start: {error}\n{_docker('logs', container)}")
+            time.sleep(0.2)
+        else:
+            return

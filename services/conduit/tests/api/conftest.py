@@ -1,0 +1,49 @@
+"""One API suite; where it runs is a parameter: on one server, on two, or against a running stage (--stage-url)."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from tests.client import Api, Person
+from tests.deployments import Deployment, NewDatabase, deployed_on_one_server, deployed_on_two_servers
+
+
+_IN_PROCESS = {"one server": deployed_on_one_server, "two servers": deployed_on_two_servers}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "deployment" in metafunc.fixturenames:
+        stage: str | None = metafunc.config.getoption("--stage-url")
+        metafunc.parametrize("deployment", [stage] if stage else list(_IN_PROCESS), indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    name: str = request.param
+    if name not in _IN_PROCESS:
+        yield Deployment(name.rstrip("/"))
+        return
+    new_database: NewDatabase = request.getfixturevalue("new_database")
+    with _IN_PROCESS[name](new_database) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="session")
+def http(deployment: Deployment) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=deployment.base_url, timeout=20) as http:
+        yield http
+
+
+@pytest.fixture
+def api(http: httpx.Client) -> Api:
+    return Api(http)
+
+
+@pytest.fixture
+def jo(api: Api) -> Person:
+    return api.sign_up()
+
+
+@pytest.fixture
+def ann(api: Api) -> Person:
+    return api.sign_up()

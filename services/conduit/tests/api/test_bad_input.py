@@ -1,0 +1,173 @@
+"""What no front end should send: each gets an answer that says what is wrong, and nothing is a failure here."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.client import Api, Person, errors, fresh
+
+MEGABYTE = 1_000_000
+# Every route that takes a body, with the fields of a good one.
+BODIES = {
+    "sign up": ("POST", "/users", "user", {"username": "u", "email": "u@example.com", "password": "p"}),
+    "sign in": ("POST", "/users/login", "user", {"email": "u@example.com", "password": "p"}),
+    "change user": ("PUT", "/user", "user", {"bio": "b"}),
+    "publish": ("POST", "/articles", "article", {"title": "t", "description": "d", "body": "b"}),
+    "change article": ("PUT", "/articles/{slug}", "article", {"title": "t"}),
+    "comment": ("POST", "/articles/{slug}/comments", "comment", {"body": "b"}),
+}
+every_body = pytest.mark.parametrize(("method", "path", "wrapper", "good"), BODIES.values(), ids=BODIES)
+
+
+@pytest.fixture
+def slug(jo: Person) -> str:
+    return jo.slug()
+
+
+@every_body
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"{",
+        b"not json",
+        b'{"user": }',
+        b"\xff\xfe",
+        b'{"user": "\xc3\x28"}',
+        b'{"a": 1} trailing',
+        b"[" * 100_000,
+        b'{"user":' * 50_000,
+        b'{"user": {"email": "\\ud800", "username": "\\udfff", "body": "\\ud800x"}',
+    ],
+    ids=["empty", "open", "text", "hole", "bom", "utf8", "trailing", "deep list", "deep object", "surrogates"],
+)
+def test_what_is_not_json_is_422(
+    jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any], sent: bytes
+) -> None:
+    response = jo.call(
+        method, path.format(slug=slug), content=sent, headers={"Content-Type": "application/json"}
+    )
+    assert response.status_code == 422
+    assert list(errors(response)) == ["body"]
+
+
+@every_body
+@pytest.mark.parametrize("wrong", [None, 1, True, "text", [], {}, 1.5], ids=repr)
+def test_a_body_of_the_wrong_type_is_422(
+    jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any], wrong: Any
+) -> None:
+    for sent in (wrong, {wrapper: wrong}, {"other": good}):
+        response = jo.call(method, path.format(slug=slug), json=sent)
+        assert response.status_code == 422
+        assert errors(response)
+
+
+@every_body
+@pytest.mark.parametrize("wrong", [1, True, [], {}, ["text"], {"a": 1}, 10**400], ids=lambda value: repr(value)[:20])
+def test_a_field_of_the_wrong_type_is_named(
+    jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any], wrong: Any
+) -> None:
+    for field in good:
+        response = jo.call(method, path.format(slug=slug), json={wrapper: good | {field: wrong}})
+        assert response.status_code == 422
+        assert list(errors(response)) == [field]
+
+
+@every_body
+def test_a_nul_or_half_a_surrogate_pair_in_a_text_is_422(
+    jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any]
+) -> None:
+    for field in good:
+        for bad in ("a\x00b", "\x00", "a\ud800b"):
+            sent = json.dumps({wrapper: good | {field: bad}}).encode()
+            response = jo.call(method, path.format(slug=slug), content=sent)
+            assert response.status_code in ((401, 422) if "login" in path else (422,)), (field, bad, response.text)
+            assert errors(response)
+
+
+@every_body
+def test_unknown_fields_are_ignored(
+    jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any]
+) -> None:
+    unique = {key: f"{fresh()}@example.com" if key == "email" else fresh() for key in good}
+    sent = {wrapper: unique | {"id": 1, "author": "x", "favoritesCount": 99}, "more": [1]}
+    response = jo.call(method, path.format(slug=slug), json=sent)
+    assert response.status_code == (401 if "login" in path else response.status_code)
+    assert response.status_code < 300 or "login" in path
+
+
+@every_body
+def test_a_body_of_ten_megabytes_is_413(
+    jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any]
+) -> None:
+    field = list(good)[-1]
+    sent = json.dumps({wrapper: good | {field: "x" * 10 * MEGABYTE}}).encode()
+
+    def in_pieces() -> Iterator[bytes]:
+        for start in range(0, len(sent), 65_536):
+            yield sent[start : start + 65_536]
+
+    for content in (sent, in_pieces()):
+        response = jo.call(method, path.format(slug=slug), content=content)
+        assert response.status_code == 413
+        assert list(errors(response)) == ["body"]
+    assert jo.get("/user").status_code == 200
+
+
+def test_a_text_of_many_characters_within_the_limit_is_stored(api: Api, jo: Person) -> None:
+    body = "龙" * 200_000
+    assert api.article(jo.slug(body=body))["body"] == body
+
+
+@pytest.mark.parametrize("nul", ["%00", "a%00b", "%00-1"])
+def test_a_nul_in_a_path_is_no_failure(api: Api, jo: Person, nul: str) -> None:
+    for response in (
+        api.get(f"/profiles/{nul}"),
+        jo.post(f"/profiles/{nul}/follow"),
+        api.get(f"/articles/{nul}"),
+        api.get(f"/articles/{nul}/comments"),
+        jo.post(f"/articles/{nul}/favorite"),
+        jo.delete(f"/articles/{nul}/comments/%00"),
+    ):
+        assert response.status_code in (404, 422)
+        assert errors(response)
+
+
+@pytest.mark.parametrize("name", ["tag", "author", "favorited"])
+@pytest.mark.parametrize("value", ["%00", "a%00b", "%ff", "%ed%a0%80", "%", "%zz", "", "%F0%9F%90%89"])
+def test_odd_characters_in_a_filter_are_no_failure(api: Api, jo: Person, name: str, value: str) -> None:
+    for reader in (api, jo):
+        response = reader.call("GET", f"/articles?{name}={value}")
+        assert response.status_code in (200, 422)
+        assert response.status_code == 200 or errors(response)
+
+
+@pytest.mark.parametrize("text", ["%ff", "%ed%a0%80", "%c3%28", "%F0%9F%90%89", "%25", "..%2f..", "%0d%0aX:1", "a" * 5000])
+def test_odd_characters_in_a_path_are_not_found(api: Api, text: str) -> None:
+    for path in (f"/profiles/{text}", f"/articles/{text}"):
+        response = api.get(path)
+        assert response.status_code == 404
+        assert errors(response)
+
+
+def test_what_is_no_route_is_404_and_what_is_no_method_405(api: Api, jo: Person) -> None:
+    for path in ("/nothing", "/articles/a/b/c", "/users/login/x"):
+        response = jo.get(path)
+        assert response.status_code == 404
+        assert list(errors(response)) == ["body"]
+    response = jo.call("PATCH", "/articles")
+    assert response.status_code == 405
+    assert list(errors(response)) == ["body"]
+
+
+def test_a_repeated_parameter_is_no_failure(api: Api) -> None:
+    assert api.call("GET", "/articles?limit=1&limit=2&tag=a&tag=b").status_code == 200
+
+
+def test_a_body_need_not_say_that_it_is_json(http: httpx.Client, jo: Person) -> None:
+    sent = json.dumps({"user": {"bio": "by hand"}}).encode()
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "nonsense"):
+        response = jo.call("PUT", "/user", content=sent, headers={"Content-Type": kind})
+        assert response.status_code == 200

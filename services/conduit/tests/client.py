@@ -1,0 +1,128 @@
+"""What a front end does, over HTTP and nothing else: people who sign up, write and read."""
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+PASSWORD = "correct horse battery"
+_QUERIES = re.compile(r'desc="(\d+) queries"')
+
+
+def fresh(prefix: str = "p") -> str:
+    """A name that nothing else has, so that the suite may run against a stage that is in use."""
+    return f"{prefix}{secrets.token_hex(6)}"
+
+
+def errors(response: httpx.Response) -> dict[str, list[str]]:
+    """The errors of an answer, having checked that it has the API's shape."""
+    body = response.json()
+    assert list(body) == ["errors"], body
+    found: dict[str, list[str]] = body["errors"]
+    assert found
+    assert all(isinstance(texts, list) and texts and all(isinstance(t, str) for t in texts) for texts in found.values())
+    return found
+
+
+def queries(response: httpx.Response) -> int:
+    """How many queries the answer says that it took."""
+    match = _QUERIES.search(response.headers["server-timing"])
+    assert match, response.headers["server-timing"]
+    return int(match.group(1))
+
+
+@dataclass
+class Caller:
+    """Whoever calls the API: with a token, or nobody in particular."""
+
+    http: httpx.Client
+    token: str | None = None
+
+    def call(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        headers = dict(arguments.pop("headers", {}))
+        if self.token is not None:
+            headers.setdefault("Authorization", f"Token {self.token}")
+        return self.http.request(method, f"/api{path}", headers=headers, **arguments)
+
+    def get(self, path: str, **parameters: Any) -> httpx.Response:
+        return self.call("GET", path, params=parameters)
+
+    def post(self, path: str, json: Any = None) -> httpx.Response:
+        return self.call("POST", path, json=json)
+
+    def put(self, path: str, json: Any) -> httpx.Response:
+        return self.call("PUT", path, json=json)
+
+    def delete(self, path: str) -> httpx.Response:
+        return self.call("DELETE", path)
+
+    def articles(self, **filters: Any) -> tuple[list[str], int]:
+        """The slugs of a list, and its count."""
+        return _listed(self.get("/articles", **filters))
+
+    def feed(self, **page: Any) -> tuple[list[str], int]:
+        return _listed(self.get("/articles/feed", **page))
+
+    def article(self, slug: str) -> dict[str, Any]:
+        response = self.get(f"/articles/{slug}")
+        assert response.status_code == 200, response.text
+        article: dict[str, Any] = response.json()["article"]
+        return article
+
+
+@dataclass
+class Person(Caller):
+    username: str = ""
+    email: str = ""
+
+    def publish(self, title: str = "How to train your dragon", **changes: Any) -> dict[str, Any]:
+        """Publish an article; return it as the API answered."""
+        draft = {"title": title, "description": "Ever wonder how?", "body": "You have to believe", "tagList": []}
+        response = self.post("/articles", {"article": draft | changes})
+        assert response.status_code == 201, response.text
+        article: dict[str, Any] = response.json()["article"]
+        return article
+
+    def slug(self, title: str = "How to train your dragon", **changes: Any) -> str:
+        slug: str = self.publish(title, **changes)["slug"]
+        return slug
+
+    def comment(self, slug: str, body: str = "Thank you!") -> dict[str, Any]:
+        response = self.post(f"/articles/{slug}/comments", {"comment": {"body": body}})
+        assert response.status_code == 200, response.text
+        comment: dict[str, Any] = response.json()["comment"]
+        return comment
+
+    def follow(self, other: "Person") -> None:
+        assert self.post(f"/profiles/{other.username}/follow").status_code == 200
+
+    def favorite(self, slug: str) -> None:
+        assert self.post(f"/articles/{slug}/favorite").status_code == 200
+
+
+class Api(Caller):
+    """The API for nobody in particular; makes people."""
+
+    def sign_up(self, username: str | None = None, email: str | None = None) -> Person:
+        name = fresh() if username is None else username
+        address = f"{fresh()}@example.com" if email is None else email
+        response = self.post("/users", {"user": {"username": name, "email": address, "password": PASSWORD}})
+        assert response.status_code == 201, response.text
+        user = response.json()["user"]
+        return Person(self.http, user["token"], user["username"], user["email"])
+
+    def log_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
+        return self.post("/users/login", {"user": {"email": email, "password": password}})
+
+
+def _listed(response: httpx.Response) -> tuple[list[str], int]:
+    assert response.status_code == 200, response.text
+    body = response.json()
+    return [article["slug"] for article in body["articles"]], body["articlesCount"]
+
+
+def id_of(slug: str) -> int:
+    """The article's id, which a slug ends in."""
+    return int(slug.rpartition("-")[2])

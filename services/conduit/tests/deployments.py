@@ -1,0 +1,106 @@
+"""The app as it is deployed, in this process: the real ASGI server on a free port, over one server or two."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from pydantic import SecretStr
+
+from conduit.adapters.database_postgres import PostgresDatabase, one_server
+from conduit.adapters.events_null import NullEvents
+from conduit.adapters.postgres_server import PostgresServer
+from conduit.bootstrap import bootstrap
+from conduit.main import create_app
+from conduit.migrate import migrate
+from conduit.settings import Settings
+
+NewDatabase = Callable[[], str]
+
+SECRET = "a secret of the tests, long enough for HS256"
+NO_LIMIT = "1000000/second"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where a running app is, and what its tests may look into. ``servers`` counts those that a route may ask."""
+
+    base_url: str
+    servers: int = 1
+    databases: list[str] = field(default_factory=list)
+
+
+def settings_for(database_url: str, **changes: Any) -> Settings:
+    values: dict[str, Any] = {
+        "database_url": database_url,
+        "jwt_secret": SecretStr(SECRET),
+        "login_limit": NO_LIMIT,
+        "write_limit": NO_LIMIT,
+    }
+    return Settings(**values | changes)
+
+
+def migrated(new_database: NewDatabase) -> str:
+    url = new_database()
+    migrate(url)
+    return url
+
+
+def database_on_one_server(url: str) -> PostgresDatabase:
+    return one_server(PostgresServer("main", url, 10), NullEvents())
+
+
+def database_on_two_servers(first: str, second: str) -> PostgresDatabase:
+    """Logical shards 0-31 and 32-63 on two servers; the names on a third, which keeps them in the first's database."""
+    one, two = PostgresServer("one", first, 10), PostgresServer("two", second, 10)
+    return PostgresDatabase([one] * 32 + [two] * 32, PostgresServer("directory", first, 10), NullEvents())
+
+
+@contextmanager
+def deployed_on_one_server(new_database: NewDatabase, **settings: Any) -> Iterator[Deployment]:
+    url = migrated(new_database)
+    with served(settings_for(url, **settings)) as base_url:
+        yield Deployment(base_url, 1, [url])
+
+
+@contextmanager
+def deployed_on_two_servers(new_database: NewDatabase, **settings: Any) -> Iterator[Deployment]:
+    urls = [migrated(new_database), migrated(new_database)]
+    database = database_on_two_servers(*urls)
+    database.open()
+    with served(settings_for(urls[0], **settings), database) as base_url:
+        yield Deployment(base_url, 3, urls)
+
+
+@contextmanager
+def served(settings: Settings, database: PostgresDatabase | None = None) -> Iterator[str]:
+    """The app's base URL while it is served by uvicorn in a thread, set up as the program sets it up."""
+    config = uvicorn.Config(
+        create_app(settings, bootstrap(settings, database)),
+        host="127.0.0.1",
+        port=0,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 15
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise RuntimeError("the app did not start")
+        time.sleep(0.01)
+    try:
+        host, port = server.servers[0].sockets[0].getsockname()[:2]
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=15)
+        assert not thread.is_alive(), "the app did not stop"
