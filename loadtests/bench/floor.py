@@ -16,6 +16,7 @@ import msgspec
 import psycopg
 import uvicorn
 from anyio.to_thread import current_default_thread_limiter, run_sync
+from prometheus_client import start_http_server
 
 from conduit.adapters import reads_statements as sql
 from conduit.boundary import Boundary, Message, Receive, Scope, Send
@@ -101,6 +102,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 
 
 if __name__ == "__main__":
+    start_http_server(9100)
     uvicorn.run(
         Boundary(_app, max_in_flight=200),
         host="0.0.0.0",  # noqa: S104 - a container's own network

@@ -1,0 +1,1 @@
+"""Requests per CPU-second of the app, beside the floor of the same queries without it."""
