@@ -1,6 +1,7 @@
 """A stage's life: up, down, status, logs."""
 
 import json
+import re
 import sys
 import textwrap
 from typing import Any
@@ -26,6 +27,7 @@ def up(number: int) -> None:
             "If pip could not verify a certificate, name your CA bundle: CA_BUNDLE=/path/to/bundle.pem make setup",
         )
     print(f"Stage {number}: starting {boxes}, and waiting until healthy", flush=True)
+    _clear_half_replaced(stage)
     waiting = ["--wait", "--wait-timeout", str(HEALTHY_WITHIN)]
     started = run(compose(number, "up", "--detach", "--remove-orphans", *waiting))
     ill = [row for row in _boxes(stage) if not _is_well(row)]
@@ -37,6 +39,17 @@ def up(number: int) -> None:
         f"  health   {stage.url}/health\n"
         f"\nNext: make stage{number} seed, then make stage{number} load or make stage{number} ceiling"
     )
+
+
+def _clear_half_replaced(stage: Topology) -> None:
+    """While Compose replaces a container, the new one is called "<id>_<name>". Interrupted there, it would later
+    stop at its own leftover.
+    """
+    label = f"label=com.docker.compose.project={stage.project}"
+    names = answer(["docker", "ps", "--all", "--filter", label, "--format", "{{.Names}}"]).stdout.split()
+    for name in names:
+        if re.match(r"[0-9a-f]{12}_", name):
+            answer(["docker", "rm", "--force", name])
 
 
 def down(number: int, volumes: bool) -> None:

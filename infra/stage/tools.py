@@ -21,14 +21,14 @@ def seed(number: int, size: str, replace: bool) -> None:
     build(number)
     databases = [word for url in stage.database_urls() for word in ("--database", url)]
     extra = ["--replace"] if replace else []
-    _succeed(_tool(number, {}, "python", "-m", "loadtests.seed", "--size", size, *databases, *extra), "The seeding")
+    command = ["python", "-m", "loadtests.seed", "--size", size, *databases, *extra]
+    _succeed(_tool(number, "seed", {}, *command), "The seeding")
 
 
 def load(number: int, mix: str) -> None:
     """Locust's web UI on 127.0.0.1, until Ctrl-C. Brings the stage up without limits first."""
     port = int(os.environ.get("LOCUST_PORT", LOCUST_PORT))
-    name = f"conduit-stage{number}-load"
-    answer(["docker", "rm", "--force", name])  # left by a load whose terminal was closed
+    _remove(f"conduit-stage{number}-load")  # else one whose terminal was closed still holds the port
     by = ports.holder(port)
     if by:
         raise Problem(
@@ -41,10 +41,10 @@ def load(number: int, mix: str) -> None:
     build(number)
     print(f"\nLocust, mix {mix}: http://127.0.0.1:{port}    Its users are requests/s offered.", flush=True)
     print(f"Ctrl-C ends it; make stage{number} up puts the limits back.", flush=True)
-    options = ["--name", name, "--publish", f"127.0.0.1:{port}:8089"]
+    options = ["--publish", f"127.0.0.1:{port}:8089"]
     given = {"MIX": mix, "DATABASE_URL": " ".join(stage.database_urls())}
     locust = ["locust", "-f", "loadtests/locustfile.py", "--host", stage.inside_url]
-    _succeed(_tool(number, given, *locust, options=options), "Locust")
+    _succeed(_tool(number, "load", given, *locust, options=options), "Locust")
 
 
 def ceiling(number: int, mix: str, quick: bool) -> int:
@@ -75,7 +75,7 @@ def bring_over(number: int, source: int, replace: bool) -> None:
         for stage, flag in zip(stages, ("--from", "--to"), strict=True)
     ]
     name = f"conduit-stage{number}-import"
-    answer(["docker", "rm", "--force", name])
+    _remove(name)
     terminal = ["--tty"] if sys.stdout.isatty() else []
     create = ["docker", "create", "--rm", "--init", "--name", name, *terminal]
     limits = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--user", "1000:1000", "--cpus", "1"]  # noqa: S108
@@ -88,21 +88,35 @@ def bring_over(number: int, source: int, replace: bool) -> None:
     try:
         _succeed(run(["docker", "start", "--attach", name]), "The import")
     finally:
-        answer(["docker", "rm", "--force", name])
+        _remove(name)
 
 
 def build(number: int) -> None:
-    """The tools' image, quietly: it is there already but for the first time and after a change."""
-    if answer(["docker", "image", "inspect", IMAGE]).returncode != 0:
-        print("Building the tools' image, once", flush=True)
-    if run(compose(number, "--profile", "tools", "build", "--quiet", "tools")) != 0:
+    """The tools' image: with its progress the first time, quietly after."""
+    there = answer(["docker", "image", "inspect", IMAGE]).returncode == 0
+    if run(compose(number, "--profile", "tools", "build", *(["--quiet"] if there else []), "tools")) != 0:
         raise Problem("The tools' image could not be built; the step that failed is above.", "Check with: make doctor")
 
 
-def _tool(number: int, given: Mapping[str, str], *command: str, options: list[str] | None = None) -> int:
+def _tool(number: int, what: str, given: Mapping[str, str], *command: str, options: list[str] | None = None) -> int:
+    """Run a command in the tools' container of a stage, and return its status.
+
+    Compose leaves the container running when it is interrupted itself, so it has a name by which it is removed: at
+    the end, and before the next one, in case a terminal was closed.
+    """
+    name = f"conduit-stage{number}-{what}"
     terminal = [] if sys.stdin.isatty() and sys.stdout.isatty() else ["-T"]
-    settings = [word for name, value in given.items() for word in ("-e", f"{name}={value}")]
-    return run(compose(number, "run", "--rm", "--no-deps", *terminal, *settings, *(options or []), "tools", *command))
+    settings = [word for key, value in given.items() for word in ("-e", f"{key}={value}")]
+    how = ["run", "--rm", "--no-deps", "--name", name, *terminal, *settings, *(options or [])]
+    _remove(name)
+    try:
+        return run(compose(number, *how, "tools", *command))
+    finally:
+        _remove(name)
+
+
+def _remove(container: str) -> None:
+    answer(["docker", "rm", "--force", container])
 
 
 def _succeed(code: int, what: str) -> None:

@@ -81,7 +81,7 @@ def sample(host: str, case: Case, seconds: float) -> dict[str, object]:
             position += CONNECTIONS
             done += 1
             failed += answer.status_code != 200
-            found = _QUERIES.search(answer.get("server-timing") or "")
+            found = _QUERIES.search(str(answer.get("server-timing") or ""))
             queries = int(found[1]) if found else 0
         client.close()
 

@@ -45,7 +45,8 @@ class Server:
             return psycopg.connect(
                 self.url,
                 connect_timeout=CONNECT_SECONDS,
-                options="-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c statement_timeout=0",
+                options="-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c statement_timeout=0 "
+                "-c idle_in_transaction_session_timeout=0",
                 application_name="loadtests",
             )
 

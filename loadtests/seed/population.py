@@ -95,9 +95,11 @@ def populate(size: Size) -> Population:
     favorites = sizes.FAVORITES_OF_AN_ARTICLE
     comments = sizes.COMMENTS_OF_AN_ARTICLE
     follows = sizes.FOLLOWS_OF_A_READER
+    # Different users are drawn for each: of very few (in a test), no more than half are asked for.
+    others = size.users // 2
     follows_counts = array("H", [0]) * size.users
     for rank, reader in enumerate(_shuffled(size, "curiosity")):
-        follows_counts[reader] = follows.quantile((rank + 0.5) / size.users)
+        follows_counts[reader] = min(follows.quantile((rank + 0.5) / size.users), others)
     return Population(
         size=size,
         user_ids=user_ids,
@@ -109,7 +111,7 @@ def populate(size: Size) -> Population:
         article_ids=article_ids,
         authors=authors,
         tags=_tag(size, count),
-        favorites_counts=array("H", (favorites.quantile(draw()) for _ in range(count))),
+        favorites_counts=array("H", (min(favorites.quantile(draw()), others) for _ in range(count))),
         comments_counts=array("H", (comments.quantile(draw()) for _ in range(count))),
         follows_counts=follows_counts,
     )

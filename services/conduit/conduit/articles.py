@@ -6,6 +6,7 @@ from conduit.errors import ForbiddenError, MissingOwnerError, NotFoundError, Not
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
 from conduit.ports import Database, Row, Writer
 from conduit.schemas import Article, ArticleChanges, NewArticle
+from conduit.statements import Statement
 
 
 def id_of(slug: str) -> int:
@@ -66,8 +67,8 @@ def delete(database: Database, viewer: int, slug: str) -> None:
     """Delete an article with its comments and marks, and count it no more."""
     article_id = id_of(slug)
     with database.writing(article_id) as writer:
-        # The lock waits for marks under way, so that the statement after it sees and uncounts them all.
-        _lock(writer, article_id, viewer)
+        # The locks wait for marks and publishing under way, so that the statement after them sees and uncounts all.
+        _lock(writer, article_id, viewer, writes.LOCK_ARTICLE_AND_AUTHOR)
         writer.all(writes.DELETE_ARTICLE, article_id=article_id, shard=ids.shard_of(article_id))
         writer.record(ArticleDeleted(article_id, viewer))
 
@@ -75,22 +76,25 @@ def delete(database: Database, viewer: int, slug: str) -> None:
 def mark(database: Database, viewer: int, slug: str, *, favorited: bool) -> Article:
     """Make an article one of the viewer's favourites, or no longer. Doing so twice changes nothing."""
     article_id = id_of(slug)
-    with database.writing(article_id) as writer:
-        row = writer.first(
-            writes.FAVORITE if favorited else writes.UNFAVORITE,
-            article_id=article_id,
-            shard=ids.shard_of(article_id),
-            viewer=viewer,
-        )
-        if row is None:
-            raise NotFoundError("article")
-        writer.record(ArticleFavorited(article_id, viewer, favorited))
+    try:
+        with database.writing(article_id) as writer:
+            row = writer.first(
+                writes.FAVORITE if favorited else writes.UNFAVORITE,
+                article_id=article_id,
+                shard=ids.shard_of(article_id),
+                viewer=viewer,
+            )
+            if row is None:
+                raise NotFoundError("article")
+            writer.record(ArticleFavorited(article_id, viewer, favorited))
+    except MissingOwnerError as error:  # deleted while this waited for it
+        raise NotFoundError("article") from error
     following = row[0] in followed_by(database, viewer, (row[0],))
     return article_from((*row, favorited), following)
 
 
-def _lock(writer: Writer, article_id: int, viewer: int) -> Row:
-    row = writer.first(writes.LOCK_ARTICLE, article_id=article_id)
+def _lock(writer: Writer, article_id: int, viewer: int, lock: Statement = writes.LOCK_ARTICLE) -> Row:
+    row = writer.first(lock, article_id=article_id)
     if row is None:
         raise NotFoundError("article")
     if row[0] != viewer:

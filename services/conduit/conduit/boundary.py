@@ -64,7 +64,8 @@ class Boundary:
                 ]
             await send(message)
 
-        if self._in_flight >= self._max_in_flight:
+        # A busy box is not a sick one: probes are let in.
+        if self._in_flight >= self._max_in_flight and scope["path"] not in _QUIET_ROUTES:
             metrics.SHED.inc()
             await _plain(send_with_timing, 503, _OVERLOADED, [(b"retry-after", b"1")])
             self._finish(scope, request_id, status, perf_counter() - started, spent)

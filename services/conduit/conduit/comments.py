@@ -4,7 +4,7 @@ from conduit import ids, writes
 from conduit.adapters.reads_sql import profile_from
 from conduit.adapters.reads_statements import PEOPLE, shown_time
 from conduit.articles import id_of
-from conduit.errors import ForbiddenError, NotFoundError, NotSignedInError
+from conduit.errors import ForbiddenError, MissingOwnerError, NotFoundError, NotSignedInError
 from conduit.events import CommentsChanged
 from conduit.ports import Database
 from conduit.schemas import Comment
@@ -16,17 +16,20 @@ def add(database: Database, viewer: int, slug: str, body: str) -> Comment:
     people = database.reader(viewer).all(PEOPLE, ids=[viewer])
     if not people:
         raise NotSignedInError(message="is of no user here")
-    with database.writing(article_id) as writer:
-        row = writer.first(
-            writes.ADD_COMMENT,
-            article_id=article_id,
-            shard=ids.shard_of(article_id),
-            viewer=viewer,
-            body=body,
-        )
-        if row is None:
-            raise NotFoundError("article")
-        writer.record(CommentsChanged(article_id))
+    try:
+        with database.writing(article_id) as writer:
+            row = writer.first(
+                writes.ADD_COMMENT,
+                article_id=article_id,
+                shard=ids.shard_of(article_id),
+                viewer=viewer,
+                body=body,
+            )
+            if row is None:
+                raise NotFoundError("article")
+            writer.record(CommentsChanged(article_id))
+    except MissingOwnerError as error:  # deleted while this waited for it
+        raise NotFoundError("article") from error
     return Comment(row[0], shown_time(row[1]), shown_time(row[2]), body, profile_from(people[0], following=False))
 
 

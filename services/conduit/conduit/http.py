@@ -12,7 +12,7 @@ from conduit.bootstrap import Services
 from conduit.errors import InvalidError, NotSignedInError, TooLargeError
 from conduit.ids import MAX_ID
 from conduit.ports import Page
-from conduit.validation import MAX_BODY_BYTES
+from conduit.validation import MAX_BODY_BYTES, one_form
 
 T = TypeVar("T", bound=Struct)
 MAX_OFFSET = 10_000
@@ -127,7 +127,7 @@ class Filter(NamedTuple):
         text = request.query_params.get(self.name)
         if text is not None and (len(text) > 200 or "\x00" in text):
             raise InvalidError({self.name: ["must be at most 200 characters, none of them NUL"]})
-        return text
+        return text and one_form(text)
 
 
 LIMIT = Number("limit", 1, MAX_LIMIT, 20, "How many rows at most.")

@@ -23,9 +23,9 @@ class Settings(BaseSettings):
     threads: int = Field(default=10, ge=1, le=100)
     pool_size: int = Field(default=10, ge=1, le=100)
     password_hashes_at_once: int = Field(default=2, ge=1)
-    # Requests accepted and not answered yet. Beyond it the answer is 503 at once: a queue longer than this holds
-    # only requests whose clients will have given up.
-    max_in_flight: int = Field(default=200, ge=1)
+    # Requests accepted and not answered yet; beyond it the answer is 503 at once. A box of a quarter CPU answers some
+    # 200 a second, so that a longer queue would hold only requests that are late already.
+    max_in_flight: int = Field(default=64, ge=1)
 
     login_limit: str = "10/minute"
     write_limit: str = "60/minute"

@@ -38,6 +38,11 @@ def _one_spelling(email: str) -> str:
     return validate_email(email.strip(), check_deliverability=False, test_environment=True).normalized.lower()
 
 
+def one_form(name: str) -> str:
+    """A name or tag with composed letters, as it is stored: some systems type é as e and an accent."""
+    return unicodedata.normalize("NFC", name)
+
+
 class Problems:
     """Collects what is wrong with a body, by field, and raises it all together."""
 
@@ -64,7 +69,7 @@ class Problems:
             self.add(field, "must not contain NUL characters")
 
     def username(self, value: str) -> str:
-        name = unicodedata.normalize("NFC", value.strip())
+        name = one_form(value.strip())
         self.required("username", name)
         if name in (".", "..") or "/" in name or _CONTROL.search(name):
             # It stands in a URL's path, where these would be something else.
@@ -83,7 +88,7 @@ class Problems:
 
     def tags(self, values: list[str]) -> list[str]:
         """The tags stripped, without repetition, sorted."""
-        names = sorted({unicodedata.normalize("NFC", tag.strip()) for tag in values} - {""})
+        names = sorted({one_form(tag.strip()) for tag in values} - {""})
         if len(names) > _MAX_TAGS:
             self.add("tagList", f"has more than {_MAX_TAGS} tags")
         for name in names:

@@ -125,6 +125,11 @@ PUBLISH = _statement(
 LOCK_ARTICLE = _statement(
     "lock article", "SELECT author_id, slug, title, tag_list FROM articles WHERE id = :article_id FOR UPDATE"
 )
+LOCK_ARTICLE_AND_AUTHOR = _statement(
+    "lock article and author",
+    "SELECT a.author_id, a.slug, a.title, a.tag_list FROM articles a JOIN users u ON u.id = a.author_id "
+    "WHERE a.id = :article_id FOR UPDATE OF a FOR NO KEY UPDATE OF u",
+)
 UPDATE_ARTICLE = _statement(
     "update article",
     """
@@ -148,18 +153,26 @@ REPLACE_TAGS = _statement(
     ON CONFLICT (shard, tag) DO UPDATE SET count = n.count + excluded.count
     """,
 )
+# Counters are locked in one order by all who change several, so that no two of them wait for each other.
 DELETE_ARTICLE = _statement(
     "delete article",
     """
     WITH gone AS (DELETE FROM articles WHERE id = :article_id RETURNING author_id, tag_list),
     counted AS (UPDATE article_counts SET count = count - 1 WHERE shard = :shard AND EXISTS (SELECT FROM gone)),
     tags_counted AS (
-        UPDATE tag_counts SET count = count - 1 FROM (SELECT unnest(tag_list) AS tag FROM gone) AS tags
-        WHERE tag_counts.shard = :shard AND tag_counts.tag = tags.tag
+        UPDATE tag_counts AS n SET count = n.count - 1 FROM (
+            SELECT tag FROM tag_counts
+            WHERE shard = :shard AND tag IN (SELECT unnest(tag_list) FROM gone) ORDER BY tag FOR NO KEY UPDATE
+        ) AS held
+        WHERE n.shard = :shard AND n.tag = held.tag
     ),
     favorites_counted AS (
-        UPDATE favorite_counts AS n SET count = count - 1 FROM favorites AS f
-        WHERE f.article_id = :article_id AND n.shard = :shard AND n.user_id = f.user_id
+        UPDATE favorite_counts AS n SET count = n.count - 1 FROM (
+            SELECT user_id FROM favorite_counts
+            WHERE shard = :shard AND user_id IN (SELECT user_id FROM favorites WHERE article_id = :article_id)
+            ORDER BY user_id FOR NO KEY UPDATE
+        ) AS held
+        WHERE n.shard = :shard AND n.user_id = held.user_id
     )
     UPDATE users SET articles_count = articles_count - 1, last_article_id = coalesce(
         (SELECT max(a.id) FROM articles a WHERE a.author_id = users.id AND a.id <> :article_id), 0)

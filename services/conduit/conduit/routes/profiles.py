@@ -8,11 +8,12 @@ from conduit.errors import NotFoundError
 from conduit.http import answer, services, viewer_of, writer_of
 from conduit.routing import Endpoint
 from conduit.schemas import ProfileBody
+from conduit.validation import one_form
 
 
 def show(request: Request) -> Response:
     """A user's profile."""
-    profile = services(request).reads.profile(request.path_params["username"], viewer_of(request))
+    profile = services(request).reads.profile(_username(request), viewer_of(request))
     if profile is None:
         raise NotFoundError("profile")
     return answer(ProfileBody(profile))
@@ -30,8 +31,12 @@ def unfollow(request: Request) -> Response:
 
 def _follow(request: Request, *, following: bool) -> Response:
     viewer = writer_of(request)
-    username = request.path_params["username"]
-    return answer(ProfileBody(profiles.follow(services(request).database, viewer, username, following=following)))
+    found = profiles.follow(services(request).database, viewer, _username(request), following=following)
+    return answer(ProfileBody(found))
+
+
+def _username(request: Request) -> str:
+    return one_form(request.path_params["username"])
 
 
 _PATH = "/api/profiles/{username}"
