@@ -104,9 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
             metavar="SHARDS=URL",
             help=f"a database {what} and the logical shards it holds, as 0-63=postgresql://…; once for each database",
         )
-    parser.add_argument(
-        "--replace", action="store_true", help="replace data at the target even if people wrote it"
-    )
+    parser.add_argument("--replace", action="store_true", help="replace data at the target even if people wrote it")
     given = parser.parse_args(arguments)
 
     def command() -> int:
@@ -117,9 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     return run(command, unchanged="the target is as it was; the same command starts again.")
 
 
-def bring_over(
-    sources: list[Server], targets: list[Server], replace: bool, reporter: Reporter
-) -> list[Check]:
+def bring_over(sources: list[Server], targets: list[Server], replace: bool, reporter: Reporter) -> list[Check]:
     """Replaces what the targets hold by what the sources hold; returns what was verified.
 
     Raises Refused when a server cannot be read or filled, the schemas differ, the target holds what must not
@@ -205,9 +201,7 @@ def _same_schema(sources: list[Source], targets: list[Target]) -> None:
     versions = {end.server.label: _version(end) for end in ends}
     if len(set(versions.values())) > 1:
         said = ", ".join(f"{label} has {version}" for label, version in versions.items())
-        raise Refused(
-            f"The schemas differ: {said}. Bring both stages up with the same images (`make stageN up`)."
-        )
+        raise Refused(f"The schemas differ: {said}. Bring both stages up with the same images (`make stageN up`).")
     for source in sources:
         with explained(source.server.label):
             rows = source.connection.execute(
@@ -216,9 +210,7 @@ def _same_schema(sources: list[Source], targets: list[Target]) -> None:
         unknown = {row[0] for row in rows} - set(TABLES) - {_VERSION_TABLE}
         if unknown:
             names = ", ".join(sorted(unknown))
-            raise Refused(
-                f"{source.server.label}: an import would leave out {names}; models.py must list them."
-            )
+            raise Refused(f"{source.server.label}: an import would leave out {names}; models.py must list them.")
 
 
 def _version(end: Source | Target) -> str:
@@ -289,12 +281,8 @@ def _verify(parts: list[Part], sums: dict[Part, Sum], reporter: Reporter) -> lis
         reporter.advance(1)
     reporter.say(f"  {'table':<16} {'target':<28} {'sent':>12} {'held':>12}  checksum")
     for check in checks:
-        verdict = (
-            f"{check.held.checksum & (1 << 64) - 1:016x} on both" if check.sent == check.held else "DIFFERS"
-        )
-        reporter.say(
-            f"  {check.table:<16} {check.target:<28} {check.sent.rows:>12,} {check.held.rows:>12,}  {verdict}"
-        )
+        verdict = f"{check.held.checksum & (1 << 64) - 1:016x} on both" if check.sent == check.held else "DIFFERS"
+        reporter.say(f"  {check.table:<16} {check.target:<28} {check.sent.rows:>12,} {check.held.rows:>12,}  {verdict}")
     wrong = [f"{check.table} at {check.target}" for check in checks if check.sent != check.held]
     if wrong:
         raise Refused(

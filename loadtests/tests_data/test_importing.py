@@ -1,0 +1,116 @@
+"""Bringing data from one set of servers to another."""
+
+import pytest
+
+from loadtests import importing
+from loadtests.tests_data.conftest import MakeDatabase
+from loadtests.tests_data.support import contents, definitions, execute, value_of
+from loadtests.tests_data.test_seeding import PUBLISH
+
+
+def run(sources: list[str], targets: list[str], *flags: str) -> int:
+    """The command's exit code; a list holds SHARDS=URL."""
+    arguments = [text for source in sources for text in ("--from", source)]
+    arguments += [text for target in targets for text in ("--to", target)]
+    return importing.main([*arguments, *flags])
+
+
+def test_one_server_to_another_is_verified(small: str, empty: str, capsys: pytest.CaptureFixture[str]) -> None:
+    schema = definitions(empty)
+    assert run([f"0-63={small}"], [f"0-63={empty}"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("on both") == 11
+    assert "Imported and verified" in out
+    assert contents(empty) == contents(small)
+    assert definitions(empty) == schema
+
+
+def test_one_to_two_and_back_loses_nothing(small: str, make_database: MakeDatabase) -> None:
+    execute(small, PUBLISH)
+    one, two, back = make_database(), make_database(), make_database()
+    halves = [f"0-31={one}", f"32-63={two}"]
+    assert run([f"0-63={small}"], halves) == 0
+    assert value_of(one, "SELECT max((id >> 6) & 63) FROM articles") == 31
+    assert value_of(two, "SELECT min(shard) FROM favorite_counts") == 32
+    assert value_of(two, "SELECT count(*) FROM emails") == 0
+    assert run(halves, [f"0-63={back}"]) == 0
+    assert contents(back) == contents(small)
+
+
+def test_ids_made_after_an_import_are_new(small: str, empty: str) -> None:
+    assert run([f"0-63={small}"], [f"0-63={empty}"]) == 0
+    newest = value_of(empty, "SELECT max(id) FROM articles")
+    execute(empty, PUBLISH)
+    assert value_of(empty, "SELECT max(id) FROM articles") > newest
+
+
+@pytest.mark.parametrize("table", ["comments", "favorites", "usernames"])
+def test_a_tampered_row_undoes_it_all(small: str, empty: str, table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    change = {
+        "comments": "NEW.body := replace(NEW.body, 'I', 'l'); RETURN NEW",
+        "favorites": "RETURN CASE WHEN NEW.article_id % 1000 = 0 THEN NULL ELSE NEW END",
+        "usernames": "NEW.confirmed := NEW.username NOT LIKE 'ada%'; RETURN NEW",
+    }[table]
+    execute(empty, f"CREATE FUNCTION tamper() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change}; END $$")
+    execute(empty, f"CREATE TRIGGER tamper BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION tamper()")
+    before, schema = contents(empty), definitions(empty)
+    assert run([f"0-63={small}"], [f"0-63={empty}"]) == 1
+    captured = capsys.readouterr()
+    assert f"verification failed: {table} at" in captured.err
+    assert "DIFFERS" in captured.out
+    assert contents(empty) == before
+    assert definitions(empty) == schema
+
+
+def test_the_seed_is_known_after_an_import(small: str, empty: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from loadtests.seed.command import main  # noqa: PLC0415 - the other command, in this test alone
+
+    execute(small, PUBLISH)
+    assert run([f"0-63={small}"], [f"0-63={empty}"]) == 0
+    assert main(["--size", "small", "--database", f"0-63={empty}"]) == 0
+    assert "1 rows were written or removed since" in capsys.readouterr().out
+
+
+def test_an_import_replaces_an_import_but_not_what_people_wrote_since(
+    small: str, empty: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends = [f"0-63={small}"], [f"0-63={empty}"]
+    execute(small, PUBLISH)
+    assert run(*ends) == 0
+    assert run(*ends) == 0
+    execute(empty, PUBLISH)
+    assert run(*ends) == 1
+    assert "on top of the seed" in capsys.readouterr().err
+    assert run(*ends, "--replace") == 0
+    assert contents(empty) == contents(small)
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("UPDATE alembic_version SET version_num = '2'", "The schemas differ"),
+        ("DROP TABLE alembic_version", "its schema has no version"),
+    ],
+)
+def test_another_schema_is_refused(
+    small: str, empty: str, statement: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(empty, statement)
+    assert run([f"0-63={small}"], [f"0-63={empty}"]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_table_that_would_stay_behind_is_named(small: str, empty: str, capsys: pytest.CaptureFixture[str]) -> None:
+    execute(small, "CREATE TABLE outbox (id bigint)")
+    assert run([f"0-63={small}"], [f"0-63={empty}"]) == 1
+    assert "would leave out outbox" in capsys.readouterr().err
+
+
+def test_nothing_is_not_imported(empty: str, make_database: MakeDatabase, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([f"0-63={empty}"], [f"0-63={make_database()}"]) == 1
+    assert "holds nothing to import" in capsys.readouterr().err
+
+
+def test_a_server_is_not_imported_into_itself(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([f"0-63={small}"], [f"0-63={small}"]) == 1
+    assert "cannot be both" in capsys.readouterr().err
