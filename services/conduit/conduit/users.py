@@ -30,15 +30,9 @@ def sign_up(database: Database, passwords: Passwords, tokens: Tokens, new: NewUs
     with database.writing(owner) as writer:
         user_id: int = _only(writer.first(writes.NEW_ID, shard=shard))[0]
     names = {"username": new.username, "email": new.email}
-    directory.reserve(database, user_id, names)
-    try:
-        with database.writing(user_id) as writer:
-            writer.all(writes.INSERT_USER, user_id=user_id, password_hash=password_hash, **names)
-            writer.record(UserChanged(user_id, new.username))
-    except Exception:
-        directory.release(database, user_id, names)
-        raise
-    directory.confirm(database, user_id, names)
+    with directory.reserved(database, user_id, names, instead_of={}), database.writing(user_id) as writer:
+        writer.all(writes.INSERT_USER, user_id=user_id, password_hash=password_hash, **names)
+        writer.record(UserChanged(user_id, new.username))
     return User(new.email, tokens.issue(user_id), new.username, None, None)
 
 
@@ -65,24 +59,21 @@ def change(database: Database, passwords: Passwords, user_id: int, token: str, c
     wanted = {field: value for field in ("username", "email") if isinstance(value := getattr(changes, field), str)}
     before = current(database, user_id, token)
     fresh = {field: value for field, value in wanted.items() if getattr(before, field) != value}
-    if fresh:
-        directory.reserve(database, user_id, fresh)
-    try:
-        with database.writing(user_id) as writer:
-            row = writer.first(writes.LOCK_USER, viewer=user_id)
-            old = dict(zip(_CHANGEABLE, _only(row), strict=True))
-            new = old | {
-                field: getattr(changes, field)
-                for field in ("username", "email", "bio", "image")
-                if is_set(getattr(changes, field))
-            }
-            new["password_hash"] = password_hash or old["password_hash"]
-            writer.all(writes.UPDATE_USER, viewer=user_id, **{f"new_{key}": value for key, value in new.items()})
-            writer.record(UserChanged(user_id, new["username"], old["username"]))
-    except Exception:
-        directory.release(database, user_id, fresh)
-        raise
-    directory.confirm(database, user_id, fresh)
+    replaced = {field: getattr(before, field) for field in fresh}
+    with (
+        directory.reserved(database, user_id, fresh, instead_of=replaced),
+        database.writing(user_id) as writer,
+    ):
+        row = writer.first(writes.LOCK_USER, viewer=user_id)
+        old = dict(zip(_CHANGEABLE, _only(row), strict=True))
+        new = old | {
+            field: getattr(changes, field)
+            for field in ("username", "email", "bio", "image")
+            if is_set(getattr(changes, field))
+        }
+        new["password_hash"] = password_hash or old["password_hash"]
+        writer.all(writes.UPDATE_USER, viewer=user_id, **{f"new_{key}": value for key, value in new.items()})
+        writer.record(UserChanged(user_id, new["username"], old["username"]))
     # What this change replaced, as the transaction saw it: another change may have come in between.
     given_up = {field: old[field] for field in ("username", "email") if old[field] != new[field]}
     directory.release(database, user_id, given_up)

@@ -41,7 +41,7 @@ def _statement(name: str, sql: str) -> Statement:
 
 
 def _reservation(table: str, column: str) -> tuple[Statement, ...]:
-    """Reserve, confirm, release and inspect a name. A reservation that nobody confirmed is a sign-up that died."""
+    """Reserve, confirm, doubt, release and inspect a name. One that stays unconfirmed is of a change that died."""
     return (
         _statement(
             f"reserve {column}",
@@ -53,6 +53,10 @@ def _reservation(table: str, column: str) -> tuple[Statement, ...]:
             f"confirm {column}",
             f"UPDATE {table} SET confirmed = true WHERE {column} = :name AND user_id = :user_id",
         ),
+        _statement(
+            f"doubt {column}",
+            f"UPDATE {table} SET confirmed = false, reserved_at = now() WHERE {column} = :name AND user_id = :user_id",
+        ),
         _statement(f"release {column}", f"DELETE FROM {table} WHERE {column} = :name AND user_id = :user_id"),
         _statement(
             f"holder of {column}",
@@ -62,8 +66,10 @@ def _reservation(table: str, column: str) -> tuple[Statement, ...]:
     )  # fmt: skip
 
 
-RESERVE_USERNAME, CONFIRM_USERNAME, RELEASE_USERNAME, STALE_USERNAME = _reservation("usernames", "username")
-RESERVE_EMAIL, CONFIRM_EMAIL, RELEASE_EMAIL, STALE_EMAIL = _reservation("emails", "email")
+RESERVE_USERNAME, CONFIRM_USERNAME, DOUBT_USERNAME, RELEASE_USERNAME, STALE_USERNAME = _reservation(
+    "usernames", "username"
+)
+RESERVE_EMAIL, CONFIRM_EMAIL, DOUBT_EMAIL, RELEASE_EMAIL, STALE_EMAIL = _reservation("emails", "email")
 
 # Users and follows -----------------------------------------------------------------------------------------
 

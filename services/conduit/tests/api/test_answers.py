@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+
 from tests.client import Api, Person, queries
 from tests.deployments import Deployment
 

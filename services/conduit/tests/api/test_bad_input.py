@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.client import Api, Person, errors, fresh
 
 MEGABYTE = 1_000_000
@@ -35,20 +36,17 @@ def slug(jo: Person) -> str:
         b"not json",
         b'{"user": }',
         b"\xff\xfe",
-        b'{"user": "\xc3\x28"}',
         b'{"a": 1} trailing',
         b"[" * 100_000,
         b'{"user":' * 50_000,
         b'{"user": {"email": "\\ud800", "username": "\\udfff", "body": "\\ud800x"}',
     ],
-    ids=["empty", "open", "text", "hole", "bom", "utf8", "trailing", "deep list", "deep object", "surrogates"],
+    ids=["empty", "open", "text", "hole", "bom", "trailing", "deep list", "deep object", "surrogates"],
 )
 def test_what_is_not_json_is_422(
     jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any], sent: bytes
 ) -> None:
-    response = jo.call(
-        method, path.format(slug=slug), content=sent, headers={"Content-Type": "application/json"}
-    )
+    response = jo.call(method, path.format(slug=slug), content=sent, headers={"Content-Type": "application/json"})
     assert response.status_code == 422
     assert list(errors(response)) == ["body"]
 
@@ -85,6 +83,8 @@ def test_a_nul_or_half_a_surrogate_pair_in_a_text_is_422(
             response = jo.call(method, path.format(slug=slug), content=sent)
             assert response.status_code in ((401, 422) if "login" in path else (422,)), (field, bad, response.text)
             assert errors(response)
+        broken = json.dumps({wrapper: good | {field: "BROKEN"}}).encode().replace(b"BROKEN", b"\xc3\x28")
+        assert jo.call(method, path.format(slug=slug), content=broken).status_code == 422
 
 
 @every_body
@@ -144,7 +144,9 @@ def test_odd_characters_in_a_filter_are_no_failure(api: Api, jo: Person, name: s
         assert response.status_code == 200 or errors(response)
 
 
-@pytest.mark.parametrize("text", ["%ff", "%ed%a0%80", "%c3%28", "%F0%9F%90%89", "%25", "..%2f..", "%0d%0aX:1", "a" * 5000])
+@pytest.mark.parametrize(
+    "text", ["%ff", "%ed%a0%80", "%c3%28", "%F0%9F%90%89", "%25", "..%2f..", "%0d%0aX:1", "a" * 5000]
+)
 def test_odd_characters_in_a_path_are_not_found(api: Api, text: str) -> None:
     for path in (f"/profiles/{text}", f"/articles/{text}"):
         response = api.get(path)

@@ -6,6 +6,7 @@ from threading import Barrier
 from typing import Any
 
 import httpx
+
 from tests.client import PASSWORD, Api, Person, fresh
 
 Call = Callable[[], httpx.Response]

@@ -1,6 +1,7 @@
 """Profiles, and following them."""
 
 import pytest
+
 from tests.client import Api, Person, errors, fresh
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jwt
 import pytest
+
 from tests.client import Api, Caller, Person, errors
 
 MISSING = {"errors": {"token": ["is missing"]}}
@@ -30,7 +31,6 @@ def _claims(**changes: Any) -> dict[str, Any]:
 
 
 FORGED = {
-    "empty": "",
     "text": "garbage",
     "dots": "...",
     "three parts": "a.b.c",

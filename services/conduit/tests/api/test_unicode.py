@@ -4,6 +4,7 @@ import unicodedata
 from urllib.parse import quote
 
 import pytest
+
 from tests.client import Api, Person, fresh, id_of
 
 SCRIPTS = [
@@ -89,9 +90,9 @@ def test_composed_and_decomposed_letters_are_the_same_name(api: Api, jo: Person)
     jo.favorite(slug)
     assert zoe.username == composed
     for form in ("NFC", "NFD"):
-        name = unicodedata.normalize(form, composed)  # type: ignore[arg-type]
+        name = unicodedata.normalize(form, composed)
         assert api.get(f"/profiles/{_path(name)}").json()["profile"]["username"] == composed
         assert jo.post(f"/profiles/{_path(name)}/follow").status_code == 200
         assert api.articles(author=name) == ([slug], 1)
-        assert api.articles(tag=unicodedata.normalize(form, tag)) == ([slug], 1)  # type: ignore[arg-type]
+        assert api.articles(tag=unicodedata.normalize(form, tag)) == ([slug], 1)
     assert zoe.articles(favorited=jo.username) == ([slug], 1)

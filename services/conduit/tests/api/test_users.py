@@ -1,6 +1,7 @@
 """Signing up, signing in, and changing what a user says of themself."""
 
 import pytest
+
 from tests.client import PASSWORD, Api, Caller, Person, errors, fresh
 
 USER_FIELDS = {"email", "token", "username", "bio", "image"}

@@ -1,0 +1,55 @@
+"""Every adapter of a port, for one suite that does not ask which it got."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from conduit import users
+from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.passwords import Passwords
+from conduit.schemas import NewUser
+from conduit.tokens import Tokens
+from tests.deployments import NewDatabase, database_on_one_server, database_on_two_servers, migrated
+
+SignUp = Callable[[str], int]
+
+
+@contextmanager
+def _one(new_database: NewDatabase) -> Iterator[PostgresDatabase]:
+    yield database_on_one_server(migrated(new_database))
+
+
+@contextmanager
+def _two(new_database: NewDatabase) -> Iterator[PostgresDatabase]:
+    yield database_on_two_servers(migrated(new_database), migrated(new_database))
+
+
+@pytest.fixture(scope="session", params=[_one, _two], ids=["one server", "two servers"])
+def database(request: pytest.FixtureRequest, new_database: NewDatabase) -> Iterator[PostgresDatabase]:
+    """A Database, on one server or on two."""
+    with request.param(new_database) as database:
+        database.open()
+        yield database
+        database.close()
+
+
+@pytest.fixture(scope="session")
+def tokens() -> Tokens:
+    return Tokens("a secret of the tests, long enough for HS256", 1)
+
+
+@pytest.fixture(scope="session")
+def passwords() -> Passwords:
+    return Passwords(2)
+
+
+@pytest.fixture
+def sign_up(database: PostgresDatabase, passwords: Passwords, tokens: Tokens) -> SignUp:
+    """Sign up who is named; return their id."""
+
+    def sign_up(name: str) -> int:
+        user = users.sign_up(database, passwords, tokens, NewUser(name, f"{name}@example.com", "p"))
+        return tokens.user_id(user.token)
+
+    return sign_up

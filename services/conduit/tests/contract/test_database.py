@@ -1,0 +1,198 @@
+"""What every Database does: sessions for an owner's rows, transactions, and errors in the app's words."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event as Signal
+
+import pytest
+from sqlalchemy import bindparam, func, select
+
+from conduit import articles, comments, ids, writes
+from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.adapters.reads_sql import SqlReads
+from conduit.errors import DuplicateError, InvalidError, MissingOwnerError, NotFoundError
+from conduit.events import ArticlePublished, Event
+from conduit.models import users as users_table
+from conduit.ports import Database, Page, Writer
+from conduit.schemas import NewArticle
+from conduit.statements import Statement
+from tests.client import fresh
+from tests.contract.conftest import SignUp
+
+BY_ID = Statement("by id", select(users_table.c.username).where(users_table.c.id == bindparam("user_id")))
+EVERYTHING = Page(100, 0, ids.MAX_ID + 1)
+SLEEP = Statement("nap", select(func.pg_sleep(bindparam("seconds"))))
+
+
+def _draft(*tags: str) -> NewArticle:
+    return NewArticle("A title", "about", "text", sorted(set(tags)))
+
+
+def test_every_server_answers_a_ping(database: Database) -> None:
+    database.ping()
+    assert len(database.readers()) == len({reader.server for reader in database.readers()}) >= 1
+
+
+def test_an_owners_rows_are_where_its_id_says_and_nowhere_else(database: Database, sign_up: SignUp) -> None:
+    for _ in range(6):
+        name = fresh()
+        user_id = sign_up(name)
+        assert database.reader(user_id).first(BY_ID, user_id=user_id) == (name,)
+        holding = [reader for reader in database.readers() if reader.first(BY_ID, user_id=user_id)]
+        assert [reader.server for reader in holding] == [database.reader(user_id).server]
+
+
+def test_ids_are_grouped_by_the_server_that_holds_them(database: Database) -> None:
+    owners = [ids.compose(5, shard, 0) for shard in range(ids.SHARDS)]
+    groups = database.readers_of(owners)
+    assert sorted(one for _, held in groups for one in held) == owners
+    for reader, held in groups:
+        assert {database.reader(one).server for one in held} == {reader.server}
+    assert database.readers_of([]) == []
+
+
+def test_an_id_is_made_on_the_shard_that_was_asked_for(database: Database) -> None:
+    for shard in (0, 31, 32, 63):
+        with database.writing(ids.compose(0, shard, 0)) as writer:
+            made = [row[0] for _ in range(3) for row in writer.all(writes.NEW_ID, shard=shard)]
+        assert {ids.shard_of(one) for one in made} == {shard}
+        assert len(set(made)) == 3
+        assert max(made) <= ids.MAX_ID
+
+
+def test_a_transaction_that_raises_leaves_nothing_and_tells_nobody(
+    database: PostgresDatabase, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Event] = []
+    monkeypatch.setattr(database, "_listeners", (told.extend,))
+    user_id = sign_up(fresh())
+    told.clear()
+
+    def fail(writer: Writer) -> None:
+        writer.all(writes.FOLLOW, viewer=user_id, followee=1)
+        writer.record(ArticlePublished(1, user_id))
+        raise LookupError
+
+    with pytest.raises(LookupError), database.writing(user_id) as writer:
+        fail(writer)
+    assert told == []
+    assert SqlReads(database).feed(EVERYTHING, user_id) == ([], 0)
+
+
+def test_events_are_told_after_the_commit(
+    database: PostgresDatabase, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = sign_up(fresh())
+    told: list[Event] = []
+    monkeypatch.setattr(database, "_listeners", (told.extend,))
+    with database.writing(user_id) as writer:
+        writer.record(ArticlePublished(1, user_id))
+        assert told == []
+    assert told == [ArticlePublished(1, user_id)]
+
+
+def test_what_the_database_refuses_comes_in_the_apps_words(database: Database, sign_up: SignUp) -> None:
+    user_id = sign_up(fresh())
+    row = {"user_id": user_id, "username": fresh(), "email": fresh(), "password_hash": "x"}
+    with pytest.raises(DuplicateError) as refused, database.writing(user_id) as writer:
+        writer.all(writes.INSERT_USER, **row)
+    assert refused.value.constraint == "users_pkey"
+    nobody = ids.compose(1, ids.shard_of(user_id), 0)
+    with pytest.raises(MissingOwnerError), database.writing(nobody) as writer:
+        writer.all(writes.FOLLOW, viewer=nobody, followee=1)
+    with pytest.raises(InvalidError), database.writing(user_id) as writer:
+        writer.all(writes.INSERT_USER, **row | {"user_id": user_id + 1, "username": "a\x00b"})
+
+
+def test_an_unknown_name_leads_nowhere(database: Database, sign_up: SignUp) -> None:
+    reads = SqlReads(database)
+    assert reads.profile(fresh(), None) is None
+    name = fresh()
+    sign_up(name)
+    found = reads.profile(name, None)
+    assert found is not None
+    assert found.username == name
+
+
+# What runs at the same time -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All who sign up share a logical shard, and so its counters."""
+    monkeypatch.setattr(ids, "random_shard", lambda: 40)
+
+
+def test_marking_an_article_that_is_being_deleted_finds_none(database: Database, sign_up: SignUp) -> None:
+    author, reader = sign_up(fresh()), sign_up(fresh())
+    for late in (
+        lambda slug: articles.mark(database, reader, slug, favorited=True),
+        lambda slug: comments.add(database, reader, slug, "text"),
+    ):
+        slug = articles.publish(database, author, _draft()).slug
+        article_id = articles.id_of(slug)
+        with ThreadPoolExecutor(1) as thread:
+            with database.writing(article_id) as writer:
+                writer.all(writes.LOCK_ARTICLE_AND_AUTHOR, article_id=article_id)
+                writer.all(writes.DELETE_ARTICLE, article_id=article_id, shard=ids.shard_of(article_id))
+                waiting = thread.submit(late, slug)
+                writer.all(SLEEP, seconds=0.2)
+            with pytest.raises(NotFoundError):
+                waiting.result()
+
+
+def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(database: Database, sign_up: SignUp) -> None:
+    author, other, reader = sign_up(fresh()), sign_up(fresh()), sign_up(fresh())
+    with database.writing(reader) as writer:
+        for followee in (author, other):
+            writer.all(writes.FOLLOW, viewer=reader, followee=followee)
+    doomed = articles.publish(database, author, _draft()).slug
+    articles.publish(database, other, _draft())
+    begun, go_on = Signal(), Signal()
+
+    def publish_slowly() -> str:
+        with database.writing(author) as writer:
+            row = writer.first(
+                writes.PUBLISH, viewer=author, shard=ids.shard_of(author), slug_text="x", title="x", description="x",
+                body="x", tags=[],
+            )  # fmt: skip
+            begun.set()
+            go_on.wait(1)
+            writer.all(SLEEP, seconds=0.2)
+        assert row is not None
+        slug: str = row[1]
+        return slug
+
+    with ThreadPoolExecutor(2) as threads:
+        publishing = threads.submit(publish_slowly)
+        assert begun.wait(5)
+        deleting = threads.submit(articles.delete, database, author, doomed)
+        go_on.set()
+        newest = publishing.result()
+        deleting.result()
+    # A page of one article reads only the author who is said to have published last.
+    found, count = SqlReads(database).feed(Page(1, 0, ids.MAX_ID + 1), reader)
+    assert [summary.slug for summary in found] == [newest]
+    assert count == 2
+
+
+@pytest.mark.usefixtures("one_shard")
+def test_many_who_change_the_same_counters_never_wait_for_each_other_in_a_ring(
+    database: Database, sign_up: SignUp
+) -> None:
+    people = [sign_up(fresh()) for _ in range(8)]
+    tags = [fresh("tag") for _ in range(12)]
+
+    def write(number: int) -> None:
+        author = people[number]
+        for turn in range(4):
+            slug = articles.publish(database, author, _draft(*tags[turn:], *tags[:2])).slug
+            for reader in people[turn:] + people[:turn]:
+                articles.mark(database, reader, slug, favorited=True)
+            articles.delete(database, author, slug)
+
+    with ThreadPoolExecutor(len(people)) as threads:
+        list(threads.map(write, range(len(people))))
+    reads = SqlReads(database)
+    for tag in tags:
+        assert reads.articles(EVERYTHING, None, tag=tag, author=None, favorited=None) == ([], 0)
+    assert not set(tags) & set(reads.tags())
