@@ -1,0 +1,139 @@
+"""A machine that cannot run a stage is told so before anything is built, in one line and a remedy."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from infra.stage import checks, ports
+from infra.stage.engine import Engine
+from infra.stage.problems import Problem
+from infra.stage.topology import Box, Topology
+from tests.stages.conftest import ROOT, Run
+
+Says = Callable[[str], dict[str, str]]
+GIB = 1 << 30
+STAGE = Topology(1, "conduit-stage1", {"box": Box(0.25, GIB // 4)}, "box", 8000, 8001, {"0-63": "box"})
+
+
+def engine(memory: int = 8 * GIB) -> Engine:
+    return Engine("20.10", cores=2, memory=memory, cgroups="1", limits_cpu=True, root="")
+
+
+def info(**said: object) -> str:
+    answer = json.dumps({"ServerVersion": "20.10", "NCPU": 2, "MemTotal": 8 * GIB, "DockerRootDir": "/", **said})
+    return f"info*) echo '{answer}' ;;"
+
+
+STOPPED = "Cannot connect to the Docker daemon. Is the docker daemon running?"
+FORBIDDEN = "permission denied while trying to connect to the Docker daemon socket"
+
+
+@pytest.mark.parametrize(
+    ("cases", "says", "remedy"),
+    [
+        (info(ServerVersion="", ServerErrors=[STOPPED]), "does not answer", "make setup"),
+        (f"info*) echo '{STOPPED}' >&2; exit 1 ;;", "does not answer", "make setup"),
+        (f"info*) echo '{FORBIDDEN}' >&2; exit 1 ;;", "may not use it", 'usermod -aG docker "$USER"'),
+        (info() + "\ncompose*) exit 1 ;;", "Compose v2 is not installed", "make setup"),
+        (info() + "\n'compose version'*) echo v2.19.1 ;;", "2.19.1 is too old; 2.20", "make setup"),
+        (info() + "\n'compose version'*) echo 1.29.2 ;;", "1.29.2 is too old; 2.20", "make setup"),
+        (info() + "\n'compose version'*) echo 2.26.1-4 ;;\nimage*) exit 1 ;;", "conduit/base:trixie", "make setup"),
+    ],
+)
+def test_a_docker_that_cannot_be_used(
+    docker_says: Says, stage_command: Run, cases: str, says: str, remedy: str
+) -> None:
+    tried = stage_command("up", "stage1", env=docker_says(cases))
+    assert tried.returncode == 1
+    assert says in tried.stderr
+    assert remedy in tried.stderr
+    assert "Traceback" not in tried.stderr
+
+
+def test_no_docker_at_all(stage_command: Run, tmp_path: os.PathLike[str]) -> None:
+    for verb in ("up", "doctor"):
+        tried = stage_command(verb, *(["stage1"] if verb == "up" else []), env={**os.environ, "PATH": str(tmp_path)})
+        assert tried.returncode == 1
+        assert "Docker is not installed." in tried.stdout + tried.stderr
+        assert "make setup" in tried.stdout + tried.stderr
+
+
+def test_a_virtual_machine_with_too_little_memory() -> None:
+    checks.memory(engine(), STAGE)
+    with pytest.raises(Problem, match=r"1\.0 GiB of memory; stage 1 needs 1\.2 GiB"):
+        checks.memory(engine(memory=GIB), STAGE)
+
+
+def test_a_disk_that_is_nearly_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100 * GIB, 99 * GIB, GIB))
+    with pytest.raises(Problem, match=r"nearly full: 1\.0 GiB free(.|\n)*docker system df"):
+        checks.disk("/")
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_port_that_a_process_holds(docker_says: Says, monkeypatch: pytest.MonkeyPatch, taken_port: int) -> None:
+    monkeypatch.setenv("PATH", docker_says("ps*) ;;")["PATH"])
+    assert f"({os.getpid()})" in (ports.holder(taken_port) or "")
+    stage = Topology(1, "conduit-stage1", {}, "box", 8000, taken_port)
+    with pytest.raises(Problem, match=rf"STAGE1_PORT={taken_port + 1000} make stage1 up(.|\n)*in \.env"):
+        checks.port(stage)
+
+
+def test_a_port_that_a_container_holds(docker_says: Says, monkeypatch: pytest.MonkeyPatch, taken_port: int) -> None:
+    monkeypatch.setenv("PATH", docker_says("ps*) echo conduit-stage2-app-1 ;;")["PATH"])
+    assert ports.holder(taken_port, "conduit-stage1") == "the container conduit-stage2-app-1"
+    assert ports.holder(taken_port, "conduit-stage2") is None, "a stage may start again over itself"
+
+
+def test_a_free_port() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert ports.holder(port) is None
+
+
+def test_a_port_that_is_none(stage_command: Run, docker_says: Says) -> None:
+    cases = info() + "\n'compose version'*) echo 2.26.1 ;;\n*config*) echo 'Invalid hostPort: abc' >&2; exit 1 ;;"
+    tried = stage_command("up", "stage1", env=docker_says(cases))
+    assert tried.returncode == 1
+    assert "Invalid hostPort: abc" in tried.stderr
+
+
+def test_seeding_a_stage_that_is_down(stage_command: Run, docker_says: Says) -> None:
+    box = {
+        "labels": {"stage.box": "true", "stage.edge": "8000", "stage.database": "0-63"},
+        "cpu_period": 10000,
+        "cpu_quota": 2500,
+        "mem_limit": "268435456",
+        "ports": [{"published": "8001"}],
+    }
+    config = json.dumps({"name": "conduit-stage1", "services": {"box": box}})
+    tried = stage_command("seed", "stage1", env=docker_says(f"*config*) echo '{config}' ;;"))
+    assert tried.returncode == 1
+    assert tried.stderr == "Stage 1 is not up.\nStart it with: make stage1 up\n"
+
+
+def test_ctrl_c_says_so_in_a_line(docker_says: Says) -> None:
+    env = docker_says("info*) exec /bin/sleep 20 ;;")
+    command = [sys.executable, "-m", "infra.stage", "up", "stage1"]
+    child = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=10)
+    assert child.returncode == 130
+    assert said.strip() == "Interrupted. The same command can be given again."

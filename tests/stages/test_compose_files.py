@@ -1,0 +1,157 @@
+"""The compose files are the lesson: held against each other, so that a diff of two neighbours shows the step only."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted(ROOT.glob("docker-compose.stage*.yml"))
+TOOLS = ROOT / "infra/tools.compose.yml"
+TOP_LEVEL = ["name", "include", "x-image", "x-box", "services", "volumes", "secrets"]
+SERVICE = [
+    "<<",
+    "image",
+    "build",
+    "command",
+    "labels",
+    "environment",
+    "env_file",
+    "volumes",
+    "ports",
+    "depends_on",
+    "healthcheck",
+]
+# What the step to a stage may change beside its services. Anything else in a diff would distract from the step.
+MAY_DIFFER = {"name", "services", "volumes"}
+
+
+def load(path: Path) -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load(path.read_text())
+    return parsed
+
+
+def boxes(path: Path) -> dict[str, dict[str, Any]]:
+    return {name: one for name, one in load(path)["services"].items() if one["labels"].get("stage.box") == "true"}
+
+
+def keys_as_written(path: Path) -> dict[str, list[str]]:
+    """The keys of each service in the order of the file, merges not yet resolved."""
+    node = yaml.compose(path.read_text())
+    assert isinstance(node, yaml.MappingNode)
+    services = next(value for key, value in node.value if key.value == "services")
+    return {name.value: [key.value for key, _ in service.value] for name, service in services.value}
+
+
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+each_pair = pytest.mark.parametrize(("before", "after"), list(pairwise(FILES)), ids=lambda path: path.name)
+
+
+@each_file
+def test_says_at_its_top_what_it_is_and_why(path: Path) -> None:
+    header = path.read_text().split("\n\nname:")[0]
+    number = path.name.removeprefix("docker-compose.stage").removesuffix(".yml")
+    assert header.startswith(f"# Stage {number}: ")
+    assert "# What it is: " in header or "# What it adds: " in header
+    assert "# Why: " in header
+    assert "# What it costs: " in header
+    assert load(path)["name"] == f"conduit-stage{number}"
+
+
+@each_file
+def test_keys_stand_in_the_same_order(path: Path) -> None:
+    assert list(load(path)) == TOP_LEVEL
+    for keys in keys_as_written(path).values():
+        assert keys == [key for key in SERVICE if key in keys]
+
+
+@each_file
+def test_has_few_anchors(path: Path) -> None:
+    assert len(re.findall(r"(?<![\w\"'])&\w+", path.read_text())) <= 3
+
+
+@each_file
+def test_every_service_is_a_box_of_one_size_and_without_rights(path: Path) -> None:
+    found = boxes(path)
+    assert found == load(path)["services"]
+    for box in found.values():
+        assert box["cpu_period"] == "${BOX_CPU_PERIOD:-10000}"
+        assert box["cpu_quota"] == "${BOX_CPU_QUOTA:-2500}"
+        assert box["mem_limit"] == box["memswap_limit"] == "${BOX_MEMORY:-256m}"
+        assert box["user"] == "1000:1000"
+        assert box["read_only"] is True
+        assert box["cap_drop"] == ["ALL"]
+        assert box["security_opt"] == ["no-new-privileges:true"]
+        assert box["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
+        assert "healthcheck" in box
+        assert "stop_grace_period" in box
+
+
+@each_file
+def test_only_the_edge_publishes_and_only_on_this_machine(path: Path) -> None:
+    services = load(path)["services"]
+    edges = [name for name, one in services.items() if "stage.edge" in one["labels"]]
+    assert [name for name, one in services.items() if "ports" in one] == edges
+    assert len(edges) == 1
+    number = re.sub(r"\D", "", path.name)
+    inside = services[edges[0]]["labels"]["stage.edge"]
+    assert services[edges[0]]["ports"] == [f"127.0.0.1:${{STAGE{number}_PORT:-800{number}}}:{inside}"]
+
+
+@each_file
+def test_labels_say_where_the_64_logical_shards_are(path: Path) -> None:
+    ranges = [one["labels"]["stage.database"] for one in boxes(path).values() if "stage.database" in one["labels"]]
+    held = [shard for text in ranges for shard in range(int(text.split("-")[0]), int(text.split("-")[1]) + 1)]
+    assert sorted(held) == list(range(64))
+
+
+@each_file
+def test_a_box_waits_until_what_it_depends_on_is_healthy(path: Path) -> None:
+    for box in boxes(path).values():
+        for condition in box.get("depends_on", {}).values():
+            assert condition == {"condition": "service_healthy"}
+
+
+@each_file
+def test_data_is_in_named_volumes(path: Path) -> None:
+    parsed = load(path)
+    mounted = {volume.split(":")[0] for one in parsed["services"].values() for volume in one.get("volumes", [])}
+    assert mounted == set(parsed["volumes"])
+
+
+@each_file
+def test_defaults_are_those_of_the_settings_file(path: Path) -> None:
+    lines = [line for line in (ROOT / ".env").read_text().splitlines() if line and not line.startswith("#")]
+    settings = dict(line.split("=", 1) for line in lines)
+    used = re.findall(r"\$\{(\w+):-([^}]*)\}", path.read_text() + TOOLS.read_text())
+    assert used
+    for name, default in used:
+        assert settings[name] == default
+
+
+@each_pair
+def test_neighbours_differ_in_the_step_only(before: Path, after: Path) -> None:
+    old, new = load(before), load(after)
+    assert {key for key in TOP_LEVEL if old[key] != new[key]} <= MAY_DIFFER
+
+
+def test_stage_2_takes_the_database_out_of_the_box_and_nothing_else() -> None:
+    box = boxes(FILES[0])["box"]
+    after = boxes(FILES[1])
+    assert list(after) == ["app", "db"]
+    same = set(box) - {"image", "build", "labels", "environment", "volumes", "ports", "healthcheck"}
+    assert {key: after["app"][key] for key in same} == {key: box[key] for key in same}
+    url = {"DATABASE_URL": box["environment"]["DATABASE_URL"].replace("127.0.0.1", "db")}
+    assert after["app"]["environment"] == box["environment"] | url
+    assert after["db"]["volumes"] == box["volumes"]
+    assert "environment" not in after["db"]
+
+
+def test_tools_are_no_box_and_never_start_by_themselves() -> None:
+    (tools,) = load(TOOLS)["services"].values()
+    assert tools["profiles"] == ["tools"]
+    assert "labels" not in tools
+    assert "ports" not in tools

@@ -1,0 +1,75 @@
+"""What is typed works as typed, and what cannot work says what can."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.stages.conftest import ROOT, Run
+
+VERBS = ("up", "down", "status", "logs", "seed", "load", "ceiling", "import", "diff")
+
+
+def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
+    shown = make().stdout
+    documented = re.findall(r"^([a-z-]+):.*?## (.+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert {"setup", "doctor", "test", "test-unit", "test-long", "bench", "compare", *VERBS} <= dict(documented).keys()
+    for target, comment in documented:
+        assert re.search(rf"^  {target} +{re.escape(comment)}$", shown, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["stage9", "up"], "There is no 'stage9'"),
+        (["up", "stage9"], "There is no 'stage9'"),
+        (["-j4", "stage9", "up"], "There is no 'stage9'"),
+        (["stagex", "up"], "There is no 'stagex'"),
+        (["stage6", "up"], "planned, but not there yet"),
+        (["stage1", "fly"], "There is no 'fly'"),
+        (["stage1", "-j", "fly"], "There is no 'fly'"),
+        (["fly"], "There is no 'fly'"),
+        (["up"], "Which stage? up needs one, as in: make stage1 up"),
+        (["stage1", "stage2", "up"], "One stage at a time: make stage1 up; make stage2 up"),
+        (["stage1"], "make stage1 ceiling"),
+        (["stage1", "seed", "SIZE=huge"], "Possible: small, medium, large"),
+        (["stage1", "load", "MIX=foo"], "Possible: browse, publish, feed, login, spike"),
+        (["stage1", "ceiling", "MIX=foo"], "Possible: browse, publish, feed, login, spike"),
+        (["stage2", "import"], "make stage2 import FROM=stage1"),
+        (["stage2", "import", "FROM=stage9"], "There is no 'stage9'"),
+        (["stage1", "import", "FROM=stage1"], "Name another stage"),
+        (["compare"], "make compare A=stage1 B=stage2"),
+    ],
+)
+def test_what_cannot_work_says_what_can(make: Run, words: list[str], says: str) -> None:
+    tried = make(*words)
+    assert tried.returncode != 0
+    assert says in tried.stderr
+    assert "Traceback" not in tried.stderr
+
+
+@pytest.mark.parametrize("jobs", [[], ["-j"], ["-j8"]])
+def test_words_are_done_in_their_order(make: Run, jobs: list[str]) -> None:
+    lines = make("-n", *jobs, "setup", "stage1", "up").stdout.splitlines()
+    steps = [line for line in lines if "infra/setup/setup.sh" in line or "infra.stage up" in line]
+    assert steps == ["bash infra/setup/setup.sh", ".venv/bin/python -m infra.stage up stage1"]
+
+
+def test_without_an_environment_every_verb_names_the_setup(make: Run, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for verb in ("up", "doctor", "test", "bench"):
+        tried = make("stage1", verb, folder=tmp_path)
+        assert tried.returncode != 0
+        assert "Run: make setup" in tried.stderr
+
+
+def test_ci_runs_what_is_typed() -> None:
+    lines = (ROOT / ".ci/run").read_text().splitlines()
+    assert lines[-1] == "make setup test"
+
+
+def test_diff_shows_the_step(make: Run) -> None:
+    assert "first" in make("stage1", "diff").stdout
+    shown = make("stage2", "diff").stdout
+    assert "+      DATABASE_URL: postgresql://conduit@db:5432/conduit" in shown
