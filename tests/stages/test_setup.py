@@ -1,0 +1,160 @@
+"""The set-up looks before it acts, says what it may not do itself, and goes on from what is there."""
+
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.stages.conftest import ROOT
+
+Setup = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# A machine without Docker, as far as the script can see: these and nothing else are on its PATH.
+PROGRAMS = ["bash", "cat", "chmod", "chown", "cmp", "cp", "dirname", "grep", "head", "id", "mkdir", "mv", "od"]
+PROGRAMS += ["printenv", "rm", "sed", "sleep", "tr", "uname"]
+USER = "echo 1000"
+ENGINE = "case $1 in version) echo 28.0 ;; compose) echo 2.30.0 ;; esac"
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    """Runs steps of a copy of the set-up; programs given by name stand in for the machine's."""
+    shutil.copytree(ROOT / "infra/setup", tmp_path / "infra/setup")
+    path = tmp_path / "bin"
+    path.mkdir()
+    for name in PROGRAMS:
+        found = shutil.which(name)
+        assert found, name
+        (path / name).symlink_to(found)
+
+    def run(*steps: str, env: dict[str, str] | None = None, **programs: str) -> "subprocess.CompletedProcess[str]":
+        for name, script in programs.items():
+            (path / name).unlink(missing_ok=True)
+            (path / name).write_text(f"#!/bin/sh\n{script}\n")
+            (path / name).chmod(0o755)
+        command = ["/bin/bash", "infra/setup/setup.sh", *steps]
+        env = {"PATH": str(path), "HOME": str(tmp_path), **(env or {})}
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30, check=False)
+
+    return run
+
+
+def test_secrets_are_made_once_and_only_for_their_owner(setup: Setup, tmp_path: Path) -> None:
+    assert setup("secrets").returncode == 0
+    made = tmp_path / "secrets/boxes.env"
+    first = made.read_text()
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    assert {line.split("=")[0]: len(line.split("=")[1]) for line in first.split()} == {
+        "PGPASSWORD": 64,
+        "JWT_SECRET": 64,
+    }
+    again = setup("secrets")
+    assert made.read_text() == first
+    assert again.stdout.count("(there already)") == 2
+
+
+@pytest.mark.parametrize("name", ["CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE"])
+def test_a_ca_bundle_is_found_and_kept(setup: Setup, tmp_path: Path, name: str) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("a certificate")
+    assert setup("secrets", env={name: str(bundle)}).returncode == 0
+    assert (tmp_path / "secrets/ca.pem").read_text() == "a certificate"
+    assert setup("secrets").returncode == 0
+    assert (tmp_path / "secrets/ca.pem").read_text() == "a certificate"
+
+
+def test_without_a_ca_bundle_there_is_an_empty_one(setup: Setup, tmp_path: Path) -> None:
+    assert setup("secrets").returncode == 0
+    assert (tmp_path / "secrets/ca.pem").read_text() == ""
+
+
+def test_a_ca_bundle_that_is_not_there(setup: Setup) -> None:
+    tried = setup("secrets", env={"CA_BUNDLE": "/nowhere.pem"})
+    assert tried.returncode == 1
+    assert "CA_BUNDLE names /nowhere.pem, which cannot be read." in tried.stderr
+
+
+def test_a_docker_that_works_is_left_alone(setup: Setup) -> None:
+    done = setup("docker", "compose", docker=ENGINE)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[:2] == [
+        "  docker: engine 28.0 (there already)",
+        "  compose: 2.30.0 (there already)",
+    ]
+
+
+def test_a_docker_that_this_user_may_not_use(setup: Setup) -> None:
+    tried = setup("docker", docker="echo 'permission denied while trying to connect' >&2; exit 1", id=USER)
+    assert tried.returncode == 1
+    assert '    sudo usermod -aG docker "$USER"' in tried.stdout
+
+
+def test_a_docker_elsewhere_that_does_not_answer_is_not_replaced(setup: Setup) -> None:
+    tried = setup("docker", docker="exit 1", env={"DOCKER_HOST": "tcp://elsewhere:2375"})
+    assert tried.returncode == 1
+    assert "unset DOCKER_HOST" in tried.stdout
+
+
+def test_on_macos_it_says_what_to_install(setup: Setup) -> None:
+    tried = setup("docker", uname="echo Darwin")
+    assert tried.returncode == 1
+    assert "    brew install --cask docker" in tried.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/etc/debian_version"), reason="reads this machine's /etc/os-release")
+def test_who_is_not_root_gets_the_commands(setup: Setup) -> None:
+    tried = setup("docker", id=USER)
+    assert tried.returncode == 1
+    assert "    sudo apt-get update && sudo apt-get install -y docker.io" in tried.stdout
+    tried = setup("compose", id=USER, docker="case $1 in version) echo 28.0 ;; *) exit 1 ;; esac")
+    assert tried.returncode == 1
+    assert "    sudo bash infra/setup/setup.sh compose" in tried.stdout
+
+
+@pytest.mark.parametrize("version", ["1.29.2", "2.19.1", "nonsense"])
+def test_an_old_compose_is_not_taken_for_a_new_one(setup: Setup, version: str) -> None:
+    docker = f"case $1 in version) echo 28.0 ;; compose) echo {version} ;; esac"
+    tried = setup("compose", id=USER, uname="echo Darwin", docker=docker)
+    assert tried.returncode == 1
+    assert "2.20 or newer is needed" in tried.stdout
+
+
+def test_a_python_that_does_not_run_is_passed_over(setup: Setup, tmp_path: Path) -> None:
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements/dev.txt").write_text("")
+    broken = {"python3.13": "exit 127", "python3.12": "exit 127"}
+    # Stands in for a venv: makes .venv/bin/python, which takes whatever pip it is asked for.
+    makes = "mkdir -p .venv/bin && cp bin/python3.11 .venv/bin/python"
+    works = f"case $* in *venv*.venv) {makes} ;; *--version*) echo Python 3.11 ;; esac"
+    done = setup("venv", **broken, **{"python3.11": works})
+    assert done.returncode == 0, done.stderr
+    assert "Python 3.11" in done.stdout
+    assert "(there already)" in setup("venv").stdout
+    (tmp_path / "requirements/dev.txt").write_text("# a package more")
+    assert "(done)" in setup("venv").stdout
+    (tmp_path / ".venv/installed-from.txt").unlink()
+    assert "(done)" in setup("venv").stdout, "an environment that was not finished is made again"
+
+
+@pytest.mark.parametrize("pid", ["", "999999999", str(os.getpid())])
+def test_a_pid_file_that_names_no_engine_is_removed(tmp_path: Path, pid: str) -> None:
+    """Or the engine would refuse to start: after a hard stop its number may be another program's."""
+    file = tmp_path / "docker.pid"
+    file.write_text(pid)
+    script = f". infra/setup/common.sh; . infra/setup/docker.sh; forget_dead_pid {file} dockerd"
+    subprocess.run(["bash", "-euc", script], cwd=ROOT, check=True, capture_output=True)
+    assert not file.exists()
+
+
+def test_a_pid_file_of_a_running_engine_stays(tmp_path: Path) -> None:
+    file = tmp_path / "docker.pid"
+    file.write_text(str(os.getpid()))
+    own = Path("/proc/self/comm").read_text().strip() if Path("/proc/self/comm").exists() else ""
+    if own:
+        script = f". infra/setup/common.sh; . infra/setup/docker.sh; forget_dead_pid {file} {own!r}"
+        subprocess.run(["bash", "-euc", script], cwd=ROOT, check=True, capture_output=True)
+        assert file.exists()
