@@ -88,6 +88,7 @@ def served(settings: Settings, database: PostgresDatabase | None = None) -> Iter
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=75,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -10,16 +10,28 @@ import pytest
 from tests.client import Api, Person, errors, fresh
 
 MEGABYTE = 1_000_000
+
+
 # Every route that takes a body, with the fields of a good one.
-BODIES = {
-    "sign up": ("POST", "/users", "user", {"username": "u", "email": "u@example.com", "password": "p"}),
-    "sign in": ("POST", "/users/login", "user", {"email": "u@example.com", "password": "p"}),
-    "change user": ("PUT", "/user", "user", {"bio": "b"}),
-    "publish": ("POST", "/articles", "article", {"title": "t", "description": "d", "body": "b"}),
-    "change article": ("PUT", "/articles/{slug}", "article", {"title": "t"}),
-    "comment": ("POST", "/articles/{slug}/comments", "comment", {"body": "b"}),
+class Route(NamedTuple):
+    method: str
+    path: str
+    wrapper: str
+    good: dict[str, Any]
+
+    def send(self, who: Person, slug: str, **body: Any) -> httpx.Response:
+        return who.call(self.method, self.path.format(slug=slug), **body)
+
+
+ROUTES = {
+    "sign up": Route("POST", "/users", "user", {"username": "u", "email": "u@example.com", "password": "p"}),
+    "sign in": Route("POST", "/users/login", "user", {"email": "u@example.com", "password": "p"}),
+    "change user": Route("PUT", "/user", "user", {"bio": "b"}),
+    "publish": Route("POST", "/articles", "article", {"title": "t", "description": "d", "body": "b"}),
+    "change article": Route("PUT", "/articles/{slug}", "article", {"title": "t"}),
+    "comment": Route("POST", "/articles/{slug}/comments", "comment", {"body": "b"}),
 }
-every_body = pytest.mark.parametrize(("method", "path", "wrapper", "good"), BODIES.values(), ids=BODIES)
+every_body = pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
 
 
 @pytest.fixture
@@ -43,74 +55,66 @@ def slug(jo: Person) -> str:
     ],
     ids=["empty", "open", "text", "hole", "bom", "trailing", "deep list", "deep object", "surrogates"],
 )
-def test_what_is_not_json_is_422(
-    jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any], sent: bytes
-) -> None:
-    response = jo.call(method, path.format(slug=slug), content=sent, headers={"Content-Type": "application/json"})
+def test_what_is_not_json_is_422(jo: Person, slug: str, route: Route, sent: bytes) -> None:
+    response = route.send(jo, slug, content=sent, headers={"Content-Type": "application/json"})
     assert response.status_code == 422
     assert list(errors(response)) == ["body"]
 
 
 @every_body
 @pytest.mark.parametrize("wrong", [None, 1, True, "text", [], {}, 1.5], ids=repr)
-def test_a_body_of_the_wrong_type_is_422(
-    jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any], wrong: Any
-) -> None:
-    for sent in (wrong, {wrapper: wrong}, {"other": good}):
-        response = jo.call(method, path.format(slug=slug), json=sent)
+def test_a_body_of_the_wrong_type_is_422(jo: Person, slug: str, route: Route, wrong: Any) -> None:
+    for sent in (wrong, {route.wrapper: wrong}, {"other": route.good}):
+        response = route.send(jo, slug, json=sent)
         assert response.status_code == 422
         assert errors(response)
 
 
 @every_body
 @pytest.mark.parametrize("wrong", [1, True, [], {}, ["text"], {"a": 1}, 10**400], ids=lambda value: repr(value)[:20])
-def test_a_field_of_the_wrong_type_is_named(
-    jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any], wrong: Any
-) -> None:
-    for field in good:
-        response = jo.call(method, path.format(slug=slug), json={wrapper: good | {field: wrong}})
+def test_a_field_of_the_wrong_type_is_named(jo: Person, slug: str, route: Route, wrong: Any) -> None:
+    for field in route.good:
+        response = route.send(jo, slug, json={route.wrapper: route.good | {field: wrong}})
         assert response.status_code == 422
         assert list(errors(response)) == [field]
 
 
 @every_body
-def test_a_nul_or_half_a_surrogate_pair_in_a_text_is_422(
-    jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any]
-) -> None:
-    for field in good:
+def test_a_nul_or_half_a_surrogate_pair_in_a_text_is_422(jo: Person, slug: str, route: Route) -> None:
+    for field in route.good:
         for bad in ("a\x00b", "\x00", "a\ud800b"):
-            sent = json.dumps({wrapper: good | {field: bad}}).encode()
-            response = jo.call(method, path.format(slug=slug), content=sent)
-            assert response.status_code in ((401, 422) if "login" in path else (422,)), (field, bad, response.text)
+            sent = json.dumps({route.wrapper: route.good | {field: bad}}).encode()
+            response = route.send(jo, slug, content=sent)
+            assert response.status_code in ((401, 422) if "login" in route.path else (422,)), (
+                field,
+                bad,
+                response.text,
+            )
             assert errors(response)
-        broken = json.dumps({wrapper: good | {field: "BROKEN"}}).encode().replace(b"BROKEN", b"\xc3\x28")
-        assert jo.call(method, path.format(slug=slug), content=broken).status_code == 422
+        broken = json.dumps({route.wrapper: route.good | {field: "BROKEN"}}).encode().replace(b"BROKEN", b"\xc3\x28")
+        assert route.send(jo, slug, content=broken).status_code == 422
 
 
 @every_body
-def test_unknown_fields_are_ignored(
-    jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any]
-) -> None:
-    unique = {key: f"{fresh()}@example.com" if key == "email" else fresh() for key in good}
-    sent = {wrapper: unique | {"id": 1, "author": "x", "favoritesCount": 99}, "more": [1]}
-    response = jo.call(method, path.format(slug=slug), json=sent)
-    assert response.status_code == (401 if "login" in path else response.status_code)
-    assert response.status_code < 300 or "login" in path
+def test_unknown_fields_are_ignored(jo: Person, slug: str, route: Route) -> None:
+    unique = {key: f"{fresh()}@example.com" if key == "email" else fresh() for key in route.good}
+    sent = {route.wrapper: unique | {"id": 1, "author": "x", "favoritesCount": 99}, "more": [1]}
+    response = route.send(jo, slug, json=sent)
+    assert response.status_code == (401 if "login" in route.path else response.status_code)
+    assert response.status_code < 300 or "login" in route.path
 
 
 @every_body
-def test_a_body_of_ten_megabytes_is_413(
-    jo: Person, slug: str, method: str, path: str, wrapper: str, good: dict[str, Any]
-) -> None:
-    field = list(good)[-1]
-    sent = json.dumps({wrapper: good | {field: "x" * 10 * MEGABYTE}}).encode()
+def test_a_body_of_ten_megabytes_is_413(jo: Person, slug: str, route: Route) -> None:
+    field = list(route.good)[-1]
+    sent = json.dumps({route.wrapper: route.good | {field: "x" * 10 * MEGABYTE}}).encode()
 
     def in_pieces() -> Iterator[bytes]:
         for start in range(0, len(sent), 65_536):
             yield sent[start : start + 65_536]
 
     for content in (sent, in_pieces()):
-        response = jo.call(method, path.format(slug=slug), content=content)
+        response = route.send(jo, slug, content=content)
         assert response.status_code == 413
         assert list(errors(response)) == ["body"]
     assert jo.get("/user").status_code == 200

@@ -200,9 +200,7 @@ def test_a_feed_is_of_people_followed_and_shows_favourites(jo: Person, ann: Pers
 
 def test_a_feed_pages_exactly_over_many_authors(api: Api, jo: Person) -> None:
     authors = [api.sign_up() for _ in range(6)]
-    written = []
-    for number in (0, 1, 2, 0, 3, 3, 3, 4, 5, 0, 1):
-        written.append(authors[number].slug(f"By {number}"))
+    written = [authors[number].slug(f"By {number}") for number in (0, 1, 2, 0, 3, 3, 3, 4, 5, 0, 1)]
     for author in authors:
         jo.follow(author)
     for limit in (1, 2, 5, 20):
