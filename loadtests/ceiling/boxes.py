@@ -138,9 +138,7 @@ class Boxes:
         try:
             return dict(zip(self.capacity(), self._pool.map(_reading, self.boxes), strict=True))
         except (DockerException, OSError, KeyError) as error:
-            raise DockerUnreachableError(
-                f"a box cannot be read: {error}. Did it stop? make status"
-            ) from error
+            raise DockerUnreachableError(f"a box cannot be read: {error}. Did it stop? make status") from error
 
     def between(self, before: dict[str, Reading], after: dict[str, Reading]) -> dict[str, Load]:
         """Every box's load between two readings."""

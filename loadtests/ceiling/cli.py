@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from loadtests import mixes, report
-from loadtests.ceiling import demand, overload
+from loadtests.ceiling import overload
 from loadtests.ceiling.boxes import Boxes, DockerUnreachableError, StageDownError
 from loadtests.ceiling.drive import EmptyStageError, Generator, GeneratorError, command
+from loadtests.ceiling.explain import explain
 from loadtests.ceiling.live import Progress
 from loadtests.ceiling.measure import Bench
 from loadtests.ceiling.record import ROOT, Run, machine, now
@@ -90,7 +90,7 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan) -> int:
                 code = 3
             else:
                 _beyond(bench, plan, found.rate, run)
-                _why(run, boxes.capacity(), found.rate)
+                run.data["demand"] = explain(run.data["trials"], boxes.capacity(), found.rate)
             run.data |= {"complete": True, "why_incomplete": None}
         except KeyboardInterrupt:
             run.data["why_incomplete"] = "interrupted"
@@ -111,55 +111,6 @@ def _beyond(bench: Bench, plan: Plan, ceiling: float, run: Run) -> None:
     profile = overload.profile(ceiling, plan.overload_seconds, plan.recovery_seconds)
     shown, result = bench.stretches("overload", profile, 0)
     run.data["overload"] = overload.judge(result, ceiling) | {"valid": shown.valid, "limits": shown.limits()}
-
-
-def _why(run: Run, capacity: dict[str, float], ceiling: float) -> None:
-    """Demands and predictions, from the confirmations that passed at the ceiling."""
-    at_ceiling = [
-        trial
-        for trial in run.data["trials"]
-        if trial["phase"] == "confirmation"
-        and trial["rate"] == ceiling
-        and trial["passed"]
-        and trial["valid"]
-    ]
-    rates = [trial["result"]["total"]["completed_rate"] for trial in at_ceiling]
-    cpu = {
-        name: sum(trial["boxes"][name]["cpu"] for trial in at_ceiling) / len(at_ceiling) for name in capacity
-    }
-    throughput = sum(rates) / len(rates)
-    found = demand.demands(cpu, capacity, throughput)
-    programs: dict[str, dict[str, float]] = {}
-    for name in capacity:
-        shares = [trial["programs"][name] for trial in at_ceiling if name in trial["programs"]]
-        names = {program for one in shares for program in one}
-        programs[name] = {
-            program: cpu[name] * sum(one.get(program, 0.0) for one in shares) / len(shares)
-            for program in names
-        }
-    saturated = found[0].utilisation >= demand.SATURATED
-    split = demand.if_split(programs[found[0].name], ceiling) if saturated else None
-    run.data["demand"] = {
-        "throughput": throughput,
-        "boxes": [_demand_record(one, programs.get(one.name, {}), throughput) for one in found],
-        "saturates": found[0].name if saturated else None,
-        "if_doubled": demand.predictions(found, ceiling) if saturated else {},
-        "if_split": split,
-    }
-
-
-def _demand_record(one: demand.Demand, programs: dict[str, float], throughput: float) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "cpu": one.cpu,
-        "capacity": one.capacity,
-        "utilisation": one.utilisation,
-        "per_request_ms": one.per_request_ms,
-        "programs": {
-            name: {"cpu": cpu, "per_request_ms": cpu / throughput * 1000}
-            for name, cpu in sorted(programs.items(), key=lambda item: -item[1])
-        },
-    }
 
 
 def _generator(stage: int, boxes: Boxes, plan: Plan) -> Generator:

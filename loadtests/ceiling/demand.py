@@ -9,9 +9,10 @@ utilisation at the same throughput.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Below this share of its quota a box is not what holds the stage back: a lock, a pool or a limit of its own
-# is.
-SATURATED = 0.75
+# A box that at or beyond the ceiling is not this busy, nor throttled in so many of its scheduling periods, is not what
+# holds the stage back: a lock, a pool or a limit of its own is.
+SATURATED = 0.85
+THROTTLED = 0.8
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,7 @@ def ceiling_with(found: list[Demand], ceiling: float, changed: Mapping[str, floa
     other.
     """
     reached = max(one.utilisation for one in found)
-    return min(
-        ceiling * reached / one.utilisation * changed.get(one.name, 1.0) for one in found if one.cpu > 0
-    )
+    return min(ceiling * reached / one.utilisation * changed.get(one.name, 1.0) for one in found if one.cpu > 0)
 
 
 def predictions(found: list[Demand], ceiling: float) -> dict[str, float]:

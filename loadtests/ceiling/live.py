@@ -31,7 +31,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(escape(text))
+        self.console.print(escape(text), soft_wrap=True)
 
     def begin(self, phase: str, rate: float) -> None:
         """A trial starts."""

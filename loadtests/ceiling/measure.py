@@ -30,9 +30,7 @@ class Bench:
         """A trial at one rate, recorded; what the search asks for."""
         return self.stretches(phase, [[seconds, rate]], warmup)[0]
 
-    def stretches(
-        self, phase: str, profile: list[list[float]], warmup: float
-    ) -> tuple[Outcome, dict[str, Any]]:
+    def stretches(self, phase: str, profile: list[list[float]], warmup: float) -> tuple[Outcome, dict[str, Any]]:
         """A trial of several stretches: its outcome as a whole, and the generator's result."""
         self._seed += 1
         wanted = {"mix": self._mix, "seed": self._seed, "warmup": warmup, "profile": profile}
@@ -119,7 +117,5 @@ def _program_shares(programs: dict[str, dict[str, dict[str, float]]]) -> dict[st
         spent = {name: max(0.0, seconds - before.get(name, 0.0)) for name, seconds in after.items()}
         total = sum(spent.values())
         if total > 0 and before:
-            shares[box] = {
-                name: round(value / total, 4) for name, value in spent.items() if value / total > 0.002
-            }
+            shares[box] = {name: round(value / total, 4) for name, value in spent.items() if value / total > 0.002}
     return shares

@@ -15,7 +15,6 @@ STEP = 1.3
 MOST_STEPS = 14
 # A box that is fully busy cannot hold a p95; a first guess leaves it this much to do.
 GUESSED_UTILISATION = 0.85
-FIRST_STEP = 0.8
 LOWEST_RATE = 0.5
 
 
@@ -32,6 +31,8 @@ class Plan:
 
     mode: str
     probe_rate: float
+    first_step: float
+    """The first step's share of the guess: low where the curve below the ceiling is wanted, too."""
     probe_seconds: float
     step_seconds: float
     step_warmup: float
@@ -52,12 +53,13 @@ class Plan:
 QUICK = Plan(
     mode="quick",
     probe_rate=20,
+    first_step=0.8,
     probe_seconds=4,
-    step_seconds=6,
+    step_seconds=8,
     step_warmup=1,
     resolution=1.1,
     confirmations=1,
-    confirm_seconds=15,
+    confirm_seconds=20,
     confirm_warmup=1,
     rounds=2,
     overload_seconds=7,
@@ -66,6 +68,7 @@ QUICK = Plan(
 FULL = Plan(
     mode="full",
     probe_rate=20,
+    first_step=0.45,
     probe_seconds=10,
     step_seconds=20,
     step_warmup=3,
@@ -130,7 +133,7 @@ class Search:
     def run(self) -> Ceiling:
         """Search. Whatever ``trial`` raises goes through."""
         try:
-            self._climb(self._guess() * FIRST_STEP)
+            self._climb(self._guess() * self._plan.first_step)
             self._bisect()
             self._confirm()
         except NoVerdictError as error:
@@ -207,7 +210,7 @@ class Search:
                 found.rate, found.passed = rate, rate
                 found.confirmed, found.confirmations = passes, outcomes
                 return
-            found.failed = rate
+            found.passed, found.failed = None, rate
             rate *= plan.step_down
             self._say(f"Not confirmed; next {rate:.0f} requests/s.")
         raise NoVerdictError("what short trials passed, long ones did not confirm: the stage is not steady")
@@ -223,8 +226,6 @@ class Search:
                 return shown
             if attempt == 1:
                 self._say(f"No verdict ({', '.join(shown.limits())}); once more.")
-        at_least = (
-            f"; the ceiling is at least {self.found.passed:.0f} requests/s" if self.found.passed else ""
-        )
+        at_least = f"; the ceiling is at least {self.found.passed:.0f} requests/s" if self.found.passed else ""
         limits = ", ".join(shown.limits())
         raise NoVerdictError(f"limited by what measures, not by the stage: {limits}{at_least}")

@@ -96,7 +96,7 @@ def logarithmic(title: str, values: Sequence[float]) -> Scale:
 
 def _nice(step: float) -> float:
     power = 10.0 ** math.floor(math.log10(max(step, 1e-9)))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * (1 - 1e-9))
+    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= step * (1 - 1e-9))
 
 
 def chart(
@@ -121,8 +121,7 @@ def chart(
         )
 
     out = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-labelledby="{name}-title {name}-desc">',
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{name}-title {name}-desc">',
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>',
         *_axes(x, y, at),
         *_rules(rules, x, y, at),
@@ -156,21 +155,15 @@ def _axes(x: Scale, y: Scale, at: Callable[[float, float], tuple[float, float]])
     for value in x.ticks():
         px, _ = at(value, y.low)
         out.append(f'<line class="axis" x1="{px}" x2="{px}" y1="{bottom}" y2="{bottom + 4}"/>')
-        out.append(
-            f'<text class="tick" x="{px}" y="{bottom + 18}" text-anchor="middle">{x.form(value)}</text>'
-        )
+        out.append(f'<text class="tick" x="{px}" y="{bottom + 18}" text-anchor="middle">{x.form(value)}</text>')
     out.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
     middle = (LEFT + right) / 2
-    out.append(
-        f'<text class="name" x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x.title)}</text>'
-    )
+    out.append(f'<text class="name" x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x.title)}</text>')
     out.append(f'<text class="name" x="4" y="14">{escape(y.title)}</text>')
     return out
 
 
-def _rules(
-    rules: Sequence[Rule], x: Scale, y: Scale, at: Callable[[float, float], tuple[float, float]]
-) -> list[str]:
+def _rules(rules: Sequence[Rule], x: Scale, y: Scale, at: Callable[[float, float], tuple[float, float]]) -> list[str]:
     out = []
     for rule in rules:
         if rule.x is not None and x.low <= rule.x <= x.high:
@@ -179,8 +172,7 @@ def _rules(
             side, offset = ("end", -5) if px > (LEFT + WIDTH - RIGHT) / 2 else ("start", 5)
             out.append(f'<line class="rule" x1="{px}" x2="{px}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
             out.append(
-                f'<text class="rule" x="{px + offset}" y="{TOP + 10}" text-anchor="{side}">'
-                f"{escape(rule.label)}</text>"
+                f'<text class="rule" x="{px + offset}" y="{TOP + 10}" text-anchor="{side}">{escape(rule.label)}</text>'
             )
         if rule.y is not None and y.low <= rule.y <= y.high:
             _, py = at(x.low, rule.y)
@@ -199,7 +191,5 @@ def _labels(ends: list[tuple[float, Line]]) -> list[str]:
     overflow = max(0.0, places[-1] - (HEIGHT - BOTTOM)) if places else 0.0
     for place, (_, line) in zip(places, ends, strict=True):
         y = place - overflow + 4
-        out.append(
-            f'<text class="end c{line.colour}" x="{WIDTH - RIGHT + 8}" y="{y:.1f}">{escape(line.name)}</text>'
-        )
+        out.append(f'<text class="end c{line.colour}" x="{WIDTH - RIGHT + 8}" y="{y:.1f}">{escape(line.name)}</text>')
     return out

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from loadtests.report.charts import Line, Point, Rule, chart, linear, logarithmic
+from loadtests.report.charts import Line, Point, Rule, Scale, chart, linear, logarithmic
 from loadtests.report.words import ms, percent, rate
 
 Figure = dict[str, str]
@@ -93,9 +93,7 @@ def achieved(run: dict[str, Any]) -> Figure:
         "svg": chart(
             name="achieved",
             title="Achieved rate against offered rate",
-            description=_told(
-                trials, "achieved", lambda trial: f"{rate(trial['result']['total']['achieved_rate'])}/s"
-            ),
+            description=_told(trials, "achieved", lambda trial: f"{rate(trial['result']['total']['achieved_rate'])}/s"),
             x=linear(OFFERED, [most]),
             y=linear("achieved, requests/s", [even]),
             lines=lines,
@@ -121,7 +119,7 @@ def cpu(run: dict[str, Any]) -> Figure:
         if len(run["boxes"]) <= 2:
             hit = line("throttled", colour, trials, throttled, "%")
             lines.append(Line(hit.name, hit.colour, hit.through, dashed=True))
-    highest = max([1.0] + [y for one in lines for _, y in one.through])
+    highest = max([1.0] + [y for one in lines for _, y in one.through]) * 1.06
     return {
         "title": "How busy each box is",
         "svg": chart(
@@ -133,7 +131,7 @@ def cpu(run: dict[str, Any]) -> Figure:
                 lambda trial: percent(max(b["utilisation"] for b in trial["boxes"].values())),
             ),
             x=linear(OFFERED, [trial["rate"] for trial in trials]),
-            y=linear("CPU, % of the box's quota", [highest], form=lambda value: f"{value * 100:.0f}"),
+            y=Scale("CPU, % of the box's quota", 0, highest, form=lambda value: f"{value * 100:.0f}"),
             lines=lines,
             rules=[Rule("its whole quota", y=1.0), *_ceiling(run)],
         ),
@@ -149,23 +147,23 @@ def overload(run: dict[str, Any]) -> Figure | None:
     if trial is None or not run.get("overload"):
         return None
     rows = trial["result"]["series"]
+    ceiling = run["ceiling"]["rate"]
     lines = [
         Line("offered", 0, [(row["t"], row["offered"]) for row in rows], dashed=True),
         Line("answered", 3, [(row["t"], row["completed"]) for row in rows]),
+        Line("ceiling", 0, [(0, ceiling), (len(rows), ceiling)], dashed=True),
         Line("good", 2, [(row["t"], row["good"]) for row in rows]),
     ]
     values = [float(row["offered"]) for row in rows]
-    ceiling = run["ceiling"]["rate"]
     return {
         "title": "Overloaded, second by second",
         "svg": chart(
             name="overload",
             title="Offered, answered and good requests per second at 2 and 3 times the ceiling, then back",
-            description=f"Verdict: {run['overload']['verdict']}; {percent(run['overload']['kept'])} of the goodput kept.",
+            description=f"{run['overload']['verdict']}: {percent(run['overload']['kept'])} of the goodput kept",
             x=linear("seconds", [float(len(rows))]),
             y=linear("requests/s", values),
             lines=lines,
-            rules=[Rule(f"ceiling {rate(ceiling)}/s", y=ceiling)],
         ),
         "caption": "Twice the ceiling, three times, then back below it. Good: answered within the SLO.",
     }

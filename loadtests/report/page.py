@@ -14,9 +14,7 @@ HERE = Path(__file__).parent
 
 def environment() -> Environment:
     """Templates with the pages' filters."""
-    made = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    made = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     made.filters |= {
         "rate": words.rate,
         "ms": words.ms,
@@ -36,6 +34,8 @@ def drawn(figure: dict[str, str]) -> dict[str, Any]:
 
 def run_page(run: dict[str, Any]) -> str:
     """The report of one run, complete or not, as HTML."""
+    # An interrupted run has no more than it came to.
+    run = {"ceiling": {}, "overload": None, "demand": None} | run
     drawings = []
     if figures.judged(run):
         drawings = [figures.latency(run), figures.achieved(run), figures.cpu(run)]
@@ -52,9 +52,7 @@ def run_page(run: dict[str, Any]) -> str:
             notes=words.notes(run),
             numbers=words.numbers(run),
             figures=[drawn(figure) for figure in drawings],
-            routes=sorted(shown["result"]["routes"].items(), key=lambda item: -item[1]["offered"])
-            if shown
-            else [],
+            routes=sorted(shown["result"]["routes"].items(), key=lambda item: -item[1]["offered"]) if shown else [],
             routes_caption=f"{shown['phase']} at {words.rate(shown['rate'])} requests/s" if shown else "",
             box_names=[box["name"] for box in run["boxes"]],
             settings=settings(run),
@@ -73,9 +71,7 @@ def settings(run: dict[str, Any]) -> Markup:
     """The machine, the boxes, the dataset, the commit and the search's settings, as a list."""
     machine, data = run["machine"], run["dataset"]
     commit = run["commit"]["id"] or "unknown"
-    boxes = ", ".join(
-        f"{box['name']} {box['cpus']:g} CPU {words.size(box['memory'])}" for box in run["boxes"]
-    )
+    boxes = ", ".join(f"{box['name']} {box['cpus']:g} CPU {words.size(box['memory'])}" for box in run["boxes"])
     counts = ", ".join(
         f"{count:,} {name}".replace(",", " ") for name, count in data.items() if name != "articles_sampled"
     )
@@ -85,19 +81,13 @@ def settings(run: dict[str, Any]) -> Markup:
         "Docker": f"{machine.get('docker')}, cgroup v{machine.get('cgroup')}",
         "boxes": boxes,
         "generator": f"{run['generator']['cpus']:g} CPU, on the stage's network",
-        "dataset": f"{counts}; requests go to {data['articles_sampled']:,} of the articles".replace(
-            ",000", " 000"
-        ),
+        "dataset": f"{counts}; requests go to {data['articles_sampled']:,} of the articles".replace(",000", " 000"),
         "commit": commit[:12] + (" and changes since" if run["commit"]["changed"] else ""),
         "search": f"{run['mode']}: "
-        + ", ".join(
-            f"{name.replace('_', ' ')} {value}" for name, value in run["settings"].items() if name != "mode"
-        ),
+        + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run["settings"].items() if name != "mode"),
         "measured": f"{words.time(run['started'])} to {words.time(run['ended'] or 'an unknown time')}",
     }
-    items = Markup("").join(
-        Markup("<dt>{}</dt><dd>{}</dd>").format(name, value) for name, value in rows.items()
-    )
+    items = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(name, value) for name, value in rows.items())
     return Markup("<dl>{}</dl>").format(items)
 
 

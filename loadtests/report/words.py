@@ -54,9 +54,9 @@ def sentence(run: dict[str, Any]) -> str:
     if demand:
         box = next((one for one in demand["boxes"] if one["name"] == demand["saturates"]), None)
         if box:
-            said += f"; {_box_name(run, box['name'])} saturates first, at {percent(box['utilisation'])} of its CPU"
+            said += f"; {_box_name(run, box['name'])} saturates first, {percent(box['utilisation'])} busy there"
         else:
-            said += "; no box is out of CPU there"
+            said += "; no box runs out of CPU, so something else is the limit"
     overload = run.get("overload")
     if overload:
         kept = percent(overload["kept"])
@@ -84,9 +84,7 @@ def notes(run: dict[str, Any]) -> list[str]:
     """What a reader must know before using the figures."""
     found = []
     if not run["complete"]:
-        found.append(
-            f"This run is incomplete: {run['why_incomplete']}. What was measured until then is below."
-        )
+        found.append(f"This run is incomplete: {run['why_incomplete']}. What was measured until then is below.")
     if (run.get("ceiling") or {}).get("no_verdict"):
         found.append(f"There is no ceiling here: {run['ceiling']['no_verdict']}.")
     if run["mode"] == "quick":
@@ -96,12 +94,10 @@ def notes(run: dict[str, Any]) -> list[str]:
     overload = run.get("overload")
     if overload and not overload["valid"]:
         limits = ", ".join(overload["limits"])
-        found.append(
-            f"The overload is no verdict: {limits}. The stage may do better beyond its ceiling than shown."
-        )
+        found.append(f"The overload is no verdict: {limits}. The stage may do better beyond its ceiling than shown.")
     limited = [trial for trial in run["trials"] if trial["judged"] and not trial["valid"]]
     if limited:
-        found.append(f"{len(limited)} trials were limited by generator or host and taken as no verdict.")
+        found.append(f"Trials that were limited by generator or host, and so gave no verdict: {len(limited)}.")
     if run["commit"]["changed"]:
         found.append("Files had been changed since the commit that is named below.")
     return found

@@ -16,9 +16,7 @@ def stub() -> Iterator[Callable[..., str]]:
     running: list[subprocess.Popen[str]] = []
 
     def start(*options: str) -> str:
-        process = subprocess.Popen(
-            [sys.executable, str(HERE / "stub.py"), *options], stdout=subprocess.PIPE, text=True
-        )
+        process = subprocess.Popen([sys.executable, str(HERE / "stub.py"), *options], stdout=subprocess.PIPE, text=True)
         running.append(process)
         assert process.stdout is not None
         return f"http://127.0.0.1:{process.stdout.readline().strip()}"

@@ -1,9 +1,13 @@
 """Made-up runs of a known system, measured by the real search, for the tests of what is told about them."""
 
+import contextlib
 import math
 import random
 from typing import Any
 
+from loadtests import mixes
+from loadtests.ceiling import overload
+from loadtests.ceiling.explain import explain
 from loadtests.ceiling.search import QUICK, Plan, Search
 from loadtests.ceiling.verdict import Outcome
 
@@ -68,3 +72,87 @@ def total(rate: float, shown: Outcome) -> dict[str, Any]:
         "p99": (shown.p95 or 0) * 1.5,
         "max": (shown.p95 or 0) * 2,
     }
+
+
+def record(capacity: float, stage: int = 1, stop_after: int | None = None) -> dict[str, Any]:
+    """A run's raw data as the command writes it, of a system with boxes of a quarter CPU; perhaps interrupted."""
+    system = System(capacity)
+    names = ["box"] if stage == 1 else ["app", "db"]
+    run: dict[str, Any] = {
+        "format": 1,
+        "complete": stop_after is None,
+        "why_incomplete": None if stop_after is None else "interrupted",
+        "started": "2026-01-01T00:00:00Z",
+        "ended": "2026-01-01T00:03:00Z",
+        "stage": stage,
+        "machine": {"cores": 2, "memory": 8 << 30, "processor": "A CPU", "system": "Debian", "docker": "28.2.2"},
+        "commit": {"id": "0123456789abcdef", "changed": False},
+        "trials": [],
+        "mode": QUICK.mode,
+        "mix": {"name": "browse", "model": mixes.load("browse").model},
+        "slo": {"p95_ms": 500.0, "errors": 0.001, "achieved": 0.99},
+        "settings": QUICK.settings(),
+        "boxes": [{"name": name, "cpus": 0.25, "memory": 256 << 20, "image": []} for name in names],
+        "dataset": {"users": 1000, "articles": 10_000, "articles_sampled": 10_000},
+        "generator": {"cpus": 1.0},
+    }
+
+    def trial(phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
+        if stop_after is not None and len(run["trials"]) == stop_after:
+            raise KeyboardInterrupt
+        shown = system.trial(phase, rate, seconds, warmup)
+        run["trials"].append(_trial(phase, rate, shown, names))
+        return shown
+
+    made = Search(trial, QUICK)
+    with contextlib.suppress(KeyboardInterrupt):
+        made.run()
+    run["ceiling"] = made.found.summary()
+    if made.found.rate is not None:
+        _beyond(run, capacity, made.found.rate, names)
+        run["demand"] = explain(run["trials"], dict.fromkeys(names, 0.25), made.found.rate)
+    return run
+
+
+def _trial(phase: str, rate: float, shown: Outcome, names: list[str]) -> dict[str, Any]:
+    load = {name: (shown.busiest or 0) / (place + 1) for place, name in enumerate(names)}
+    return {
+        "phase": phase,
+        "rate": rate,
+        "began": "2026-01-01T00:00:00Z",
+        "judged": phase not in ("warm-up", "probe", "overload"),
+        "passed": shown.passed,
+        "failures": shown.failures(),
+        "valid": shown.valid,
+        "limits": shown.limits(),
+        "boxes": {
+            name: {"cpu": 0.25 * busy, "utilisation": busy, "throttled": busy, "memory": 1 << 27}
+            for name, busy in load.items()
+        },
+        "programs": {names[0]: {"app": 0.7, "PostgreSQL": 0.28, "supervisor": 0.02}} if len(names) == 1 else {},
+        "result": {
+            "total": total(rate, shown),
+            "routes": {"GET /api/articles/{slug}": total(rate, shown)},
+            "series": [],
+            "generator": {"cpu_share": 0.1},
+            "host_idle": 0.5,
+        },
+    }
+
+
+def _beyond(run: dict[str, Any], capacity: float, ceiling: float, names: list[str]) -> None:
+    profile = overload.profile(ceiling, 5, 10)
+    series: list[dict[str, Any]] = []
+    for seconds, rate in profile:
+        for _ in range(int(seconds)):
+            good = int(min(rate, capacity * 0.95))
+            p95 = 480.0 if rate > capacity else 60.0
+            row = {"t": len(series), "offered": int(rate), "completed": good, "good": good, "in_flight": 9}
+            series.append(row | {"errors": max(0, int(rate - capacity)), "p95": p95})
+    shown = Outcome(
+        rate=profile[0][1], completed_rate=capacity, achieved=0.5, error_share=0.5, p95=480, backlog_growth=0, busiest=1
+    )
+    trial = _trial("overload", profile[0][1], shown, names)
+    trial["result"] |= {"series": series, "profile": profile}
+    run["trials"].append(trial)
+    run["overload"] = overload.judge(trial["result"], ceiling) | {"valid": True, "limits": []}

@@ -35,16 +35,14 @@ def test_sees_a_server_that_freezes(stub: Stub, generator: Start) -> None:
     freeze waits 1 - t, so over whole periods the 95th percentile is where 0.2 (1 - x) = 0.05.
     """
     process = generator(stub("--freeze"))
-    result, _ = run(process, warmup=1, profile=[[15, 500]], seed=3)
+    result, _ = run(process, warmup=1, profile=[[15, 250]], seed=3)
     total = result["total"]
     truth = 750
     assert abs(total["p95"] - truth) < 0.1 * truth, total
     assert total["sent"] == total["offered"]
     assert total["errors"] == {}
-    assert abs(total["offered"] - 7500) < 4 * math.sqrt(7500), (
-        "a Poisson process at the rate that was asked for"
-    )
-    assert total["p50"] < 50
+    assert abs(total["offered"] - 3750) < 4 * math.sqrt(3750), "a Poisson process at the rate that was asked for"
+    assert total["p50"] < 100
 
 
 def test_errors_are_counted_by_kind_and_not_as_quick_answers(stub: Stub, generator: Start) -> None:
@@ -72,7 +70,7 @@ def test_an_overloaded_queue_and_back(stub: Stub, generator: Start) -> None:
     over, back = result["stretches"]
     assert over["goodput"] == pytest.approx(200, rel=0.1)
     assert over["errors"]["status 503"] > 400
-    assert over["p95"] == pytest.approx(300, rel=0.1)
+    assert over["p95"] == pytest.approx(300, rel=0.3), "sixty in the queue, 5 ms each"
     assert result["series"][-1]["errors"] == 0
     assert back["goodput"] > 95
     assert [other["window"] for other in others if "window" in other] == ["start", "end"]

@@ -1,0 +1,119 @@
+"""`make compare A=stage1 B=stage2`: two ceilings side by side, as a table here and as one HTML file."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from loadtests import mixes
+from loadtests.ceiling.record import RUNS
+from loadtests.report import words
+from loadtests.report.side_by_side import facts, page, sentence
+
+# A mix that publishes adds articles, run by run; this much more of them is still the same dataset.
+DATASET_TOLERANCE = 0.15
+
+
+class IncomparableError(Exception):
+    """Nothing to compare; the message says what is missing or what differs, and what to do."""
+
+
+def main(a: str, b: str) -> int:
+    """Compare two stages' newest runs, or two run folders. Returns the exit code."""
+    try:
+        first, second = pair(a, b, os.environ.get("MIX") or None)
+    except IncomparableError as error:
+        print(error, file=sys.stderr)
+        return 1
+    runs = (first, second)
+    console = Console(highlight=False)
+    table = Table(title=sentence(*runs), title_justify="left")
+    for heading in ("", *(f"stage {run['stage']}" for run in runs)):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, *values in facts(*runs):
+        table.add_row(name, *values)
+    console.print(table)
+    folder = RUNS / f"{second['folder'].name.split('-')[0]}-compare-{first['stage']}-{second['stage']}"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "compare.html"
+    path.write_text(page(*runs))
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    console.print(f"Side by side: {shown}", soft_wrap=True)
+    return 0
+
+
+def pair(a: str, b: str, mix: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The newest two runs of A and B that can be compared. Raises IncomparableError."""
+    if mix is not None and mix not in mixes.NAMES:
+        raise IncomparableError(f"There is no mix '{mix}'; there are: {', '.join(mixes.NAMES)}")
+    firsts, seconds = candidates(a, mix), candidates(b, mix)
+    # Newest first, and like with like before quick with full.
+    for same_mode in (True, False):
+        for first in firsts:
+            for second in seconds:
+                if not differences(first, second) and (not same_mode or first["mode"] == second["mode"]):
+                    return first, second
+    first, second = firsts[0], seconds[0]
+    what = "; ".join(differences(first, second))
+    raise IncomparableError(
+        f"These runs cannot be compared: {what}.\n  {first['folder'].name}\n  {second['folder'].name}\n"
+        f"Measure both with the same mix, dataset and box size: make stage{second['stage']} ceiling "
+        f"MIX={first['mix']['name']}"
+    )
+
+
+def candidates(name: str, mix: str | None) -> list[dict[str, Any]]:
+    """Complete runs with a ceiling that a name means, newest first. Raises IncomparableError when there is none."""
+    given = Path(name)
+    if (given / "run.json").is_file():
+        folders = [given]
+    elif name.startswith("stage") and name[5:].isdigit():
+        folders = sorted(RUNS.glob(f"*-{name}-*"), reverse=True)
+    else:
+        raise IncomparableError(f"'{name}' is neither a stage (as stage1) nor a folder with a run.json.")
+    found = []
+    for folder in folders:
+        try:
+            run = json.loads((folder / "run.json").read_text())
+        except (OSError, ValueError):
+            continue
+        if run["complete"] and run["ceiling"]["rate"] and mix in (None, run["mix"]["name"]):
+            found.append(run | {"folder": folder})
+    if not found:
+        with_mix = f" MIX={mix}" if mix else ""
+        raise IncomparableError(
+            f"{name} has no complete run with a ceiling{' of ' + mix if mix else ''} yet. "
+            f"Measure it first: make {name} ceiling{with_mix}"
+        )
+    return found
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """Why figures of two runs must not be set against each other; empty when they may."""
+    found = []
+    if first["mix"]["name"] != second["mix"]["name"]:
+        found.append(f"mix {first['mix']['name']} and {second['mix']['name']}")
+    sizes = [sorted({(box["cpus"], box["memory"]) for box in run["boxes"]}) for run in (first, second)]
+    if sizes[0] != sizes[1]:
+        said = (", ".join(f"{cpus:g} CPU {words.size(memory)}" for cpus, memory in size) for size in sizes)
+        found.append("boxes of " + " and of ".join(said))
+    if first["dataset"]["users"] != second["dataset"]["users"] or not _near(
+        first["dataset"]["articles"], second["dataset"]["articles"]
+    ):
+        counts = (f"{run['dataset']['users']} users, {run['dataset']['articles']} articles" for run in (first, second))
+        found.append("datasets of " + " and of ".join(counts))
+    if first["slo"] != second["slo"]:
+        found.append("different SLOs")
+    return found
+
+
+def _near(one: int, other: int) -> bool:
+    return abs(one - other) <= DATASET_TOLERANCE * max(one, other)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:3]))

@@ -1,0 +1,170 @@
+"""Two runs as one page: what the step from one stage to the other gave, and why."""
+
+from typing import Any
+
+from loadtests.report import figures, words
+from loadtests.report.charts import Line, Rule, Scale, chart, linear, logarithmic
+from loadtests.report.page import drawn, environment, paragraphs, settings
+
+Run = dict[str, Any]
+COLOURS = (1, 2)
+
+
+def sentence(first: Run, second: Run) -> str:
+    """What the second holds, against the first."""
+    one, other = first["ceiling"]["rate"], second["ceiling"]["rate"]
+    return (
+        f"Stage {second['stage']} holds {words.rate(other)} requests/s of {second['mix']['name']}, "
+        f"{other / one:.2f} times the {words.rate(one)} of stage {first['stage']}"
+    )
+
+
+def facts(first: Run, second: Run) -> list[tuple[str, str, str]]:
+    """Rows of name and two values."""
+    rows = []
+    for name, value in _FACTS:
+        rows.append((name, value(first), value(second)))
+    programs: list[tuple[Run, dict[str, Any]]] = []
+    for run in (first, second):
+        programs += [(run, box) for box in (run.get("demand") or {}).get("boxes", [])]
+    for run, box in programs:
+        said = f"{box['per_request_ms']:.2f} ms, {words.percent(box['utilisation'])} busy"
+        name = f"CPU a request on {box['name']}"
+        rows.append((name, said, "") if run is first else (name, "", said))
+        for program, part in box["programs"].items():
+            if len(box["programs"]) > 1 and part["per_request_ms"] >= 0.005:
+                said = f"{part['per_request_ms']:.2f} ms"
+                rows.append((f"  of it {program}", said, "") if run is first else (f"  of it {program}", "", said))
+    return rows
+
+
+def explanation(first: Run, second: Run) -> list[str]:
+    """Why the step gave what it gave, from the demands."""
+    said = []
+    demand, after = first.get("demand") or {}, second.get("demand") or {}
+    if demand.get("if_split") and len(first["boxes"]) == 1 and len(second["boxes"]) == 2:
+        predicted, measured = demand["if_split"], second["ceiling"]["rate"]
+        said.append(
+            f"From stage {first['stage']}'s demands, its two programs with a box each would reach "
+            f"{words.rate(predicted)}/s; measured were {words.rate(measured)}/s, "
+            f"{words.percent(measured / predicted)} of it. What the network between them costs is in the difference."
+        )
+    if after.get("saturates"):
+        saturates = after["saturates"]
+        doubled = after["if_doubled"]
+        others = [name for name in doubled if name != saturates]
+        said.append(
+            f"At stage {second['stage']} “{saturates}” saturates first: doubled, it would lift the ceiling to about "
+            f"{words.rate(doubled[saturates])}/s"
+            + "".join(f"; doubling “{name}” instead, to {words.rate(doubled[name])}/s" for name in others)
+            + "."
+        )
+    return said
+
+
+def _saturates(run: Run) -> str:
+    demand = run.get("demand") or {}
+    return demand.get("saturates") or "none"
+
+
+def _overload(run: Run) -> str:
+    overload = run.get("overload")
+    return f"{words.percent(overload['kept'])}, {overload['verdict']}" if overload else words.NONE
+
+
+def _recovery(run: Run) -> str:
+    overload = run.get("overload")
+    if not overload:
+        return words.NONE
+    seconds = overload["recovery_seconds"]
+    return f"{seconds:.0f} s" if seconds is not None else f"not within {overload['watched_seconds']} s"
+
+
+def _spread(run: Run) -> str:
+    done = run["ceiling"]["completed_rate"]
+    return f"{words.rate(done['median'])} ({words.rate(done['low'])} to {words.rate(done['high'])})"
+
+
+_FACTS = (
+    ("ceiling, requests/s", lambda run: words.rate(run["ceiling"]["rate"])),
+    ("achieved there (median, spread)", _spread),
+    ("p95 there, ms", lambda run: words.ms(run["ceiling"]["p95"]["median"])),
+    ("lowest rate that failed", lambda run: words.rate(run["ceiling"]["failed"])),
+    ("boxes", lambda run: ", ".join(box["name"] for box in run["boxes"])),
+    ("saturates first", _saturates),
+    ("goodput left at 3 × the ceiling", _overload),
+    ("recovered after", _recovery),
+    ("search", lambda run: str(run["mode"])),
+)
+
+
+def page(first: Run, second: Run) -> str:
+    """The HTML of both."""
+    runs = (first, second)
+    trials = [figures.judged(run) for run in runs]
+    rates = [trial["rate"] for some in trials for trial in some]
+    names = [f"stage {run['stage']}" for run in runs]
+    if names[0] == names[1]:
+        names = ["first", "second"]
+    ceilings = [Rule(f"{words.rate(run['ceiling']['rate'])}/s", x=run["ceiling"]["rate"]) for run in runs]
+
+    def lines(figure: str, unit: str) -> list[Line]:
+        return [
+            figures.line(name, colour, some, lambda trial: trial["result"]["total"][figure], unit)
+            for name, colour, some in zip(names, COLOURS, trials, strict=True)
+        ]
+
+    waits, done = lines("p95", "ms"), lines("achieved_rate", "/s")
+    slo = first["slo"]["p95_ms"]
+    offered = linear(figures.OFFERED, rates)
+    told = "; ".join(" ".join(row) for row in facts(first, second)[:3])
+    latency: Scale = logarithmic("p95, ms (logarithmic)", [slo, *(y for one in waits for _, y in one.through)])
+    achieved: Scale = linear("achieved, requests/s", [y for one in done for _, y in one.through])
+    drawings = [
+        {
+            "title": "How long answers take",
+            "svg": chart(
+                name="latency",
+                title="p95 of both against offered rate",
+                description=told,
+                x=offered,
+                y=latency,
+                lines=waits,
+                rules=[Rule(f"SLO: p95 ≤ {slo:.0f} ms", y=slo), *ceilings],
+            ),
+            "caption": "Each dot is a trial; the vertical lines are the ceilings.",
+        },
+        {
+            "title": "What is achieved of it",
+            "svg": chart(
+                name="achieved",
+                title="Achieved rate of both against offered rate",
+                description=told,
+                x=offered,
+                y=achieved,
+                lines=done,
+                rules=ceilings,
+            ),
+            "caption": "Where a line bends away, the stage does not keep up.",
+        },
+    ]
+    notes = []
+    if first["mode"] != second["mode"]:
+        notes.append("One search was quick and the other full: the quick one's figures are rougher.")
+    elif first["mode"] == "quick":
+        notes.append("Quick searches, for teaching. Take full ones for figures to keep.")
+    if first["machine"].get("processor") != second["machine"].get("processor"):
+        notes.append("The runs were made on different machines.")
+    template = environment().get_template("compare.html")
+    return template.render(
+        title=sentence(first, second),
+        sentence=sentence(first, second) + ".",
+        notes=notes,
+        explanation=explanation(first, second),
+        figures=[drawn(figure) for figure in drawings],
+        rows=facts(first, second),
+        names=names,
+        runs=[(name, run, settings(run)) for name, run in zip(names, runs, strict=True)],
+        model=paragraphs(first["mix"]["model"]),
+        mix=first["mix"]["name"],
+    )

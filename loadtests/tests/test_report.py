@@ -1,0 +1,160 @@
+"""The report of any run, complete or not, is one file that needs no network; and only like is set against like."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtests import compare, report
+from loadtests.ceiling.search import QUICK
+from loadtests.report.side_by_side import explanation, page
+from loadtests.report.words import percent, sentence
+from loadtests.tests.runs import record
+
+ADDRESS = re.compile(r"""(?:src|href|url|@import)\s*[=(]|//[a-z]|https?:""")
+
+
+class Balanced(HTMLParser):
+    """Raises when a tag is closed that was not the last one opened."""
+
+    void = frozenset({"meta", "line", "circle", "path"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:  # noqa: ARG002 - the parser's signature
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.void:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def checked(html: str) -> str:
+    """The text of a page, which must be balanced and ask for nothing from elsewhere."""
+    assert not ADDRESS.search(html), ADDRESS.search(html)
+    parser = Balanced()
+    parser.feed(html)
+    assert parser.open == []
+    return " ".join(parser.text)
+
+
+def written(folder: Path, run: dict[str, Any]) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(json.dumps(run))
+    return checked(report.write(folder).read_text())
+
+
+def test_a_complete_run(tmp_path: Path) -> None:
+    run = record(capacity=300)
+    text = written(tmp_path, run)
+    assert sentence(run) in text
+    assert "Stage 1 holds" in text
+    assert "its only box saturates first" in text
+    for said in ("graceful", "GET /api/articles/{slug}", "PostgreSQL", "A site that people read", "2 cores", "2.5"):
+        assert said in text
+    assert "generator" in text
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    run = record(capacity=300)
+    run["mix"]["model"] = "<script>alert(1)</script>"
+    run["trials"][2]["limits"] = ["<img src=x>"]
+    run["trials"][2]["valid"] = False
+    run["boxes"][0]["name"] = "box"
+    html = report.write(_kept(tmp_path, run)).read_text()
+    assert "<script" not in html
+    assert "<img" not in html
+
+
+def _kept(folder: Path, run: dict[str, Any]) -> Path:
+    (folder / "run.json").write_text(json.dumps(run))
+    return folder
+
+
+@pytest.mark.parametrize("trials", [0, 1, 2, 4])
+def test_an_interrupted_run_says_so_and_shows_what_it_has(tmp_path: Path, trials: int) -> None:
+    run = record(capacity=300, stop_after=trials)
+    text = written(tmp_path, run)
+    assert text.count("Incomplete") + text.count("incomplete") >= 2
+    assert "interrupted" in text
+
+
+def test_no_verdict_is_the_headline(tmp_path: Path) -> None:
+    run = record(capacity=300)
+    run["ceiling"] |= {"rate": None, "no_verdict": "limited by what measures, not by the stage: generator at 90 %"}
+    del run["overload"], run["demand"]
+    assert "No verdict for Stage 1 on browse: limited by what measures" in written(tmp_path, run)
+
+
+def test_shares_are_readable() -> None:
+    assert [percent(share) for share in (0, 0.0004, 0.0123, 0.5, 1)] == ["0 %", "0.04 %", "1.2 %", "50 %", "100 %"]
+
+
+def test_two_stages_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "RUNS", tmp_path)
+    for number, capacity in ((1, 100), (2, 150)):
+        run = record(capacity=capacity, stage=number)
+        written(tmp_path / f"20260101T00000{number}Z-stage{number}-browse", run)
+    first, second = compare.pair("stage1", "stage2", None)
+    text = checked(page(first, second))
+    assert "1.5" in text
+    assert "with a box each would reach" in explanation(first, second)[0]
+    assert "doubled, it would lift the ceiling" in text
+    assert compare.main("stage1", "stage2") == 0
+    assert len(list(tmp_path.glob("*/compare.html"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dataset": {"users": 10_000, "articles": 100_000, "articles_sampled": 1}}, "datasets of 1000 users"),
+        ({"mix": {"name": "feed", "model": "x"}}, "mix browse and feed"),
+    ],
+)
+def test_unlike_runs_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setattr(compare, "RUNS", tmp_path)
+    written(tmp_path / "1-stage1-browse", record(capacity=100))
+    written(tmp_path / "2-stage2-browse", record(capacity=100, stage=2) | change)
+    with pytest.raises(compare.IncomparableError, match=said):
+        compare.pair("stage1", "stage2", None)
+
+
+def test_other_boxes_are_refused_and_the_newest_like_run_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "RUNS", tmp_path)
+    one, other = record(capacity=100), record(capacity=100, stage=2)
+    other["boxes"][0]["cpus"] = 0.5
+    written(tmp_path / "1-stage1-browse", one)
+    written(tmp_path / "2-stage2-browse", other)
+    with pytest.raises(compare.IncomparableError, match=r"boxes of 0\.25 CPU"):
+        compare.pair("stage1", "stage2", None)
+    written(tmp_path / "0-stage2-browse", record(capacity=80, stage=2))
+    assert compare.pair("stage1", "stage2", None)[1]["folder"].name == "0-stage2-browse"
+
+
+@pytest.mark.parametrize(("name", "said"), [("stage3", "no complete run"), ("nonsense", "neither a stage")])
+def test_nothing_to_compare_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    monkeypatch.setattr(compare, "RUNS", tmp_path)
+    written(tmp_path / "1-stage1-browse", record(capacity=100))
+    with pytest.raises(compare.IncomparableError, match=said):
+        compare.pair("stage1", name, None)
+
+
+def test_quick_is_called_quick(tmp_path: Path) -> None:
+    assert QUICK.mode == "quick"
+    assert "A quick search" in written(tmp_path, record(capacity=50))
