@@ -46,30 +46,41 @@ has_systemd() { [ -d /run/systemd/system ]; }
 
 # Run a command at most $1 seconds; macOS has no timeout(1).
 within() {
-  local seconds=$1 pid watch status=0
+  local left=$1 pid
   shift
   "$@" &
   pid=$!
-  (sleep "$seconds" && kill "$pid" 2>/dev/null) >/dev/null 2>&1 &
-  watch=$!
-  wait "$pid" || status=$?
-  kill "$watch" 2>/dev/null || true
-  return "$status"
+  while kill -0 "$pid" 2>/dev/null && [ "$left" -gt 0 ]; do
+    sleep 1
+    left=$((left - 1))
+  done
+  kill "$pid" 2>/dev/null || true
+  wait "$pid"
 }
 
 APT_UPDATED=""
+apt_update() {
+  [ -z "$APT_UPDATED" ] || return 0
+  # A third-party source that does not answer must not stop what the distribution itself offers.
+  apt-get update -qq -o DPkg::Lock::Timeout=120 >/dev/null 2>&1 ||
+    say "  apt-get update: not every source answered; going on with those that did"
+  APT_UPDATED=yes
+}
 apt_install() {
   export DEBIAN_FRONTEND=noninteractive
   # An installation that was cut off leaves packages half configured, and apt refuses all work until this ran.
   dpkg --configure -a >/dev/null 2>&1 || true
-  if [ -z "$APT_UPDATED" ]; then
-    # A third-party source that does not answer must not stop what the distribution itself offers.
-    apt-get update -qq -o DPkg::Lock::Timeout=120 >/dev/null 2>&1 ||
-      say "  apt-get update: not every source answered; going on with those that did"
-    APT_UPDATED=yes
-  fi
+  apt_update
   apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" >/tmp/conduit-apt.log 2>&1 ||
     { tail -n 15 /tmp/conduit-apt.log >&2; fail "apt-get could not install: $*. The full log is /tmp/conduit-apt.log."; }
+}
+
+# Of the packages named, those that this distribution has under that name.
+packaged() {
+  local name
+  for name in "$@"; do
+    case "$(apt-cache policy "$name" 2>/dev/null | sed -n 's/^ *Candidate: //p')" in "" | "(none)") ;; *) printf '%s\n' "$name" ;; esac
+  done
 }
 
 # The mirror that this machine's apt sources name for Debian's main archive, or nothing. Reads both formats.

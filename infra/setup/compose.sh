@@ -27,8 +27,10 @@ setup_compose() {
     return
   fi
   doing compose "${version:-missing}; installing 2.$COMPOSE_MINOR or newer"
-  if is_ubuntu; then apt_install docker-compose-v2 docker-buildx
-  elif packaged_compose_is_v2; then apt_install docker-compose docker-cli docker-buildx
+  apt_update
+  # shellcheck disable=SC2046
+  if is_ubuntu; then apt_install docker-compose-v2 $(packaged docker-buildx)
+  elif packaged_compose_is_v2; then apt_install docker-compose $(packaged docker-buildx)
   else install_compose_from_next_debian; fi
   version=$(compose_version) && compose_is_new_enough "$version" ||
     fail "Compose is still ${version:-missing} after the installation; install the plugin 2.$COMPOSE_MINOR or newer by hand."

@@ -55,7 +55,10 @@ install_engine() {
     return
   fi
   doing docker "installing the engine from this distribution's packages (docker.io)"
-  apt_install docker.io ca-certificates
+  apt_update
+  # Newer releases have the client in a package of its own.
+  # shellcheck disable=SC2046
+  apt_install docker.io iptables ca-certificates $(packaged docker-cli)
   hash -r
   # The package may have started it already; otherwise it is ours to start.
   start_engine

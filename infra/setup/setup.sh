@@ -12,7 +12,7 @@ for part in common docker compose base venv secrets; do
   . "infra/setup/$part.sh"
 done
 
-trap 'say ""; say "Interrupted. Run \"make setup\" again: it goes on from what is there."; exit 130' INT TERM
+trap 'say ""; say "Interrupted. Run \"make setup\" again: it goes on from what is there."; kill $(jobs -p) 2>/dev/null; exit 130' INT TERM
 trap 'say "setup: stopped at: $BASH_COMMAND" >&2' ERR
 
 main() {

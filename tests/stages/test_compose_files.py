@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(ROOT.glob("docker-compose.stage*.yml"))
 TOOLS = ROOT / "infra/tools.compose.yml"
-TOP_LEVEL = ["name", "include", "x-image", "x-box", "services", "volumes", "secrets"]
+TOP_LEVEL = ["name", "include", "x-image", "x-box", "services", "volumes"]
 SERVICE = [
     "<<",
     "image",
