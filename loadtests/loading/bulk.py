@@ -88,11 +88,16 @@ class Target:
         """Undoes what was not committed."""
         self.connection.close()
 
-    def clear(self) -> None:
-        """Locks and empties all tables and takes their indexes and keys off."""
+    def lock(self) -> None:
+        """Keeps everybody else from all tables until the end: what is looked at from now on stays so."""
         tables = sql.SQL(", ").join(map(sql.Identifier, TABLES))
         with explained(self.server.label):
             self.connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(tables))
+
+    def clear(self) -> None:
+        """Empties all tables and takes their indexes and keys off."""
+        tables = sql.SQL(", ").join(map(sql.Identifier, TABLES))
+        with explained(self.server.label):
             self._keys = self._definitions(_KEYS)
             self._indexes = self._definitions(_INDEXES)
             self.connection.execute(sql.SQL("TRUNCATE {}").format(tables))
@@ -128,7 +133,7 @@ class Target:
                 *(("index", "", name, text) for name, text in self._indexes),
                 *(("key", table, name, text) for table, name, kind, text in self._keys if kind == "f"),
             ]
-            reporter.step(f"indexes and keys of {self.server.label}", len(made))
+            reporter.step(f"indexes and keys of {self.server.label}", len(made), "definitions")
             for what, table, name, text in made:
                 if what == "key":
                     add = f"ALTER TABLE {table} ADD CONSTRAINT {{}} {text}"

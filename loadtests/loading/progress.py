@@ -45,15 +45,15 @@ class Reporter:
         if self._bar is not None:
             self._bar.stop()
 
-    def step(self, text: str, total: int | None = None) -> None:
-        """Begins a step of ``total`` rows (None when nobody knows); the one before it is done."""
+    def step(self, text: str, total: int | None = None, unit: str = "rows") -> None:
+        """Begins a step of ``total`` rows or other units (None when nobody knows); the one before it is done."""
         self._finish(complete=True)
         self._step, self._total, self._done = text, total, 0
         self._shown = time.monotonic()
         if self._bar is not None:
             self._task = self._bar.add_task(text, total=total)
         else:
-            self.say(f"  {text} …" if total is None else f"  {text}: {total:,} rows …")
+            self.say(f"  {text} …" if total is None else f"  {text}: {total:,} {unit} …")
 
     def advance(self, rows: int) -> None:
         """``rows`` more of the step are done. Cheap: shown ten times a second at most."""

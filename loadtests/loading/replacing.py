@@ -6,11 +6,13 @@ from loadtests.loading.failures import Refused, explained
 
 
 def ask(targets: list[Target], what: str, replace: bool) -> None:
-    """Returns when every target is empty, holds only what a seed or an import put there, or ``replace`` is
-    meant.
+    """Locks the targets and makes sure that each may be filled.
 
+    It may when it is empty, holds only what a seed or an import put there, or ``replace`` is meant.
     ``what`` names what would replace it. Raises Refused otherwise, naming the way out.
     """
+    for target in targets:
+        target.lock()
     if replace:
         return
     for target in targets:

@@ -2,6 +2,10 @@
 
 import sys
 
-from loadtests.seed.command import main
+try:
+    from loadtests.seed.command import main
 
-sys.exit(main())
+    sys.exit(main())
+except KeyboardInterrupt:  # while the modules are still loading, before the command answers for itself
+    print("\ninterrupted: nothing was changed.", file=sys.stderr)
+    sys.exit(130)

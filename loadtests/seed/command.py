@@ -5,6 +5,7 @@ import contextlib
 import time
 from dataclasses import dataclass
 
+import loadtests.seed
 from loadtests.loading import marker
 from loadtests.loading.bulk import DIRECTORY, TABLES, Target
 from loadtests.loading.failures import explained, run
@@ -26,7 +27,7 @@ class Outcome:
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 when the dataset is there, made now or before."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.seed", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtests.seed", description=loadtests.seed.__doc__)
     parser.add_argument("--size", required=True, choices=list(SIZES), help="1,000, 10,000 or 100,000 users")
     parser.add_argument(
         "--database",
@@ -57,7 +58,10 @@ def seed(size: Size, servers: list[Server], replace: bool, reporter: Reporter) -
         targets = [_open(server, stack) for server in servers]
         there = _already_there(size, targets)
         if there is not None and not (replace and there.written_since):
-            since = f"; {there.written_since:,} rows were written or removed since" if there.written_since else ""
+            number = there.written_since
+            since = (
+                f"; {number:,} {'row was' if number == 1 else 'rows were'} written or removed since" if number else ""
+            )
             reporter.say(f"The seed “{size.name}” is there already ({_text(there.rows)}){since}. Nothing to do.")
             return there
         ask(targets, f"the seed “{size.name}”", replace)

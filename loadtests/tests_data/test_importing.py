@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtests import importing
+from loadtests.importing import command
 from loadtests.tests_data.conftest import MakeDatabase
 from loadtests.tests_data.support import contents, definitions, execute, value_of
 from loadtests.tests_data.test_seeding import PUBLISH
@@ -12,7 +12,7 @@ def run(sources: list[str], targets: list[str], *flags: str) -> int:
     """The command's exit code; a list holds SHARDS=URL."""
     arguments = [text for source in sources for text in ("--from", source)]
     arguments += [text for target in targets for text in ("--to", target)]
-    return importing.main([*arguments, *flags])
+    return command.main([*arguments, *flags])
 
 
 def test_one_server_to_another_is_verified(small: str, empty: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +68,7 @@ def test_the_seed_is_known_after_an_import(small: str, empty: str, capsys: pytes
     execute(small, PUBLISH)
     assert run([f"0-63={small}"], [f"0-63={empty}"]) == 0
     assert main(["--size", "small", "--database", f"0-63={empty}"]) == 0
-    assert "1 rows were written or removed since" in capsys.readouterr().out
+    assert "1 row was written or removed since" in capsys.readouterr().out
 
 
 def test_an_import_replaces_an_import_but_not_what_people_wrote_since(

@@ -1,17 +1,7 @@
-"""Brings the data of one set of servers to another, verified: ``python -m loadtests.importing --from … --to
-…``.
-
-Every row goes to the server that holds its logical shard there, which the row's leading id says; the
-directory goes to the first server. Each source is read in one snapshot, each target is written in one
-transaction, and before that is committed both sides must agree on the count and the checksum of every table.
-
-The sequence ``id_sequence`` stays behind: it only tells apart the ids of one millisecond and shard, and an id
-that the target makes carries a later millisecond than any it was given.
-"""
+"""The command: brings the data over, checks it, and only then commits."""
 
 import argparse
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +11,9 @@ import psycopg
 from psycopg import errors, sql
 
 from conduit.models import metadata
+from loadtests import importing
 from loadtests.loading import marker
-from loadtests.loading.bulk import DIRECTORY, OWNED, TABLES, Target
+from loadtests.loading.bulk import DIRECTORY, TABLES, Target
 from loadtests.loading.failures import Refused, explained, run
 from loadtests.loading.placement import Server, parse_all
 from loadtests.loading.progress import Reporter
@@ -94,7 +85,7 @@ class Check:
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 when all data was brought over and verified."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.importing", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtests.importing", description=importing.__doc__)
     for flag, name, what in (("--from", "sources", "read from"), ("--to", "targets", "written to")):
         parser.add_argument(
             flag,
@@ -260,7 +251,7 @@ def _sum(end: Source | Target, query: sql.Composed) -> Sum:
 
 
 def _sums_sent(parts: list[Part], reporter: Reporter) -> dict[Part, Sum]:
-    reporter.step("checksums of the source", len(parts))
+    reporter.step("checksums of the source", len(parts), "queries")
     sums = {}
     for part in parts:
         sums[part] = _sum(part.source, part.select(_sum_of(part.columns)))
@@ -270,7 +261,7 @@ def _sums_sent(parts: list[Part], reporter: Reporter) -> dict[Part, Sum]:
 
 def _verify(parts: list[Part], sums: dict[Part, Sum], reporter: Reporter) -> list[Check]:
     """Holds every table of every target against what was sent. Raises Refused on any difference."""
-    reporter.step("checksums of the target", len(DIRECTORY) + len(OWNED))
+    reporter.step("checksums of the target", len(TABLES), "tables")
     checks = []
     for table in TABLES:
         here = [part for part in parts if part.table == table]
@@ -297,7 +288,3 @@ def _seed_of(sources: list[Source]) -> marker.Seed | None:
     marks = [marker.read(source.connection) for source in sources]
     seeds = [mark.seed if mark else None for mark in marks]
     return seeds[0] if all(seed == seeds[0] for seed in seeds) else None
-
-
-if __name__ == "__main__":
-    sys.exit(main())
