@@ -82,7 +82,7 @@ start_engine() {
   if has_systemd; then
     doing docker "starting the engine (systemctl enable --now docker)"
     systemctl enable --now docker >/dev/null 2>&1 || true
-  elif pgrep -x dockerd >/dev/null; then
+  elif grep -qx dockerd /proc/[0-9]*/comm 2>/dev/null; then
     doing docker "waiting for the engine that is starting"
   else
     doing docker "starting the engine (no systemd here; its log is $DOCKERD_LOG)"
