@@ -16,6 +16,8 @@ MOST_STEPS = 14
 # A box that is fully busy cannot hold a p95; a first guess leaves it this much to do.
 GUESSED_UTILISATION = 0.85
 LOWEST_RATE = 0.5
+# A stage that answers no more than this share of what it is asked is past its ceiling, and needs no second look.
+CLEARLY_FAILED = 0.9
 
 
 class Trial(Protocol):
@@ -42,6 +44,8 @@ class Plan:
     confirm_warmup: float
     step_down: float = 0.95
     rounds: int = 3
+    second_look: bool = False
+    """Whether a short trial that narrowly failed is repeated: one stall of the machine is not the stage's ceiling."""
     overload_seconds: float = 15
     recovery_seconds: float = 30
 
@@ -76,6 +80,7 @@ FULL = Plan(
     confirmations=3,
     confirm_seconds=60,
     confirm_warmup=3,
+    second_look=True,
 )
 
 
@@ -216,6 +221,9 @@ class Search:
         raise NoVerdictError("what short trials passed, long ones did not confirm: the stage is not steady")
 
     def _passes(self, phase: str, rate: float, seconds: float) -> bool:
+        shown = self._valid(phase, rate, seconds, self._plan.step_warmup)
+        if shown.passed or not self._plan.second_look or shown.achieved < CLEARLY_FAILED:
+            return shown.passed
         return self._valid(phase, rate, seconds, self._plan.step_warmup).passed
 
     def _valid(self, phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
