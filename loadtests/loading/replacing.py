@@ -25,8 +25,8 @@ def ask(targets: list[Target], what: str, replace: bool) -> None:
         held = "data that no seed or import made" if mark is None else f"what people or load tests wrote {_on(mark)}"
         raise Refused(
             f"{target.server.label} holds {held}; {what} would replace it. To lose that data, empty the stage with "
-            f"`make stageN down VOLUMES=1` and `make stageN up`, or repeat the command with REPLACE=1 (--replace where it "
-            f"is not started by make). Nothing was changed."
+            f"`make stageN down VOLUMES=1` and `make stageN up`, or repeat the command with REPLACE=1 "
+            f"(--replace where make does not start it). Nothing was changed."
         )
 
 
