@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 
 import pydantic
@@ -15,6 +16,9 @@ _USAGE = "usage: python -m conduit api | migrate | serve"
 
 def main(arguments: list[str]) -> int:
     logs.configure()
+    # A container's first process hears no signal that it does not listen to. uvicorn drains at SIGTERM and then raises
+    # it again for whoever listened before: a stop that was asked for is a good end, not a death by a signal.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = Settings()
     except pydantic.ValidationError as error:

@@ -90,7 +90,9 @@ class Boundary:
         return b"%s-%d" % (_PROCESS_ID.encode(), next(self._numbers))
 
     def _finish(self, scope: Scope, request_id: bytes, status: int, seconds: float, spent: Tally) -> None:
-        route: str | None = scope.get("route")
+        # An endpoint leaves its template here; where the router answers by itself, it is the router's own object.
+        found = scope.get("route")
+        route: str | None = getattr(found, "path", found)
         method: str = scope["method"]
         key = (method if route else "other", route or "none", status)
         histogram = self._histograms.get(key)

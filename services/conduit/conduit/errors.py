@@ -41,6 +41,15 @@ class NotFoundError(AppError):
         super().__init__({what: ["not found"]})
 
 
+class HungUpError(AppError):
+    """499, as NGINX logs it: the caller left before the request was whole, and reads no answer."""
+
+    status = 499
+
+    def __init__(self) -> None:
+        super().__init__({"body": ["did not arrive whole"]})
+
+
 class TooLargeError(AppError):
     """413: a body beyond the limit, refused before it is read."""
 

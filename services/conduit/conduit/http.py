@@ -5,11 +5,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from conduit.bootstrap import Services
-from conduit.errors import InvalidError, NotSignedInError, TooLargeError
+from conduit.errors import HungUpError, InvalidError, NotSignedInError, TooLargeError
 from conduit.ids import MAX_ID
 from conduit.ports import Page
 from conduit.validation import MAX_BODY_BYTES, one_form
@@ -32,10 +32,13 @@ async def read_body(request: Request) -> bytes:
     if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
         raise TooLargeError(MAX_BODY_BYTES)
     chunks = bytearray()
-    async for chunk in request.stream():
-        chunks += chunk
-        if len(chunks) > MAX_BODY_BYTES:
-            raise TooLargeError(MAX_BODY_BYTES)
+    try:
+        async for chunk in request.stream():
+            chunks += chunk
+            if len(chunks) > MAX_BODY_BYTES:
+                raise TooLargeError(MAX_BODY_BYTES)
+    except ClientDisconnect as error:
+        raise HungUpError from error
     return bytes(chunks)
 
 

@@ -18,7 +18,7 @@ SHARDS = 1 << SHARD_BITS
 MAX_ID = (1 << 53) - 1
 
 _SLUG_SEPARATORS = re.compile(r"[\W_]+")
-_SLUG_ID = re.compile(r"(?:^|-)([0-9]{1,16})$", re.ASCII)
+_SLUG_ID = re.compile(r"(?:^|-)([0-9]{1,16})\Z", re.ASCII)
 _SLUG_TEXT_LENGTH = 80
 
 

@@ -26,6 +26,6 @@ class Passwords:
     def matches(self, password: str, password_hash: str | None) -> bool:
         with self._places:
             try:
-                return self._hasher.verify(password_hash or self._decoy, password) and password_hash is not None
+                return self._hasher.verify(password_hash or self._decoy, password) and bool(password_hash)
             except (VerificationError, InvalidHashError):
                 return False

@@ -53,10 +53,12 @@ def database_on_one_server(url: str) -> PostgresDatabase:
     return one_server(PostgresServer("main", url, 10), NullEvents())
 
 
-def database_on_two_servers(first: str, second: str) -> PostgresDatabase:
+def database_on_two_servers(
+    first: str, second: str, kind: type[PostgresDatabase] = PostgresDatabase
+) -> PostgresDatabase:
     """Logical shards 0-31 and 32-63 on two servers; the names on a third, which keeps them in the first's database."""
     one, two = PostgresServer("one", first, 10), PostgresServer("two", second, 10)
-    return PostgresDatabase([one] * 32 + [two] * 32, PostgresServer("directory", first, 10), NullEvents())
+    return kind([one] * 32 + [two] * 32, PostgresServer("directory", first, 10), NullEvents())
 
 
 @contextmanager
@@ -69,7 +71,7 @@ def deployed_on_one_server(new_database: NewDatabase, **settings: Any) -> Iterat
 @contextmanager
 def deployed_on_two_servers(new_database: NewDatabase, **settings: Any) -> Iterator[Deployment]:
     urls = [migrated(new_database), migrated(new_database)]
-    database = database_on_two_servers(*urls)
+    database = database_on_two_servers(urls[0], urls[1])
     database.open()
     with served(settings_for(urls[0], **settings), database) as base_url:
         yield Deployment(base_url, 3, urls)

@@ -29,11 +29,17 @@ log = logging.getLogger(__name__)
 # is kept; only a server that says nothing at all loses it.
 ANSWER_SECONDS = 1.7
 CHECKOUT_SECONDS = 1.0
+ASK_AGAIN_SECONDS = 0.3
 _SERVER_OPTIONS = "-c timezone=UTC -c statement_timeout=1500 -c idle_in_transaction_session_timeout=10000"
 
 
 class _Connection(psycopg.Connection[Row]):
-    """A connection on which no wait outlasts the deadline, whatever state the server's box is in."""
+    """A connection on which no wait outlasts the deadline, whatever state the server's box is in.
+
+    All its statements go through one cursor, ``asking``: making one for each costs a third of a short query's time.
+    """
+
+    asking: psycopg.Cursor[Row]
 
     def wait(self, gen: Generator[Any, Any, Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         return super().wait(gen, interval=interval, timeout=timeout or ANSWER_SECONDS)
@@ -77,7 +83,8 @@ class PostgresServer:
     def close(self) -> None:
         self._pool.close(timeout=2.0)
 
-    def _connected(self, _connection: _Connection) -> None:
+    def _connected(self, connection: _Connection) -> None:
+        connection.asking = connection.cursor(binary=True)
         self._hung = False
 
     def _checkout(self) -> _Connection:
@@ -97,7 +104,7 @@ class PostgresServer:
         if statement.literals:
             parameters = {**statement.literals, **parameters}
         try:
-            return connection.execute(statement.sql, parameters)
+            return connection.asking.execute(statement.sql, parameters)
         except psycopg.Error as error:
             raise self._translated(error, connection) from error
 
@@ -121,21 +128,20 @@ class PostgresServer:
     # Reading ------------------------------------------------------------------------------------------------
 
     def all(self, statement: Statement, **parameters: Any) -> list[Row]:
-        connection = self._checkout()
         started = perf_counter()
-        try:
+        while True:
+            connection = self._checkout()
+            began = perf_counter()
             try:
                 return self._execute(connection, statement, parameters).fetchall()
             except UnavailableError:
-                if self._hung or not connection.closed:
+                if self._hung or not connection.closed or perf_counter() - started > ASK_AGAIN_SECONDS:
                     raise
-            # The server was restarted and this connection was not told. A read may be asked again.
-            self._pool.putconn(connection)
-            connection = self._checkout()
-            return self._execute(connection, statement, parameters).fetchall()
-        finally:
-            self._pool.putconn(connection)
-            self._count(perf_counter() - started, self._read_seconds)
+                # The server was restarted, and this connection was not told; nor were the others that wait in the
+                # pool, so the next may be as dead. A read may be asked again.
+            finally:
+                self._pool.putconn(connection)
+                self._count(perf_counter() - began, self._read_seconds)
 
     def first(self, statement: Statement, **parameters: Any) -> Row | None:
         rows = self.all(statement, **parameters)

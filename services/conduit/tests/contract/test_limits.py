@@ -1,0 +1,47 @@
+"""What every Limits adapter does."""
+
+from collections.abc import Callable
+
+import pytest
+from limits import parse
+
+from conduit.adapters.limits_memory import MemoryLimits
+from conduit.errors import TooManyError
+from conduit.ports import Limits
+
+
+@pytest.fixture(params=[MemoryLimits], ids=["memory"])
+def limits(request: pytest.FixtureRequest) -> Limits:
+    made: Limits = request.param(parse("3/minute"), parse("5/minute"))
+    return made
+
+
+def _refused(count: int, call: Callable[[], None]) -> list[bool]:
+    """Of so many calls, which were refused, with a wait of a second at least and two minutes at most."""
+    waits = []
+    for _ in range(count):
+        try:
+            call()
+        except TooManyError as error:
+            waits.append(int(error.headers["Retry-After"]))
+        else:
+            waits.append(0)
+    assert all(0 <= wait <= 120 for wait in waits)
+    return [wait > 0 for wait in waits]
+
+
+def test_writes_are_counted_by_account(limits: Limits) -> None:
+    assert _refused(5, lambda: limits.count_write("jo")) == [False] * 3 + [True] * 2
+    assert _refused(1, lambda: limits.count_write("ann")) == [False]
+
+
+def test_signing_in_is_counted_by_address_and_by_account(limits: Limits) -> None:
+    accounts = iter(f"account {n}" for n in range(10))
+    assert _refused(7, lambda: limits.count_sign_in("10.0.0.1", next(accounts))) == [False] * 5 + [True] * 2
+    addresses = iter(f"10.0.1.{n}" for n in range(10))
+    assert _refused(7, lambda: limits.count_sign_in(next(addresses), "jo")) == [False] * 5 + [True] * 2
+
+
+def test_writes_and_signing_in_are_counted_apart(limits: Limits) -> None:
+    assert _refused(3, lambda: limits.count_write("jo")) == [False] * 3
+    assert _refused(1, lambda: limits.count_sign_in("jo", "jo")) == [False]

@@ -1,0 +1,65 @@
+"""The migrations make what the models say."""
+
+import psycopg
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from conduit import ids
+from conduit.migrate import migrate, newest_version
+from conduit.models import metadata
+from tests.deployments import NewDatabase
+
+
+def test_models_and_migrations_agree(new_database: NewDatabase) -> None:
+    url = new_database()
+    migrate(url)
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_models_alone_make_the_same_indexes_and_storage_as_the_migrations(new_database: NewDatabase) -> None:
+    migrated, made = new_database(), new_database()
+    migrate(migrated)
+    engine = create_engine(made.replace("postgresql://", "postgresql+psycopg://", 1))
+    metadata.create_all(engine)
+    engine.dispose()
+
+    def described(url: str) -> list[tuple[object, ...]]:
+        with psycopg.connect(url) as connection:
+            indexes = connection.execute(
+                "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> %s ORDER BY 1",
+                ("alembic_version",),
+            ).fetchall()
+            options = connection.execute(
+                "SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL "
+                "AND relnamespace = 'public'::regnamespace ORDER BY 1"
+            ).fetchall()
+        return [*indexes, *options]
+
+    assert described(migrated) == described(made)
+
+
+def test_migrating_again_changes_nothing(new_database: NewDatabase) -> None:
+    url = new_database()
+    for _ in range(2):
+        migrate(url)
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(newest_version(),)]
+
+
+def test_the_database_makes_ids_as_the_app_reads_them(new_database: NewDatabase) -> None:
+    url = new_database()
+    migrate(url)
+    with psycopg.connect(url) as connection:
+        made = [
+            row[0] for row in connection.execute("SELECT next_id(s % 64) FROM generate_series(0, 63) AS s").fetchall()
+        ]
+        row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchone()
+    assert row is not None
+    assert [ids.shard_of(one) for one in made] == [n % 64 for n in range(64)]
+    assert len(set(made)) == 64
+    assert 0 <= row[0] - ids.EPOCH_MS - (made[-1] >> 12) < 5_000

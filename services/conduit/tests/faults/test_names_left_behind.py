@@ -1,0 +1,134 @@
+"""Names whose taker died half-way: nobody gets a name twice, and none is lost."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from conduit import directory, users, writes
+from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.errors import InvalidError, UnavailableError
+from conduit.passwords import Passwords
+from conduit.ports import Writer
+from conduit.schemas import Login, NewUser, UserChanges
+from conduit.tokens import Tokens
+from tests.client import fresh
+from tests.deployments import NewDatabase, database_on_two_servers, migrated
+
+PASSWORDS = Passwords(2)
+TOKENS = Tokens("a secret of the tests, long enough for HS256", 1)
+
+
+class Dying(PostgresDatabase):
+    """Loses a user's server at the end of a transaction: before its commit, or after it and before the answer."""
+
+    lose: str | None = None
+
+    @contextmanager
+    def writing(self, owner_id: int) -> Iterator[Writer]:
+        with super().writing(owner_id) as writer:
+            yield writer
+            if self.lose == "before" and getattr(writer, "events", []):
+                raise UnavailableError("the database")
+        if self.lose == "after" and getattr(writer, "events", []):
+            raise UnavailableError("the database")
+
+
+@pytest.fixture(scope="module")
+def urls(new_database: NewDatabase) -> list[str]:
+    return [migrated(new_database), migrated(new_database)]
+
+
+@pytest.fixture
+def database(urls: list[str]) -> Iterator[Dying]:
+    database = database_on_two_servers(urls[0], urls[1], Dying)
+    assert isinstance(database, Dying)
+    database.open()
+    yield database
+    database.close()
+
+
+def _age(urls: list[str], seconds: int) -> None:
+    """Let every reservation be older."""
+    with psycopg.connect(urls[0], autocommit=True) as connection:
+        for table in ("usernames", "emails"):
+            connection.execute(
+                f"UPDATE {table} SET reserved_at = reserved_at - interval '{seconds} seconds'"  # noqa: S608  # type: ignore[arg-type]
+            )
+
+
+def _sign_up(database: Dying, name: str, email: str | None = None) -> int:
+    user = users.sign_up(database, PASSWORDS, TOKENS, NewUser(name, email or f"{name}@example.com", "p"))
+    return TOKENS.user_id(user.token)
+
+
+def _rename(database: Dying, user_id: int, name: str) -> None:
+    users.change(database, PASSWORDS, user_id, "token", UserChanges(username=name))
+
+
+def test_a_reservation_of_a_sign_up_that_died_is_taken_over_after_a_minute(database: Dying, urls: list[str]) -> None:
+    name = fresh()
+    database.lose = "before"
+    with pytest.raises(UnavailableError):
+        _sign_up(database, name)
+    database.lose = None
+    with pytest.raises(InvalidError) as refused:
+        _sign_up(database, name)
+    assert refused.value.errors == {
+        "username": ["has already been taken"],
+        "email": ["has already been taken"],
+    }
+    _age(urls, 61)
+    assert _sign_up(database, name)
+
+
+def test_a_name_whose_confirmation_was_lost_stays_its_users(database: Dying, urls: list[str]) -> None:
+    name = fresh()
+    database.lose = "after"
+    with pytest.raises(UnavailableError):
+        _sign_up(database, name)
+    database.lose = None
+    for seconds in (0, 61, 61):
+        _age(urls, seconds)
+        with pytest.raises(InvalidError):
+            _sign_up(database, name)
+    assert users.sign_in(database, PASSWORDS, TOKENS, Login(f"{name}@example.com", "p")).username == name
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_of_a_rename_that_died_one_of_the_two_names_is_free_after_a_minute(
+    database: Dying, urls: list[str], moment: str
+) -> None:
+    old, new = fresh(), fresh()
+    user_id = _sign_up(database, old)
+    database.lose = moment
+    with pytest.raises(UnavailableError):
+        _rename(database, user_id, new)
+    database.lose = None
+    for name in (old, new):
+        with pytest.raises(InvalidError):
+            _sign_up(database, name, fresh())
+    _age(urls, 61)
+    carried, free = (old, new) if moment == "before" else (new, old)
+    assert users.current(database, user_id, "token").username == carried
+    with pytest.raises(InvalidError):
+        _sign_up(database, carried, fresh())
+    assert _sign_up(database, free, fresh())
+    assert users.current(database, user_id, "token").username == carried
+
+
+def test_a_name_that_the_users_table_has_and_the_directory_lost_is_still_taken(
+    database: Dying, urls: list[str]
+) -> None:
+    name = fresh()
+    user_id = _sign_up(database, name)
+    with psycopg.connect(urls[0], autocommit=True) as connection:
+        connection.execute("DELETE FROM usernames WHERE username = %s", (name,))
+    with (
+        pytest.raises(InvalidError) as refused,
+        directory.reserved(database, user_id + 64, {"username": name}, {}),
+        database.writing(user_id) as writer,
+    ):
+        writer.all(writes.INSERT_USER, user_id=user_id + 64, username=name, email=fresh(), password_hash="x")
+    assert refused.value.errors == {"username": ["has already been taken"]}

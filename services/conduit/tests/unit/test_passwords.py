@@ -1,0 +1,47 @@
+"""Passwords: Argon2id at OWASP's minimum, a bounded number at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from time import sleep
+
+import pytest
+from argon2 import extract_parameters
+from argon2.low_level import Type
+
+from conduit.passwords import Passwords
+
+
+def test_a_hash_has_owasps_parameters_and_matches_its_password_alone() -> None:
+    passwords = Passwords(2)
+    stored = passwords.hash("пароль 🔑")
+    found = extract_parameters(stored)
+    assert (found.type, found.memory_cost, found.time_cost, found.parallelism) == (Type.ID, 19_456, 2, 1)
+    assert passwords.matches("пароль 🔑", stored)
+    assert not passwords.matches("пароль", stored)
+    assert passwords.hash("пароль 🔑") != stored
+
+
+def test_no_hash_and_a_broken_hash_match_nothing() -> None:
+    passwords = Passwords(2)
+    for stored in (None, "", "plain text", "$argon2id$v=19$broken"):
+        assert not passwords.matches("nobody's password", stored)
+
+
+def test_no_more_than_were_allowed_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords, lock = Passwords(2), Lock()
+    running, most = 0, 0
+
+    def slow(_password: str) -> str:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        sleep(0.02)
+        with lock:
+            running -= 1
+        return "hash"
+
+    monkeypatch.setattr(passwords, "_hasher", type("Slow", (), {"hash": staticmethod(slow)}))
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(passwords.hash, ["x"] * 8)) == ["hash"] * 8
+    assert most == 2

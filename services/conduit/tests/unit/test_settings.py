@@ -1,0 +1,36 @@
+"""Settings: what is refused, and what holds when nothing is said."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tests.deployments import settings_for
+
+URL = "postgresql://conduit@127.0.0.1/conduit"
+
+
+def test_the_defaults_are_those_of_a_box_of_256_megabytes() -> None:
+    settings = settings_for(URL, login_limit="10/minute", write_limit="60/minute")
+    assert (settings.threads, settings.pool_size, settings.password_hashes_at_once) == (10, 10, 2)
+    assert settings.pool_size >= settings.threads
+    assert (settings.login_limit_item.amount, settings.write_limit_item.amount) == (10, 60)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"database_url": "mysql://x/y"}, {"database_url": "nowhere"}, {"jwt_secret": "short"}, {"token_hours": 0},
+        {"write_limit": "often"}, {"login_limit": ""}, {"threads": 0}, {"pool_size": 0}, {"port": 70_000},
+        {"max_in_flight": 0},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_cannot_work_is_refused_at_start(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        settings_for(**{"database_url": URL} | changes)
+    assert [str(problem["loc"][0]) for problem in refused.value.errors()] == list(changes)
+
+
+def test_the_secret_is_not_shown() -> None:
+    assert "secret of the tests" not in repr(settings_for(URL))

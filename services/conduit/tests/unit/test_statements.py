@@ -1,0 +1,59 @@
+"""Every statement of the app: no join and no foreign key crosses owners, and reads lock nothing."""
+
+import re
+from itertools import product
+
+import pytest
+
+from conduit import models, writes
+from conduit.adapters import reads_statements as reads
+from conduit.statements import Statement
+
+FILTERS = [
+    reads.list_statement(tag=tag, author=author, favorited=favorited, signed_in=signed_in)
+    for tag, author, favorited, signed_in in product((True, False), repeat=4)
+]
+READS = [value for value in vars(reads).values() if isinstance(value, Statement)] + FILTERS
+WRITES = [value for value in vars(writes).values() if isinstance(value, Statement)]
+
+
+def test_every_combination_of_filters_is_a_statement_of_its_own_compiled_once() -> None:
+    assert len({statement.sql for statement in FILTERS}) == len(FILTERS) == 16
+    assert reads.list_statement(tag=True, author=False, favorited=False, signed_in=True) is reads.list_statement(
+        tag=True, author=False, favorited=False, signed_in=True
+    )
+
+
+@pytest.mark.parametrize("statement", READS, ids=repr)
+def test_a_read_changes_and_locks_nothing(statement: Statement) -> None:
+    assert not re.search(r"\b(INSERT|UPDATE|DELETE|FOR UPDATE|FOR SHARE)\b", statement.sql, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("statement", READS + WRITES, ids=repr)
+def test_no_statement_joins_follows_to_articles_or_comments_to_their_writers(statement: Statement) -> None:
+    tables = set(re.findall(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?:ONLY\s+)?(\w+)", statement.sql, re.IGNORECASE))
+    assert not {"follows", "articles"} <= tables
+    assert not {"comments", "users"} <= tables
+    assert not {"usernames", "users"} <= tables
+    assert not {"emails", "users"} <= tables
+
+
+def test_no_foreign_key_crosses_owners() -> None:
+    found = {
+        (table.name, key.parent.name, key.column.table.name)
+        for table in models.metadata.tables.values()
+        for key in table.foreign_keys
+    }
+    assert found == {
+        ("articles", "author_id", "users"),
+        ("article_tags", "article_id", "articles"),
+        ("favorites", "article_id", "articles"),
+        ("comments", "article_id", "articles"),
+        ("follows", "follower_id", "users"),
+    }
+
+
+def test_every_owned_rows_key_leads_with_its_shard() -> None:
+    leading = {table.name: next(iter(table.primary_key)).name for table in models.OWNED_TABLES}
+    assert set(leading.values()) <= {"id", "article_id", "follower_id", "shard"}, leading
+    assert {*models.OWNED_TABLES, *models.DIRECTORY_TABLES} == set(models.metadata.tables.values())

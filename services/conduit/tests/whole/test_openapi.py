@@ -1,0 +1,112 @@
+"""The OpenAPI description is true: whatever it allows is answered as it says, and with no failure."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from conduit.main import ENDPOINTS
+from conduit.routing import Endpoint
+from tests.client import Api, Person
+from tests.deployments import Deployment, NewDatabase, deployed_on_one_server
+
+EXAMPLES = 40
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture(scope="module")
+def deployment(new_database: NewDatabase) -> Iterator[Deployment]:
+    with deployed_on_one_server(new_database) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def jo(deployment: Deployment) -> Iterator[Person]:
+    with httpx.Client(base_url=deployment.base_url) as http:
+        yield Api(http).sign_up()
+
+
+@pytest.fixture(scope="module")
+def schema(deployment: Deployment) -> Any:
+    return schemathesis.openapi.from_url(f"{deployment.base_url}/api/openapi.json")
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["as allowed", "otherwise"])
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
+def test_any_request_is_answered_as_described(
+    endpoint: Endpoint, mode: GenerationMode, schema: Any, jo: Person
+) -> None:
+    operation = schema[endpoint.path][endpoint.method]
+    if mode is GenerationMode.NEGATIVE and not (endpoint.takes or endpoint.parameters or "{" in endpoint.path):
+        mode = GenerationMode.POSITIVE  # nothing to get wrong
+    slug = jo.slug()
+    there = {"slug": slug, "comment_id": jo.comment(slug)["id"], "username": jo.username}
+
+    @given(case=operation.as_strategy(generation_mode=mode), about_what_is_there=st.booleans())
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def ask(case: Any, about_what_is_there: bool) -> None:
+        # At random, next to no request would be about an article or a user that is there.
+        if about_what_is_there:
+            case.path_parameters = {name: there[name] for name in case.path_parameters or {}}
+        case.call_and_validate(checks=CHECKS, headers={"Authorization": f"Token {jo.token}"})
+
+    ask()
+
+
+@pytest.fixture(scope="module")
+def described(deployment: Deployment) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"{deployment.base_url}/api/openapi.json").json()
+    return found
+
+
+def test_every_route_is_described_and_says_who_may_call_it(described: dict[str, Any]) -> None:
+    operations = {
+        (method.upper(), path): operation
+        for path, item in described["paths"].items()
+        for method, operation in item.items()
+    }
+    assert set(operations) == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+    for endpoint in ENDPOINTS:
+        operation = operations[endpoint.method, endpoint.path]
+        assert ({} in operation["security"]) == (not endpoint.signed_in)
+        assert str(endpoint.status) in operation["responses"]
+        named = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+        assert named == set(re.findall(r"{(\w+)}", endpoint.path))
+    assert len({operation["operationId"] for operation in operations.values()}) == len(operations)
+
+
+def test_the_realworld_api_is_all_there(described: dict[str, Any]) -> None:
+    paths = {re.sub(r"{\w+}", "{}", path): set(item) for path, item in described["paths"].items()}
+    assert paths == {
+        "/api/users/login": {"post"},
+        "/api/users": {"post"},
+        "/api/user": {"get", "put"},
+        "/api/profiles/{}": {"get"},
+        "/api/profiles/{}/follow": {"post", "delete"},
+        "/api/articles/feed": {"get"},
+        "/api/articles": {"get", "post"},
+        "/api/articles/{}": {"get", "put", "delete"},
+        "/api/articles/{}/comments": {"get", "post"},
+        "/api/articles/{}/comments/{}": {"delete"},
+        "/api/articles/{}/favorite": {"post", "delete"},
+        "/api/tags": {"get"},
+    }
