@@ -13,6 +13,7 @@ import os
 import re
 import time
 from typing import NamedTuple
+from urllib.parse import quote
 
 import gevent
 import psycopg
@@ -44,7 +45,7 @@ def cases(database_url: str) -> list[Case]:
         raise SystemExit("the stage has no data to read; load it first: make stage2 seed SIZE=medium")
     tokens = Tokens(os.environ["JWT_SECRET"], hours=24)
     signed = {"Authorization": f"Token {tokens.issue(reader[0])}"}
-    articles = [f"/api/articles/{slug}" for slug in slugs]
+    articles = [f"/api/articles/{quote(slug)}" for slug in slugs]
     return [
         Case("article, anonymous", articles, {}),
         Case("article, signed in", articles, signed),

@@ -1,7 +1,7 @@
 """The floor that the app is measured against: the same queries by raw psycopg behind a bare ASGI route.
 
 What the app costs beyond this is its framework, its checks and its schemas. The boundary (request id, timing, log
-line, metrics) and the thread pool are the app's own, so that both do the same work for a request but those. The
+line, metrics) and the threads are the app's own, so that both do the same work for a request but those. The
 queries are the app's compiled SQL; there is no pool, each thread keeps its connection.
 """
 
@@ -15,17 +15,17 @@ import jwt
 import msgspec
 import psycopg
 import uvicorn
-from anyio.to_thread import current_default_thread_limiter, run_sync
 from prometheus_client import start_http_server
 
 from conduit.adapters import reads_statements as sql
 from conduit.boundary import Boundary, Message, Receive, Scope, Send
 from conduit.ids import MAX_ID, id_from_slug
 from conduit.statements import Statement
+from conduit.threads import Threads
 
 _URL = os.environ["DATABASE_URL"]
 _SECRET = os.environ["JWT_SECRET"]
-_THREADS = 10
+_threads = Threads(10)
 _local = threading.local()
 _encode = msgspec.json.Encoder().encode
 _PAGE = {"before": MAX_ID + 1, "limit": 20, "offset": 0, "depth": 20, "author_limit": 20}
@@ -85,7 +85,7 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
         work = lambda: b"{}"  # noqa: E731
     else:
         work = lambda: _article(path.rpartition("/")[2], viewer)  # noqa: E731
-    body = await run_sync(work)
+    body = await _threads.run(work)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -94,8 +94,6 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
 async def _lifespan(receive: Receive, send: Send) -> None:
     while True:
         message: Message = await receive()
-        if message["type"] == "lifespan.startup":
-            current_default_thread_limiter().total_tokens = _THREADS
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from anyio.to_thread import current_default_thread_limiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,6 +15,7 @@ from conduit.errors import AppError
 from conduit.routes import articles, comments, probes, profiles, tags, users
 from conduit.routing import openapi
 from conduit.settings import Settings
+from conduit.threads import Threads
 
 ENDPOINTS = (
     *articles.ENDPOINTS,
@@ -29,10 +29,12 @@ ENDPOINTS = (
 def create_app(settings: Settings, services: Services) -> Boundary:
     """The ASGI app. It closes the services when it stops."""
 
+    threads = Threads(settings.threads)
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        current_default_thread_limiter().total_tokens = settings.threads
         yield
+        threads.close()
         services.close()
 
     async def description(_request: Request) -> JSONResponse:
@@ -48,6 +50,7 @@ def create_app(settings: Settings, services: Services) -> Boundary:
         lifespan=lifespan,
     )
     app.state.services = services
+    app.state.threads = threads
     return Boundary(app, settings.max_in_flight)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -46,12 +45,12 @@ class Endpoint:
         async def with_body(request: Request) -> Response:
             request.scope["route"] = template
             body = await read_body(request)
-            response: Response = await run_in_threadpool(work, request, body)
+            response: Response = await request.app.state.threads.run(work, request, body)
             return response
 
         async def without_body(request: Request) -> Response:
             request.scope["route"] = template
-            response: Response = await run_in_threadpool(work, request)
+            response: Response = await request.app.state.threads.run(work, request)
             return response
 
         return without_body if self.takes is None else with_body

@@ -1,6 +1,5 @@
 """Is this process alive, and can it do its work? For health checks; not part of the API."""
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -17,7 +16,7 @@ async def health(request: Request) -> JSONResponse:
 async def ready(request: Request) -> JSONResponse:
     """The database answers. Raises UnavailableError otherwise."""
     request.scope["route"] = "/ready"
-    await run_in_threadpool(services(request).database.ping)
+    await request.app.state.threads.run(services(request).database.ping)
     return JSONResponse({"ready": True})
 
 
