@@ -46,6 +46,8 @@ def _arguments(parser: LocustArgumentParser) -> None:
 def _read_dataset(environment: Environment, **_: object) -> None:
     if isinstance(environment.runner, MasterRunner):
         return
+    # The UI may be asked to start with its host field emptied.
+    _state["host"] = environment.host or ""
     try:
         _state["data"] = dataset.read(dataset.parse_databases(os.environ.get("DATABASE_URL", "").split()))
     except dataset.EmptyDatasetError as error:
@@ -63,7 +65,7 @@ def _start(environment: Environment, **_: object) -> None:
     mix = mixes.load(environment.parsed_options.mix)
     rng = random.Random()
     data = _state["data"]
-    sender = Sender(environment, environment.host or "")
+    sender = Sender(environment, environment.host or _state["host"])
     started = time.perf_counter()
 
     def rate(_seconds: float) -> float:

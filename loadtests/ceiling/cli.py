@@ -43,6 +43,8 @@ def main(stage: int, mix: str = "browse", quick: bool = False) -> int:
             f"the mix '{mix}' changes its rate, so it has no ceiling; take one of {steady}, "
             f"or watch it with: make stage{stage} load MIX={mix}"
         )
+    # Both, and both explicitly: a shell starts what it puts in the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _measure(stage, traffic, QUICK if quick else FULL)

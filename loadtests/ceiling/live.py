@@ -3,13 +3,15 @@
 import sys
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from loadtests.ceiling.boxes import Load
 from loadtests.ceiling.verdict import Outcome
+
+BAR = 30
 
 
 class Progress:
@@ -42,28 +44,20 @@ class Progress:
         """What the trial shows this second."""
         if not self.console.is_terminal:
             return
-        table = Table(title=self._title, title_justify="left", expand=False)
-        for column in ("trial", "time", "offered/s", "achieved/s", "p95", "errors", "in flight", "generator"):
-            table.add_column(column, justify="left" if column == "trial" else "right")
-        for box in loads:
-            table.add_column(f"CPU {box}", justify="right")
-        if progress is None:
-            table.add_row(self._phase, *[""] * (len(table.columns) - 1))
-        else:
-            p95 = progress["p95"]
-            time = "warm-up" if progress["t"] < 0 else f"{progress['t']:.0f}/{progress['seconds']:.0f} s"
-            table.add_row(
-                self._phase,
-                time,
-                f"{progress['rate']:.0f}",
-                f"{progress['achieved']:.0f}",
-                "–" if p95 is None else f"{p95:.0f} ms",
-                str(progress["errors"]),
-                str(progress["in_flight"]),
-                f"{progress['cpu_share']:.0%}",
-                *(f"{load.utilisation:.0%}" for load in loads.values()),
+        lines = [Text(f"{self._title}: {self._phase}", style="bold")]
+        if progress is not None:
+            p95 = "–" if progress["p95"] is None else f"{progress['p95']:.0f} ms"
+            time = "warm-up" if progress["t"] < 0 else f"{progress['t']:.0f} of {progress['seconds']:.0f} s"
+            lines.append(
+                Text(
+                    f"{time:<12} offered {progress['rate']:.0f}/s  achieved {progress['achieved']:.0f}/s  p95 {p95}  "
+                    f"errors {progress['errors']}"
+                )
             )
-        self._live.update(table)
+            for name, load in loads.items():
+                lines.append(_bar(f"CPU {name}", load.utilisation))
+            lines.append(_bar("generator", progress["cpu_share"]))
+        self._live.update(Group(*lines))
 
     def end(self, shown: Outcome, loads: dict[str, Load], judged: bool) -> None:
         """A trial has ended; ``judged`` says whether the SLO matters for it."""
@@ -74,3 +68,9 @@ class Progress:
         busy = "  ".join(f"{name} {load.utilisation:4.0%}" for name, load in loads.items())
         line = f"{self._phase:<26} {shown.completed_rate:7.1f}/s  p95 {p95} ms  CPU {busy}"
         self.say(f"{line}  {mark}" if judged else line)
+
+
+def _bar(name: str, share: float) -> Text:
+    cells = min(BAR, round(max(0.0, share) * BAR))
+    style = "red" if share > 0.85 else "yellow" if share > 0.7 else "green"
+    return Text.assemble(f"{name:<12.12} ", ("█" * cells, style), "░" * (BAR - cells), f" {share:4.0%}")
