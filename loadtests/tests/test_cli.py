@@ -1,0 +1,37 @@
+"""The command: what it refuses, and that it fills an empty stage before it measures it."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from loadtests.ceiling import cli
+from loadtests.ceiling.drive import EmptyStageError
+from loadtests.ceiling.search import FULL, QUICK, Plan
+
+
+@pytest.mark.parametrize(
+    ("mix", "said"), [("browze", "there are: browse, publish"), ("spike", "make stage1 load MIX=spike")]
+)
+def test_a_mix_without_a_ceiling_is_refused(mix: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(1, mix) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("plan", "size"), [(QUICK, "small"), (FULL, "medium")])
+def test_an_empty_stage_is_seeded_first(monkeypatch: pytest.MonkeyPatch, plan: Plan, size: str) -> None:
+    done: list[tuple[Any, ...]] = []
+    answers = iter([EmptyStageError("no articles"), None])
+
+    def start(*_: Any) -> str:
+        done.append(("generator",))
+        if error := next(answers):
+            raise error
+        return "generator"
+
+    monkeypatch.delenv("SIZE", raising=False)
+    monkeypatch.setattr(cli, "Generator", start)
+    monkeypatch.setattr(cli, "_stage", lambda *words: done.append(words))
+    boxes: Any = SimpleNamespace(edge=lambda: "http://box:8000", databases=lambda: ["0-63=postgresql://box"])
+    assert cli._generator(1, boxes, plan) == "generator"  # type: ignore[comparison-overlap]
+    assert done == [("generator",), ("seed", 1, "--size", size), ("generator",)]
