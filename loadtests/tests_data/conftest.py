@@ -1,14 +1,8 @@
-"""A PostgreSQL for these tests: the one that TEST_DATABASE_URL names, else one started from local binaries."""
+"""Databases for these tests, on the PostgreSQL that all tests share."""
 
 import itertools
-import os
 import secrets
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -25,69 +19,24 @@ from loadtests.seed.sizes import SIZES
 MakeDatabase = Callable[..., str]
 
 
-def _binaries() -> Path | None:
-    found = shutil.which("pg_ctl")
-    if found:
-        return Path(found).parent
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-    return installed[-1].parent if installed else None
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """The URL of a server whose user may create databases."""
-    given = os.environ.get("TEST_DATABASE_URL")
-    if given:
-        yield given
-        return
-    binaries = _binaries()
-    if binaries is None:
-        pytest.skip("needs TEST_DATABASE_URL or PostgreSQL's server binaries")
-    # PostgreSQL refuses to run as root; its package brings a user of its own.
-    user = "postgres" if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="seedpg-"))
-    if user:
-        shutil.chown(folder, user)
-
-    def run(name: str, *arguments: str) -> None:
-        command = [str(binaries / name), "-D", str(folder / "data"), *arguments]
-        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
-
-    port = _free_port()
-    options = f"-p {port} -k {folder} -c fsync=off -c listen_addresses=127.0.0.1"
-    run("initdb", "-A", "trust", "-U", "conduit", "-E", "UTF8", "--no-locale")
-    run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
-    try:
-        yield f"postgresql://conduit@127.0.0.1:{port}/postgres"
-    finally:
-        run("pg_ctl", "-w", "-m", "immediate", "stop")
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="session")
-def make_database(postgres_url: str) -> Iterator[MakeDatabase]:
+def make_database(postgres: str) -> Iterator[MakeDatabase]:
     """``make_database()`` gives the URL of a database with the schema; ``template`` copies another one's."""
     names: list[str] = []
     prefix, numbers = f"seed_test_{secrets.token_hex(3)}", itertools.count()
 
     def make(template: str | None = None, schema: bool = True) -> str:
         name = f"{prefix}_{next(numbers)}"
-        _administer(postgres_url, name, "CREATE DATABASE {}", template)
+        _administer(postgres, name, "CREATE DATABASE {}", template)
         names.append(name)
-        url = _with_database(postgres_url, name)
+        url = _with_database(postgres, name)
         if schema and template is None:
             _create_schema(url)
         return url
 
     yield make
     for name in reversed(names):
-        _administer(postgres_url, name, "DROP DATABASE {} WITH (FORCE)", None)
+        _administer(postgres, name, "DROP DATABASE {} WITH (FORCE)", None)
 
 
 def _administer(url: str, name: str, statement: str, template: str | None) -> None:

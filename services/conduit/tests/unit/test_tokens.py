@@ -10,7 +10,7 @@ from conduit.errors import NotSignedInError
 from conduit.ids import MAX_ID
 from conduit.tokens import Tokens
 
-SECRET = "a secret of the tests, long enough for HS256"
+SECRET = "a secret of the tests, long enough for HS256 and for HS384 too"
 
 
 def _token(algorithm: str = "HS256", secret: str = SECRET, **changes: Any) -> str:

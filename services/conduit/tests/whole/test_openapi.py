@@ -22,7 +22,7 @@ from conduit.routing import Endpoint
 from tests.client import Api, Person
 from tests.deployments import Deployment, NewDatabase, deployed_on_one_server
 
-EXAMPLES = 40
+EXAMPLES = 25
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
@@ -49,8 +49,8 @@ def test_any_request_is_answered_as_described(
     endpoint: Endpoint, mode: GenerationMode, schema: Any, jo: Person
 ) -> None:
     operation = schema[endpoint.path][endpoint.method]
-    if mode is GenerationMode.NEGATIVE and not (endpoint.takes or endpoint.parameters or "{" in endpoint.path):
-        mode = GenerationMode.POSITIVE  # nothing to get wrong
+    if mode is GenerationMode.NEGATIVE and not (endpoint.takes or endpoint.parameters):
+        mode = GenerationMode.POSITIVE  # any text is allowed there
     slug = jo.slug()
     there = {"slug": slug, "comment_id": jo.comment(slug)["id"], "username": jo.username}
 

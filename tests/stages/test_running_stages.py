@@ -1,0 +1,196 @@
+"""Each stage as users run it: brought up by make, held against the API suite, broken, and taken down.
+
+The stages run from a copy of this repository under names, ports and volumes of their own, so that a stage that somebody
+works with on this machine, and its data, are left alone.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PORTS = {1: 18001, 2: 18002}
+UNLIMITED = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
+STARTS_WITHIN_SECONDS = 60
+HEALS_WITHIN_SECONDS = 45
+TOLD_WITHIN_SECONDS = 2.0
+
+pytestmark = [pytest.mark.stage, pytest.mark.docker]
+
+
+@dataclass(frozen=True)
+class Stage:
+    number: int
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{PORTS[self.number]}"
+
+    def make(self, *words: str) -> str:
+        """Run make as typed; return what it printed."""
+        return _run(["make", f"PYTHON={sys.executable}", f"stage{self.number}", *words], self.folder)
+
+    def compose(self, *words: str) -> str:
+        return _run(["docker", "compose", "-f", f"docker-compose.stage{self.number}.yml", *words], self.folder)
+
+    def container(self, service: str) -> str:
+        return self.compose("ps", "--quiet", service).strip()
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=10)
+
+
+def _run(command: list[str], folder: Path) -> str:
+    ports = {f"STAGE{number}_PORT": str(port) for number, port in PORTS.items()}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(
+        command, cwd=folder, env=env | ports | UNLIMITED, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the repository whose stages are called otherwise; at the end nothing of them is left."""
+    if not (ROOT / "secrets" / "boxes.env").exists():
+        pytest.fail("there is no secrets/boxes.env, which the boxes need: run `make setup`")
+    copy = tmp_path_factory.mktemp("repository")
+    for name in _run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).splitlines():
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    shutil.copytree(ROOT / "secrets", copy / "secrets")
+    for number in PORTS:
+        file = copy / f"docker-compose.stage{number}.yml"
+        file.write_text(re.sub(r"^name: conduit-", "name: conduit-test-", file.read_text(), flags=re.MULTILINE))
+    yield copy
+    for number in PORTS:
+        Stage(number, copy).make("down", "VOLUMES=1")
+
+
+@pytest.fixture(scope="module", params=sorted(PORTS), ids=lambda number: f"stage{number}")
+def stage(request: pytest.FixtureRequest, folder: Path) -> Iterator[Stage]:
+    """A stage that was brought up from nothing. Its data outlives it, for the next stage to import."""
+    stage = Stage(request.param, folder)
+    stage.compose("build")
+    started = time.monotonic()
+    said = stage.make("up")
+    assert time.monotonic() - started < STARTS_WITHIN_SECONDS
+    assert stage.url in said
+    yield stage
+    stage.make("down")
+
+
+def _seconds_until(holds: Callable[[], bool], most: float, what: str) -> float:
+    started = time.monotonic()
+    while True:
+        try:
+            if holds():
+                return time.monotonic() - started
+        except httpx.TransportError:
+            pass  # not there yet, or not any more
+        assert time.monotonic() - started < most, f"not {what} within {most} s"
+        time.sleep(0.1)
+
+
+def _is_well(stage: Stage, service: str) -> bool:
+    state = _run(["docker", "inspect", "-f", "{{.State.Health.Status}}", stage.container(service)], stage.folder)
+    return state.strip() == "healthy" and stage.get("/ready").status_code == 200
+
+
+def test_the_api_suite_passes_against_the_stage(stage: Stage) -> None:
+    suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "services/conduit/tests/api"]
+    done = subprocess.run(
+        [*suite, f"--stage-url={stage.url}"], cwd=ROOT, capture_output=True, text=True, timeout=570, check=False
+    )
+    assert done.returncode == 0, done.stdout[-8000:]
+    assert re.search(r"^\d{3,} passed", done.stdout, re.MULTILINE), done.stdout[-500:]
+
+
+def test_only_the_api_is_published_and_only_to_this_machine(stage: Stage) -> None:
+    published = _run(["docker", "ps", "--format", "{{.Names}} {{.Ports}}"], stage.folder).splitlines()
+    ours = [line for line in published if line.startswith(f"conduit-test-stage{stage.number}-")]
+    assert ours
+    ports = [mapping for line in ours for mapping in line.split(" ", 1)[1].split(", ") if "->" in mapping]
+    assert ports == [f"127.0.0.1:{PORTS[stage.number]}->8000/tcp"]
+
+
+def test_metrics_are_read_inside_and_not_where_the_api_is(stage: Stage) -> None:
+    assert stage.get("/metrics").status_code == 404
+    service = "box" if stage.number == 1 else "app"
+    inside = stage.compose("exec", "-T", service, "curl", "-fsS", "http://127.0.0.1:9100/metrics")
+    for name in ("conduit_request_seconds_bucket", "conduit_database_seconds_bucket"):
+        assert name in inside
+
+
+def test_status_names_every_box_and_its_health(stage: Stage) -> None:
+    said = stage.make("status")
+    for box in ("box",) if stage.number == 1 else ("app", "db"):
+        assert re.search(rf"^{box} +running +healthy", said, re.MULTILINE), said
+
+
+KILLS = {"app": "conduit serve", "postgres": "postgres -D"}
+
+
+@pytest.mark.parametrize("program", KILLS.values(), ids=KILLS)
+def test_a_program_that_is_killed_in_the_single_box_is_started_again(stage: Stage, program: str) -> None:
+    if stage.number != 1:
+        pytest.skip("a box of one program is restarted by Docker itself")
+    before = stage.get("/api/articles").json()["articlesCount"]
+    find = f"for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q '{program}' && echo ${{p#/proc/}}; done"
+    script = f"{{ {find}; }} 2>/dev/null | grep -vx $$ | sort -n | head -n 1"
+    first = stage.compose("exec", "-T", "box", "sh", "-c", script).strip()
+    assert first.isdigit()
+    stage.compose("exec", "-T", "box", "sh", "-c", f"kill -9 {first}")
+    _seconds_until(
+        lambda: stage.compose("exec", "-T", "box", "sh", "-c", script).strip() not in ("", first),
+        HEALS_WITHIN_SECONDS,
+        "started again",
+    )
+    _seconds_until(lambda: _is_well(stage, "box"), HEALS_WITHIN_SECONDS, "healthy again")
+    assert stage.get("/api/articles").json()["articlesCount"] == before
+
+
+LOSSES = {"frozen": ("pause", "unpause"), "stopped": ("stop", "start")}
+
+
+@pytest.mark.parametrize(("lose", "give_back"), LOSSES.values(), ids=LOSSES)
+def test_a_database_that_goes_away_is_told_in_time_and_used_again_by_itself(
+    stage: Stage, lose: str, give_back: str
+) -> None:
+    if stage.number == 1:
+        pytest.skip("the single box loses its database with itself")
+    before = stage.get("/api/articles").json()["articlesCount"]
+    stage.compose(lose, "db")
+    try:
+        for path in ["/api/articles", "/api/tags", "/ready"] * 3:
+            started = time.monotonic()
+            assert stage.get(path).status_code == 503
+            assert time.monotonic() - started < TOLD_WITHIN_SECONDS
+        assert stage.get("/health").status_code == 200
+    finally:
+        stage.compose(give_back, "db")
+    _seconds_until(lambda: stage.get("/ready").status_code == 200, HEALS_WITHIN_SECONDS, "answering again")
+    assert stage.get("/api/articles").json()["articlesCount"] == before
+    _seconds_until(lambda: _is_well(stage, "app"), HEALS_WITHIN_SECONDS, "healthy again")
+
+
+def test_the_stage_before_is_brought_over_whole(stage: Stage) -> None:
+    if stage.number == 1:
+        pytest.skip("no stage comes before the first")
+    stage.make("import", "FROM=stage1", "REPLACE=1")
+    before = Stage(1, stage.folder)
+    for path in ("/api/articles?limit=100", "/api/articles?limit=100&offset=50", "/api/tags"):
+        assert stage.get(path).json() == before.get(path).json()
+    assert stage.get("/api/articles").json()["articlesCount"] > 0
