@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 import gevent
+from flask import Response
 from locust import User, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -22,6 +23,10 @@ from loadtests import dataset, mixes
 from loadtests.open_model import OpenModel
 from loadtests.sender import Sender
 
+LABELS = {
+    "Number of users (peak concurrency)": "Requests per second, offered (Locust's users: each stands for one)",
+    "Ramp up (users started/second)": "Ramp up (by so many requests per second, each second)",
+}
 _state: dict[str, Any] = {}
 
 
@@ -46,6 +51,8 @@ def _arguments(parser: LocustArgumentParser) -> None:
 def _read_dataset(environment: Environment, **_: object) -> None:
     if isinstance(environment.runner, MasterRunner):
         return
+    if environment.web_ui is not None and environment.web_ui.app is not None:
+        environment.web_ui.app.after_request(_relabel)
     # The UI may be asked to start with its host field emptied.
     _state["host"] = environment.host or ""
     try:
@@ -54,6 +61,17 @@ def _read_dataset(environment: Environment, **_: object) -> None:
         sys.exit(f"Nothing to ask for: {error}. Load the dataset first: make stageN seed")
     except dataset.DatabaseUnreachableError as error:
         sys.exit(f"{error}\nIs the stage up? make stageN up")
+
+
+def _relabel(response: Response) -> Response:
+    """The UI's own script with its labels saying what its numbers mean here; as it is, should they have changed."""
+    if (response.mimetype or "").endswith("javascript"):
+        response.direct_passthrough = False
+        script = response.get_data(as_text=True)
+        for theirs, ours in LABELS.items():
+            script = script.replace(theirs, ours)
+        response.set_data(script)
+    return response
 
 
 def _start(environment: Environment, **_: object) -> None:
