@@ -19,6 +19,11 @@ def judged(run: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(kept, key=lambda trial: float(trial["rate"]))
 
 
+def offered(trial: dict[str, Any]) -> float:
+    """Requests/s that really arrived: Poisson arrivals are not exactly as many as their rate says."""
+    return float(trial["result"]["total"]["offered_rate"])
+
+
 def line(
     name: str,
     colour: int,
@@ -27,17 +32,18 @@ def line(
     unit: str,
 ) -> Line:
     """A line through the median at each rate, with a dot for each trial."""
-    at: dict[float, list[float]] = {}
+    at: dict[float, list[tuple[float, float]]] = {}
     dots = []
     for trial in trials:
         figure = value(trial)
         if figure is None:
             continue
-        at.setdefault(trial["rate"], []).append(figure)
-        shown = f"{figure:.0%}" if unit == "%" else f"{ms(figure)} {unit}"
-        tip = f"{trial['phase']} at {rate(trial['rate'])}/s: {name} {shown}"
-        dots.append(Point(trial["rate"], figure, tip, hollow=not trial["valid"]))
-    return Line(name, colour, [(x, statistics.median(ys)) for x, ys in sorted(at.items())], dots)
+        at.setdefault(trial["rate"], []).append((offered(trial), figure))
+        shown = percent(figure) if unit == "%" else f"{ms(figure)} {unit}"
+        tip = f"{trial['phase']} at {rate(offered(trial))}/s: {name} {shown}"
+        dots.append(Point(offered(trial), figure, tip, hollow=not trial["valid"]))
+    through = [tuple(statistics.median(both) for both in zip(*at[nominal], strict=True)) for nominal in sorted(at)]
+    return Line(name, colour, sorted((x, y) for x, y in through), dots)
 
 
 def _total(figure: str) -> Callable[[dict[str, Any]], float | None]:
@@ -65,7 +71,7 @@ def latency(run: dict[str, Any]) -> Figure:
             name="latency",
             title="Latency against offered rate",
             description=_told(trials, "p95", lambda trial: f"{ms(trial['result']['total']['p95'])} ms"),
-            x=linear(OFFERED, [trial["rate"] for trial in trials]),
+            x=linear(OFFERED, [offered(trial) for trial in trials]),
             y=logarithmic("latency, ms (logarithmic)", [*values, run["slo"]["p95_ms"]]),
             lines=lines,
             rules=rules,
@@ -130,7 +136,7 @@ def cpu(run: dict[str, Any]) -> Figure:
                 "busiest box",
                 lambda trial: percent(max(b["utilisation"] for b in trial["boxes"].values())),
             ),
-            x=linear(OFFERED, [trial["rate"] for trial in trials]),
+            x=linear(OFFERED, [offered(trial) for trial in trials]),
             y=Scale("CPU, % of the box's quota", 0, highest, form=lambda value: f"{value * 100:.0f}"),
             lines=lines,
             rules=[Rule("its whole quota", y=1.0), *_ceiling(run)],

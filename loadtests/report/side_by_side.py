@@ -102,7 +102,7 @@ def page(first: Run, second: Run) -> str:
     """The HTML of both."""
     runs = (first, second)
     trials = [figures.judged(run) for run in runs]
-    rates = [trial["rate"] for some in trials for trial in some]
+    rates = [figures.offered(trial) for some in trials for trial in some]
     names = [f"stage {run['stage']}" for run in runs]
     if names[0] == names[1]:
         names = ["first", "second"]
