@@ -87,7 +87,7 @@ def doctor() -> int:
     """Print every check with its remedy; 1 when something needs one."""
     ill = 0
     for finding in checks.doctor():
-        print(f"  {'!' if finding.remedy else 'ok':<3} {finding.what:<14} {finding.found}", flush=True)
+        print(f"  {'!' if finding.remedy else 'ok':<3} {finding.what:<15} {finding.found}", flush=True)
         if finding.remedy:
             ill += 1
             print(f"      {'':<14} {finding.remedy}")
