@@ -117,7 +117,7 @@ class PostgresServer:
             # What no schema of ours refuses and PostgreSQL does: a NUL in a text.
             return InvalidError({"body": ["has a character or a number that can't be stored"]})
         if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
-            if "deadline" in str(error) or isinstance(error, pg._WaitTimeout):
+            if isinstance(error, pg._WaitTimeout):  # private, and the only name it has
                 self._hung = True
                 connection.close()
             self._unanswered.inc()
