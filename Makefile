@@ -43,12 +43,14 @@ compare: venv  ## Two ceilings side by side: A=stage1 B=stage2
 	@$(RUN) compare $(if $(A),--a '$(A)') $(if $(B),--b '$(B)')
 bench: venv  ## Requests per CPU-second of the app, beside the floor
 	@$(PYTHON) -m loadtests.bench
+bench-sizes: venv  ## Database time of every route at SIZE=large, beside SIZE=small
+	@$(PYTHON) -m loadtests.bench.sizes
 
 ##@ Work on it
 test: lint  ## What CI runs: checks, types, all tests but the long ones
 	@$(PYTHON) -m pytest -m 'not long'
-test-unit: venv  ## The tests that need no Docker: seconds
-	@$(PYTHON) -m pytest -q -m 'not docker and not stage and not long'
+test-unit: venv  ## The tests that need no Docker and no waiting: seconds
+	@$(PYTHON) -m pytest -q -m 'not docker and not stage and not realtime and not long'
 test-long: venv  ## The tests that take minutes
 	@$(PYTHON) -m pytest -m long
 lint: venv  ## ruff and mypy
@@ -71,5 +73,5 @@ always:
 .DEFAULT:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
-.PHONY: always venv setup doctor up down status logs seed load ceiling import diff compare bench \
+.PHONY: always venv setup doctor up down status logs seed load ceiling import diff compare bench bench-sizes \
   test test-unit test-long lint clean help

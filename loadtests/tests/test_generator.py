@@ -28,6 +28,7 @@ def run(process: "subprocess.Popen[str]", **trial: Any) -> tuple[dict[str, Any],
     raise AssertionError(f"the generator ended: {others}")
 
 
+@pytest.mark.realtime
 def test_sees_a_server_that_freezes(stub: Stub, generator: Start) -> None:
     """Frozen for 1 s in every 5, a server makes a fifth of its users wait, a twentieth more than 750 ms.
 
@@ -60,6 +61,7 @@ def test_nobody_there_is_a_connection_error(generator: Start) -> None:
     assert set(result["total"]["errors"]) == {"connection"}
 
 
+@pytest.mark.realtime
 def test_an_overloaded_queue_and_back(stub: Stub, generator: Start) -> None:
     """Offered twice its capacity of 200/s a queue of 60 answers 200/s and refuses the rest.
 
