@@ -81,6 +81,7 @@ FULL = Plan(
     confirm_seconds=60,
     confirm_warmup=3,
     second_look=True,
+    step_down=0.93,
 )
 
 
@@ -198,20 +199,24 @@ class Search:
                 found.failed = middle
 
     def _confirm(self) -> None:
-        """Long trials at the rate found; more than half must pass, or the rate goes down a step."""
+        """Long trials at the rate found; more than half must pass, or the rate goes down a step.
+
+        The last round makes do with one trial: by then the time that a search may take is nearly used up.
+        """
         found, plan = self.found, self._plan
         assert found.passed is not None, "a climb that found no pass has raised"
         rate = found.passed
-        for _ in range(plan.rounds):
+        for left in reversed(range(plan.rounds)):
+            wanted = plan.confirmations if left else 1
             outcomes: list[Outcome] = []
             passes = 0
-            for _ in range(plan.confirmations):
+            for _ in range(wanted):
                 shown = self._valid("confirmation", rate, plan.confirm_seconds, plan.confirm_warmup)
                 outcomes.append(shown)
                 passes += shown.passed
-                if (len(outcomes) - passes) * 2 > plan.confirmations:
+                if (len(outcomes) - passes) * 2 > wanted:
                     break
-            if passes * 2 > plan.confirmations:
+            if passes * 2 > wanted:
                 found.rate, found.passed = rate, rate
                 found.confirmed, found.confirmations = passes, outcomes
                 return

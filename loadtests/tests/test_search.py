@@ -102,3 +102,23 @@ def test_interrupted_it_keeps_what_it_knows() -> None:
     found = interrupted.found.summary()
     assert found["rate"] is None
     assert found["passed"] < system.ceiling < found["failed"]
+
+
+@pytest.mark.parametrize(("plan", "seconds"), [(QUICK, 180), (FULL, 780)])
+def test_unlucky_confirmations_take_no_longer_than_it_may(plan: Plan, seconds: float) -> None:
+    """Every confirmation but the last round's fails, and the second of three at that."""
+    system = System(300)
+    first: list[float] = []
+
+    def trial(phase: str, rate: float, length: float, warmup: float) -> Outcome:
+        shown = system.trial(phase, rate, length, warmup)
+        if phase != "confirmation":
+            return shown
+        first.append(rate)
+        last_round = len(set(first)) == plan.rounds
+        return shown if last_round or first.count(rate) == 1 < plan.confirmations else dataclasses.replace(shown, p95=501)
+
+    found = Search(trial, plan).run()
+    assert found.rate is not None
+    beyond = 2 * plan.overload_seconds + plan.recovery_seconds
+    assert sum(length for _, _, length in system.trials) + beyond <= seconds
