@@ -110,13 +110,13 @@ def test_unlucky_confirmations_take_no_longer_than_it_may(plan: Plan, seconds: f
     system = System(300)
     first: list[float] = []
 
-    def trial(phase: str, rate: float, length: float, warmup: float) -> Outcome:
-        shown = system.trial(phase, rate, length, warmup)
+    def trial(phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
+        shown = system.trial(phase, rate, seconds, warmup)
         if phase != "confirmation":
             return shown
         first.append(rate)
-        last_round = len(set(first)) == plan.rounds
-        return shown if last_round or first.count(rate) == 1 < plan.confirmations else dataclasses.replace(shown, p95=501)
+        passes = len(set(first)) == plan.rounds or first.count(rate) == 1 < plan.confirmations
+        return shown if passes else dataclasses.replace(shown, p95=501)
 
     found = Search(trial, plan).run()
     assert found.rate is not None
