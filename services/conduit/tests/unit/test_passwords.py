@@ -1,6 +1,9 @@
 """Passwords: Argon2id at OWASP's minimum, a bounded number at once."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock
 from time import sleep
 
@@ -45,3 +48,27 @@ def test_no_more_than_were_allowed_are_hashed_at_once(monkeypatch: pytest.Monkey
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(passwords.hash, ["x"] * 8)) == ["hash"] * 8
     assert most == 2
+
+
+_TEN_THREADS_HASH = """
+import threading
+from conduit.passwords import Passwords
+passwords, done, stay = Passwords(2), threading.Barrier(11), threading.Event()
+def work():
+    passwords.hash("x")
+    done.wait()
+    stay.wait()
+for _ in range(10):
+    threading.Thread(target=work, daemon=True).start()
+done.wait()
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmRSS")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's memory as Linux shows it")
+def test_threads_that_have_hashed_hold_no_memory_for_it() -> None:
+    code = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", _TEN_THREADS_HASH], cwd=code, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 60_000, f"{done.stdout} kB"
