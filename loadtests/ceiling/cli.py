@@ -1,5 +1,6 @@
 """`make stageN ceiling`: bring the stage up, load it, search, look beyond, write the report."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -47,7 +48,8 @@ def main(stage: int, mix: str = "browse", quick: bool = False) -> int:
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _measure(stage, traffic, QUICK if quick else FULL)
+        plan = dataclasses.replace(QUICK if quick else FULL, probe_rate=traffic.first_rate)
+        return _measure(stage, traffic, plan)
     except KeyboardInterrupt:
         print("Interrupted before anything was measured.", file=sys.stderr)
         return INTERRUPTED

@@ -16,6 +16,8 @@ MOST_STEPS = 14
 # A box that is fully busy cannot hold a p95; a first guess leaves it this much to do.
 GUESSED_UTILISATION = 0.85
 LOWEST_RATE = 0.5
+FEWEST_REQUESTS = 100
+LONGEST_STRETCH = 1.5
 # A stage that answers no more than this share of what it is asked is past its ceiling, and needs no second look.
 CLEARLY_FAILED = 0.9
 
@@ -233,6 +235,8 @@ class Search:
 
     def _valid(self, phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
         """A trial that is a verdict, at the second try at least. Raises NoVerdictError."""
+        # A p95 of a few dozen requests is a guess: where few come, wait for more, within reason.
+        seconds = min(max(seconds, FEWEST_REQUESTS / rate), LONGEST_STRETCH * seconds)
         for attempt in (1, 2):
             shown = self._trial(phase, rate, seconds, warmup)
             if shown.valid:

@@ -12,6 +12,7 @@ from loadtests.dataset import Dataset
 from loadtests.mixes.actions import Request
 
 NAMES = ("browse", "publish", "feed", "login", "spike")
+FIRST_RATE = 20.0
 
 
 class UnknownMixError(Exception):
@@ -29,6 +30,8 @@ class Mix:
     model: str
     draw: Callable[[random.Random, Dataset], Request]
     factor: Callable[[float], float]
+    first_rate: float
+    """Requests/s that any stage should hold: a search for the ceiling starts there."""
     steady: bool
     """Whether the rate is constant, so that a ceiling can be searched with it."""
 
@@ -47,5 +50,6 @@ def load(name: str) -> Mix:
         model=(module.__doc__ or "").strip(),
         draw=module.draw,
         factor=getattr(module, "factor", _constantly),
+        first_rate=getattr(module, "FIRST_RATE", FIRST_RATE),
         steady=not hasattr(module, "factor"),
     )

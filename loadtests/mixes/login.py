@@ -10,6 +10,9 @@ from loadtests.dataset import Dataset
 from loadtests.mixes import actions
 from loadtests.mixes.actions import Request
 
+FIRST_RATE = 3.0
+"""Requests/s to start a search with: a hash takes tens of CPU milliseconds."""
+
 
 def draw(rng: random.Random, data: Dataset) -> Request:
     """One request of the mix."""
