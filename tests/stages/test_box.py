@@ -124,5 +124,5 @@ def test_told_to_stop_it_ends_well_the_app_first() -> None:
     assert docker("inspect", "-f", "{{.State.ExitCode}} {{.State.OOMKilled}}", BOX) == "0 false"
     command = ["docker", "logs", "--tail", "30", BOX]
     lines = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True).stdout
-    assert lines.index("Finished server process") < lines.index("received fast shutdown request")
+    assert lines.rindex("Finished server process") < lines.rindex("received fast shutdown request")
     assert lines.rstrip().endswith("database system is shut down")

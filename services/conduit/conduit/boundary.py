@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from itertools import count
 from time import perf_counter, time
 from typing import Any
@@ -113,8 +114,10 @@ class Boundary:
             "database_ms": round(spent.database_seconds * 1000, 2),
             "queries": sum(spent.queries.values()),
         }
-        self._write(_ENCODE(line) + b"\n")
-        self._flush()
+        # Whoever reads the log may be gone, and its disk may be full; the answer must not fail of that.
+        with suppress(OSError, ValueError):
+            self._write(_ENCODE(line) + b"\n")
+            self._flush()
 
 
 def _server_timing(spent: Tally, seconds: float) -> bytes:

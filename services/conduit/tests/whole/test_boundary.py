@@ -28,8 +28,10 @@ def written() -> io.BytesIO:
 
 @pytest.fixture(scope="module")
 def deployment(new_database: NewDatabase, written: io.BytesIO) -> Iterator[Deployment]:
+    # Held here: collected as garbage, it would close what it wraps.
+    stdout = io.TextIOWrapper(written)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdout", io.TextIOWrapper(written))
+        patch.setattr(sys, "stdout", stdout)
         with deployed_on_one_server(new_database, max_in_flight=MOST) as deployment:
             yield deployment
 
