@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.client import Api, Person
-from tests.deployments import Deployment, NewDatabase, deployed_on_one_server, deployed_on_two_servers
+from conduit_testing.client import Api, Person
+from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_one_server, deployed_on_two_servers
 
 _IN_PROCESS = {"one server": deployed_on_one_server, "two servers": deployed_on_two_servers}
 

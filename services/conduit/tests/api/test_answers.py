@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.client import Api, Person, queries
-from tests.deployments import Deployment
+from conduit_testing.client import Api, Person, queries
+from conduit_testing.deployments import Deployment
 
 TIMING = re.compile(r'app;dur=\d+\.\d\d, db;dur=\d+\.\d\d;desc="\d+ queries"')
 

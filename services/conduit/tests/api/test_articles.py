@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.client import Api, Person, errors, fresh, id_of
+from conduit_testing.client import Api, Person, errors, fresh, id_of
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 SUMMARY_FIELDS = {

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.client import Api, Person, errors, fresh
+from conduit_testing.client import Api, Person, errors, fresh
 
 MEGABYTE = 1_000_000
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.client import PASSWORD, Api, Person, fresh
+from conduit_testing.client import PASSWORD, Api, Person, fresh
 
 Call = Callable[[], httpx.Response]
 

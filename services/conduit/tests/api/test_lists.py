@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.client import Api, Person, errors, fresh, id_of
+from conduit_testing.client import Api, Person, errors, fresh, id_of
 
 Listing = Callable[..., tuple[list[str], int]]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.client import Api, Person, errors, fresh
+from conduit_testing.client import Api, Person, errors, fresh
 
 
 def test_a_profile_is_open_to_all(api: Api, jo: Person) -> None:

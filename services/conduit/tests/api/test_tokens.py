@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.client import Api, Caller, Person, errors
+from conduit_testing.client import Api, Caller, Person, errors
 
 MISSING = {"errors": {"token": ["is missing"]}}
 NEEDS_TOKEN = [

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.client import Api, Person, fresh, id_of
+from conduit_testing.client import Api, Person, fresh, id_of
 
 SCRIPTS = [
     "كيف تدرّب تنينك",

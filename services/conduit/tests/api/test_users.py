@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.client import PASSWORD, Api, Caller, Person, errors, fresh
+from conduit_testing.client import PASSWORD, Api, Caller, Person, errors, fresh
 
 USER_FIELDS = {"email", "token", "username", "bio", "image"}
 

@@ -1,6 +1,6 @@
 """Every adapter of a port, for one suite that does not ask which it got."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -10,9 +10,7 @@ from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.passwords import Passwords
 from conduit.schemas import NewUser
 from conduit.tokens import Tokens
-from tests.deployments import NewDatabase, database_on_one_server, database_on_two_servers, migrated
-
-SignUp = Callable[[str], int]
+from conduit_testing.deployments import NewDatabase, SignUp, database_on_one_server, database_on_two_servers, migrated
 
 
 @contextmanager

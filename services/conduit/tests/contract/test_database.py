@@ -15,8 +15,8 @@ from conduit.models import users as users_table
 from conduit.ports import Database, Page, Writer
 from conduit.schemas import NewArticle
 from conduit.statements import Statement
-from tests.client import fresh
-from tests.contract.conftest import SignUp
+from conduit_testing.client import fresh
+from conduit_testing.deployments import SignUp
 
 BY_ID = Statement("by id", select(users_table.c.username).where(users_table.c.id == bindparam("user_id")))
 EVERYTHING = Page(100, 0, ids.MAX_ID + 1)

@@ -13,8 +13,8 @@ from conduit.events import ArticlePublished
 from conduit.ports import Page, Reads
 from conduit.schemas import NewArticle
 from conduit.timing import Tally, tally
-from tests.client import fresh
-from tests.contract.conftest import SignUp
+from conduit_testing.client import fresh
+from conduit_testing.deployments import SignUp
 
 PAGE = Page(20, 0, ids.MAX_ID + 1)
 NOWHERE = {"tag": None, "author": None, "favorited": None}

@@ -8,7 +8,7 @@ from sqlalchemy import create_engine
 from conduit import ids
 from conduit.migrate import migrate, newest_version
 from conduit.models import metadata
-from tests.deployments import NewDatabase
+from conduit_testing.deployments import NewDatabase
 
 
 def test_models_and_migrations_agree(new_database: NewDatabase) -> None:

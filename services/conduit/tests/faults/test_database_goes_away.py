@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.client import PASSWORD, Api, Person, errors, fresh
-from tests.deployments import NewDatabase, migrated, served, settings_for
-from tests.faults.proxy import Proxy, proxied
+from conduit_testing.client import PASSWORD, Api, Person, errors, fresh
+from conduit_testing.deployments import NewDatabase, migrated, served, settings_for
+from conduit_testing.proxy import Proxy, proxied
 
 MOST_SECONDS = 2.0
 BACK_WITHIN_SECONDS = 5.0

@@ -13,8 +13,8 @@ from conduit.passwords import Passwords
 from conduit.ports import Writer
 from conduit.schemas import Login, NewUser, UserChanges
 from conduit.tokens import Tokens
-from tests.client import fresh
-from tests.deployments import NewDatabase, database_on_two_servers, migrated
+from conduit_testing.client import fresh
+from conduit_testing.deployments import NewDatabase, database_on_two_servers, migrated
 
 PASSWORDS = Passwords(2)
 TOKENS = Tokens("a secret of the tests, long enough for HS256", 1)

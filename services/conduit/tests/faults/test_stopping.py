@@ -14,7 +14,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.deployments import SECRET, NewDatabase
+from conduit_testing.deployments import SECRET, NewDatabase
 
 CODE = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.deployments import settings_for
+from conduit_testing.deployments import settings_for
 
 URL = "postgresql://conduit@127.0.0.1/conduit"
 

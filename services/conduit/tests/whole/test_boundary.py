@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.client import Api, errors
-from tests.deployments import Deployment, NewDatabase, deployed_on_one_server
+from conduit_testing.client import Api, errors
+from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_one_server
 
 MOST = 4
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.client import PASSWORD, Api, errors, fresh
-from tests.deployments import NewDatabase, deployed_on_one_server
+from conduit_testing.client import PASSWORD, Api, errors, fresh
+from conduit_testing.deployments import NewDatabase, deployed_on_one_server
 
 
 @pytest.fixture

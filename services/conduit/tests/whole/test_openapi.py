@@ -19,8 +19,8 @@ from schemathesis.specs.openapi.checks import (
 
 from conduit.main import ENDPOINTS
 from conduit.routing import Endpoint
-from tests.client import Api, Person
-from tests.deployments import Deployment, NewDatabase, deployed_on_one_server
+from conduit_testing.client import Api, Person
+from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_one_server
 
 EXAMPLES = 25
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from conduit.ids import shard_of
-from tests.client import Api, fresh, id_of
-from tests.deployments import Deployment, NewDatabase, deployed_on_two_servers
+from conduit_testing.client import Api, fresh, id_of
+from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_two_servers
 
 OWNED = {
     "users": "id", "articles": "id", "article_tags": "article_id", "favorites": "article_id", "comments": "article_id",

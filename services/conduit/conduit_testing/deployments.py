@@ -19,6 +19,7 @@ from conduit.migrate import migrate
 from conduit.settings import Settings
 
 NewDatabase = Callable[[], str]
+SignUp = Callable[[str], int]
 
 SECRET = "a secret of the tests, long enough for HS256"
 NO_LIMIT = "1000000/second"
