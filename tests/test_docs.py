@@ -1,0 +1,54 @@
+"""What the docs say is held against what there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from loadtests.report import cited
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [*cited.pages(), *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+_COMMAND = re.compile(r"\bmake ((?:[a-z][a-z0-9-]*(?: |$))+)", re.MULTILINE)
+_TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    missing = [link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_make_command_is_one_that_make_knows(page: Path) -> None:
+    known = {*_TARGET.findall((ROOT / "Makefile").read_text()), "stage1", "stage2"}
+    for words in _COMMAND.findall("\n".join(_code(page))):
+        assert set(words.split()) <= known, f"make {words}"
+
+
+def _code(page: Path) -> list[str]:
+    found = re.findall(r"```sh\n(.*?)```|`([^`\n]+)`", page.read_text(), re.DOTALL)
+    # Comments in a block of commands are prose.
+    return [re.sub(r"#.*", "", block or inline) for block, inline in found]
+
+
+@pytest.mark.parametrize("page", cited.pages(), ids=_name)
+def test_every_figure_is_that_of_the_run_it_cites(page: Path) -> None:
+    assert cited.filled(page) == page.read_text(), "fill it: python -m loadtests.report.cited"
+
+
+def test_the_docs_cite_runs_at_all() -> None:
+    assert sum(page.read_text().count("<!-- figures:") for page in cited.pages()) >= 3
+
+
+def test_every_setting_of_env_is_read_by_a_compose_file_or_a_command() -> None:
+    names = re.findall(r"^([A-Z][A-Z0-9_]*)=", (ROOT / ".env").read_text(), re.MULTILINE)
+    readers = [*ROOT.glob("docker-compose.*.yml"), *(ROOT / "infra").rglob("*.yml"), *(ROOT / "infra").rglob("*.py")]
+    text = "\n".join(reader.read_text() for reader in readers)
+    assert names
+    assert [name for name in names if name not in text] == []
