@@ -44,7 +44,7 @@ compare: venv  ## Two ceilings side by side: A=stage1 B=stage2
 bench: venv  ## Requests per CPU-second of the app, beside the floor
 	@$(PYTHON) -m loadtests.bench
 bench-sizes: venv  ## Database time of every route at SIZE=large, beside SIZE=small
-	@$(PYTHON) -m loadtests.bench.sizes
+	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.sizes
 
 ##@ Work on it
 test: lint  ## What CI runs: checks, types, all tests but the long ones

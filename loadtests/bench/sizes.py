@@ -78,6 +78,7 @@ class _Dataset:
         self._name = f"conduit-sizes-{size}"
         self.remove()
         limits = ["--memory", "256m", "--cpus", "1", "--env", f"PGPASSWORD={_PASSWORD}", "--publish", "127.0.0.1::5432"]
+        limits += ["--tmpfs", "/run:uid=1000,gid=1000,mode=0755"]
         _run("docker", "run", "--detach", "--name", self._name, *limits, "conduit/postgres")
         port = _run("docker", "port", self._name, "5432").strip().rpartition(":")[2]
         self._url = f"postgresql://conduit:{_PASSWORD}@127.0.0.1:{port}/conduit"
