@@ -72,7 +72,7 @@ def test_an_overloaded_queue_and_back(stub: Stub, generator: Start) -> None:
     over, back = result["stretches"]
     assert over["goodput"] == pytest.approx(200, rel=0.1)
     assert over["errors"]["status 503"] > 400
-    assert over["p50"] == pytest.approx(300, rel=0.3), "sixty in the queue, 5 ms each; one stall of this machine moves a p95"
+    assert over["p50"] == pytest.approx(300, rel=0.3), "sixty in the queue, 5 ms each; a stall would move a p95"
     assert result["series"][-1]["errors"] == 0
     assert back["goodput"] > 95
     assert [other["window"] for other in others if "window" in other] == ["start", "end"]
