@@ -1,10 +1,10 @@
 """Writing, changing, deleting and marking articles. All of a change lies with the article's author."""
 
 from conduit import ids, writes
-from conduit.adapters.reads_sql import article_from, followed_by, read_article
+from conduit.adapters.reads_sql import article_from, cover_from, followed_by, read_article
 from conduit.errors import ForbiddenError, MissingOwnerError, NotFoundError, NotSignedInError
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
-from conduit.ports import Database, Row, Writer
+from conduit.ports import Database, Media, Row, Writer
 from conduit.schemas import Article, ArticleChanges, NewArticle
 from conduit.statements import Statement
 
@@ -33,13 +33,13 @@ def publish(database: Database, viewer: int, draft: NewArticle) -> Article:
             )
             if row is None:
                 raise NotSignedInError(message="is of no user here")
-            writer.record(ArticlePublished(row[13], viewer))
+            writer.record(ArticlePublished(row[12], viewer))
     except MissingOwnerError as error:
         raise NotSignedInError(message="is of no user here") from error
-    return article_from(row[:13], following=False)
+    return article_from(row[:12], cover=None, following=False)
 
 
-def change(database: Database, viewer: int, slug: str, changes: ArticleChanges) -> Article:
+def change(database: Database, media: Media, viewer: int, slug: str, changes: ArticleChanges) -> Article:
     """Change what is given. A new title gives a new slug; the old one still leads here by the id at its end."""
     article_id = id_of(slug)
     title = changes.title if isinstance(changes.title, str) else None
@@ -58,7 +58,7 @@ def change(database: Database, viewer: int, slug: str, changes: ArticleChanges) 
         if tags is not None:
             writer.all(writes.REPLACE_TAGS, article_id=article_id, shard=ids.shard_of(article_id), tags=tags)
         writer.record(ArticleChanged(article_id, viewer))
-        article = read_article(database, writer, article_id, viewer)
+        article = read_article(database, media, writer, article_id, viewer)
     assert article is not None, "it was locked in this transaction"
     return article
 
@@ -73,7 +73,7 @@ def delete(database: Database, viewer: int, slug: str) -> None:
         writer.record(ArticleDeleted(article_id, viewer))
 
 
-def mark(database: Database, viewer: int, slug: str, *, favorited: bool) -> Article:
+def mark(database: Database, media: Media, viewer: int, slug: str, *, favorited: bool) -> Article:
     """Make an article one of the viewer's favourites, or no longer. Doing so twice changes nothing."""
     article_id = id_of(slug)
     try:
@@ -90,7 +90,7 @@ def mark(database: Database, viewer: int, slug: str, *, favorited: bool) -> Arti
     except MissingOwnerError as error:  # deleted while this waited for it
         raise NotFoundError("article") from error
     following = row[0] in followed_by(database, viewer, (row[0],))
-    return article_from((*row, favorited), following)
+    return article_from((*row, favorited), cover_from(media, row[12], row[13]), following)
 
 
 def _lock(writer: Writer, article_id: int, viewer: int, lock: Statement = writes.LOCK_ARTICLE) -> Row:

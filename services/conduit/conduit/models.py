@@ -12,6 +12,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     DateTime,
     ForeignKey,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 
 metadata = MetaData(
     naming_convention={
+        "ck": "%(table_name)s_%(constraint_name)s_check",
         "ix": "%(table_name)s_%(column_0_N_name)s_idx",
         "uq": "%(table_name)s_%(column_0_N_name)s_key",
         "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
@@ -43,6 +45,9 @@ def _now(name: str) -> Column[object]:
         server_default=text("date_trunc('milliseconds', now())"),
     )
 
+
+# How far the slow work on something is: waiting, done, or given up.
+_STATES = "('pending', 'ready', 'failed')"
 
 usernames = Table(
     "usernames",
@@ -95,6 +100,11 @@ articles = Table(
     Column("favorites_count", Integer, nullable=False, server_default=text("0")),
     _now("created_at"),
     _now("updated_at"),
+    # What the cover's files are named after, and whether they are there yet.
+    Column("cover_digest", Text),
+    Column("cover_state", Text),
+    CheckConstraint(f"cover_state IN {_STATES}", name="cover_state"),
+    CheckConstraint("(cover_digest IS NULL) = (cover_state IS NULL)", name="cover"),
     Index(None, "author_id", text("id DESC")),
     # Room on the page, so that a favourite's new counter is a heap-only update and touches no index.
     postgresql_with={"fillfactor": "85"},
@@ -137,6 +147,18 @@ follows = Table(
     Index(None, "followee_id"),
 )
 
+# An author's reports on their audience: the row says how far one is, the file is Media's.
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_id", BigInteger, ForeignKey("users.id"), nullable=False),
+    Column("state", Text, nullable=False),
+    _now("created_at"),
+    Column("finished_at", DateTime(timezone=True)),
+    CheckConstraint(f"state IN {_STATES}", name="state"),
+)
+
 article_counts = Table(
     "article_counts",
     metadata,
@@ -172,6 +194,7 @@ OWNED_TABLES = (
     favorites,
     comments,
     follows,
+    reports,
     article_counts,
     tag_counts,
     favorite_counts,

@@ -101,6 +101,23 @@ class Reads(Protocol):
     def tags(self) -> list[str]: ...
 
 
+class Media(Protocol):
+    """Where files are kept. A name is ``public/…`` or ``private/…`` (see ``media_names``); only public ones have an
+    address. Raises UnavailableError when the store does not answer, ValueError for what is no such name.
+    """
+
+    def put(self, name: str, content: bytes, content_type: str) -> None:
+        """Keep a file, whole or not at all, instead of any that had this name."""
+
+    def get(self, name: str) -> bytes | None: ...
+
+    def delete(self, name: str) -> None:
+        """Keep it no longer; one that is not there is no error."""
+
+    def url(self, name: str) -> str:
+        """Where a browser finds a public file. Asks nobody: it is made for every article shown."""
+
+
 class Limits(Protocol):
     """Counts an account's requests; raises TooManyError beyond the limit."""
 

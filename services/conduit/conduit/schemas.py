@@ -28,6 +28,15 @@ class ProfileBody(Struct):
     profile: Profile
 
 
+class Cover(Struct):
+    """An article's cover: the addresses of its three sizes, once ``state`` is "ready"; "pending" or "failed" else."""
+
+    state: str
+    small: str | None = None
+    medium: str | None = None
+    large: str | None = None
+
+
 class ArticleSummary(Struct):
     """An article in a list: without its body."""
 
@@ -40,6 +49,7 @@ class ArticleSummary(Struct):
     favorited: bool
     favorites_count: int = field(name="favoritesCount")
     author: Profile
+    cover: Cover | None
 
 
 class Article(ArticleSummary):

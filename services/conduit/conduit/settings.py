@@ -1,5 +1,7 @@
 """The only reader of the environment. Every URL is optional but the database's: what is set is what gets wired."""
 
+from pathlib import Path
+
 from limits import RateLimitItem, parse
 from pydantic import Field, PostgresDsn, SecretStr, TypeAdapter, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,6 +20,9 @@ class Settings(BaseSettings):
 
     port: int = Field(default=8000, ge=0, le=65535)
     metrics_port: int = Field(default=9100, ge=0, le=65535)
+
+    # Covers and reports. The app's own disk, until a stage has a place for files.
+    media_dir: Path = Path("/data/media")
 
     # 256 MB boxes: ten threads, each with a connection at the most; two password hashes (19 MiB each) at once.
     threads: int = Field(default=10, ge=1, le=100)

@@ -124,7 +124,7 @@ PUBLISH = _statement(
         FROM article WHERE users.id = :viewer RETURNING username, bio, image
     )
     SELECT article.author_id, slug, title, description, body, tag_list, created_at, updated_at, favorites_count,
-           author.username, author.bio, author.image, false, article.id
+           author.username, author.bio, author.image, article.id
     FROM article, author
     """,
 )
@@ -190,7 +190,8 @@ DELETE_ARTICLE = _statement(
 
 _ARTICLE_AFTER = """
     SELECT a.author_id, a.slug, a.title, a.description, a.body, a.tag_list, a.created_at, a.updated_at,
-           coalesce((SELECT favorites_count FROM bumped), a.favorites_count), u.username, u.bio, u.image
+           coalesce((SELECT favorites_count FROM bumped), a.favorites_count), u.username, u.bio, u.image,
+           a.cover_digest, a.cover_state
     FROM articles a JOIN users u ON u.id = a.author_id WHERE a.id = :article_id
 """
 FAVORITE = _statement(

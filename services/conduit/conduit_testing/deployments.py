@@ -1,10 +1,12 @@
 """The app as it is deployed, in this process: the real ASGI server on a free port, over one server or two."""
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -32,6 +34,7 @@ class Deployment:
     base_url: str
     servers: int = 1
     databases: list[str] = field(default_factory=list)
+    media_dir: Path | None = None
 
 
 def settings_for(database_url: str, **changes: Any) -> Settings:
@@ -65,8 +68,11 @@ def database_on_two_servers(
 @contextmanager
 def deployed_on_one_server(new_database: NewDatabase, **settings: Any) -> Iterator[Deployment]:
     url = migrated(new_database)
-    with served(settings_for(url, **settings)) as base_url:
-        yield Deployment(base_url, 1, [url])
+    with (
+        tempfile.TemporaryDirectory() as media_dir,
+        served(settings_for(url, media_dir=media_dir, **settings)) as base_url,
+    ):
+        yield Deployment(base_url, 1, [url], Path(media_dir))
 
 
 @contextmanager
@@ -74,8 +80,11 @@ def deployed_on_two_servers(new_database: NewDatabase, **settings: Any) -> Itera
     urls = [migrated(new_database), migrated(new_database)]
     database = database_on_two_servers(urls[0], urls[1])
     database.open()
-    with served(settings_for(urls[0], **settings), database) as base_url:
-        yield Deployment(base_url, 3, urls)
+    with (
+        tempfile.TemporaryDirectory() as media_dir,
+        served(settings_for(urls[0], media_dir=media_dir, **settings), database) as base_url,
+    ):
+        yield Deployment(base_url, 3, urls, Path(media_dir))
 
 
 @contextmanager

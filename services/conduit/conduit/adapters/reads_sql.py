@@ -12,21 +12,23 @@ from typing import Any
 from conduit.adapters import reads_statements as sql
 from conduit.adapters.reads_statements import shown_time
 from conduit.ids import MAX_ID
-from conduit.ports import Database, Page, Reader, Row
-from conduit.schemas import Article, ArticleSummary, Comment, Profile
+from conduit.media_names import SIZES, cover_file
+from conduit.ports import Database, Media, Page, Reader, Row
+from conduit.schemas import Article, ArticleSummary, Comment, Cover, Profile
 from conduit.statements import Statement
 
 
 class SqlReads:
-    """Reads that always ask the database."""
+    """Reads that always ask the database. ``media`` says where a cover's files are; it is not asked for them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, media: Media) -> None:
         self._database = database
+        self._media = media
 
     # Articles -----------------------------------------------------------------------------------------------
 
     def article(self, article_id: int, viewer: int | None) -> Article | None:
-        return read_article(self._database, self._database.reader(article_id), article_id, viewer)
+        return read_article(self._database, self._media, self._database.reader(article_id), article_id, viewer)
 
     def articles(
         self, page: Page, viewer: int | None, *, tag: str | None, author: str | None, favorited: str | None
@@ -54,7 +56,7 @@ class SqlReads:
         rows, count = self._newest(statement, readers, page, parameters)
         authors = {row[sql.AUTHOR_ID] for row in rows}
         followed = self._followed(viewer, authors)
-        return [_summary(row, row[sql.AUTHOR_ID] in followed) for row in rows], count
+        return [_summary(row, self._media, row[sql.AUTHOR_ID] in followed) for row in rows], count
 
     def feed(self, page: Page, viewer: int) -> tuple[list[ArticleSummary], int]:
         followees = [row[0] for row in self._database.reader(viewer).all(sql.FOLLOWEES, viewer=viewer)]
@@ -69,7 +71,7 @@ class SqlReads:
             {"before": page.before, "viewer": viewer},
             ids_at,
         )
-        return [_summary(row, following=True) for row in rows], count
+        return [_summary(row, self._media, following=True) for row in rows], count
 
     def _newest(
         self,
@@ -151,7 +153,9 @@ def followed_by(database: Database, viewer: int | None, authors: Iterable[int]) 
     return {row[0] for row in database.reader(viewer).all(sql.FOLLOWED, viewer=viewer, authors=others)}
 
 
-def read_article(database: Database, reader: Reader, article_id: int, viewer: int | None) -> Article | None:
+def read_article(
+    database: Database, media: Media, reader: Reader, article_id: int, viewer: int | None
+) -> Article | None:
     """One article as this reader sees it: a write passes its own transaction, to answer with what it wrote."""
     if viewer is None:
         row = reader.first(sql.ARTICLE, article_id=article_id)
@@ -159,10 +163,11 @@ def read_article(database: Database, reader: Reader, article_id: int, viewer: in
         row = reader.first(sql.ARTICLE_FOR, article_id=article_id, viewer=viewer)
     if row is None:
         return None
-    return article_from(row, row[0] in followed_by(database, viewer, (row[0],)))
+    following = row[0] in followed_by(database, viewer, (row[0],))
+    return article_from(row, cover_from(media, row[12], row[13]), following)
 
 
-def article_from(row: Row, following: bool) -> Article:
+def article_from(row: Row, cover: Cover | None, following: bool) -> Article:
     """An article from a row of ``reads_statements.ARTICLE_COLUMNS``, with ``favorited`` behind them or not."""
     return Article(
         slug=row[1],
@@ -171,11 +176,21 @@ def article_from(row: Row, following: bool) -> Article:
         tag_list=row[5],
         created_at=shown_time(row[6]),
         updated_at=shown_time(row[7]),
-        favorited=len(row) > 12 and row[12],
+        favorited=len(row) > 14 and row[14],
         favorites_count=row[8],
         author=Profile(row[9], row[10], row[11], following),
+        cover=cover,
         body=row[4],
     )
+
+
+def cover_from(media: Media, digest: str | None, state: str | None) -> Cover | None:
+    """A cover as the API shows it: with addresses once its files are there."""
+    if digest is None or state is None:
+        return None
+    if state != "ready":
+        return Cover(state)
+    return Cover(state, *(media.url(cover_file(digest, size)) for size in SIZES))
 
 
 def profile_from(row: Row, following: bool) -> Profile:
@@ -183,7 +198,7 @@ def profile_from(row: Row, following: bool) -> Profile:
     return Profile(row[1], row[2], row[3], following)
 
 
-def _summary(row: Row, following: bool) -> ArticleSummary:
+def _summary(row: Row, media: Media, following: bool) -> ArticleSummary:
     return ArticleSummary(
         row[3],
         row[4],
@@ -191,7 +206,8 @@ def _summary(row: Row, following: bool) -> ArticleSummary:
         row[6],
         shown_time(row[7]),
         shown_time(row[8]),
-        row[13],
+        row[15],
         row[9],
         Profile(row[10], row[11], row[12], following),
+        cover_from(media, row[13], row[14]),
     )

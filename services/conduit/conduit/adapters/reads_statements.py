@@ -65,6 +65,7 @@ def _named(name: str) -> ColumnElement[int]:
 # One article -----------------------------------------------------------------------------------------------
 
 _AUTHOR = (users.c.username, users.c.bio, users.c.image)
+_COVER = (articles.c.cover_digest, articles.c.cover_state)
 ARTICLE_COLUMNS = (
     articles.c.author_id,
     articles.c.slug,
@@ -76,6 +77,7 @@ ARTICLE_COLUMNS = (
     articles.c.updated_at,
     articles.c.favorites_count,
     *_AUTHOR,
+    *_COVER,
 )
 _ARTICLE = (
     select(*ARTICLE_COLUMNS)
@@ -108,6 +110,7 @@ def _list(count: ColumnElement[Any], ids: Subquery, *, signed_in: bool) -> Selec
             articles.c.updated_at,
             articles.c.favorites_count,
             *_AUTHOR,
+            *_COVER,
             favorited.label("favorited"),
         )
         .join_from(ids, articles, articles.c.id == ids.c.id)

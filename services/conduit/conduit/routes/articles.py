@@ -65,7 +65,8 @@ def change(request: Request, body: bytes) -> Response:
     viewer = writer_of(request)
     changes = validation.article_changes(decoded(body, ArticleChangesBody).article)
     slug = request.path_params["slug"]
-    return answer(ArticleBody(articles.change(services(request).database, viewer, slug, changes)))
+    use = services(request)
+    return answer(ArticleBody(articles.change(use.database, use.media, viewer, slug, changes)))
 
 
 def delete(request: Request) -> Response:
@@ -88,7 +89,8 @@ def unfavorite(request: Request) -> Response:
 def _mark(request: Request, *, favorited: bool) -> Response:
     viewer = writer_of(request)
     slug = request.path_params["slug"]
-    return answer(ArticleBody(articles.mark(services(request).database, viewer, slug, favorited=favorited)))
+    use = services(request)
+    return answer(ArticleBody(articles.mark(use.database, use.media, viewer, slug, favorited=favorited)))
 
 
 _PAGE = (LIMIT, OFFSET, BEFORE)

@@ -10,6 +10,7 @@ from conduit_testing.client import Api, Person, errors, fresh, id_of
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 SUMMARY_FIELDS = {
     "slug", "title", "description", "tagList", "createdAt", "updatedAt", "favorited", "favoritesCount", "author",
+    "cover",
 }  # fmt: skip
 
 
@@ -31,7 +32,7 @@ def test_publishing_answers_201_with_the_article(api: Api, jo: Person) -> None:
     assert article["slug"].startswith("a-title-")
     assert (article["title"], article["description"], article["body"]) == ("A title", "about", "# text\n")
     assert article["tagList"] == ["a", "b"]
-    assert (article["favorited"], article["favoritesCount"]) == (False, 0)
+    assert (article["favorited"], article["favoritesCount"], article["cover"]) == (False, 0, None)
     assert article["author"] == {"username": jo.username, "bio": None, "image": None, "following": False}
     assert TIME.fullmatch(article["createdAt"])
     assert article["updatedAt"] == article["createdAt"]

@@ -7,7 +7,9 @@ import pytest
 
 from conduit import users
 from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.adapters.media_disk import DiskMedia
 from conduit.passwords import Passwords
+from conduit.ports import Media
 from conduit.schemas import NewUser
 from conduit.tokens import Tokens
 from conduit_testing.deployments import NewDatabase, SignUp, database_on_one_server, database_on_two_servers, migrated
@@ -30,6 +32,12 @@ def database(request: pytest.FixtureRequest, new_database: NewDatabase) -> Itera
         database.open()
         yield database
         database.close()
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Media:
+    """A place for files, for suites that are about another port."""
+    return DiskMedia(tmp_path_factory.mktemp("media"))
 
 
 @pytest.fixture(scope="session")

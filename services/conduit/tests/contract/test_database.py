@@ -12,7 +12,7 @@ from conduit.adapters.reads_sql import SqlReads
 from conduit.errors import DuplicateError, InvalidError, MissingOwnerError, NotFoundError
 from conduit.events import ArticlePublished, Event
 from conduit.models import users as users_table
-from conduit.ports import Database, Page, Writer
+from conduit.ports import Database, Media, Page, Writer
 from conduit.schemas import NewArticle
 from conduit.statements import Statement
 from conduit_testing.client import fresh
@@ -60,7 +60,7 @@ def test_an_id_is_made_on_the_shard_that_was_asked_for(database: Database) -> No
 
 
 def test_a_transaction_that_raises_leaves_nothing_and_tells_nobody(
-    database: PostgresDatabase, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
+    database: PostgresDatabase, media: Media, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Event] = []
     monkeypatch.setattr(database, "_listeners", (told.extend,))
@@ -75,7 +75,7 @@ def test_a_transaction_that_raises_leaves_nothing_and_tells_nobody(
     with pytest.raises(LookupError), database.writing(user_id) as writer:
         fail(writer)
     assert told == []
-    assert SqlReads(database).feed(EVERYTHING, user_id) == ([], 0)
+    assert SqlReads(database, media).feed(EVERYTHING, user_id) == ([], 0)
 
 
 def test_events_are_told_after_the_commit(
@@ -103,8 +103,8 @@ def test_what_the_database_refuses_comes_in_the_apps_words(database: Database, s
         writer.all(writes.INSERT_USER, **row | {"user_id": user_id + 1, "username": "a\x00b"})
 
 
-def test_an_unknown_name_leads_nowhere(database: Database, sign_up: SignUp) -> None:
-    reads = SqlReads(database)
+def test_an_unknown_name_leads_nowhere(database: Database, media: Media, sign_up: SignUp) -> None:
+    reads = SqlReads(database, media)
     assert reads.profile(fresh(), None) is None
     name = fresh()
     sign_up(name)
@@ -122,10 +122,10 @@ def one_shard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ids, "random_shard", lambda: 40)
 
 
-def test_marking_an_article_that_is_being_deleted_finds_none(database: Database, sign_up: SignUp) -> None:
+def test_marking_an_article_that_is_being_deleted_finds_none(database: Database, media: Media, sign_up: SignUp) -> None:
     author, reader = sign_up(fresh()), sign_up(fresh())
     for late in (
-        lambda slug: articles.mark(database, reader, slug, favorited=True),
+        lambda slug: articles.mark(database, media, reader, slug, favorited=True),
         lambda slug: comments.add(database, reader, slug, "text"),
     ):
         slug = articles.publish(database, author, _draft()).slug
@@ -140,7 +140,9 @@ def test_marking_an_article_that_is_being_deleted_finds_none(database: Database,
                 waiting.result()
 
 
-def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(database: Database, sign_up: SignUp) -> None:
+def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
+    database: Database, media: Media, sign_up: SignUp
+) -> None:
     author, other, reader = sign_up(fresh()), sign_up(fresh()), sign_up(fresh())
     with database.writing(reader) as writer:
         for followee in (author, other):
@@ -170,14 +172,14 @@ def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(database: Da
         newest = publishing.result()
         deleting.result()
     # A page of one article reads only the author who is said to have published last.
-    found, count = SqlReads(database).feed(Page(1, 0, ids.MAX_ID + 1), reader)
+    found, count = SqlReads(database, media).feed(Page(1, 0, ids.MAX_ID + 1), reader)
     assert [summary.slug for summary in found] == [newest]
     assert count == 2
 
 
 @pytest.mark.usefixtures("one_shard")
 def test_many_who_change_the_same_counters_never_wait_for_each_other_in_a_ring(
-    database: Database, sign_up: SignUp
+    database: Database, media: Media, sign_up: SignUp
 ) -> None:
     people = [sign_up(fresh()) for _ in range(8)]
     tags = [fresh("tag") for _ in range(12)]
@@ -187,12 +189,12 @@ def test_many_who_change_the_same_counters_never_wait_for_each_other_in_a_ring(
         for turn in range(4):
             slug = articles.publish(database, author, _draft(*tags[turn:], *tags[:2])).slug
             for reader in people[turn:] + people[:turn]:
-                articles.mark(database, reader, slug, favorited=True)
+                articles.mark(database, media, reader, slug, favorited=True)
             articles.delete(database, author, slug)
 
     with ThreadPoolExecutor(len(people)) as threads:
         list(threads.map(write, range(len(people))))
-    reads = SqlReads(database)
+    reads = SqlReads(database, media)
     for tag in tags:
         assert reads.articles(EVERYTHING, None, tag=tag, author=None, favorited=None) == ([], 0)
     assert not set(tags) & set(reads.tags())

@@ -10,7 +10,7 @@ from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.events_null import NullEvents
 from conduit.adapters.reads_sql import SqlReads
 from conduit.events import ArticlePublished
-from conduit.ports import Page, Reads
+from conduit.ports import Media, Page, Reads
 from conduit.schemas import NewArticle
 from conduit.timing import Tally, tally
 from conduit_testing.client import fresh
@@ -21,8 +21,8 @@ NOWHERE = {"tag": None, "author": None, "favorited": None}
 
 
 @pytest.fixture(params=[SqlReads], ids=["sql"])
-def reads(request: pytest.FixtureRequest, database: PostgresDatabase) -> Reads:
-    made: Reads = request.param(database)
+def reads(request: pytest.FixtureRequest, database: PostgresDatabase, media: Media) -> Reads:
+    made: Reads = request.param(database, media)
     return made
 
 
@@ -49,7 +49,7 @@ def test_what_is_not_there_is_none_or_empty(reads: Reads, sign_up: SignUp) -> No
 
 
 def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
-    reads: Reads, database: PostgresDatabase, sign_up: SignUp
+    reads: Reads, database: PostgresDatabase, media: Media, sign_up: SignUp
 ) -> None:
     names = [fresh() for _ in range(8)]
     people = [sign_up(name) for name in names]
@@ -59,7 +59,7 @@ def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
         profiles.follow(database, viewer, name, following=True)
     for who in people:
         comments.add(database, who, slugs[0], "text")
-        articles.mark(database, who, slugs[0], favorited=True)
+        articles.mark(database, media, who, slugs[0], favorited=True)
     article_id = articles.id_of(slugs[0])
     readers: tuple[int | None, ...] = (None, viewer)
     for reader in readers:
@@ -72,7 +72,7 @@ def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
     assert _most_queries(lambda: reads.feed(PAGE, viewer)) <= 2
     assert _most_queries(reads.tags) == 1
     assert _most_queries(lambda: users.current(database, viewer, "token")) == 1
-    assert _most_queries(lambda: articles.mark(database, viewer, slugs[1], favorited=True)) <= 2
+    assert _most_queries(lambda: articles.mark(database, media, viewer, slugs[1], favorited=True)) <= 2
     assert _most_queries(lambda: comments.add(database, viewer, slugs[1], "x")) <= 2
     assert _most_queries(lambda: profiles.follow(database, viewer, names[1], following=False)) <= 2
     assert _most_queries(lambda: articles.publish(database, author, NewArticle("t", "d", "b", [tag]))) <= 2
@@ -80,7 +80,7 @@ def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
 
 
 def test_every_filter_and_page_agrees_with_a_model_in_memory(
-    reads: Reads, database: PostgresDatabase, sign_up: SignUp
+    reads: Reads, database: PostgresDatabase, media: Media, sign_up: SignUp
 ) -> None:
     names = [fresh() for _ in range(4)]
     people = {name: sign_up(name) for name in names}
@@ -92,7 +92,7 @@ def test_every_filter_and_page_agrees_with_a_model_in_memory(
         slug = articles.publish(database, people[author], NewArticle(f"n{number}", "d", "b", sorted(used))).slug
         fans = {name for position, name in enumerate(names) if number >> position & 1}
         for fan in fans:
-            articles.mark(database, people[fan], slug, favorited=True)
+            articles.mark(database, media, people[fan], slug, favorited=True)
         written.insert(0, (slug, author, used, fans))
     filters: list[tuple[str | None, str | None, str | None]] = [
         (tag, author, fan) for tag in (None, *tags) for author in (None, *names) for fan in (None, *names)

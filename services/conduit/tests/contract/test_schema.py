@@ -1,6 +1,7 @@
 """The migrations make what the models say."""
 
 import psycopg
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
@@ -21,7 +22,7 @@ def test_models_and_migrations_agree(new_database: NewDatabase) -> None:
     engine.dispose()
 
 
-def test_models_alone_make_the_same_indexes_and_storage_as_the_migrations(new_database: NewDatabase) -> None:
+def test_models_alone_make_the_same_constraints_and_storage_as_the_migrations(new_database: NewDatabase) -> None:
     migrated, made = new_database(), new_database()
     migrate(migrated)
     engine = create_engine(made.replace("postgresql://", "postgresql+psycopg://", 1))
@@ -38,9 +39,30 @@ def test_models_alone_make_the_same_indexes_and_storage_as_the_migrations(new_da
                 "SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL "
                 "AND relnamespace = 'public'::regnamespace ORDER BY 1"
             ).fetchall()
-        return [*indexes, *options]
+            constraints = connection.execute(
+                "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+                "WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> %s ORDER BY 1, 2",
+                ("alembic_version",),
+            ).fetchall()
+        return [*indexes, *options, *constraints]
 
     assert described(migrated) == described(made)
+
+
+def test_an_article_has_both_a_cover_and_its_state_or_neither(new_database: NewDatabase) -> None:
+    url = new_database()
+    migrate(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO users (id, username, email, password_hash) VALUES (1, 'a', 'a', '')")
+        insert = (
+            "INSERT INTO articles (id, author_id, slug, title, description, body, tag_list, cover_digest, cover_state) "
+            "VALUES (%s, 1, '', '', '', '', '{}', %s, %s)"
+        )
+        for number, pair in enumerate([(None, None), ("d", "pending"), ("d", "ready"), ("d", "failed")]):
+            connection.execute(insert, (number, *pair))
+        for pair in (("d", None), (None, "ready"), ("d", "half")):
+            with pytest.raises(psycopg.errors.CheckViolation):
+                connection.execute(insert, (9, *pair))
 
 
 def test_migrating_again_changes_nothing(new_database: NewDatabase) -> None:

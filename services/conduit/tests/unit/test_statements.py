@@ -50,6 +50,7 @@ def test_no_foreign_key_crosses_owners() -> None:
         ("favorites", "article_id", "articles"),
         ("comments", "article_id", "articles"),
         ("follows", "follower_id", "users"),
+        ("reports", "user_id", "users"),
     }
 
 

@@ -1,0 +1,47 @@
+"""Names of the files that Media keeps: content-addressed, so that what an address shows never changes."""
+
+import hashlib
+import re
+
+# At most this many pixels wide; never enlarged.
+SIZES = {"small": 320, "medium": 800, "large": 1600}
+
+# Part of every digest: the same upload made into other files (sizes, quality, format) must have other names, because
+# what was served under a name is kept by browsers for a year. Change it with ``images.py``.
+RECIPE = b"1"
+
+_DIGEST_LENGTH = 32
+_COVER_FILE = re.compile(rf"[0-9a-f]{{{_DIGEST_LENGTH}}}-(?:{'|'.join(SIZES)})\.webp", re.ASCII)
+_NAME = re.compile(r"(?:public|private)(?:/[0-9a-z][0-9a-z._-]{0,99}){1,3}", re.ASCII)
+
+
+def digest_of(upload: bytes) -> str:
+    """What a cover's files are named after: 32 hexadecimal digits of SHA-256 over the recipe and the upload."""
+    return hashlib.sha256(RECIPE + b"\n" + upload).hexdigest()[:_DIGEST_LENGTH]
+
+
+def cover_file(digest: str, size: str) -> str:
+    """The public file of one size of a cover."""
+    return f"public/{digest}-{size}.webp"
+
+
+def upload_file(digest: str, article_id: int) -> str:
+    """The private file that keeps an upload until it is made into a cover."""
+    return f"private/uploads/{article_id}-{digest}"
+
+
+def report_file(report_id: int) -> str:
+    """The private file of a report."""
+    return f"private/reports/{report_id}.csv"
+
+
+def is_cover_file(name: str) -> bool:
+    """Whether ``name``, without its ``public/``, can be a cover's."""
+    return _COVER_FILE.fullmatch(name) is not None
+
+
+def checked(name: str) -> str:
+    """The name, if it is one: no part of it is ``..`` or hidden. Raises ValueError."""
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is no name of a file here")
+    return name
