@@ -6,7 +6,7 @@ STAGES := $(filter stage%,$(MAKECMDGOALS))
 RUN = $(PYTHON) -m infra.stage
 # For seed and import: REPLACE=1 gives up what was written on top of a dataset.
 REPLACED = $(if $(filter-out 0,$(REPLACE)),--replace)
-TYPED := infra loadtests services/conduit tests
+TYPED := infra loadtests services/conduit services/mail tests
 
 # The order of the words is the order of the work: make -j must not bring a stage up before its setup.
 .NOTPARALLEL:
