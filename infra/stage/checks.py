@@ -51,7 +51,7 @@ def doctor() -> Iterator[Finding]:
     yield _memory(docker)
     yield _disk(docker.root)
     for number in available():
-        yield _told(f"Stage {number}'s port", lambda number=number: _port_of(number))  # type: ignore[misc]
+        yield _told(f"Stage {number}'s ports", lambda number=number: _ports_of(number))  # type: ignore[misc]
     yield _cores(docker)
     yield _cgroups(docker)
 
@@ -64,7 +64,7 @@ def before_up(number: int) -> Topology:
     stage = topology.read(number)
     memory(docker, stage)
     disk(docker.root)
-    port(stage)
+    free_ports(stage)
     return stage
 
 
@@ -102,22 +102,24 @@ def disk(root: str) -> int:
     return free
 
 
-def port(stage: Topology) -> None:
-    """Raises Problem when another program holds the stage's port."""
-    by = ports.holder(stage.published, stage.project)
-    if by:
-        name = f"STAGE{stage.number}_PORT"
-        raise Problem(
-            f"Port {stage.published} is in use by {by}.",
-            f"Take another one for this call: {name}={stage.published + 1000} make stage{stage.number} up"
-            f"\nor for good: {name} in .env",
-        )
+def free_ports(stage: Topology) -> None:
+    """Raises Problem when another program holds one of the stage's ports: the edge's, or that of a page beside it."""
+    wanted = {f"STAGE{stage.number}_PORT": stage.published}
+    wanted |= {f"STAGE{stage.number}_{service.upper()}_PORT": port for service, port in stage.pages.items()}
+    for name, port in wanted.items():
+        by = ports.holder(port, stage.project)
+        if by:
+            raise Problem(
+                f"Port {port} is in use by {by}.",
+                f"Take another one for this call: {name}={port + 1000} make stage{stage.number} up"
+                f"\nor for good: {name} in .env",
+            )
 
 
-def _port_of(number: int) -> str:
+def _ports_of(number: int) -> str:
     stage = topology.read(number)
-    port(stage)
-    return f"{stage.published} on 127.0.0.1"
+    free_ports(stage)
+    return f"{', '.join(map(str, [stage.published, *stage.pages.values()]))} on 127.0.0.1"
 
 
 def _told(what: str, check: Callable[[], str]) -> Finding:

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 import textwrap
+from collections.abc import Collection
 from typing import Any
 
 from infra.stage import checks, topology
@@ -30,13 +31,15 @@ def up(number: int) -> None:
     _clear_half_replaced(stage)
     waiting = ["--wait", "--wait-timeout", str(HEALTHY_WITHIN)]
     started = run(compose(number, "up", "--detach", "--remove-orphans", *waiting))
-    ill = [row for row in _boxes(stage) if not _is_well(row)]
+    ill = [row for row in _services(stage, [*stage.boxes, *stage.pages]) if not _is_well(row)]
     if started != 0 or ill or not _boxes(stage):
         raise _why_not_up(stage, ill)
+    beside = "".join(f"  {service:<8} {url}\n" for service, url in stage.page_urls.items())
     print(
         f"\nStage {number} is up.\n"
         f"  API      {stage.url}/api/articles\n"
         f"  health   {stage.url}/health\n"
+        f"{beside}"
         f"\nNext: make stage{number} seed, then make stage{number} load or make stage{number} ceiling"
     )
 
@@ -101,6 +104,8 @@ def status(number: int) -> None:
         cpu = float(meter.get("CPUPerc", "0%").rstrip("%") or 0) / box.cpu
         print(f"{name:<10} {row['State']:<12} {_health(row):<12} {cpu:>14.0f} %  {meter.get('MemUsage', ''):>24}")
     print(f"\n{stage.url}")
+    for service, url in stage.page_urls.items():
+        print(f"{url}  {service}")
 
 
 def logs(number: int) -> None:
@@ -112,7 +117,11 @@ def logs(number: int) -> None:
 
 
 def _boxes(stage: Topology) -> list[dict[str, Any]]:
-    return [row for row in compose_rows(stage.number, "ps", "--all") if row["Service"] in stage.boxes]
+    return _services(stage, stage.boxes)
+
+
+def _services(stage: Topology, names: Collection[str]) -> list[dict[str, Any]]:
+    return [row for row in compose_rows(stage.number, "ps", "--all") if row["Service"] in names]
 
 
 def _health(row: dict[str, Any]) -> str:
@@ -130,7 +139,7 @@ def _meters(containers: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def _why_not_up(stage: Topology, ill: list[dict[str, Any]]) -> Problem:
-    """Which box is not well, its last words, and what to do about it."""
+    """Which box (or service beside the boxes) is not well, its last words, and what to do about it."""
     number = stage.number
     if not ill:
         return Problem(f"Stage {number} did not come up; what Docker said is above.", "Check with: make doctor")
@@ -143,13 +152,14 @@ def _why_not_up(stage: Topology, ill: list[dict[str, Any]]) -> Problem:
     checked = (state.get("Health") or {}).get("Log") or []
     if checked and checked[-1].get("Output", "").strip():
         print(f"Its last health check said: {checked[-1]['Output'].strip()}\n", file=sys.stderr)
-    if state.get("OOMKilled"):
+    what = f"The box {row['Service']}" if row["Service"] in stage.boxes else f"The service {row['Service']}"
+    if state.get("OOMKilled") and row["Service"] in stage.boxes:
         return Problem(
-            f"The box {row['Service']} ran out of memory.",
+            f"{what} ran out of memory.",
             f"Give boxes more: BOX_MEMORY=384m make stage{number} up",
         )
     return Problem(
-        f"The box {row['Service']} did not become healthy: it is {_health(row)}"
+        f"{what} did not become healthy: it is {_health(row)}"
         + (f", exit code {state.get('ExitCode')}." if row["State"] != "running" else "."),
         f"All its logs: make stage{number} logs. Try again: make stage{number} up."
         f" From nothing, losing the stage's data: make stage{number} down VOLUMES=1",

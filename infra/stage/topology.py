@@ -10,7 +10,9 @@ from infra.stage.shell import answer, compose
 
 @dataclass(frozen=True)
 class Topology:
-    """One stage: its project, its boxes (memory in bytes, CPU in cores), its edge and its databases."""
+    """One stage: its project, its boxes (memory in bytes, CPU in cores), its edge, its databases, and beside the boxes
+    the services that have a page.
+    """
 
     number: int
     project: str
@@ -23,11 +25,18 @@ class Topology:
     """Its port on 127.0.0.1."""
     databases: dict[str, str] = field(default_factory=dict)
     """Logical shards, as "0-63", to the service that holds them."""
+    pages: dict[str, int] = field(default_factory=dict)
+    """Services that are no boxes but always there, to the port of their page on 127.0.0.1."""
 
     @property
     def url(self) -> str:
         """Where the stage answers on this machine."""
         return f"http://127.0.0.1:{self.published}"
+
+    @property
+    def page_urls(self) -> dict[str, str]:
+        """Where the pages of the services beside the boxes are, by service."""
+        return {service: f"http://127.0.0.1:{port}" for service, port in self.pages.items()}
 
     @property
     def inside_url(self) -> str:
@@ -69,9 +78,19 @@ def read(number: int) -> Topology:
         boxes={name: _box(services[name]) for name, labels in labelled.items() if labels.get("stage.box") == "true"},
         edge=edge,
         edge_port=int(labelled[edge]["stage.edge"]),
-        published=int(services[edge]["ports"][0]["published"]),
+        published=_published(services[edge], labelled[edge]["stage.edge"]),
         databases={labels["stage.database"]: name for name, labels in labelled.items() if "stage.database" in labels},
+        pages={
+            name: _published(services[name], labels["stage.page"])
+            for name, labels in labelled.items()
+            if "stage.page" in labels
+        },
     )
+
+
+def _published(service: dict[str, Any], inside: str) -> int:
+    """The port of this machine at which a service's port is reached."""
+    return next(int(port["published"]) for port in service["ports"] if int(port["target"]) == int(inside))
 
 
 def _box(service: dict[str, Any]) -> Box:

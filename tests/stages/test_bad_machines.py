@@ -91,7 +91,19 @@ def test_a_port_that_a_process_holds(docker_says: Says, monkeypatch: pytest.Monk
     assert f"({os.getpid()})" in (ports.holder(taken_port) or "")
     stage = Topology(1, "conduit-stage1", {}, "box", 8000, taken_port)
     with pytest.raises(Problem, match=rf"STAGE1_PORT={taken_port + 1000} make stage1 up(.|\n)*in \.env"):
-        checks.port(stage)
+        checks.free_ports(stage)
+
+
+def test_the_port_of_a_page_beside_the_boxes_that_a_process_holds(
+    docker_says: Says, monkeypatch: pytest.MonkeyPatch, taken_port: int
+) -> None:
+    monkeypatch.setenv("PATH", docker_says("ps*) ;;")["PATH"])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    stage = Topology(2, "conduit-stage2", {}, "app", 8000, free, pages={"mail": taken_port})
+    with pytest.raises(Problem, match=rf"STAGE2_MAIL_PORT={taken_port + 1000} make stage2 up(.|\n)*in \.env"):
+        checks.free_ports(stage)
 
 
 def test_a_port_that_a_container_holds(docker_says: Says, monkeypatch: pytest.MonkeyPatch, taken_port: int) -> None:
@@ -120,7 +132,7 @@ def test_seeding_a_stage_that_is_down(stage_command: Run, docker_says: Says) -> 
         "cpu_period": 10000,
         "cpu_quota": 2500,
         "mem_limit": "268435456",
-        "ports": [{"published": "8001"}],
+        "ports": [{"target": 8000, "published": "8001"}],
     }
     config = json.dumps({"name": "conduit-stage1", "services": {"box": box}})
     tried = stage_command("seed", "stage1", env=docker_says(f"*config*) echo '{config}' ;;"))

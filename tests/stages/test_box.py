@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.stage]
 PROJECT = "conduit-test-box"
 BOX = f"{PROJECT}-box-1"
 PORT = "18001"
+MAIL_PORT = "18026"
 
 
 def docker(*arguments: str, check: bool = True) -> str:
@@ -26,7 +27,7 @@ def docker(*arguments: str, check: bool = True) -> str:
 
 def compose(*arguments: str) -> None:
     command = ["docker", "compose", "-p", PROJECT, "-f", "docker-compose.stage1.yml", *arguments]
-    env = {**os.environ, "STAGE1_PORT": PORT}
+    env = {**os.environ, "STAGE1_PORT": PORT, "STAGE1_MAIL_PORT": MAIL_PORT}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -135,6 +135,8 @@ def test_defaults_are_those_of_the_settings_file(path: Path) -> None:
 @each_pair
 def test_neighbours_differ_in_the_step_only(before: Path, after: Path) -> None:
     old, new = load(before), load(after)
+    for parsed in (old, new):
+        parsed["include"] = [_without_number(entry) for entry in parsed["include"]]
     assert {key for key in TOP_LEVEL if old[key] != new[key]} <= MAY_DIFFER
 
 
@@ -150,8 +152,34 @@ def test_stage_2_takes_the_database_out_of_the_box_and_nothing_else() -> None:
     assert "environment" not in after["db"]
 
 
-def test_tools_are_no_box_and_never_start_by_themselves() -> None:
-    (tools,) = load(TOOLS)["services"].values()
-    assert tools["profiles"] == ["tools"]
-    assert "labels" not in tools
-    assert "ports" not in tools
+def _without_number(entry: dict[str, str]) -> dict[str, str]:
+    return {key: re.sub(r"stage\d", "stage", value) for key, value in entry.items()}
+
+
+@each_file
+def test_the_ports_of_what_is_beside_a_stage_are_the_stages_own(path: Path) -> None:
+    number = re.sub(r"\D", "", path.name)
+    assert load(path)["include"] == [{"path": "infra/tools.compose.yml", "env_file": f"infra/stage{number}.env"}]
+    settings = (ROOT / f"infra/stage{number}.env").read_text()
+    (default,) = re.findall(rf"^MAIL_PORT=\${{STAGE{number}_MAIL_PORT:-(\d+)}}$", settings, re.MULTILINE)
+    assert f"\nSTAGE{number}_MAIL_PORT={default}\n" in (ROOT / ".env").read_text()
+
+
+def test_what_is_beside_a_stage_is_no_box_and_has_no_rights() -> None:
+    for service in load(TOOLS)["services"].values():
+        assert not {"stage.box", "stage.edge", "stage.database"} & set(service.get("labels", {}))
+        assert service["user"] == "1000:1000"
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert {"cpus", "mem_limit"} <= set(service)
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_only_the_mail_server_is_always_there() -> None:
+    services = load(TOOLS)["services"]
+    assert [name for name, service in services.items() if "profiles" not in service] == ["mail"]
+    assert services["tools"]["profiles"] == services["browser"]["profiles"] == ["tools"]
+    assert "ports" not in services["tools"]
+    assert services["mail"]["labels"] == {"stage.page": "8025"}
+    assert "healthcheck" in services["mail"]

@@ -19,6 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = {1: 18001, 2: 18002}
+MAIL_PORTS = {1: 18026, 2: 18027}
 UNLIMITED = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
 STARTS_WITHIN_SECONDS = 60
 HEALS_WITHIN_SECONDS = 45
@@ -52,6 +53,7 @@ class Stage:
 
 def _run(command: list[str], folder: Path) -> str:
     ports = {f"STAGE{number}_PORT": str(port) for number, port in PORTS.items()}
+    ports |= {f"STAGE{number}_MAIL_PORT": str(port) for number, port in MAIL_PORTS.items()}
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
         command, cwd=folder, env=env | ports | UNLIMITED, capture_output=True, text=True, timeout=600, check=False
@@ -118,12 +120,15 @@ def test_the_api_suite_passes_against_the_stage(stage: Stage) -> None:
     assert re.search(r"^\d{3,} passed", done.stdout, re.MULTILINE), done.stdout[-500:]
 
 
-def test_only_the_api_is_published_and_only_to_this_machine(stage: Stage) -> None:
+def test_only_the_api_and_the_page_of_mails_are_published_and_only_to_this_machine(stage: Stage) -> None:
     published = _run(["docker", "ps", "--format", "{{.Names}} {{.Ports}}"], stage.folder).splitlines()
     ours = [line for line in published if line.startswith(f"conduit-test-stage{stage.number}-")]
     assert ours
     ports = [mapping for line in ours for mapping in line.split(" ", 1)[1].split(", ") if "->" in mapping]
-    assert ports == [f"127.0.0.1:{PORTS[stage.number]}->8000/tcp"]
+    assert sorted(ports) == [
+        f"127.0.0.1:{PORTS[stage.number]}->8000/tcp",
+        f"127.0.0.1:{MAIL_PORTS[stage.number]}->8025/tcp",
+    ]
 
 
 def test_metrics_are_read_inside_and_not_where_the_api_is(stage: Stage) -> None:
@@ -136,8 +141,16 @@ def test_metrics_are_read_inside_and_not_where_the_api_is(stage: Stage) -> None:
 
 def test_status_names_every_box_and_its_health(stage: Stage) -> None:
     said = stage.make("status")
-    for box in ("box",) if stage.number == 1 else ("app", "db"):
-        assert re.search(rf"^{box} +running +healthy", said, re.MULTILINE), said
+    boxes = ["box"] if stage.number == 1 else ["app", "db"]
+    assert re.findall(r"^(\w+) +running +healthy", said, re.MULTILINE) == boxes, said
+    assert f"http://127.0.0.1:{MAIL_PORTS[stage.number]}  mail" in said
+
+
+def test_the_outside_worlds_mail_server_is_there_on_the_stages_network(stage: Stage) -> None:
+    service = "box" if stage.number == 1 else "app"
+    stage.compose("exec", "-T", service, "curl", "-fsS", "-m", "5", "smtp://mail:2525")
+    page = httpx.get(f"http://127.0.0.1:{MAIL_PORTS[stage.number]}/", timeout=5)
+    assert (page.status_code, "<h1>Mail</h1>" in page.text) == (200, True)
 
 
 KILLS = {"app": "conduit serve", "postgres": "postgres -D"}
