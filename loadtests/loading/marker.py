@@ -28,19 +28,26 @@ _NEWER = {
     "favorites": "created_at > %(since)s",
     "comments": "created_at > %(since)s",
     "follows": "created_at > %(since)s",
+    "reports": _NEWER_ID,
 }
 COUNTED = tuple(_NEWER)
-# Not the counters, which move when others publish.
+# What people may change without a new row. Not the counters, which move when others publish.
 _USERS = "sum(hashtextextended(ROW(id, username, email, password_hash, bio, image)::text, 0))"
+_COVERS = "sum(hashtextextended(ROW(id, cover_digest, cover_state)::text, 0)) FILTER (WHERE cover_digest IS NOT NULL)"
 
 
 @dataclass(frozen=True)
 class Seed:
-    """A dataset of ours: its size, the version of what made it, and its rows over all servers."""
+    """A dataset of ours: its size, the version of what made it, and its rows over all servers.
+
+    ``covers`` tells its set of covers from others; ``covered`` is the number of articles that have one.
+    """
 
     size: str
     version: int
     rows: dict[str, int]
+    covers: str
+    covered: int
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,8 @@ class Marker:
     """What the last load put on this server.
 
     ``shards`` as ranges; ``at`` the time (ISO 8601) after which rows are others'; ``rows`` by table, of this
-    server alone; ``users`` a checksum of what people may change in their profiles; ``seed`` None for an
-    import of other data.
+    server alone; ``users`` and ``covers`` checksums of what people may change in their profiles and of which
+    article has which cover; ``seed`` None for an import of other data.
     """
 
     shards: str
@@ -57,6 +64,7 @@ class Marker:
     at: str
     rows: dict[str, int]
     users: str
+    covers: str
     seed: Seed | None
 
 
@@ -87,7 +95,7 @@ def take(connection: psycopg.Connection, shards: str, by: str, at: dt.datetime |
         row = connection.execute("SELECT clock_timestamp()").fetchone()
         assert row is not None
         at = row[0]
-    return Marker(shards, by, at.isoformat(), rows, _users_checksum(connection), seed)
+    return Marker(shards, by, at.isoformat(), rows, *_checksums(connection), seed)
 
 
 def is_empty(connection: psycopg.Connection) -> bool:
@@ -117,7 +125,7 @@ def untouched(connection: psycopg.Connection, marker: Marker) -> bool:
     if newer or older != marker.rows:
         return False
     row = connection.execute("SELECT EXISTS (SELECT FROM articles WHERE updated_at > %s)", [marker.at]).fetchone()
-    return row == (False,) and _users_checksum(connection) == marker.users
+    return row == (False,) and _checksums(connection) == (marker.users, marker.covers)
 
 
 def _count(connection: psycopg.Connection, table: str) -> int:
@@ -126,7 +134,11 @@ def _count(connection: psycopg.Connection, table: str) -> int:
     return int(row[0])
 
 
-def _users_checksum(connection: psycopg.Connection) -> str:
-    row = connection.execute(f"SELECT coalesce({_USERS}, 0)::text FROM users").fetchone()  # noqa: S608
+def _checksums(connection: psycopg.Connection) -> tuple[str, str]:
+    """Of the users' profiles, and of the articles' covers."""
+    row = connection.execute(
+        f"SELECT (SELECT coalesce({_USERS}, 0)::text FROM users), "  # noqa: S608 - ours
+        f"(SELECT coalesce({_COVERS}, 0)::text FROM articles)"
+    ).fetchone()
     assert row is not None
-    return str(row[0])
+    return str(row[0]), str(row[1])

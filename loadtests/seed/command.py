@@ -2,7 +2,9 @@
 
 import argparse
 import contextlib
+import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import loadtests.seed
@@ -12,6 +14,7 @@ from loadtests.loading.failures import explained, run
 from loadtests.loading.placement import Server, parse_all
 from loadtests.loading.progress import Reporter
 from loadtests.loading.replacing import ask
+from loadtests.seed import covers
 from loadtests.seed.population import populate
 from loadtests.seed.rows import COLUMNS, Rows, email_of
 from loadtests.seed.sizes import PASSWORD, REFERENCE, SIZES, VERSION, Size
@@ -19,9 +22,9 @@ from loadtests.seed.sizes import PASSWORD, REFERENCE, SIZES, VERSION, Size
 
 @dataclass(frozen=True)
 class Outcome:
-    """Rows by table, and for a dataset that was there already how many were written or removed since."""
+    """What the seed has, and for one that was there already how many rows were written or removed since."""
 
-    rows: dict[str, int]
+    seed: marker.Seed
     written_since: int | None
 
 
@@ -37,41 +40,52 @@ def main(arguments: list[str] | None = None) -> int:
         help="which logical shards a database holds, as 0-63=postgresql://…; once for each database, the first one "
         "holds the directory of names",
     )
+    parser.add_argument(
+        "--covers",
+        default="",
+        metavar="DIGEST,DIGEST",
+        help="digests of the seed's covers, whose files the stage holds (loadtests.seed.covers makes them); without, "
+        "no article has a cover",
+    )
     parser.add_argument("--replace", action="store_true", help="replace data even if people wrote it")
     given = parser.parse_args(arguments)
+    digests = tuple(given.covers.split(",")) if given.covers else ()
+    if len(digests) not in (0, covers.COUNT):
+        parser.error(f"--covers names {len(digests)} covers; the seed has {covers.COUNT}")
 
     def command() -> int:
         with Reporter() as reporter:
-            seed(SIZES[given.size], parse_all(given.database), given.replace, reporter)
+            seed(SIZES[given.size], parse_all(given.database), digests, given.replace, reporter)
         return 0
 
     return run(command, unchanged="nothing was changed; the same command starts again.")
 
 
-def seed(size: Size, servers: list[Server], replace: bool, reporter: Reporter) -> Outcome:
+def seed(size: Size, servers: list[Server], digests: Sequence[str], replace: bool, reporter: Reporter) -> Outcome:
     """Fills the servers, which together hold all logical shards, unless the same dataset is there already.
 
-    Raises Refused when a server cannot be filled or holds what must not be replaced.
+    ``digests`` are those of the seed's covers; with none, no article has one. Raises Refused when a server cannot be
+    filled or holds what must not be replaced.
     """
     begun = time.monotonic()
     with contextlib.ExitStack() as stack:
         targets = [_open(server, stack) for server in servers]
-        there = _already_there(size, targets)
+        there = _already_there(size, digests, targets)
         if there is not None and not (replace and there.written_since):
             number = there.written_since
             since = (
                 f"; {number:,} {'row was' if number == 1 else 'rows were'} written or removed since" if number else ""
             )
-            reporter.say(f"The seed “{size.name}” is there already ({_text(there.rows)}){since}. Nothing to do.")
+            reporter.say(f"The seed “{size.name}” is there already ({_text(there.seed)}){since}. Nothing to do.")
             return there
         ask(targets, f"the seed “{size.name}”", replace)
-        rows = _fill(size, targets, reporter)
+        made = _fill(size, targets, digests, reporter)
         for target in targets:
             target.commit()
     took = time.monotonic() - begun
-    reporter.say(f"Seeded “{size.name}”: {_text(rows)} in {took:.1f} s.")
+    reporter.say(f"Seeded “{size.name}”: {_text(made)} in {took:.1f} s.")
     reporter.say(f"Sign in as {email_of(0)} … {email_of(size.users - 1)} with the password {PASSWORD}.")
-    return Outcome(rows, None)
+    return Outcome(made, None)
 
 
 def _open(server: Server, stack: contextlib.ExitStack) -> Target:
@@ -80,28 +94,29 @@ def _open(server: Server, stack: contextlib.ExitStack) -> Target:
     return target
 
 
-def _already_there(size: Size, targets: list[Target]) -> Outcome | None:
+def _already_there(size: Size, digests: Sequence[str], targets: list[Target]) -> Outcome | None:
     """What is there, when every server holds its part of this very dataset."""
-    rows: dict[str, int] = {}
+    wanted, there = (size.name, VERSION, _fingerprint(digests)), None
     newer, older = 0, dict.fromkeys(marker.COUNTED, 0)
     for target in targets:
         with explained(target.server.label):
             mark = marker.read(target.connection)
             if mark is None or mark.seed is None or mark.shards != target.server.shards_text:
                 return None
-            if (mark.seed.size, mark.seed.version) != (size.name, VERSION) or marker.is_empty(target.connection):
+            there = mark.seed
+            if (there.size, there.version, there.covers) != wanted or marker.is_empty(target.connection):
                 return None
-            rows = mark.seed.rows
             more, counts = marker.written(target.connection, REFERENCE.isoformat())
         newer += more
         older = {table: older[table] + counts[table] for table in older}
-    return Outcome(rows, newer + sum(max(0, rows[table] - older[table]) for table in older))
+    assert there is not None, "there is at least one server"
+    return Outcome(there, newer + sum(max(0, there.rows[table] - older[table]) for table in older))
 
 
-def _fill(size: Size, targets: list[Target], reporter: Reporter) -> dict[str, int]:
-    """All rows, indexes, statistics and markers, not yet committed; returns the rows of each table."""
+def _fill(size: Size, targets: list[Target], digests: Sequence[str], reporter: Reporter) -> marker.Seed:
+    """All rows, indexes, statistics and markers, not yet committed."""
     reporter.step("plan of users and articles")
-    rows = Rows(populate(size))
+    rows = Rows(populate(size), digests)
     expected = rows.expected()
     for target in targets:
         target.clear()
@@ -111,12 +126,13 @@ def _fill(size: Size, targets: list[Target], reporter: Reporter) -> dict[str, in
         done[table] = _copy(table, rows, targets, reporter)
     for target in targets:
         target.restore(reporter)
-    dataset = marker.Seed(size.name, VERSION, {table: done[table] for table in marker.COUNTED})
+    counted = {table: done[table] for table in marker.COUNTED}
+    dataset = marker.Seed(size.name, VERSION, counted, _fingerprint(digests), rows.covered)
     for target in targets:
         with explained(target.server.label):
             shards = target.server.shards_text
             target.mark(marker.take(target.connection, shards, "seed", REFERENCE, dataset))
-    return done
+    return dataset
 
 
 def _copy(table: str, rows: Rows, targets: list[Target], reporter: Reporter) -> int:
@@ -134,6 +150,12 @@ def _copy(table: str, rows: Rows, targets: list[Target], reporter: Reporter) -> 
     return count
 
 
-def _text(rows: dict[str, int]) -> str:
+def _fingerprint(digests: Sequence[str]) -> str:
+    """What tells one set of covers from another; empty for none."""
+    return hashlib.sha256(",".join(digests).encode()).hexdigest()[:16] if digests else ""
+
+
+def _text(made: marker.Seed) -> str:
     shown = ("users", "articles", "favorites", "comments", "follows")
-    return ", ".join(f"{rows[table]:,} {table}" for table in shown)
+    rows = ", ".join(f"{made.rows[table]:,} {table}" for table in shown)
+    return f"{rows}, {made.covered:,} articles with one of {covers.COUNT} covers" if made.covers else rows

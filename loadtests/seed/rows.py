@@ -8,21 +8,22 @@ from __future__ import annotations  # array is not subscriptable at run time bef
 import datetime as dt
 import struct
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from argon2 import Type
 from argon2.low_level import hash_secret
 
 from conduit.ids import EPOCH, SHARDS, compose, shard_of, slug_for
-from loadtests.loading.binary import text, text_array
-from loadtests.seed import prose, vocabulary
+from loadtests.loading.binary import NULL, text, text_array
+from loadtests.seed import covers, prose, vocabulary
 from loadtests.seed.population import Population, stream
 from loadtests.seed.sizes import PASSWORD, SPAN_MS
 
 # PostgreSQL's binary timestamps count microseconds from 2000.
 _EPOCH_MICROSECONDS = int((EPOCH - dt.datetime(2000, 1, 1, tzinfo=dt.UTC)).total_seconds()) * 1_000_000
 _INSERTS_AT_ONCE = 512
+_NO_COVER = NULL + NULL
 
 # Field count, then length and value of each field of fixed width.
 _NAME_TAIL = struct.Struct(">iqi?iq")  # user_id, confirmed, reserved_at
@@ -56,12 +57,15 @@ COLUMNS = {
             "favorites_count",
             "created_at",
             "updated_at",
+            "cover_digest",
+            "cover_state",
         ]
     ),
     "article_tags": ("article_id", "tag"),
     "favorites": ("article_id", "user_id", "created_at"),
     "comments": ("article_id", "id", "author_id", "body", "created_at", "updated_at"),
     "follows": ("follower_id", "followee_id", "created_at"),
+    "reports": ("id", "user_id", "state", "created_at", "finished_at"),
     "article_counts": ("shard", "count"),
     "tag_counts": ("shard", "tag", "count"),
     "favorite_counts": ("shard", "user_id", "count"),
@@ -90,10 +94,19 @@ def email_of(number: int) -> str:
 
 
 class Rows:
-    """Streams the tables of one population. ``favorites`` goes before ``favorite_counts``, which it counts."""
+    """Streams the tables of one population. ``favorites`` goes before ``favorite_counts``, which it counts.
 
-    def __init__(self, population: Population) -> None:
+    ``digests`` are those of the seed's covers, in their order; where there are none, no article has a cover.
+    ``covered`` counts the articles that got one, once ``articles`` has been streamed.
+    """
+
+    def __init__(self, population: Population, digests: Sequence[str] = ()) -> None:
+        """Raises ValueError when there are covers, but not as many as the seed has."""
+        if len(digests) not in (0, covers.COUNT):
+            raise ValueError(f"the seed has {covers.COUNT} covers, not {len(digests)}")
         self.population = population
+        self.covered = 0
+        self._covers = [text(digest.encode()) + text(b"ready") for digest in digests]
         self.shelves = prose.shelves()
         self._marks: array[int] | None = None
 
@@ -110,6 +123,7 @@ class Rows:
             "favorites": sum(plan.favorites_counts),
             "comments": sum(plan.comments_counts),
             "follows": sum(plan.follows_counts),
+            "reports": 0,
             "article_counts": SHARDS,
             "tag_counts": sum(1 for counts in plan.tag_counts() for count in counts if count),
         }
@@ -125,6 +139,7 @@ class Rows:
             "favorites": self._favorites,
             "comments": self._comments,
             "follows": self._follows,
+            "reports": lambda: iter(()),
             "article_counts": self._article_counts,
             "tag_counts": self._tag_counts,
             "favorite_counts": self._favorite_counts,
@@ -161,6 +176,7 @@ class Rows:
 
     def _articles(self) -> Iterator[Chunk]:
         plan, rng = self.population, stream(self.population.size, "articles")
+        draw, self.covered = stream(self.population.size, "covers").random, 0
         tags = [tag.encode() for tag in vocabulary.TAGS]
         for number, article_id in enumerate(plan.article_ids):
             numbers = plan.article_tags(number)
@@ -168,16 +184,21 @@ class Rows:
             shelf = self.shelves[theme]
             title = prose.title(shelf, rng)
             created = _time(article_id >> 12)
+            cover = _NO_COVER
+            if draw() < covers.SHARE and self._covers:
+                cover = self._covers[covers.of_theme(theme, draw())]
+                self.covered += 1
             yield Chunk(
                 shard_of(article_id),
                 1,
-                _ARTICLE_HEAD.pack(10, 8, article_id, 8, plan.user_ids[plan.authors[number]])
+                _ARTICLE_HEAD.pack(12, 8, article_id, 8, plan.user_ids[plan.authors[number]])
                 + text(slug_for(title, article_id).encode())
                 + text(title.encode())
                 + text(shelf.descriptions[int(rng.random() * len(shelf.descriptions))])
                 + text(shelf.body(rng))
                 + text_array([tags[tag] for tag in numbers])
-                + _ARTICLE_TAIL.pack(4, plan.favorites_counts[number], 8, created, 8, created),
+                + _ARTICLE_TAIL.pack(4, plan.favorites_counts[number], 8, created, 8, created)
+                + cover,
             )
 
     def _article_tags(self) -> Iterator[Chunk]:

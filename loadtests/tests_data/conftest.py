@@ -15,6 +15,7 @@ from loadtests.loading.placement import parse
 from loadtests.loading.progress import Reporter
 from loadtests.seed.command import seed
 from loadtests.seed.sizes import SIZES
+from loadtests.tests_data.support import DIGESTS
 
 MakeDatabase = Callable[..., str]
 
@@ -68,7 +69,7 @@ def small_template(make_database: MakeDatabase) -> str:
     """A database with the small seed, to be copied and not to be written to."""
     url = make_database()
     with Reporter() as reporter:
-        seed(SIZES["small"], [parse(f"0-63={url}")], False, reporter)
+        seed(SIZES["small"], [parse(f"0-63={url}")], DIGESTS, False, reporter)
     return url
 
 

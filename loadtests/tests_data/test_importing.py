@@ -3,9 +3,10 @@
 import pytest
 
 from loadtests.importing import command
+from loadtests.loading.bulk import TABLES
 from loadtests.tests_data.conftest import MakeDatabase
 from loadtests.tests_data.support import contents, definitions, execute, value_of
-from loadtests.tests_data.test_seeding import PUBLISH
+from loadtests.tests_data.test_seeding import COVERS, PUBLISH, REPORT
 
 
 def run(sources: list[str], targets: list[str], *flags: str) -> int:
@@ -19,7 +20,7 @@ def test_one_server_to_another_is_verified(small: str, empty: str, capsys: pytes
     schema = definitions(empty)
     assert run([f"0-63={small}"], [f"0-63={empty}"]) == 0
     out = capsys.readouterr().out
-    assert out.count("on both") == 11
+    assert out.count("on both") == len(TABLES)
     assert "Imported and verified" in out
     assert contents(empty) == contents(small)
     assert definitions(empty) == schema
@@ -27,6 +28,7 @@ def test_one_server_to_another_is_verified(small: str, empty: str, capsys: pytes
 
 def test_one_to_two_and_back_loses_nothing(small: str, make_database: MakeDatabase) -> None:
     execute(small, PUBLISH)
+    execute(small, REPORT)
     one, two, back = make_database(), make_database(), make_database()
     halves = [f"0-31={one}", f"32-63={two}"]
     assert run([f"0-63={small}"], halves) == 0
@@ -35,6 +37,8 @@ def test_one_to_two_and_back_loses_nothing(small: str, make_database: MakeDataba
     assert value_of(two, "SELECT count(*) FROM emails") == 0
     assert run(halves, [f"0-63={back}"]) == 0
     assert contents(back) == contents(small)
+    assert value_of(back, "SELECT count(*) FROM reports") == 1
+    assert value_of(back, "SELECT count(cover_digest) FROM articles") > 3000
 
 
 def test_ids_made_after_an_import_are_new(small: str, empty: str) -> None:
@@ -67,7 +71,7 @@ def test_the_seed_is_known_after_an_import(small: str, empty: str, capsys: pytes
 
     execute(small, PUBLISH)
     assert run([f"0-63={small}"], [f"0-63={empty}"]) == 0
-    assert main(["--size", "small", "--database", f"0-63={empty}"]) == 0
+    assert main(["--size", "small", "--database", f"0-63={empty}", *COVERS]) == 0
     assert "1 row was written or removed since" in capsys.readouterr().out
 
 

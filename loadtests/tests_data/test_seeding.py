@@ -15,14 +15,18 @@ from loadtests.seed.command import main, seed
 from loadtests.seed.population import populate
 from loadtests.seed.sizes import SIZES, Size
 from loadtests.tests_data.conftest import MakeDatabase
-from loadtests.tests_data.support import contents, definitions, execute, rows_of, value_of, whole
+from loadtests.tests_data.support import DIGESTS, contents, definitions, execute, rows_of, value_of, whole
 
 SMALL = SIZES["small"]
+COVERS = ["--covers", ",".join(DIGESTS)]
 PUBLISH = """
     WITH made AS (
         INSERT INTO articles (id, author_id, slug, title, description, body, tag_list)
         SELECT next_id(((id >> 6) & 63)::int), id, 'new', 'New', '', '', '{}' FROM users LIMIT 1 RETURNING id
     ) SELECT id FROM made
+"""
+REPORT = """
+    INSERT INTO reports (id, user_id, state) SELECT next_id(((id >> 6) & 63)::int), id, 'ready' FROM users LIMIT 1
 """
 
 
@@ -96,15 +100,24 @@ def test_keys_and_indexes_come_back_and_pages_are_visible(small: str, empty: str
 
 def test_twice_does_not_double_it(small: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(small)
-    assert main(["--size", "small", "--database", f"0-63={small}"]) == 0
+    assert main(["--size", "small", "--database", f"0-63={small}", *COVERS]) == 0
     assert "is there already" in capsys.readouterr().out
     assert contents(small) == before
+
+
+def test_other_covers_are_another_seed(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    others = ",".join(f"{number:032x}" for number in range(1, len(DIGESTS) + 1))
+    covered = value_of(small, "SELECT count(cover_digest) FROM articles")
+    assert main(["--size", "small", "--database", f"0-63={small}", "--covers", others]) == 0
+    assert f"{covered:,} articles with one of {len(DIGESTS)} covers" in capsys.readouterr().out
+    assert value_of(small, "SELECT count(*) FROM articles WHERE cover_digest = %s", DIGESTS[0]) == 0
+    assert value_of(small, "SELECT count(cover_digest) FROM articles") == covered
 
 
 def test_rows_written_on_top_are_counted_and_kept(small: str, capsys: pytest.CaptureFixture[str]) -> None:
     execute(small, PUBLISH)
     execute(small, "DELETE FROM follows WHERE ctid = (SELECT ctid FROM follows LIMIT 1)")
-    assert main(["--size", "small", "--database", f"0-63={small}"]) == 0
+    assert main(["--size", "small", "--database", f"0-63={small}", *COVERS]) == 0
     assert "2 rows were written or removed since" in capsys.readouterr().out
 
 
@@ -115,6 +128,11 @@ def test_rows_written_on_top_are_counted_and_kept(small: str, capsys: pytest.Cap
         "UPDATE users SET bio = 'mine' WHERE id = (SELECT min(id) FROM users)",
         "UPDATE articles SET body = 'mine', updated_at = now() WHERE id = (SELECT min(id) FROM articles)",
         "DELETE FROM comments WHERE id = (SELECT min(id) FROM comments)",
+        "UPDATE articles SET cover_digest = 'mine', cover_state = 'ready' "
+        "WHERE id = (SELECT min(id) FROM articles WHERE cover_digest IS NULL)",
+        "UPDATE articles SET cover_digest = NULL, cover_state = NULL "
+        "WHERE id = (SELECT min(id) FROM articles WHERE cover_digest IS NOT NULL)",
+        REPORT,
         "COMMENT ON TABLE users IS NULL",
     ],
 )
@@ -124,18 +142,18 @@ def test_what_people_wrote_is_not_replaced(
     monkeypatch.setitem(SIZES, "large", Size("large", 50))
     execute(small, change)
     before = contents(small)
-    assert main(["--size", "large", "--database", f"0-63={small}"]) == 1
+    assert main(["--size", "large", "--database", f"0-63={small}", *COVERS]) == 1
     message = capsys.readouterr().err
     assert "make stageN down VOLUMES=1" in message
     assert "Traceback" not in message
     assert contents(small) == before
-    assert main(["--size", "large", "--database", f"0-63={small}", "--replace"]) == 0
+    assert main(["--size", "large", "--database", f"0-63={small}", *COVERS, "--replace"]) == 0
     assert value_of(small, "SELECT count(*) FROM users") == 50
 
 
 def test_another_size_replaces_a_seed(small: str) -> None:
     with Reporter() as reporter:
-        outcome = seed(Size("tiny", 30), [whole(small)], False, reporter)
+        outcome = seed(Size("tiny", 30), [whole(small)], DIGESTS, False, reporter)
     assert outcome.written_since is None
     assert value_of(small, "SELECT count(*) FROM users") == 30
 
@@ -143,24 +161,24 @@ def test_another_size_replaces_a_seed(small: str) -> None:
 def test_replace_makes_a_written_seed_fresh(small: str) -> None:
     before = contents(small)
     execute(small, PUBLISH)
-    assert main(["--size", "small", "--database", f"0-63={small}", "--replace"]) == 0
+    assert main(["--size", "small", "--database", f"0-63={small}", *COVERS, "--replace"]) == 0
     assert contents(small) == before
 
 
 def test_two_servers_hold_what_one_holds(make_database: MakeDatabase, small: str) -> None:
     one, two = make_database(), make_database()
     databases = ["--database", f"0-20={one}", "--database", f"21-63={two}"]
-    assert main(["--size", "small", *databases]) == 0
+    assert main(["--size", "small", *databases, *COVERS]) == 0
     parts, together = [contents(one), contents(two)], contents(small)
     for table, (count, checksum) in together.items():
         assert sum(part[table][0] for part in parts) == count, table
-        assert sum(part[table][1] or 0 for part in parts) == checksum, table
+        assert sum(part[table][1] for part in parts) == checksum, table
     assert value_of(one, "SELECT max((id >> 6) & 63) FROM users") == 20
     assert value_of(two, "SELECT min((id >> 6) & 63) FROM articles") == 21
     assert value_of(two, "SELECT count(*) FROM usernames") == 0
     with Reporter() as reporter:
         servers = [parse(f"0-20={one}"), parse(f"21-63={two}")]
-        assert seed(SMALL, servers, False, reporter).written_since == 0
+        assert seed(SMALL, servers, DIGESTS, False, reporter).written_since == 0
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
@@ -174,7 +192,7 @@ def test_an_interruption_leaves_what_was_there(
 
     monkeypatch.setattr(rows.Rows, "_follows", fail)
     with pytest.raises(failure), Reporter() as reporter:
-        seed(Size("tiny", 30), [whole(small)], False, reporter)
+        seed(Size("tiny", 30), [whole(small)], DIGESTS, False, reporter)
     assert contents(small) == before
     assert definitions(small) == schema
 
@@ -197,7 +215,7 @@ def test_two_at_once_do_not_mix(empty: str) -> None:
     def run() -> None:
         try:
             with Reporter() as reporter:
-                seed(Size("tiny", 200), [whole(empty)], False, reporter)
+                seed(Size("tiny", 200), [whole(empty)], DIGESTS, False, reporter)
             results.append(0)
         except Refused as refusal:
             assert "another seed or import" in str(refusal)  # noqa: PT017 - in a thread, pytest.raises cannot choose
@@ -231,7 +249,7 @@ def test_a_table_in_use_is_said_in_a_sentence(small: str, monkeypatch: pytest.Mo
         reader.execute("SELECT FROM articles LIMIT 1")
         server = whole(small)
         with pytest.raises(Refused, match="could not be locked"), Reporter() as reporter:
-            seed(Size("tiny", 30), [server], False, reporter)
+            seed(Size("tiny", 30), [server], DIGESTS, False, reporter)
 
 
 def test_the_plan_can_be_had_without_a_database() -> None:
