@@ -57,8 +57,13 @@ def _serve(settings: Settings) -> int:
 
     from conduit.bootstrap import bootstrap
     from conduit.main import create_app
+    from conduit.pages import PagesError
 
-    services = bootstrap(settings)
+    try:
+        services = bootstrap(settings)
+    except PagesError as error:
+        log.error("the pages can't be served: %s", error)
+        return 2
     log.info("wired", extra={"wired": services.wired})
     start_http_server(settings.metrics_port)
     uvicorn.run(
@@ -71,6 +76,7 @@ def _serve(settings: Settings) -> int:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # no proxy stands before it that would be believed
         timeout_graceful_shutdown=10,
         timeout_keep_alive=75,
     )

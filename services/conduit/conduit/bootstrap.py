@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from conduit import pages
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
 from conduit.adapters.events_null import NullEvents
 from conduit.adapters.limits_memory import MemoryLimits
@@ -25,6 +26,7 @@ class Services:
     limits: Limits
     passwords: Passwords
     tokens: Tokens
+    pages: pages.Files
     wired: dict[str, str]
 
     def close(self) -> None:
@@ -44,12 +46,14 @@ def bootstrap(settings: Settings, database: Database | None = None) -> Services:
         limits=MemoryLimits(settings.write_limit_item, settings.login_limit_item),
         passwords=Passwords(settings.password_hashes_at_once),
         tokens=Tokens(settings.jwt_secret.get_secret_value(), settings.token_hours),
+        pages=pages.NO_FILES if settings.web_dir is None else pages.read(settings.web_dir),
         wired={
             "database": f"PostgreSQL at {url.hostname}:{url.port or 5432}, logical shards 0-63",
             "reads": "from the database",
             "media": f"files under {settings.media_dir}, served by this app",
             "limits": f"in memory; writes {settings.write_limit}, signing in {settings.login_limit}",
             "events": "not recorded",
+            "pages": "not served" if settings.web_dir is None else f"from memory, read from {settings.web_dir}",
         },
     )
 

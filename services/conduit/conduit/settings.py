@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from limits import RateLimitItem, parse
-from pydantic import Field, PostgresDsn, SecretStr, TypeAdapter, field_validator
+from pydantic import DirectoryPath, Field, PostgresDsn, SecretStr, TypeAdapter, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _POSTGRES_URL = TypeAdapter(PostgresDsn)
@@ -23,6 +23,8 @@ class Settings(BaseSettings):
 
     # Covers and reports. The app's own disk, until a stage has a place for files.
     media_dir: Path = Path("/data/media")
+    # The pages' files; none: the API alone.
+    web_dir: DirectoryPath | None = None
 
     # 256 MB boxes: ten threads, each with a connection at the most; two password hashes (19 MiB each) at once.
     threads: int = Field(default=10, ge=1, le=100)
