@@ -1,26 +1,16 @@
-"""Each stage as users run it: brought up by make, held against the API suite, broken, and taken down.
+"""Each stage as users run it: brought up by make, held against the API suite, broken, and taken down."""
 
-The stages run from a copy of this repository under names, ports and volumes of their own, so that a stage that somebody
-works with on this machine, and its data, are left alone.
-"""
-
-import os
 import re
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
 import httpx
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PORTS = {1: 18001, 2: 18002}
-MAIL_PORTS = {1: 18026, 2: 18027}
-UNLIMITED = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
+from tests.running import MAIL_PORTS, PORTS, ROOT, Stage, Stages, run
+
 STARTS_WITHIN_SECONDS = 60
 HEALS_WITHIN_SECONDS = 45
 TOLD_WITHIN_SECONDS = 2.0
@@ -28,70 +18,12 @@ TOLD_WITHIN_SECONDS = 2.0
 pytestmark = [pytest.mark.stage, pytest.mark.docker]
 
 
-@dataclass(frozen=True)
-class Stage:
-    number: int
-    folder: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{PORTS[self.number]}"
-
-    def make(self, *words: str) -> str:
-        """Run make as typed; return what it printed."""
-        return _run(["make", f"PYTHON={sys.executable}", f"stage{self.number}", *words], self.folder)
-
-    def compose(self, *words: str) -> str:
-        return _run(["docker", "compose", "-f", f"docker-compose.stage{self.number}.yml", *words], self.folder)
-
-    def container(self, service: str) -> str:
-        return self.compose("ps", "--quiet", service).strip()
-
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=10)
-
-
-def _run(command: list[str], folder: Path) -> str:
-    ports = {f"STAGE{number}_PORT": str(port) for number, port in PORTS.items()}
-    ports |= {f"STAGE{number}_MAIL_PORT": str(port) for number, port in MAIL_PORTS.items()}
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    done = subprocess.run(
-        command, cwd=folder, env=env | ports | UNLIMITED, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the repository whose stages are called otherwise; at the end nothing of them is left."""
-    if not (ROOT / "secrets" / "boxes.env").exists():
-        pytest.fail("there is no secrets/boxes.env, which the boxes need: run `make setup`")
-    copy = tmp_path_factory.mktemp("repository")
-    for name in _run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).splitlines():
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
-    shutil.copytree(ROOT / "secrets", copy / "secrets")
-    for number in PORTS:
-        file = copy / f"docker-compose.stage{number}.yml"
-        file.write_text(re.sub(r"^name: conduit-", "name: conduit-test-", file.read_text(), flags=re.MULTILINE))
-    yield copy
-    for number in PORTS:
-        Stage(number, copy).make("down", "VOLUMES=1")
-
-
 @pytest.fixture(scope="module", params=sorted(PORTS), ids=lambda number: f"stage{number}")
-def stage(request: pytest.FixtureRequest, folder: Path) -> Iterator[Stage]:
+def stage(request: pytest.FixtureRequest, stages: Stages) -> Stage:
     """A stage that was brought up from nothing. Its data outlives it, for the next stage to import."""
-    stage = Stage(request.param, folder)
-    stage.compose("build")
-    started = time.monotonic()
-    said = stage.make("up")
-    assert time.monotonic() - started < STARTS_WITHIN_SECONDS
-    assert stage.url in said
-    yield stage
-    stage.make("down")
+    stage, seconds = stages.bring_up(request.param)
+    assert seconds < STARTS_WITHIN_SECONDS
+    return stage
 
 
 def _seconds_until(holds: Callable[[], bool], most: float, what: str) -> float:
@@ -107,7 +39,7 @@ def _seconds_until(holds: Callable[[], bool], most: float, what: str) -> float:
 
 
 def _is_well(stage: Stage, service: str) -> bool:
-    state = _run(["docker", "inspect", "-f", "{{.State.Health.Status}}", stage.container(service)], stage.folder)
+    state = run(["docker", "inspect", "-f", "{{.State.Health.Status}}", stage.container(service)], stage.folder)
     return state.strip() == "healthy" and stage.get("/ready").status_code == 200
 
 
@@ -121,7 +53,7 @@ def test_the_api_suite_passes_against_the_stage(stage: Stage) -> None:
 
 
 def test_only_the_api_and_the_page_of_mails_are_published_and_only_to_this_machine(stage: Stage) -> None:
-    published = _run(["docker", "ps", "--format", "{{.Names}} {{.Ports}}"], stage.folder).splitlines()
+    published = run(["docker", "ps", "--format", "{{.Names}} {{.Ports}}"], stage.folder).splitlines()
     ours = [line for line in published if line.startswith(f"conduit-test-stage{stage.number}-")]
     assert ours
     ports = [mapping for line in ours for mapping in line.split(" ", 1)[1].split(", ") if "->" in mapping]
@@ -143,13 +75,13 @@ def test_status_names_every_box_and_its_health(stage: Stage) -> None:
     said = stage.make("status")
     boxes = ["box"] if stage.number == 1 else ["app", "db"]
     assert re.findall(r"^(\w+) +running +healthy", said, re.MULTILINE) == boxes, said
-    assert f"http://127.0.0.1:{MAIL_PORTS[stage.number]}  mail" in said
+    assert f"{stage.mail_url}  mail" in said
 
 
 def test_the_outside_worlds_mail_server_is_there_on_the_stages_network(stage: Stage) -> None:
     service = "box" if stage.number == 1 else "app"
     stage.compose("exec", "-T", service, "curl", "-fsS", "-m", "5", "smtp://mail:2525")
-    page = httpx.get(f"http://127.0.0.1:{MAIL_PORTS[stage.number]}/", timeout=5)
+    page = httpx.get(stage.mail_url, timeout=5)
     assert (page.status_code, "<h1>Mail</h1>" in page.text) == (200, True)
 
 

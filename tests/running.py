@@ -1,0 +1,110 @@
+"""Stages for tests: run from a copy of this repository under names, ports and volumes of their own, so that a stage
+that somebody works with on this machine, and its data, are left alone.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PORTS = {1: 18001, 2: 18002}
+MAIL_PORTS = {1: 18026, 2: 18027}
+_UNLIMITED = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the copy in ``folder``."""
+
+    number: int
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{PORTS[self.number]}"
+
+    @property
+    def mail_url(self) -> str:
+        return f"http://127.0.0.1:{MAIL_PORTS[self.number]}"
+
+    def make(self, *words: str) -> str:
+        """Run make as typed; return what it printed."""
+        return run(["make", f"PYTHON={sys.executable}", f"stage{self.number}", *words], self.folder)
+
+    def compose(self, *words: str) -> str:
+        return run(["docker", "compose", "-f", f"docker-compose.stage{self.number}.yml", *words], self.folder)
+
+    def container(self, service: str) -> str:
+        return self.compose("ps", "--quiet", service).strip()
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=10)
+
+
+class Stages:
+    """The stages of one copy, of which one runs at a time: the machine that tests run on is small."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: int | None = None
+
+    def bring_up(self, number: int) -> tuple[Stage, float]:
+        """The stage, running, and the seconds that its start took: none when it ran already."""
+        stage = Stage(number, self._folder)
+        if self._running == number:
+            return stage, 0.0
+        self.stop()
+        stage.compose("build")
+        began = time.monotonic()
+        said = stage.make("up")
+        took = time.monotonic() - began
+        assert stage.url in said
+        self._running = number
+        return stage, took
+
+    def stop(self) -> None:
+        """Take down what runs, and what an import may have started beside it. The data stay."""
+        for number in PORTS:
+            if Stage(number, self._folder).compose("ps", "--quiet").strip():
+                Stage(number, self._folder).make("down")
+        self._running = None
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        for number in PORTS:
+            Stage(number, self._folder).make("down", "VOLUMES=1")
+        self._running = None
+
+
+def copy_repository(copy: Path) -> None:
+    """Put this repository's files, as they are, into a folder; its stages are called otherwise there."""
+    if not (ROOT / "secrets" / "boxes.env").exists():
+        pytest.fail("there is no secrets/boxes.env, which the boxes need: run `make setup`")
+    for name in run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).splitlines():
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    shutil.copytree(ROOT / "secrets", copy / "secrets")
+    for number in PORTS:
+        file = copy / f"docker-compose.stage{number}.yml"
+        file.write_text(re.sub(r"^name: conduit-", "name: conduit-test-", file.read_text(), flags=re.MULTILINE))
+
+
+def run(command: list[str], folder: Path) -> str:
+    """What a command prints, on the ports of the tests and without the app's limits; fails with what it said."""
+    ports = {f"STAGE{number}_PORT": str(port) for number, port in PORTS.items()}
+    ports |= {f"STAGE{number}_MAIL_PORT": str(port) for number, port in MAIL_PORTS.items()}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(
+        command, cwd=folder, env=env | ports | _UNLIMITED, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
