@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from starlette.responses import Response
-
 from conduit.boundary import App, Receive, Scope, Send
 
 Header = tuple[bytes, bytes]
@@ -111,14 +109,11 @@ class Files:
     by_prefix: Mapping[str, File]
     not_found: File | None
 
-    def missing(self, scope: Scope) -> Response | None:
-        """The page that tells a browser that nothing is there; None for whoever reads no HTML."""
+    def missing(self, scope: Scope) -> tuple[list[Header], bytes] | None:
+        """The headers and the body that tell a browser that nothing is there; None for whoever reads no HTML."""
         if self.not_found is None or not any(k == b"accept" and b"text/html" in v for k, v in scope["headers"]):
             return None
-        headers, body = self.not_found.compressed if _asked(scope).gzip else self.not_found.plain
-        response = Response(body, 404)
-        response.raw_headers = list(headers)
-        return response
+        return self.not_found.compressed if _asked(scope).gzip else self.not_found.plain
 
 
 NO_FILES = Files({}, {}, None)
