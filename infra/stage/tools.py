@@ -3,10 +3,14 @@
 import os
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from infra.stage import lifecycle, ports, topology
+from infra.stage import lifecycle, media, ports, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import answer, compose, run
+
+if TYPE_CHECKING:
+    from loadtests.loading.progress import Reporter
 
 # The app's limits are not what a load measures; the library still counts against these.
 NO_LIMITS = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
@@ -15,13 +19,27 @@ IMAGE = "conduit/tools"
 
 
 def seed(number: int, size: str, replace: bool) -> None:
-    """Load the dataset into the stage's databases. The stage must be up."""
+    """Load the dataset: the covers' files into the stage's place for them, the rows into its databases.
+
+    Files first, so that no row names one that is not there. The stage must be up.
+    """
     stage = topology.read(number)
     lifecycle.require_up(stage)
+    files = media.of(stage)
     build(number)
+    drawing = f"conduit-stage{number}-covers"
+    once = ["run", "--rm", "--no-deps", "-T", "--name", drawing]
+    _remove(drawing)
+    try:
+        with _progress() as progress:
+            draw = compose(number, *once, "tools", "python", "-m", "loadtests.seed.covers")
+            digests = media.seed_covers(files, draw, progress)
+    finally:
+        _remove(drawing)
     databases = [word for url in stage.database_urls() for word in ("--database", url)]
     extra = ["--replace"] if replace else []
-    command = ["python", "-m", "loadtests.seed", "--size", size, *databases, *extra]
+    covers = ["--covers", ",".join(digests)]
+    command = ["python", "-m", "loadtests.seed", "--size", size, *covers, *databases, *extra]
     _succeed(_tool(number, "seed", {}, *command), "The seeding")
 
 
@@ -57,14 +75,22 @@ def ceiling(number: int, mix: str, quick: bool) -> int:
 
 
 def bring_over(number: int, source: int, replace: bool) -> None:
-    """Copy the data of another stage into this one, verified. Stages that are down are started."""
+    """Copy the data of another stage into this one, verified. Stages that are down are started.
+
+    The files go before the rows, so that no row names one that is not there, and once more after them, because people
+    upload meanwhile.
+    """
     if number == source:
         raise Problem(f"Stage {number} already has its own data.", "Name another stage: make stage2 import FROM=stage1")
     stages = [topology.read(source), topology.read(number)]
     for stage in stages:
         if not lifecycle.is_up(stage):
             lifecycle.up(stage.number)
+    files = media.of(stages[0]), media.of(stages[1])
     build(number)
+    with _progress() as progress:
+        replaced = files[1].sums()
+        media.bring_missing(*files, progress)
     # One container on both networks. Both stages may call a service `db`, so each is named by its container.
     ends = [
         [
@@ -89,6 +115,8 @@ def bring_over(number: int, source: int, replace: bool) -> None:
         _succeed(run(["docker", "start", "--attach", name]), "The import")
     finally:
         _remove(name)
+    with _progress() as progress:
+        media.verify(media.bring_missing(*files, progress), files[1], replaced, progress)
 
 
 def build(number: int) -> None:
@@ -96,6 +124,12 @@ def build(number: int) -> None:
     there = answer(["docker", "image", "inspect", IMAGE]).returncode == 0
     if run(compose(number, "--profile", "tools", "build", *(["--quiet"] if there else []), "tools")) != 0:
         raise Problem("The tools' image could not be built; the step that failed is above.", "Check with: make doctor")
+
+
+def _progress() -> "Reporter":
+    from loadtests.loading.progress import Reporter  # noqa: PLC0415 - rich takes a moment that other verbs need not wait
+
+    return Reporter()
 
 
 def _tool(number: int, what: str, given: Mapping[str, str], *command: str, options: list[str] | None = None) -> int:

@@ -10,8 +10,8 @@ from infra.stage.shell import answer, compose
 
 @dataclass(frozen=True)
 class Topology:
-    """One stage: its project, its boxes (memory in bytes, CPU in cores), its edge, its databases, and beside the boxes
-    the services that have a page.
+    """One stage: its project, its boxes (memory in bytes, CPU in cores), its edge, its databases, its place for
+    files, and beside the boxes the services that have a page.
     """
 
     number: int
@@ -25,6 +25,8 @@ class Topology:
     """Its port on 127.0.0.1."""
     databases: dict[str, str] = field(default_factory=dict)
     """Logical shards, as "0-63", to the service that holds them."""
+    media: tuple[str, str] | None = None
+    """The service that keeps the files, and the directory where."""
     pages: dict[str, int] = field(default_factory=dict)
     """Services that are no boxes but always there, to the port of their page on 127.0.0.1."""
 
@@ -80,6 +82,9 @@ def read(number: int) -> Topology:
         edge_port=int(labelled[edge]["stage.edge"]),
         published=_published(services[edge], labelled[edge]["stage.edge"]),
         databases={labels["stage.database"]: name for name, labels in labelled.items() if "stage.database" in labels},
+        media=next(
+            ((name, labels["stage.media"]) for name, labels in labelled.items() if "stage.media" in labels), None
+        ),
         pages={
             name: _published(services[name], labels["stage.page"])
             for name, labels in labelled.items()

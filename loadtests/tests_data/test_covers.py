@@ -3,11 +3,15 @@
 import hashlib
 import io
 import random
+import tarfile
 from collections import Counter
 
 import pytest
 from PIL import Image, ImageOps
 
+from conduit import media_names
+from conduit.media_names import checked
+from infra.stage.media import SEED_MANIFEST
 from loadtests.pictures import motifs
 from loadtests.pictures.photos import another, photos
 from loadtests.seed import covers, vocabulary
@@ -46,6 +50,39 @@ def test_covers_are_pictures_that_the_app_takes_and_differ(first_of_each_theme: 
         # Something is drawn: no colour, however it is counted, covers nearly all.
         colours = Counter(picture.resize((160, 90)).quantize(16).get_flattened_data())
         assert max(colours.values()) < 0.7 * 160 * 90
+
+
+def test_files_come_as_the_app_names_them_with_a_manifest_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(covers, "COUNT", 2)
+    names, files = drawn("")
+    assert names[-1] == covers.MANIFEST == SEED_MANIFEST
+    digests = [media_names.digest_of(covers.upload(number)) for number in range(2)]
+    assert names[:-1] == [media_names.cover_file(digest, size) for digest in digests for size in media_names.SIZES]
+    for name in names[:-1]:
+        assert Image.open(io.BytesIO(files[name])).format == "WEBP"
+        assert checked(name)
+    widths = [Image.open(io.BytesIO(files[name])).width for name in names[:3]]
+    assert widths == list(media_names.SIZES.values())
+    header, *lines = files[covers.MANIFEST].decode().splitlines()
+    assert header.startswith("#")
+    assert lines == [f"{hashlib.sha256(files[name]).hexdigest()}  {name}" for name in names[:-1]]
+    # What is there already is not drawn again, but of another version it is.
+    manifest = files[covers.MANIFEST].decode()
+    assert drawn(manifest) == ([covers.MANIFEST], {covers.MANIFEST: files[covers.MANIFEST]})
+    assert drawn(manifest.replace("version", "version 1")) == (names, files)
+
+
+def drawn(manifest: str) -> tuple[list[str], dict[str, bytes]]:
+    """The files of the command's archive, given a manifest."""
+    out = io.BytesIO()
+    covers.main(manifest, out)
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as archive:
+        found = {}
+        for member in archive:
+            file = archive.extractfile(member)
+            assert file is not None
+            found[member.name] = file.read()
+    return list(found), found
 
 
 def test_photographs_are_a_phones_and_within_what_the_app_takes() -> None:

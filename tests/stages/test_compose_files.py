@@ -109,6 +109,15 @@ def test_labels_say_where_the_64_logical_shards_are(path: Path) -> None:
 
 
 @each_file
+def test_a_label_says_which_box_keeps_the_files_and_its_volume_does(path: Path) -> None:
+    ((name, directory),) = [
+        (name, box["labels"]["stage.media"]) for name, box in boxes(path).items() if "stage.media" in box["labels"]
+    ]
+    mounted = [volume.split(":")[1] for volume in boxes(path)[name]["volumes"]]
+    assert any(directory.startswith(f"{place}/") for place in mounted)
+
+
+@each_file
 def test_a_box_waits_until_what_it_depends_on_is_healthy(path: Path) -> None:
     for box in boxes(path).values():
         for condition in box.get("depends_on", {}).values():
@@ -149,6 +158,7 @@ def test_stage_2_takes_the_database_out_of_the_box_and_nothing_else() -> None:
     url = {"DATABASE_URL": box["environment"]["DATABASE_URL"].replace("127.0.0.1", "db")}
     assert after["app"]["environment"] == box["environment"] | url
     assert after["db"]["volumes"] == box["volumes"]
+    assert after["app"]["volumes"] == ["files:/data"]
     assert "environment" not in after["db"]
 
 
