@@ -1,0 +1,61 @@
+"""Pictures to upload: good ones, and one of each kind that must be refused."""
+
+import io
+import random
+
+from PIL import Image
+from playwright.sync_api import FilePayload
+
+
+def picture(width: int = 1200, height: int = 800, kind: str = "JPEG", seed: int = 1) -> bytes:
+    """A picture with something in it, the same each time."""
+    drawn = random.Random(seed)
+    small = Image.new("RGB", (12, 8))
+    small.putdata([(drawn.randrange(256), drawn.randrange(256), drawn.randrange(256)) for _ in range(96)])
+    return _saved(small.resize((width, height), Image.Resampling.BICUBIC), kind)
+
+
+def not_an_image() -> bytes:
+    return b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+
+
+def truncated() -> bytes:
+    whole = picture()
+    return whole[: len(whole) // 2]
+
+
+def damaged() -> bytes:
+    """Whole by its structure, and its pixels are nonsense."""
+    whole = bytearray(picture(kind="PNG"))
+    at = whole.index(b"IDAT") + 200
+    whole[at : at + 400] = bytes(400)
+    return bytes(whole)
+
+
+def animated() -> bytes:
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    out = io.BytesIO()
+    frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:], duration=100)
+    return out.getvalue()
+
+
+def too_many_pixels() -> bytes:
+    """A few kilobytes that unpack to 8.4 megapixels."""
+    return _saved(Image.new("RGB", (4200, 2000), "teal"), "PNG")
+
+
+def too_large() -> bytes:
+    """Over 5 MB, because noise does not compress."""
+    noise = Image.frombytes("RGB", (1400, 1300), random.Random(1).randbytes(1400 * 1300 * 3))
+    return _saved(noise, "PNG")
+
+
+def file(content: bytes, name: str = "cover.jpg") -> FilePayload:
+    """As a file that somebody chooses."""
+    return {"name": name, "mimeType": "image/jpeg", "buffer": content}
+
+
+def _saved(image: Image.Image, kind: str) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind)
+    return out.getvalue()

@@ -1,0 +1,294 @@
+"""Every error that the API can give, shown where it belongs; and pages that stay usable when it is slow or away."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+from conduit_testing.client import PASSWORD, Api, fresh
+from tests.pages import pictures
+from tests.pages.visitors import Member, Visit, Visitor, sign_in, write
+from tests.running import ROOT, Stage
+
+pytestmark = [pytest.mark.stage, pytest.mark.docker]
+
+HEALS_WITHIN_SECONDS = 45
+
+
+def error_of(field: Locator) -> Locator:
+    """The message beside a field, which the field itself names as its description."""
+    expect(field).to_have_attribute("aria-invalid", "true")
+    described = field.get_attribute("aria-describedby") or ""
+    named = field.page.locator(", ".join(f"#{one}" for one in described.split()))
+    messages = field.page.get_by_role("alert").and_(named)
+    expect(messages).to_be_visible()
+    return messages
+
+
+def alert(page: Page) -> Locator:
+    return page.get_by_role("main").get_by_role("alert")
+
+
+def answers(status: int, errors: dict[str, list[str]], **headers: str) -> Callable[[Route], None]:
+    """An answer of the API, as a browser's route gives it."""
+
+    def give(route: Route) -> None:
+        body = json.dumps({"errors": errors})
+        route.fulfill(status=status, headers={"Content-Type": "application/json"} | headers, body=body)
+
+    return give
+
+
+def test_a_wrong_password(visitor: Visitor, ann: Member) -> None:
+    visitor.expected = {401}
+    page = visitor.go("/login")
+    page.get_by_label("Email").fill(ann.person.email)
+    page.get_by_label("Password").fill("not the password")
+    page.get_by_role("button", name="Sign in").click()
+    expect(alert(page)).to_contain_text("password")
+    expect(page.get_by_label("Email")).to_have_value(ann.person.email)
+    visitor.shoot("error-wrong-password")
+    sign_in(page, ann.person.email)
+
+
+def test_a_taken_name_and_address(visitor: Visitor, ann: Member) -> None:
+    visitor.expected = {422}
+    page = visitor.go("/register")
+    page.get_by_label("Username").fill(ann.person.username)
+    page.get_by_label("Email").fill(ann.person.email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign up").click()
+    expect(error_of(page.get_by_label("Username"))).to_contain_text("taken")
+    expect(page.get_by_label("Username")).to_be_focused()
+    visitor.shoot("error-taken")
+    name = fresh("n")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Email").fill(f"{name}@example.com")
+    page.get_by_role("button", name="Sign up").click()
+    expect(page.get_by_role("navigation", name="Site").get_by_role("link", name=name)).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("path", "button", "fields"),
+    [("/register", "Sign up", ["Username", "Email", "Password"]), ("/editor", "Publish article", ["Title", "Body"])],
+)
+def test_empty_fields(visit: Visit, ann: Member, path: str, button: str, fields: list[str]) -> None:
+    visitor = visit(ann.state if path == "/editor" else None)
+    visitor.expected = {422}
+    page = visitor.go(path)
+    page.get_by_role("button", name=button).click()
+    for name in fields:
+        expect(error_of(page.get_by_label(re.compile(f"^{name}")))).to_contain_text(name)
+    expect(page.get_by_label(re.compile(f"^{fields[0]}"))).to_be_focused()
+    visitor.shoot(f"error-empty-{path[1:]}")
+
+
+REFUSED = {
+    "not an image": (pictures.not_an_image, "not a PNG, JPEG or WebP"),
+    "truncated": (pictures.truncated, "truncated"),
+    "damaged": (pictures.damaged, "damaged"),
+    "animated": (pictures.animated, "animated"),
+    "too many pixels": (pictures.too_many_pixels, "8 megapixels"),
+    "too large": (pictures.too_large, "5 MB"),
+}
+
+
+def test_covers_that_are_refused_say_why_and_what_was_typed_stays(visit: Visit, ann: Member, api: Api) -> None:
+    """One article, published at the first try; then each bad file in turn, and at last a good one."""
+    writer = visit(ann.state)
+    writer.expected = {422, 413}
+    page = writer.go("/editor")
+    title = f"Stubborn {fresh()}"
+    write(page, title)
+    cover = page.get_by_label("Cover image")
+    send = page.get_by_role("button", name=re.compile("^(Publish|Save) article$"))
+    for name, (make, says) in REFUSED.items():
+        cover.set_input_files(pictures.file(make()))
+        send.click()
+        expect(error_of(cover)).to_contain_text(says)
+        expect(page.get_by_label("Title")).to_have_value(title)
+        if name == "truncated":
+            writer.shoot("error-cover")
+    cover.set_input_files(pictures.file(pictures.picture()))
+    send.click()
+    expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
+    found, _ = api.articles(author=ann.person.username)
+    stubborn = [slug for slug in found if slug.startswith(title.lower().replace(" ", "-"))]
+    assert len(stubborn) == 1, "published once, however often its cover was refused"
+    assert api.article(stubborn[0])["cover"]["state"] == "ready"
+
+
+def test_a_cover_that_the_server_calls_too_large(visit: Visit, ann: Member) -> None:
+    writer = visit(ann.state)
+    writer.expected = {413}
+    page = writer.go("/editor")
+    write(page, f"Heavy {fresh()}")
+    page.route("**/cover", answers(413, {"cover": ["is larger than 5 MB"]}))
+    page.get_by_label("Cover image").set_input_files(pictures.file(pictures.picture()))
+    page.get_by_role("button", name="Publish article").click()
+    expect(error_of(page.get_by_label("Cover image"))).to_contain_text("larger than 5 MB")
+    expect(page.get_by_role("main").get_by_role("link", name="See it")).to_be_visible()
+
+
+def expired(token: str) -> str:
+    """The same session, a day too old."""
+    lines = (ROOT / "secrets" / "boxes.env").read_text().split()
+    secret = next(line.removeprefix("JWT_SECRET=") for line in lines if line.startswith("JWT_SECRET="))
+    claims: dict[str, Any] = jwt.decode(token, secret, algorithms=["HS256"])
+    past = datetime.now(UTC) - timedelta(days=1)
+    return jwt.encode(claims | {"iat": past, "exp": past + timedelta(hours=1)}, secret, "HS256")
+
+
+def test_a_session_that_ends_while_writing_loses_nothing(visit: Visit, ben: Member, api: Api) -> None:
+    writer = visit(ben.state)
+    writer.expected = {401}
+    page = writer.go("/editor")
+    title = f"Written for long {fresh()}"
+    write(page, title, "Much of it.", tags="patience")
+    page.evaluate("(token) => localStorage.setItem('conduit.token', token)", expired(ben.person.token or ""))
+    page.get_by_role("button", name="Publish article").click()
+    expect(page).to_have_url(re.compile("/login"))
+    expect(page.get_by_role("status")).to_contain_text("session has ended")
+    sign_in(page, ben.person.email)
+    expect(page).to_have_url(f"{writer.origin}/editor")
+    expect(page.get_by_label("Title")).to_have_value(title)
+    expect(page.get_by_label(re.compile("^Body"))).to_have_value("Much of it.")
+    expect(page.get_by_role("main").get_by_text("patience")).to_be_visible()
+    page.get_by_role("button", name="Publish article").click()
+    expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
+    assert api.articles(author=ben.person.username)[0][0].startswith("written-for-long")
+
+
+def test_a_session_that_ended_does_not_keep_anybody_from_reading(visit: Visit, ann: Member, ben: Member) -> None:
+    slug = ann.person.slug(f"For everybody {fresh()}")
+    reader = visit(ben.state)
+    reader.expected = {401}
+    page = reader.go("/login")
+    page.evaluate("(token) => localStorage.setItem('conduit.token', token)", expired(ben.person.token or ""))
+    reader.go(f"/article/{slug}")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("For everybody")
+    expect(page.get_by_role("navigation", name="Site").get_by_role("link", name="Sign in")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/article/never-written-1", "/article/%ff", "/profile/nobody-at-all", "/nowhere"])
+def test_what_is_not_there(visitor: Visitor, path: str) -> None:
+    visitor.expected = {404}
+    page = visitor.go(path)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_role("main").get_by_role("link", name="To all articles")).to_be_visible()
+    expect(page.get_by_label("Comment", exact=True)).to_have_count(0)
+    if "never" in path:
+        visitor.shoot("error-no-such-article")
+
+
+def test_too_many_requests(visitor: Visitor, ann: Member) -> None:
+    visitor.expected = {429}
+    page = visitor.go("/login")
+    page.route("**/api/users/login", answers(429, {"body": ["too many requests"]}, **{"Retry-After": "3"}))
+    page.get_by_label("Email").fill(ann.person.email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(alert(page)).to_contain_text("too often")
+    expect(alert(page)).to_contain_text(re.compile(r"again in \d s"))
+    visitor.shoot("error-too-many")
+    page.unroute("**/api/users/login")
+    expect(alert(page)).to_contain_text("again now")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("link", name="New article")).to_be_visible()
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_api_that_fails_leaves_the_rest_of_the_page(visitor: Visitor, ann: Member, status: int) -> None:
+    ann.person.publish(f"Behind the failure {fresh()}", tagList=["failure"])
+    visitor.expected = {status}
+    page = visitor.page
+    page.route(re.compile(r"/api/articles\?"), answers(status, {"body": ["is away"]}))
+    visitor.go("/")
+    expect(alert(page)).to_have_count(1)
+    expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("complementary").get_by_role("link", name="failure")).to_be_visible()
+    visitor.shoot(f"error-{status}", whole=False)
+    page.unroute(re.compile(r"/api/articles\?"))
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", level=3).first).to_be_visible()
+    expect(alert(page)).to_have_count(0)
+
+
+def test_a_slow_api_leaves_the_page_usable_meanwhile(visitor: Visitor) -> None:
+    waiting: list[Route] = []
+    page = visitor.page
+    page.route(re.compile("/api/"), waiting.append)
+    page.goto(f"{visitor.origin}/")
+    expect(page.locator("[data-cards][aria-busy=true]")).to_be_visible()
+    expect(page.get_by_role("link", name="Sign up")).to_be_visible()
+    visitor.shoot("slow-home", whole=False)
+    expect(page.get_by_role("status")).to_contain_text("longer than usual")
+    for route in waiting:
+        route.continue_()
+    visitor.settle()
+    expect(page.get_by_role("heading", level=3).first).to_be_visible()
+    page.unroute_all()
+
+
+def test_a_comment_that_could_not_be_sent_stays(visit: Visit, ann: Member, ben: Member) -> None:
+    slug = ann.person.slug(f"Talk {fresh()}")
+    reader = visit(ben.state)
+    reader.expected = {503, "lost"}
+    page = reader.go(f"/article/{slug}")
+    field = page.get_by_label("Comment", exact=True)
+    field.fill("Well said")
+    page.route("**/comments", answers(503, {"body": ["is away"]}))
+    page.get_by_role("button", name="Post comment").click()
+    expect(alert(page)).to_contain_text("not posted")
+    expect(field).to_have_value("Well said")
+    page.unroute("**/comments")
+    reader.context.set_offline(True)
+    page.get_by_role("button", name="Post comment").click()
+    expect(alert(page)).to_contain_text("offline")
+    reader.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("article", name=f"Comment by {ben.person.username}")).to_have_text(re.compile("Well said"))
+
+
+def test_a_press_that_failed_says_so_beside_it(visit: Visit, ann: Member, ben: Member) -> None:
+    slug = ann.person.slug(f"Press {fresh()}")
+    reader = visit(ben.state)
+    reader.expected = {503}
+    page = reader.go(f"/article/{slug}")
+    page.route("**/favorite", answers(503, {"body": ["is away"]}))
+    page.get_by_role("button", name="Favorite", exact=True).click()
+    expect(alert(page)).to_be_visible()
+    expect(page.get_by_role("button", name="Favorite", exact=True)).to_have_attribute("aria-pressed", "false")
+    page.unroute("**/favorite")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("button", name="Unfavorite")).to_be_visible()
+
+
+def test_a_database_that_stops_for_real(visit: Visit, ann: Member, stage: Stage) -> None:
+    visitor = visit(ann.state)
+    visitor.expected = {503}
+    stage.compose("stop", "--timeout", "5", "db")
+    try:
+        page = visitor.go("/")
+        expect(alert(page).first).to_be_visible()
+        expect(page.get_by_role("navigation", name="Site").get_by_role("link", name="Settings")).to_be_visible()
+        visitor.shoot("error-database-away", whole=False)
+        visitor.go("/editor")
+        write(page, title := f"Kept through {fresh()}")
+        page.get_by_role("button", name="Publish article").click()
+        expect(alert(page)).to_contain_text("not published")
+        expect(page.get_by_label("Title")).to_have_value(title)
+    finally:
+        stage.compose("start", "db")
+        until = time.monotonic() + HEALS_WITHIN_SECONDS
+        while stage.get("/ready").status_code != 200:
+            assert time.monotonic() < until, f"not answering again within {HEALS_WITHIN_SECONDS} s"
+            time.sleep(0.2)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
