@@ -2,7 +2,7 @@
 
 from conduit import ids, writes
 from conduit.adapters.reads_sql import profile_from
-from conduit.adapters.reads_statements import PEOPLE, shown_time
+from conduit.adapters.reads_statements import PEOPLE
 from conduit.articles import id_of
 from conduit.errors import ForbiddenError, MissingOwnerError, NotFoundError, NotSignedInError
 from conduit.events import CommentsChanged
@@ -30,7 +30,7 @@ def add(database: Database, viewer: int, slug: str, body: str) -> Comment:
             writer.record(CommentsChanged(article_id))
     except MissingOwnerError as error:  # deleted while this waited for it
         raise NotFoundError("article") from error
-    return Comment(row[0], shown_time(row[1]), shown_time(row[2]), body, profile_from(people[0], following=False))
+    return Comment(row[0], row[1], row[2], body, profile_from(people[0], following=False))
 
 
 def delete(database: Database, viewer: int, slug: str, comment_id: int) -> None:

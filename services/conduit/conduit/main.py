@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, Router
 
 from conduit.bootstrap import Services
 from conduit.boundary import Boundary, Receive, Scope, Send
@@ -46,7 +46,8 @@ def create_app(settings: Settings, services: Services) -> Boundary:
         Route("/api/openapi.json", description),
         *probes.ROUTES,
     ]
-    return Boundary(Api(routes, services, threads, lifespan(None)), settings.max_in_flight)
+    api = Api(routes, services, threads, lifespan(None))
+    return Boundary(Pages(api, services.pages), settings.max_in_flight)
 
 
 class Api:
@@ -71,9 +72,20 @@ class Api:
         try:
             await self._router(scope, receive, send)
         except AppError as error:
-            refusal = JSONResponse({"errors": error.errors}, error.status, error.headers)
-        except HTTPException as error:  # no such path, or not by this method: the router's own errors
-            refusal = JSONResponse({"errors": {"body": [error.detail]}}, error.status_code, error.headers)
+            refusal: Response = JSONResponse({"errors": error.errors}, error.status, error.headers)
+        except HTTPException as error:
+            refusal = self._not_routed(scope, error)
         else:
             return
         await refusal(scope, receive, send)
+
+    def _not_routed(self, scope: Scope, error: HTTPException) -> Response:
+        """No such path, or not by this method: a page for a person who went astray, else in the API's shape."""
+        if error.status_code == 404 and not scope["path"].startswith("/api/"):
+            page = self.state.services.pages.missing(scope)
+            if page is not None:
+                headers, body = page
+                response = Response(body, 404)
+                response.raw_headers = headers
+                return response
+        return JSONResponse({"errors": {"body": [error.detail]}}, error.status_code, error.headers)

@@ -4,7 +4,7 @@ Starlette's routes are used as they are. A framework that builds each call from 
 request as everything else the app does for a hot read, measured side by side (docs/decisions/0001-the-app-s-stack.md).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from conduit.boundary import Receive, Scope, Send
 from conduit.http import Filter, Number, read_body
 from conduit.schemas import ErrorsBody
 
@@ -36,24 +37,26 @@ class Endpoint:
     signed_in: bool = False
 
     def route(self) -> Route:
-        return Route(self.path, self._handler(), methods=[self.method])
+        return Route(self.path, _Handler(self), methods=[self.method])
 
-    def _handler(self) -> Callable[[Request], Awaitable[Response]]:
-        work: Any = self.work
-        template = self.path
 
-        async def with_body(request: Request) -> Response:
-            request.scope["route"] = template
-            body = await read_body(request)
-            response: Response = await request.app.state.threads.run(work, request, body)
-            return response
+class _Handler:
+    """An endpoint as an ASGI app, which the router calls without a layer between."""
 
-        async def without_body(request: Request) -> Response:
-            request.scope["route"] = template
-            response: Response = await request.app.state.threads.run(work, request)
-            return response
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._work: Any = endpoint.work
+        self._template = endpoint.path
+        self._takes_body = endpoint.takes is not None
 
-        return without_body if self.takes is None else with_body
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = self._template
+        request = Request(scope, receive)
+        run = request.app.state.threads.run
+        if self._takes_body:
+            response: Response = await run(self._work, request, await read_body(request))
+        else:
+            response = await run(self._work, request)
+        await response(scope, receive, send)
 
 
 def openapi(endpoints: Sequence[Endpoint]) -> dict[str, Any]:

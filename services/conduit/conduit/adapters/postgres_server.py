@@ -17,6 +17,7 @@ from psycopg import errors as pg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from conduit import metrics
+from conduit.adapters.postgres_times import TimeLoader
 from conduit.errors import DuplicateError, InvalidError, MissingOwnerError, UnavailableError
 from conduit.events import Event
 from conduit.ports import Row
@@ -89,6 +90,7 @@ class PostgresServer:
         self._pool.close(timeout=2.0)
 
     def _connected(self, connection: _Connection) -> None:
+        connection.adapters.register_loader("timestamptz", TimeLoader)
         connection.asking = connection.cursor(binary=True)
         self._hung = False
 

@@ -10,7 +10,6 @@ from operator import itemgetter
 from typing import Any
 
 from conduit.adapters import reads_statements as sql
-from conduit.adapters.reads_statements import shown_time
 from conduit.ids import MAX_ID
 from conduit.media_names import SIZES, cover_file
 from conduit.ports import Database, Media, Page, Reader, Row
@@ -125,8 +124,8 @@ class SqlReads:
         return [
             Comment(
                 row[0],
-                shown_time(row[2]),
-                shown_time(row[3]),
+                row[2],
+                row[3],
                 row[1],
                 profile_from(people[row[4]], row[4] in followed),
             )
@@ -174,8 +173,8 @@ def article_from(row: Row, cover: Cover | None, following: bool) -> Article:
         title=row[2],
         description=row[3],
         tag_list=row[5],
-        created_at=shown_time(row[6]),
-        updated_at=shown_time(row[7]),
+        created_at=row[6],
+        updated_at=row[7],
         favorited=len(row) > 14 and row[14],
         favorites_count=row[8],
         author=Profile(row[9], row[10], row[11], following),
@@ -204,8 +203,8 @@ def _summary(row: Row, media: Media, following: bool) -> ArticleSummary:
         row[4],
         row[5],
         row[6],
-        shown_time(row[7]),
-        shown_time(row[8]),
+        row[7],
+        row[8],
         row[15],
         row[9],
         Profile(row[10], row[11], row[12], following),

@@ -1,6 +1,5 @@
 """The statements of ``reads_sql``, each one server's part of an answer."""
 
-import datetime as dt
 from functools import cache
 from typing import Any
 
@@ -37,12 +36,6 @@ from conduit.models import (
     users,
 )
 from conduit.statements import Statement
-
-
-def shown_time(moment: dt.datetime) -> str:
-    """UTC with milliseconds and Z, as the API shows every time. Sessions are in UTC already."""
-    return moment.isoformat(timespec="milliseconds")[:23] + "Z"
-
 
 # Written into the SQL: a partial index is only used where the plan can see its condition.
 _ZERO = literal_column("0", Integer)
