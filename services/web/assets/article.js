@@ -172,7 +172,7 @@ function shownComment(comment) {
     el(
       "div",
       {},
-      el("p", { class: "comment-by" }, el("a", { href: profilePath(author.username), dir: "auto" }, author.username), day(comment.createdAt)),
+      el("p", { class: "comment-by" }, el("a", { href: profilePath(author.username) }, el("bdi", {}, author.username)), day(comment.createdAt)),
       el("p", { class: "comment-text", dir: "auto" }, comment.body),
       mine && remove,
     ),

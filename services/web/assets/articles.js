@@ -104,7 +104,7 @@ export function byline(author, time) {
     "div",
     { class: "byline" },
     avatar(author),
-    el("span", {}, el("a", { href: profilePath(author.username), dir: "auto" }, author.username), day(time)),
+    el("span", {}, el("a", { href: profilePath(author.username) }, el("bdi", {}, author.username)), day(time)),
   );
 }
 
@@ -116,15 +116,16 @@ export const tagLink = (tag) => el("a", { class: "tag", href: `/?tag=${encodeURI
 
 // Lists ------------------------------------------------------------------------------------------------------
 
-const PER_PAGE = 12;
+// One that leads and three rows of three, where there is room for them.
+const PER_PAGE = 10;
 // The API counts rows to skip up to here; what lies deeper is asked for by the id that it is older than.
 const MAX_OFFSET = 10_000;
 const TAGS_ON_A_CARD = 3;
 
 function card(article, { lead = false, first = false } = {}) {
   const path = articlePath(article.slug);
-  const title = el("a", { href: path, dir: "auto", id: `title-${idOf(article.slug)}` }, article.title);
-  const sizes = lead ? "(min-width: 60rem) 40rem, 94vw" : "(min-width: 60rem) 22rem, (min-width: 38rem) 46vw, 94vw";
+  const title = el("a", { href: path, id: `title-${idOf(article.slug)}` }, article.title);
+  const sizes = lead ? "(min-width: 60rem) 34rem, 94vw" : "(min-width: 60rem) 19rem, (min-width: 38rem) 46vw, 7rem";
   const shown = el("article", { class: lead ? "card lead" : "card" });
   const beyond = article.tagList.length - TAGS_ON_A_CARD;
   shown.append(
@@ -133,7 +134,7 @@ function card(article, { lead = false, first = false } = {}) {
     el(
       "div",
       { class: "card-text" },
-      el("h3", {}, title),
+      el("h3", { dir: "auto" }, title),
       el("p", { class: "description", dir: "auto" }, article.description),
       article.tagList.length > 0 && tagLinks(article.tagList.slice(0, TAGS_ON_A_CARD)),
       beyond > 0 && el("span", { class: "unseen" }, `and ${counted(beyond, "more tag", "more tags")}`),
@@ -155,7 +156,7 @@ const idOf = (slug) => slug.split("-").at(-1);
  * `?before=`. `path` is the API's list with its filters, `empty` makes what stands in place of no articles, and `mine`
  * says that only the signed-in user has it. Returns {show}, which shows another path's first page or the address's.
  */
-export function articleList(section, { path, empty, mine = false, lead = false, what = "The articles could not be loaded." }) {
+export function articleList(section, { path, empty, mine = false, what = "The articles could not be loaded." }) {
   const cards = section.querySelector("[data-cards]");
   const heading = section.querySelector("[data-list-title]");
   const total = section.querySelector("[data-total]");
@@ -198,7 +199,7 @@ export function articleList(section, { path, empty, mine = false, lead = false, 
     last = { place, articles, count: articlesCount };
     total.textContent = articlesCount > 0 ? counted(articlesCount, "article", "articles") : "";
     const pages = Math.ceil(articlesCount / PER_PAGE);
-    const leads = lead && place.page === 1 && !place.before && articles.length > 2;
+    const leads = articles.length > 2;
     if (articles.length) {
       cards.replaceChildren(...articles.map((article, at) => card(article, { lead: leads && at === 0, first: at === 0 })));
     } else if (articlesCount > 0) {

@@ -12,7 +12,7 @@ function showUser() {
   const user = knownUser();
   const place = document.querySelector("[data-me]");
   if (!user) return place.replaceChildren();
-  const link = el("a", { href: profilePath(user.username), class: "me" }, avatar(user), el("span", { dir: "auto" }, user.username));
+  const link = el("a", { href: profilePath(user.username), class: "me" }, avatar(user), el("bdi", {}, user.username));
   place.replaceChildren(link);
   return markCurrent();
 }

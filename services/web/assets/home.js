@@ -17,7 +17,6 @@ if (tag) {
 
 articleList(document.querySelector("[data-list]"), {
   path: () => ({ url: "/api/articles", filters: tag ? { tag } : {} }),
-  lead: true,
   empty: () =>
     tag
       ? el("p", {}, "No article has this tag yet. ", el("a", { href: "/" }, "See all articles"))
