@@ -26,7 +26,7 @@ _INSERTS_AT_ONCE = 512
 _NO_COVER = NULL + NULL
 
 # Field count, then length and value of each field of fixed width.
-_NAME_TAIL = struct.Struct(">iqi?iq")  # user_id, confirmed, reserved_at
+_NAME_TAIL = struct.Struct(">iqiq")  # user_id, reserved_at
 _HEAD = struct.Struct(">hiq")  # field count, an id
 _USER_TAIL = struct.Struct(">iqiiiq")  # created_at, articles_count, last_article_id
 _ARTICLE_HEAD = struct.Struct(">hiqiq")  # id, author_id
@@ -40,8 +40,8 @@ _COUNT = struct.Struct(">iq")
 _FAVORITE_COUNT = struct.Struct(">hihiqiq")  # shard, user_id, count
 
 COLUMNS = {
-    "usernames": ("username", "user_id", "confirmed", "reserved_at"),
-    "emails": ("email", "user_id", "confirmed", "reserved_at"),
+    "usernames": ("username", "user_id", "reserved_at"),
+    "emails": ("email", "user_id", "reserved_at"),
     "users": (
         ["id", "username", "email", "password_hash", "bio", "image", "created_at", "articles_count", "last_article_id"]
     ),
@@ -147,9 +147,9 @@ class Rows:
         return makers[table]()
 
     def _directory(self, name_of: Callable[[int], str]) -> Iterator[Chunk]:
-        head = struct.pack(">h", 4)
+        head = struct.pack(">h", 3)
         for number, user_id in enumerate(self.population.user_ids):
-            tail = _NAME_TAIL.pack(8, user_id, 1, True, 8, _time(user_id >> 12))
+            tail = _NAME_TAIL.pack(8, user_id, 8, _time(user_id >> 12))
             yield Chunk(0, 1, head + text(name_of(number).encode()) + tail)
 
     def _users(self) -> Iterator[Chunk]:

@@ -53,7 +53,7 @@ def test_a_tampered_row_undoes_it_all(small: str, empty: str, table: str, capsys
     change = {
         "comments": "NEW.body := replace(NEW.body, 'I', 'l'); RETURN NEW",
         "favorites": "RETURN CASE WHEN NEW.article_id % 1000 = 0 THEN NULL ELSE NEW END",
-        "usernames": "NEW.confirmed := NEW.username NOT LIKE 'ada%'; RETURN NEW",
+        "usernames": "NEW.user_id := NEW.user_id + (NEW.username LIKE 'ada%')::int; RETURN NEW",
     }[table]
     execute(empty, f"CREATE FUNCTION tamper() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change}; END $$")
     execute(empty, f"CREATE TRIGGER tamper BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION tamper()")

@@ -11,7 +11,6 @@ Counters are kept with the writes, one row a logical shard where a single row wo
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -54,7 +53,6 @@ usernames = Table(
     metadata,
     Column("username", Text, primary_key=True),
     Column("user_id", BigInteger, nullable=False),
-    Column("confirmed", Boolean, nullable=False, server_default=text("false")),
     Column("reserved_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
 )
 
@@ -63,7 +61,6 @@ emails = Table(
     metadata,
     Column("email", Text, primary_key=True),
     Column("user_id", BigInteger, nullable=False),
-    Column("confirmed", Boolean, nullable=False, server_default=text("false")),
     Column("reserved_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
 )
 

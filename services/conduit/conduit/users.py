@@ -1,7 +1,6 @@
 """Signing up and in, and changing what a user says of themself."""
 
-from typing import Any
-
+from msgspec import UnsetType
 from sqlalchemy import bindparam, select
 
 from conduit import directory, ids, writes
@@ -15,7 +14,6 @@ from conduit.statements import Statement
 from conduit.tokens import Tokens
 
 _COLUMNS = (users.c.id, users.c.email, users.c.username, users.c.bio, users.c.image)
-_CHANGEABLE = ("username", "email", "bio", "image", "password_hash")
 _BY_ID = Statement("user", select(*_COLUMNS).where(users.c.id == bindparam("user_id")))
 _BY_EMAIL = Statement(
     "user by e-mail", select(*_COLUMNS, users.c.password_hash).where(users.c.email == bindparam("email"))
@@ -25,12 +23,11 @@ _BY_EMAIL = Statement(
 def sign_up(database: Database, passwords: Passwords, tokens: Tokens, new: NewUser) -> User:
     """Make a user on a logical shard drawn by lot. Raises InvalidError naming what is taken."""
     password_hash = passwords.hash(new.password)
-    shard = ids.random_shard()
-    owner = ids.compose(0, shard, 0)
-    with database.writing(owner) as writer:
-        user_id: int = _only(writer.first(writes.NEW_ID, shard=shard))[0]
     names = {"username": new.username, "email": new.email}
-    with directory.reserved(database, user_id, names, instead_of={}), database.writing(user_id) as writer:
+    with (
+        directory.reserved(database, names, shard=ids.random_shard()) as user_id,
+        database.writing(user_id) as writer,
+    ):
         writer.all(writes.INSERT_USER, user_id=user_id, password_hash=password_hash, **names)
         writer.record(UserChanged(user_id, new.username))
     return User(new.email, tokens.issue(user_id), new.username, None, None)
@@ -54,32 +51,30 @@ def current(database: Database, user_id: int, token: str) -> User:
 
 
 def change(database: Database, passwords: Passwords, user_id: int, token: str, changes: UserChanges) -> User:
-    """Reserve the new names, change the user, release the old names."""
+    """Reserve the new names, change the user, release the old names. Raises InvalidError naming what is taken."""
     password_hash = passwords.hash(changes.password) if isinstance(changes.password, str) else None
-    wanted = {field: value for field in ("username", "email") if isinstance(value := getattr(changes, field), str)}
-    before = current(database, user_id, token)
-    fresh = {field: value for field, value in wanted.items() if getattr(before, field) != value}
-    replaced = {field: getattr(before, field) for field in fresh}
-    with (
-        directory.reserved(database, user_id, fresh, instead_of=replaced),
-        database.writing(user_id) as writer,
-    ):
-        row = writer.first(writes.LOCK_USER, viewer=user_id)
-        old = dict(zip(_CHANGEABLE, _only(row), strict=True))
-        new = old | {
-            field: getattr(changes, field)
-            for field in ("username", "email", "bio", "image")
-            if is_set(getattr(changes, field))
-        }
-        new["password_hash"] = password_hash or old["password_hash"]
-        writer.all(writes.UPDATE_USER, viewer=user_id, **{f"new_{key}": value for key, value in new.items()})
-        writer.record(UserChanged(user_id, new["username"], old["username"]))
-    # What this change replaced, as the transaction saw it: another change may have come in between.
-    given_up = {field: old[field] for field in ("username", "email") if old[field] != new[field]}
+    names = {field: value for field in ("username", "email") if isinstance(value := getattr(changes, field), str)}
+    with directory.reserved(database, names, user_id), database.writing(user_id) as writer:
+        row = writer.first(
+            writes.CHANGE_USER,
+            viewer=user_id,
+            username=names.get("username"),
+            email=names.get("email"),
+            password_hash=password_hash,
+            bio=_given(changes.bio),
+            bio_given=is_set(changes.bio),
+            image=_given(changes.image),
+            image_given=is_set(changes.image),
+        )
+        if row is None:
+            raise NotSignedInError(message="is of no user here")
+        old_username, old_email, username, email, bio, image = row
+        writer.record(UserChanged(user_id, username, old_username))
+    given_up = {"username": old_username} if old_username != username else {}
+    given_up |= {"email": old_email} if old_email != email else {}
     directory.release(database, user_id, given_up)
-    return User(new["email"], token, new["username"], new["bio"], new["image"])
+    return User(email, token, username, bio, image)
 
 
-def _only(row: tuple[Any, ...] | None) -> tuple[Any, ...]:
-    assert row is not None, "the statement always gives a row"
-    return row
+def _given(value: str | UnsetType | None) -> str | None:
+    return value if isinstance(value, str) else None

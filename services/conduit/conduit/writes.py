@@ -6,7 +6,7 @@ its locks for one round trip.
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, Text, bindparam, insert, text
+from sqlalchemy import BigInteger, Boolean, Integer, Text, bindparam, insert, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from conduit.models import users
@@ -15,18 +15,30 @@ from conduit.statements import Statement
 _TYPES: dict[str, Any] = {
     "article_id": BigInteger,
     "author_id": BigInteger,
+    "bio": Text,
+    "bio_given": Boolean,
     "body": Text,
     "comment_id": BigInteger,
     "description": Text,
+    "digest": Text,
     "email": Text,
+    "email_left_by": BigInteger,
     "followee": BigInteger,
-    "name": Text,
+    "former_digest": Text,
+    "former_state": Text,
+    "image": Text,
+    "image_given": Boolean,
+    "password_hash": Text,
+    "report_id": BigInteger,
     "shard": Integer,
     "slug": Text,
     "slug_text": Text,
+    "state": Text,
     "tags": ARRAY(Text),
     "title": Text,
     "user_id": BigInteger,
+    "username": Text,
+    "username_left_by": BigInteger,
     "viewer": BigInteger,
 }
 
@@ -40,40 +52,42 @@ def _statement(name: str, sql: str) -> Statement:
 # The directory ---------------------------------------------------------------------------------------------
 
 
-def _reservation(table: str, column: str) -> tuple[Statement, ...]:
-    """Reserve, confirm, doubt, release and inspect a name. One that stays unconfirmed is of a change that died."""
-    return (
-        _statement(
-            f"reserve {column}",
-            f"INSERT INTO {table} ({column}, user_id) VALUES (:name, :user_id) "
-            f"ON CONFLICT ({column}) DO UPDATE SET user_id = excluded.user_id, reserved_at = now() "
-            f"WHERE {table}.user_id = excluded.user_id RETURNING user_id",
-        ),
-        _statement(
-            f"confirm {column}",
-            f"UPDATE {table} SET confirmed = true WHERE {column} = :name AND user_id = :user_id",
-        ),
-        _statement(
-            f"doubt {column}",
-            f"UPDATE {table} SET confirmed = false, reserved_at = now() WHERE {column} = :name AND user_id = :user_id",
-        ),
-        _statement(f"release {column}", f"DELETE FROM {table} WHERE {column} = :name AND user_id = :user_id"),
-        _statement(
-            f"holder of {column}",
-            f"SELECT user_id FROM {table} WHERE {column} = :name "
-            "AND NOT confirmed AND reserved_at < now() - interval '1 minute'",
-        ),
-    )  # fmt: skip
+def _take(table: str, field: str) -> str:
+    """One name taken where it is free, held by the same user already, or left behind by the one given."""
+    return f"""
+        INSERT INTO {table} ({field}, user_id) SELECT :{field}, id FROM holder WHERE :{field} IS NOT NULL
+        ON CONFLICT ({field}) DO UPDATE SET user_id = excluded.user_id, reserved_at = now()
+        WHERE {table}.user_id IN (excluded.user_id, :{field}_left_by)
+        RETURNING user_id
+    """
 
 
-RESERVE_USERNAME, CONFIRM_USERNAME, DOUBT_USERNAME, RELEASE_USERNAME, STALE_USERNAME = _reservation(
-    "usernames", "username"
+def _held(table: str, field: str) -> str:
+    return f"SELECT user_id FROM {table} WHERE {field} = :{field} AND reserved_at < now() - interval '1 minute'"
+
+
+# The id of the user, who is new where none is given; of each name whether it was got, and who has held it for a minute.
+RESERVE = _statement(
+    "reserve names",
+    f"""
+    WITH holder AS (SELECT coalesce(:user_id, next_id(:shard)) AS id),
+    username_got AS ({_take("usernames", "username")}),
+    email_got AS ({_take("emails", "email")})
+    SELECT id, EXISTS (SELECT FROM username_got), EXISTS (SELECT FROM email_got),
+           ({_held("usernames", "username")}), ({_held("emails", "email")})
+    FROM holder
+    """,
 )
-RESERVE_EMAIL, CONFIRM_EMAIL, DOUBT_EMAIL, RELEASE_EMAIL, STALE_EMAIL = _reservation("emails", "email")
+RELEASE = _statement(
+    "release names",
+    """
+    WITH username_gone AS (DELETE FROM usernames WHERE username = :username AND user_id = :user_id)
+    DELETE FROM emails WHERE email = :email AND user_id = :user_id
+    """,
+)
 
 # Users and follows -----------------------------------------------------------------------------------------
 
-NEW_ID = _statement("new id", "SELECT next_id(:shard)")
 INSERT_USER = Statement(
     "insert user",
     insert(users).values(
@@ -83,15 +97,18 @@ INSERT_USER = Statement(
         password_hash=bindparam("password_hash"),
     ),
 )
-LOCK_USER = _statement(
-    "lock user",
-    "SELECT username, email, bio, image, password_hash FROM users WHERE id = :viewer FOR NO KEY UPDATE",
-)
-UPDATE_USER = Statement(
-    "update user",
-    users.update()
-    .where(users.c.id == bindparam("viewer"))
-    .values({name: bindparam(f"new_{name}") for name in ("username", "email", "bio", "image", "password_hash")}),
+# The names as they were come first, the user as it is now after them.
+CHANGE_USER = _statement(
+    "change user",
+    """
+    WITH old AS (SELECT id, username, email FROM users WHERE id = :viewer FOR NO KEY UPDATE)
+    UPDATE users SET username = coalesce(:username, users.username), email = coalesce(:email, users.email),
+        password_hash = coalesce(:password_hash, users.password_hash),
+        bio = CASE WHEN :bio_given THEN :bio ELSE users.bio END,
+        image = CASE WHEN :image_given THEN :image ELSE users.image END
+    FROM old WHERE users.id = old.id
+    RETURNING old.username, old.email, users.username, users.email, users.bio, users.image
+    """,
 )
 FOLLOW = _statement(
     "follow",
@@ -186,6 +203,26 @@ DELETE_ARTICLE = _statement(
     """,
 )
 
+# Covers
+LOCK_COVER = _statement(
+    "lock cover",
+    "SELECT author_id, cover_digest, cover_state FROM articles WHERE id = :article_id FOR NO KEY UPDATE",
+)
+SET_COVER = _statement(
+    "set cover", "UPDATE articles SET cover_digest = :digest, cover_state = :state WHERE id = :article_id"
+)
+# Only of the upload that the article waits for: a later one has its own end. What is ready stays so.
+FINISH_COVER = _statement(
+    "finish cover",
+    "UPDATE articles SET cover_state = :state "
+    "WHERE id = :article_id AND cover_digest = :digest AND cover_state <> 'ready' RETURNING author_id",
+)
+RESTORE_COVER = _statement(
+    "restore cover",
+    "UPDATE articles SET cover_digest = :former_digest, cover_state = :former_state "
+    "WHERE id = :article_id AND cover_digest = :digest AND cover_state <> 'ready' RETURNING author_id",
+)
+
 # Favourites: the answer is the article as it stands with this change, in the columns of reads_statements.
 
 _ARTICLE_AFTER = """
@@ -245,4 +282,15 @@ DELETE_COMMENT = _statement(
     gone AS (DELETE FROM comments WHERE article_id = :article_id AND id = :comment_id AND author_id = :viewer)
     SELECT a.id, old.author_id FROM articles a LEFT JOIN old ON true WHERE a.id = :article_id
     """,
+)
+
+# Reports ---------------------------------------------------------------------------------------------------
+
+NEW_REPORT = _statement(
+    "new report", "INSERT INTO reports (id, user_id, state) VALUES (next_id(:shard), :viewer, 'pending') RETURNING id"
+)
+FINISH_REPORT = _statement(
+    "finish report",
+    "UPDATE reports SET state = :state, finished_at = date_trunc('milliseconds', clock_timestamp()) "
+    "WHERE id = :report_id",
 )

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Signal
 
 import pytest
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Integer, bindparam, func, select
 
 from conduit import articles, comments, ids, writes
 from conduit.adapters.database_postgres import PostgresDatabase
@@ -20,6 +20,7 @@ from conduit_testing.deployments import SignUp
 
 BY_ID = Statement("by id", select(users_table.c.username).where(users_table.c.id == bindparam("user_id")))
 EVERYTHING = Page(100, 0, ids.MAX_ID + 1)
+NEW_ID = Statement("new id", select(func.next_id(bindparam("shard", type_=Integer))))
 SLEEP = Statement("nap", select(func.pg_sleep(bindparam("seconds"))))
 
 
@@ -53,7 +54,7 @@ def test_ids_are_grouped_by_the_server_that_holds_them(database: Database) -> No
 def test_an_id_is_made_on_the_shard_that_was_asked_for(database: Database) -> None:
     for shard in (0, 31, 32, 63):
         with database.writing(ids.compose(0, shard, 0)) as writer:
-            made = [row[0] for _ in range(3) for row in writer.all(writes.NEW_ID, shard=shard)]
+            made = [row[0] for _ in range(3) for row in writer.all(NEW_ID, shard=shard)]
         assert {ids.shard_of(one) for one in made} == {shard}
         assert len(set(made)) == 3
         assert max(made) <= ids.MAX_ID

@@ -1,6 +1,6 @@
 """Names whose taker died half-way: nobody gets a name twice, and none is lost."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -12,6 +12,7 @@ from conduit.errors import InvalidError, UnavailableError
 from conduit.passwords import Passwords
 from conduit.ports import Writer
 from conduit.schemas import Login, NewUser, UserChanges
+from conduit.timing import Tally, tally
 from conduit.tokens import Tokens
 from conduit_testing.client import fresh
 from conduit_testing.deployments import NewDatabase, database_on_two_servers, migrated
@@ -63,6 +64,25 @@ def _sign_up(database: Dying, name: str, email: str | None = None) -> int:
     return TOKENS.user_id(user.token)
 
 
+def _queries(work: Callable[[], object]) -> dict[str, int]:
+    spent = Tally()
+    token = tally.set(spent)
+    work()
+    tally.reset(token)
+    return spent.queries
+
+
+def test_signing_up_and_changing_take_two_queries_a_server(database: Dying) -> None:
+    """A rename takes a third where one server is both: what was given up is released after the change."""
+    name = fresh()
+    assert sum(_queries(lambda: _sign_up(database, name)).values()) == 2
+    user_id = _sign_up(database, fresh())
+    same = users.current(database, user_id, "token")
+    everything = UserChanges(same.username, same.email, "p", "a bio", None)
+    assert sum(_queries(lambda: users.change(database, PASSWORDS, user_id, "token", everything)).values()) == 2
+    assert sum(_queries(lambda: _rename(database, user_id, fresh())).values()) == 3
+
+
 def _rename(database: Dying, user_id: int, name: str) -> None:
     users.change(database, PASSWORDS, user_id, "token", UserChanges(username=name))
 
@@ -83,7 +103,7 @@ def test_a_reservation_of_a_sign_up_that_died_is_taken_over_after_a_minute(datab
     assert _sign_up(database, name)
 
 
-def test_a_name_whose_confirmation_was_lost_stays_its_users(database: Dying, urls: list[str]) -> None:
+def test_a_name_whose_sign_up_was_not_answered_stays_its_users(database: Dying, urls: list[str]) -> None:
     name = fresh()
     database.lose = "after"
     with pytest.raises(UnavailableError):
@@ -118,6 +138,33 @@ def test_of_a_rename_that_died_one_of_the_two_names_is_free_after_a_minute(
     assert users.current(database, user_id, "token").username == carried
 
 
+def test_what_is_refused_of_a_change_keeps_the_names_it_had(database: Dying) -> None:
+    """A front end sends all fields, those that stay as they are too; a refusal must not release them."""
+    name, taken = fresh(), fresh()
+    user_id = _sign_up(database, name)
+    _sign_up(database, taken)
+    with pytest.raises(InvalidError) as refused:
+        users.change(database, PASSWORDS, user_id, "token", UserChanges(username=taken, email=f"{name}@example.com"))
+    assert refused.value.errors == {"username": ["has already been taken"]}
+    with pytest.raises(InvalidError) as refused:
+        _sign_up(database, fresh(), f"{name}@example.com")
+    assert refused.value.errors == {"email": ["has already been taken"]}
+
+
+def test_of_two_names_only_the_one_that_is_carried_is_refused(database: Dying, urls: list[str]) -> None:
+    carried, left = fresh(), fresh()
+    _sign_up(database, carried)
+    database.lose = "before"
+    with pytest.raises(UnavailableError):
+        _sign_up(database, left)
+    database.lose = None
+    _age(urls, 61)
+    with pytest.raises(InvalidError) as refused:
+        _sign_up(database, carried, f"{left}@example.com")
+    assert refused.value.errors == {"username": ["has already been taken"]}
+    assert _sign_up(database, left)
+
+
 def test_a_name_that_the_users_table_has_and_the_directory_lost_is_still_taken(
     database: Dying, urls: list[str]
 ) -> None:
@@ -127,7 +174,7 @@ def test_a_name_that_the_users_table_has_and_the_directory_lost_is_still_taken(
         connection.execute("DELETE FROM usernames WHERE username = %s", (name,))
     with (
         pytest.raises(InvalidError) as refused,
-        directory.reserved(database, user_id + 64, {"username": name}, {}),
+        directory.reserved(database, {"username": name}, user_id + 64),
         database.writing(user_id) as writer,
     ):
         writer.all(writes.INSERT_USER, user_id=user_id + 64, username=name, email=fresh(), password_hash="x")
