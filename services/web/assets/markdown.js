@@ -12,11 +12,23 @@ const BLANK = /^\s*$/;
 // A quote or list in a quote in a list … is read to this depth; deeper, it is text.
 const MAX_DEPTH = 6;
 
-/** The blocks of a text as a fragment. The page's own title is the first heading, so `#` here is the second. */
+/** The blocks of a text as a fragment, whose headings stand under the page's own title. */
 export function markdown(text) {
   const fragment = document.createDocumentFragment();
   fragment.append(...blocks(text.replace(/\r\n?/g, "\n").split("\n"), 0));
+  levelHeadings(fragment);
   return fragment;
+}
+
+/** Headings come one level under the one before at the most, whatever level they are written with, and from the second. */
+function levelHeadings(fragment) {
+  const above = [];
+  for (const heading of fragment.querySelectorAll("[data-level]")) {
+    const level = Number(heading.dataset.level);
+    while (above.length && above.at(-1) >= level) above.pop();
+    above.push(level);
+    heading.replaceWith(el(`h${Math.min(6, above.length + 1)}`, { dir: "auto" }, [...heading.childNodes]));
+  }
 }
 
 function blocks(lines, depth) {
@@ -34,7 +46,7 @@ function blocks(lines, depth) {
       made.push(el("pre", { tabindex: "0" }, el("code", {}, lines.slice(at + 1, stop).join("\n"))));
       at = stop + 1;
     } else if (heading) {
-      made.push(el(`h${Math.min(6, heading[1].length + 1)}`, { dir: "auto" }, inline(heading[2])));
+      made.push(el("h6", { "data-level": heading[1].length }, inline(heading[2])));
       at += 1;
     } else if (RULE.test(line)) {
       made.push(el("hr"));
