@@ -156,7 +156,7 @@ def _calls(use: Services, data: Dataset, draw: random.Random) -> dict[str, Calla
         "DELETE favorite": lambda: articles.mark(use.database, use.media, visitor(), slug(), favorited=False),
         "POST comment": lambda: comments.add(use.database, visitor(), slug(), "A comment."),
         "POST follow": lambda: profiles.follow(use.database, data.users[0].id, _other(data, draw), following=True),
-        "POST article": lambda: articles.publish(use.database, visitor(), draft()),
+        "POST article": lambda: articles.publish(use.database, use.tasks, visitor(), draft()),
     }
 
 

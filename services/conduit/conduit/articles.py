@@ -1,12 +1,16 @@
 """Writing, changing, deleting and marking articles. All of a change lies with the article's author."""
 
-from conduit import ids, writes
+import logging
+
+from conduit import ids, mail, writes
 from conduit.adapters.reads_sql import article_from, cover_from, followed_by, read_article
-from conduit.errors import ForbiddenError, MissingOwnerError, NotFoundError, NotSignedInError
+from conduit.errors import AppError, ForbiddenError, MissingOwnerError, NotFoundError, NotSignedInError
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
-from conduit.ports import Database, Media, Row, Writer
+from conduit.ports import Database, Media, Row, Task, Tasks, Writer
 from conduit.schemas import Article, ArticleChanges, NewArticle
 from conduit.statements import Statement
+
+log = logging.getLogger(__name__)
 
 
 def id_of(slug: str) -> int:
@@ -17,8 +21,11 @@ def id_of(slug: str) -> int:
     return article_id
 
 
-def publish(database: Database, viewer: int, draft: NewArticle) -> Article:
-    """Store an article on its author's shard and count it. Raises NotSignedInError where the author is gone."""
+def publish(database: Database, tasks: Tasks, viewer: int, draft: NewArticle) -> Article:
+    """Store an article on its author's shard, count it, and have the followers written to.
+
+    Raises NotSignedInError where the author is gone.
+    """
     try:
         with database.writing(viewer) as writer:
             row = writer.first(
@@ -33,10 +40,23 @@ def publish(database: Database, viewer: int, draft: NewArticle) -> Article:
             )
             if row is None:
                 raise NotSignedInError(message="is of no user here")
+            announcement = mail.to_followers_of(viewer, row[12])
+            tasks.note(writer, announcement)
             writer.record(ArticlePublished(row[12], viewer))
     except MissingOwnerError as error:
         raise NotSignedInError(message="is of no user here") from error
+    _send_in_any_case(tasks, announcement)
     return article_from(row[:12], cover=None, following=False)
+
+
+def _send_in_any_case(tasks: Tasks, announcement: Task) -> None:
+    """The article is published, whatever becomes of its mail."""
+    try:
+        tasks.send(announcement)
+    except AppError as error:
+        log.warning("followers are not written to", extra={"cause": f"{announcement.key}: {error}"})
+    except Exception:
+        log.exception("followers are not written to", extra={"cause": announcement.key})
 
 
 def change(database: Database, media: Media, viewer: int, slug: str, changes: ArticleChanges) -> Article:

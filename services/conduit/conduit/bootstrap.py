@@ -7,11 +7,15 @@ from conduit import pages
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
 from conduit.adapters.events_null import NullEvents
 from conduit.adapters.limits_memory import MemoryLimits
+from conduit.adapters.mail_log import LogMail
+from conduit.adapters.mail_smtp import SmtpMail
 from conduit.adapters.media_disk import DiskMedia
 from conduit.adapters.postgres_server import PostgresServer
 from conduit.adapters.reads_sql import SqlReads
+from conduit.adapters.tasks_inline import InlineTasks
+from conduit.mail import Sender
 from conduit.passwords import Passwords
-from conduit.ports import Database, Limits, Media, Reads
+from conduit.ports import Database, Limits, Mail, Media, Reads, Tasks
 from conduit.settings import Settings
 from conduit.tokens import Tokens
 
@@ -23,6 +27,9 @@ class Services:
     database: Database
     reads: Reads
     media: Media
+    tasks: Tasks
+    mail: Mail
+    sender: Sender
     limits: Limits
     passwords: Passwords
     tokens: Tokens
@@ -39,10 +46,14 @@ def bootstrap(settings: Settings, database: Database | None = None) -> Services:
         database = _database(settings)
     media = DiskMedia(settings.media_dir)
     url = urlsplit(settings.database_url)
-    return Services(
+    server = settings.smtp_server
+    services = Services(
         database=database,
         reads=SqlReads(database, media),
         media=media,
+        tasks=InlineTasks(lambda: services, settings.task_seconds),
+        mail=SmtpMail(*server, settings.mail_address.addr_spec, settings.mail_seconds) if server else LogMail(),
+        sender=Sender(settings.mail_address, settings.public_url),
         limits=MemoryLimits(settings.write_limit_item, settings.login_limit_item),
         passwords=Passwords(settings.password_hashes_at_once),
         tokens=Tokens(settings.jwt_secret.get_secret_value(), settings.token_hours),
@@ -51,11 +62,14 @@ def bootstrap(settings: Settings, database: Database | None = None) -> Services:
             "database": f"PostgreSQL at {url.hostname}:{url.port or 5432}, logical shards 0-63",
             "reads": "from the database",
             "media": f"files under {settings.media_dir}, served by this app",
+            "tasks": "done inside the request that asks for them",
+            "mail": f"by SMTP to {server[0]}:{server[1]}" if server else "only logged",
             "limits": f"in memory; writes {settings.write_limit}, signing in {settings.login_limit}",
             "events": "not recorded",
             "pages": "not served" if settings.web_dir is None else f"from memory, read from {settings.web_dir}",
         },
     )
+    return services
 
 
 def _database(settings: Settings) -> PostgresDatabase:

@@ -114,6 +114,8 @@ class Boundary:
             "database_ms": round(spent.database_seconds * 1000, 2),
             "queries": sum(spent.queries.values()),
         }
+        for kind, task_seconds in spent.task_seconds.items():
+            line[f"{kind}_ms"] = round(task_seconds * 1000, 2)
         # Whoever reads the log may be gone, and its disk may be full; the answer must not fail of that.
         with suppress(OSError, ValueError):
             self._write(_ENCODE(line) + b"\n")
@@ -122,11 +124,14 @@ class Boundary:
 
 def _server_timing(spent: Tally, seconds: float) -> bytes:
     queries = sum(spent.queries.values())
-    return b'app;dur=%.2f, db;dur=%.2f;desc="%d queries"' % (
+    timing = b'app;dur=%.2f, db;dur=%.2f;desc="%d queries"' % (
         seconds * 1000,
         spent.database_seconds * 1000,
         queries,
     )
+    for kind, task_seconds in spent.task_seconds.items():
+        timing += b", %s;dur=%.2f" % (kind.encode(), task_seconds * 1000)
+    return timing
 
 
 async def _plain(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

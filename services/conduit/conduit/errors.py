@@ -50,6 +50,15 @@ class HungUpError(AppError):
         super().__init__({"body": ["did not arrive whole"]})
 
 
+class TooSlowError(AppError):
+    """408: a body that was ``seconds`` on its way and is not whole. The connection ends with the answer."""
+
+    status = 408
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__({"body": [f"did not arrive within {seconds:g} s"]}, {"Connection": "close"})
+
+
 class TooLargeError(AppError):
     """413: a body beyond the limit, refused before it is read."""
 
@@ -81,6 +90,15 @@ class UnavailableError(AppError):
 
     def __init__(self, what: str) -> None:
         super().__init__({"body": [f"{what} is unavailable; try again shortly"]}, {"Retry-After": "1"})
+
+
+class BusyError(AppError):
+    """503: a place for this did not come free in time."""
+
+    status = 503
+
+    def __init__(self, what: str) -> None:
+        super().__init__({"body": [f"too many {what} are under way; try again shortly"]}, {"Retry-After": "5"})
 
 
 class DuplicateError(Exception):

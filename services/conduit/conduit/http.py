@@ -26,17 +26,22 @@ def answer(body: Struct, status: int = 200) -> Response:
     return Response(_encode(body), status, media_type="application/json")
 
 
-async def read_body(request: Request) -> bytes:
-    """The body, at most MAX_BODY_BYTES of it. Only this much of a request waits on the event loop."""
+def refuse_if_larger(request: Request, most: int) -> None:
+    """Raise TooLargeError for a body that says itself that it is larger."""
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
-        raise TooLargeError(MAX_BODY_BYTES)
+    if declared.isdigit() and int(declared) > most:
+        raise TooLargeError(most)
+
+
+async def read_body(request: Request, most: int = MAX_BODY_BYTES) -> bytes:
+    """The body, at most ``most`` bytes of it. Only this much of a request waits on the event loop."""
+    refuse_if_larger(request, most)
     chunks = bytearray()
     try:
         async for chunk in request.stream():
             chunks += chunk
-            if len(chunks) > MAX_BODY_BYTES:
-                raise TooLargeError(MAX_BODY_BYTES)
+            if len(chunks) > most:
+                raise TooLargeError(most)
     except ClientDisconnect as error:
         raise HungUpError from error
     return bytes(chunks)
@@ -137,6 +142,7 @@ LIMIT = Number("limit", 1, MAX_LIMIT, 20, "How many rows at most.")
 OFFSET = Number("offset", 0, MAX_ID, 0, f"How many of the newest rows to skip, up to {MAX_OFFSET}.")
 BEFORE = Number("before", 0, MAX_ID, None, "Only what is older than the row of this id: pages without end.")
 COMMENT_LIMIT = LIMIT._replace(default=MAX_LIMIT)
+REPORT_ID = Number("report_id", 0, MAX_ID, None, "A report's id.")
 COMMENT_ID = Number("comment_id", 0, MAX_ID, None, "A comment's id.")
 
 

@@ -5,7 +5,7 @@ import sys
 
 import msgspec
 
-_EXTRAS = ("request_id", "server", "cause", "wired")
+_EXTRAS = ("request_id", "server", "cause", "message_id", "wired")
 
 
 class JsonLines(logging.Formatter):

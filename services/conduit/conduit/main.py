@@ -13,15 +13,18 @@ from conduit.bootstrap import Services
 from conduit.boundary import Boundary, Receive, Scope, Send
 from conduit.errors import AppError
 from conduit.pages import Pages
-from conduit.routes import articles, comments, probes, profiles, tags, users
+from conduit.routes import articles, comments, covers, probes, profiles, reports, tags, users
 from conduit.routing import openapi
 from conduit.settings import Settings
 from conduit.threads import Threads
+from conduit.uploads import Uploads
 
 ENDPOINTS = (
     *articles.ENDPOINTS,
     *comments.ENDPOINTS,
+    *covers.ENDPOINTS,
     *profiles.ENDPOINTS,
+    *reports.ENDPOINTS,
     *tags.ENDPOINTS,
     *users.ENDPOINTS,
 )
@@ -46,7 +49,8 @@ def create_app(settings: Settings, services: Services) -> Boundary:
         Route("/api/openapi.json", description),
         *probes.ROUTES,
     ]
-    api = Api(routes, services, threads, lifespan(None))
+    uploads = Uploads(settings.uploads_at_once, settings.upload_seconds, settings.upload_wait_seconds)
+    api = Api(routes, services, threads, uploads, lifespan(None))
     return Boundary(Pages(api, services.pages), settings.max_in_flight)
 
 
@@ -62,9 +66,10 @@ class Api:
         routes: Sequence[BaseRoute],
         services: Services,
         threads: Threads,
+        uploads: Uploads,
         lifespan: AbstractAsyncContextManager[None],
     ) -> None:
-        self.state = SimpleNamespace(services=services, threads=threads)
+        self.state = SimpleNamespace(services=services, threads=threads, uploads=uploads)
         self._router = Router(routes, lifespan=lambda _app: lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

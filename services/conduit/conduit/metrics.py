@@ -1,5 +1,5 @@
-"""Latency and errors at the API's and the database's boundary, for Prometheus. Served on a port of its own,
-which no topology publishes."""
+"""Latency and errors at the boundaries of the API, the database and the slow work, for Prometheus. Served on a port of
+its own, which no topology publishes."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -19,3 +19,12 @@ CHECKOUTS = Histogram(
     buckets=_BUCKETS,
 )
 DATABASE_ERRORS = Counter("conduit_database_errors_total", "Database calls that failed", ["server", "kind"])
+# Images, mail and reports, wherever they are made: their time, and the CPU of the thread that made them.
+TASKS = Histogram(
+    "conduit_task_seconds", "Seconds of one task, its database calls included", ["task"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0),
+)  # fmt: skip
+TASK_CPU = Counter("conduit_task_cpu_seconds_total", "CPU seconds that tasks took of their threads", ["task"])
+TASK_FAILURES = Counter("conduit_task_failures_total", "Tasks that raised", ["task"])
+TASKS_DROPPED = Counter("conduit_tasks_dropped_total", "Tasks that were due and never begun", ["task"])
+MAILS = Counter("conduit_mails_total", "Messages by what became of them", ["result"])

@@ -1,7 +1,8 @@
 """What the stages swap. Each port has the few methods that its callers use; ``bootstrap.py`` chooses the adapters."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from email.message import EmailMessage
 from typing import Any, NamedTuple, Protocol
 
 from conduit import schemas
@@ -99,6 +100,46 @@ class Reads(Protocol):
     def profile(self, username: str, viewer: int | None) -> schemas.Profile | None: ...
 
     def tags(self) -> list[str]: ...
+
+
+class Task(NamedTuple):
+    """Slow work by its name in ``tasks.py``. ``arguments`` are what JSON can carry, and few: whoever does the work
+    looks up the rest. The same work has the same ``key``, however often it is asked for.
+    """
+
+    name: str
+    arguments: Mapping[str, int | str]
+    key: str
+
+
+class Tasks(Protocol):
+    """Where slow work goes. It may be done twice, so what does it must not mind; and it may be done much later, so what
+    asks for it first says "pending" in a row and then reads what the row says.
+    """
+
+    def note(self, writer: Writer, task: Task) -> None:
+        """In the transaction that makes the work necessary: with it this is kept or given up."""
+
+    def send(self, task: Task) -> None:
+        """After the commit. Where work is done at once, this raises what the work raises, and then it is given up."""
+
+
+class Letter(NamedTuple):
+    """A message and whom it goes to: what its headers say is for reading."""
+
+    address: str
+    message: EmailMessage
+
+
+class Mail(Protocol):
+    """The way out for messages."""
+
+    def deliver(self, letters: Sequence[Letter]) -> None:
+        """Hand them over; an address that is refused is only counted and logged.
+
+        Raises UnavailableError when the mail server does not answer, or not soon: some may have been taken by then, and
+        whoever sends them again sends the same Message-IDs.
+        """
 
 
 class Media(Protocol):

@@ -81,6 +81,19 @@ class CommentsBody(Struct):
     comments: list[Comment]
 
 
+class Report(Struct):
+    """A report on the signed-in author's audience; ``url`` is its file, once ``state`` is "ready"."""
+
+    id: int
+    state: str
+    created_at: str = field(name="createdAt")
+    url: str | None
+
+
+class ReportBody(Struct):
+    report: Report
+
+
 class TagsBody(Struct):
     tags: list[str]
 

@@ -1,12 +1,30 @@
 """The only reader of the environment. Every URL is optional but the database's: what is set is what gets wired."""
 
+from email.headerregistry import Address
+from email.utils import parseaddr
 from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
 
 from limits import RateLimitItem, parse
-from pydantic import DirectoryPath, Field, PostgresDsn, SecretStr, TypeAdapter, field_validator
+from pydantic import (
+    AnyUrl,
+    DirectoryPath,
+    Field,
+    HttpUrl,
+    PostgresDsn,
+    SecretStr,
+    TypeAdapter,
+    UrlConstraints,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _POSTGRES_URL = TypeAdapter(PostgresDsn)
+_HTTP_URL = TypeAdapter(HttpUrl)
+_SMTP_URL: TypeAdapter[AnyUrl] = TypeAdapter(
+    Annotated[AnyUrl, UrlConstraints(allowed_schemes=["smtp"], host_required=True)]
+)
 
 
 class Settings(BaseSettings):
@@ -23,6 +41,10 @@ class Settings(BaseSettings):
 
     # Covers and reports. The app's own disk, until a stage has a place for files.
     media_dir: Path = Path("/data/media")
+    # Where mail goes, smtp://host:port; none: it is only logged. The address it comes from, and the one in its links.
+    smtp_url: str | None = None
+    mail_from: str = "Conduit <news@conduit.test>"
+    public_url: str = "http://127.0.0.1:8000"
     # The pages' files; none: the API alone.
     web_dir: DirectoryPath | None = None
 
@@ -34,6 +56,16 @@ class Settings(BaseSettings):
     # 200 a second, so that a longer queue would hold only requests that are late already.
     max_in_flight: int = Field(default=64, ge=1)
 
+    # Slow work inside a request: how long one conversation with the mail server may take, and after how long nothing is
+    # begun any more of what follows from the first task.
+    mail_seconds: float = Field(default=5.0, gt=0)
+    task_seconds: float = Field(default=10.0, gt=0)
+    # Uploads: how many are held in memory (5 MB each), how long one may be on its way, and how long it waits for its
+    # turn to be made into a cover, which is one's at a time.
+    uploads_at_once: int = Field(default=4, ge=1)
+    upload_seconds: float = Field(default=30.0, gt=0)
+    upload_wait_seconds: float = Field(default=15.0, gt=0)
+
     login_limit: str = "10/minute"
     write_limit: str = "60/minute"
 
@@ -43,11 +75,48 @@ class Settings(BaseSettings):
         _POSTGRES_URL.validate_python(value)
         return value
 
+    @field_validator("smtp_url", mode="before")
+    @classmethod
+    def _smtp(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        url = _SMTP_URL.validate_python(value)
+        if url.path not in (None, "/") or url.username is not None or url.query is not None:
+            raise ValueError("must be smtp://host:port and nothing more")
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _mailbox(cls, value: str) -> str:
+        local, at, domain = parseaddr(value)[1].rpartition("@")
+        if not (local and at and domain):
+            raise ValueError("must be an address, or a name and an <address>")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _site(cls, value: str) -> str:
+        _HTTP_URL.validate_python(value)
+        return value.rstrip("/")
+
     @field_validator("login_limit", "write_limit")
     @classmethod
     def _limit(cls, value: str) -> str:
         parse(value)
         return value
+
+    @property
+    def smtp_server(self) -> tuple[str, int] | None:
+        """Host and port; None where mail is only logged."""
+        if self.smtp_url is None:
+            return None
+        url = urlsplit(self.smtp_url)
+        return url.hostname or "", url.port or 25
+
+    @property
+    def mail_address(self) -> Address:
+        name, address = parseaddr(self.mail_from)
+        return Address(name, addr_spec=address)
 
     @property
     def login_limit_item(self) -> RateLimitItem:

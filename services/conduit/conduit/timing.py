@@ -6,15 +6,20 @@ from contextvars import ContextVar
 class Tally:
     """Seconds and calls spent at the boundaries behind the API while one request was answered."""
 
-    __slots__ = ("database_seconds", "queries")
+    __slots__ = ("database_seconds", "queries", "task_seconds")
 
     def __init__(self) -> None:
         self.database_seconds = 0.0
         self.queries: dict[str, int] = {}
+        # What was done inside the request, its own queries included: image, mail, report.
+        self.task_seconds: dict[str, float] = {}
 
     def add_query(self, server: str, seconds: float) -> None:
         self.database_seconds += seconds
         self.queries[server] = self.queries.get(server, 0) + 1
+
+    def add_task(self, kind: str, seconds: float) -> None:
+        self.task_seconds[kind] = self.task_seconds.get(kind, 0.0) + seconds
 
 
 # The default takes what is outside any request: start-up, migrations, probes.

@@ -48,7 +48,8 @@ def publish(request: Request, body: bytes) -> Response:
     """Publish an article."""
     viewer = writer_of(request)
     draft = validation.new_article(decoded(body, NewArticleBody).article)
-    return answer(ArticleBody(articles.publish(services(request).database, viewer, draft)), 201)
+    use = services(request)
+    return answer(ArticleBody(articles.publish(use.database, use.tasks, viewer, draft)), 201)
 
 
 def show(request: Request) -> Response:

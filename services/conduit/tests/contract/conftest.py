@@ -9,7 +9,7 @@ from conduit import users
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.media_disk import DiskMedia
 from conduit.passwords import Passwords
-from conduit.ports import Media
+from conduit.ports import Media, Task, Tasks, Writer
 from conduit.schemas import NewUser
 from conduit.tokens import Tokens
 from conduit_testing.deployments import NewDatabase, SignUp, database_on_one_server, database_on_two_servers, migrated
@@ -38,6 +38,19 @@ def database(request: pytest.FixtureRequest, new_database: NewDatabase) -> Itera
 def media(tmp_path_factory: pytest.TempPathFactory) -> Media:
     """A place for files, for suites that are about another port."""
     return DiskMedia(tmp_path_factory.mktemp("media"))
+
+
+class NoTasks:
+    """A queue that nobody works on, for suites that are about another port."""
+
+    def note(self, writer: Writer, task: Task) -> None: ...
+
+    def send(self, task: Task) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def tasks() -> Tasks:
+    return NoTasks()
 
 
 @pytest.fixture(scope="session")

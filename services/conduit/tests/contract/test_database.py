@@ -12,7 +12,7 @@ from conduit.adapters.reads_sql import SqlReads
 from conduit.errors import DuplicateError, InvalidError, MissingOwnerError, NotFoundError
 from conduit.events import ArticlePublished, Event
 from conduit.models import users as users_table
-from conduit.ports import Database, Media, Page, Writer
+from conduit.ports import Database, Media, Page, Tasks, Writer
 from conduit.schemas import NewArticle
 from conduit.statements import Statement
 from conduit_testing.client import fresh
@@ -123,13 +123,15 @@ def one_shard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ids, "random_shard", lambda: 40)
 
 
-def test_marking_an_article_that_is_being_deleted_finds_none(database: Database, media: Media, sign_up: SignUp) -> None:
+def test_marking_an_article_that_is_being_deleted_finds_none(
+    database: Database, tasks: Tasks, media: Media, sign_up: SignUp
+) -> None:
     author, reader = sign_up(fresh()), sign_up(fresh())
     for late in (
         lambda slug: articles.mark(database, media, reader, slug, favorited=True),
         lambda slug: comments.add(database, reader, slug, "text"),
     ):
-        slug = articles.publish(database, author, _draft()).slug
+        slug = articles.publish(database, tasks, author, _draft()).slug
         article_id = articles.id_of(slug)
         with ThreadPoolExecutor(1) as thread:
             with database.writing(article_id) as writer:
@@ -142,14 +144,14 @@ def test_marking_an_article_that_is_being_deleted_finds_none(database: Database,
 
 
 def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
-    database: Database, media: Media, sign_up: SignUp
+    database: Database, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     author, other, reader = sign_up(fresh()), sign_up(fresh()), sign_up(fresh())
     with database.writing(reader) as writer:
         for followee in (author, other):
             writer.all(writes.FOLLOW, viewer=reader, followee=followee)
-    doomed = articles.publish(database, author, _draft()).slug
-    articles.publish(database, other, _draft())
+    doomed = articles.publish(database, tasks, author, _draft()).slug
+    articles.publish(database, tasks, other, _draft())
     begun, go_on = Signal(), Signal()
 
     def publish_slowly() -> str:
@@ -180,7 +182,7 @@ def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
 
 @pytest.mark.usefixtures("one_shard")
 def test_many_who_change_the_same_counters_never_wait_for_each_other_in_a_ring(
-    database: Database, media: Media, sign_up: SignUp
+    database: Database, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     people = [sign_up(fresh()) for _ in range(8)]
     tags = [fresh("tag") for _ in range(12)]
@@ -188,7 +190,7 @@ def test_many_who_change_the_same_counters_never_wait_for_each_other_in_a_ring(
     def write(number: int) -> None:
         author = people[number]
         for turn in range(4):
-            slug = articles.publish(database, author, _draft(*tags[turn:], *tags[:2])).slug
+            slug = articles.publish(database, tasks, author, _draft(*tags[turn:], *tags[:2])).slug
             for reader in people[turn:] + people[:turn]:
                 articles.mark(database, media, reader, slug, favorited=True)
             articles.delete(database, author, slug)

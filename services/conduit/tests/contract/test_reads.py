@@ -10,7 +10,7 @@ from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.events_null import NullEvents
 from conduit.adapters.reads_sql import SqlReads
 from conduit.events import ArticlePublished
-from conduit.ports import Media, Page, Reads
+from conduit.ports import Media, Page, Reads, Tasks
 from conduit.schemas import NewArticle
 from conduit.timing import Tally, tally
 from conduit_testing.client import fresh
@@ -49,12 +49,12 @@ def test_what_is_not_there_is_none_or_empty(reads: Reads, sign_up: SignUp) -> No
 
 
 def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
-    reads: Reads, database: PostgresDatabase, media: Media, sign_up: SignUp
+    reads: Reads, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     names = [fresh() for _ in range(8)]
     people = [sign_up(name) for name in names]
     viewer, author, tag = people[0], people[1], fresh("tag")
-    slugs = [articles.publish(database, who, NewArticle("t", "d", "b", [tag])).slug for who in people[1:]]
+    slugs = [articles.publish(database, tasks, who, NewArticle("t", "d", "b", [tag])).slug for who in people[1:]]
     for name in names[1:]:
         profiles.follow(database, viewer, name, following=True)
     for who in people:
@@ -75,12 +75,12 @@ def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
     assert _most_queries(lambda: articles.mark(database, media, viewer, slugs[1], favorited=True)) <= 2
     assert _most_queries(lambda: comments.add(database, viewer, slugs[1], "x")) <= 2
     assert _most_queries(lambda: profiles.follow(database, viewer, names[1], following=False)) <= 2
-    assert _most_queries(lambda: articles.publish(database, author, NewArticle("t", "d", "b", [tag]))) <= 2
+    assert _most_queries(lambda: articles.publish(database, tasks, author, NewArticle("t", "d", "b", [tag]))) <= 2
     assert _most_queries(lambda: articles.delete(database, author, slugs[0])) <= 2
 
 
 def test_every_filter_and_page_agrees_with_a_model_in_memory(
-    reads: Reads, database: PostgresDatabase, media: Media, sign_up: SignUp
+    reads: Reads, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     names = [fresh() for _ in range(4)]
     people = {name: sign_up(name) for name in names}
@@ -89,7 +89,7 @@ def test_every_filter_and_page_agrees_with_a_model_in_memory(
     for number in range(16):
         author = names[number % 3]
         used = {tag for position, tag in enumerate(tags) if number >> position & 1}
-        slug = articles.publish(database, people[author], NewArticle(f"n{number}", "d", "b", sorted(used))).slug
+        slug = articles.publish(database, tasks, people[author], NewArticle(f"n{number}", "d", "b", sorted(used))).slug
         fans = {name for position, name in enumerate(names) if number >> position & 1}
         for fan in fans:
             articles.mark(database, media, people[fan], slug, favorited=True)

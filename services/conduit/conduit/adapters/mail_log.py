@@ -1,0 +1,18 @@
+"""Mail where no server is named: the log says what would have been sent."""
+
+import logging
+from collections.abc import Sequence
+
+from conduit import metrics
+from conduit.ports import Letter
+
+log = logging.getLogger(__name__)
+
+
+class LogMail:
+    """Sends nothing."""
+
+    def deliver(self, letters: Sequence[Letter]) -> None:
+        for letter in letters:
+            log.info("mail is not sent, as no SMTP_URL is set", extra={"message_id": letter.message["Message-ID"]})
+        metrics.MAILS.labels("logged").inc(len(letters))

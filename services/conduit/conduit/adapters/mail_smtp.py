@@ -1,0 +1,106 @@
+"""Mail handed to an SMTP server, with no more patience than a request has.
+
+A mail server that hangs is worse than one that is gone. So at most a few threads are with it at once, none for longer
+than ``seconds``, and after a failure it is left alone for a while: whoever has something to send meanwhile is told at
+once.
+"""
+
+import contextlib
+import logging
+import smtplib
+import socket
+from collections.abc import Iterator, Sequence
+from email.errors import MessageError
+from threading import BoundedSemaphore, Timer
+from time import monotonic
+
+from conduit import metrics
+from conduit.errors import UnavailableError
+from conduit.ports import Letter
+
+log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 1.0  # for a connection, and for each of its answers
+PLACE_SECONDS = 0.5
+AT_ONCE = 3
+LEFT_ALONE_SECONDS = 10.0
+
+
+class SmtpMail:
+    """A connection for every ``deliver``, ended after ``seconds`` whatever state the server is in."""
+
+    def __init__(self, host: str, port: int, sender: str, seconds: float) -> None:
+        self._host = host
+        self._port = port
+        self._sender = sender
+        self._seconds = seconds
+        self._places = BoundedSemaphore(AT_ONCE)
+        self._left_alone_until = 0.0
+
+    def deliver(self, letters: Sequence[Letter]) -> None:
+        settled = 0
+        try:
+            with self._connection() as smtp:
+                for letter in letters:
+                    self._hand_over(smtp, letter)
+                    settled += 1
+        except (OSError, smtplib.SMTPException) as error:
+            self._left_alone_until = monotonic() + LEFT_ALONE_SECONDS
+            log.warning("the mail server does not answer", extra={"server": self._host, "cause": repr(error)})
+            raise UnavailableError("the mail server") from error
+        finally:
+            metrics.MAILS.labels("unsent").inc(len(letters) - settled)
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[smtplib.SMTP]:
+        if monotonic() < self._left_alone_until or not self._places.acquire(timeout=PLACE_SECONDS):
+            raise UnavailableError("the mail server")
+        try:
+            # Its own name is given: asked for, it would be looked up in the DNS, which may take long to know nothing.
+            smtp = smtplib.SMTP(local_hostname="conduit", timeout=ANSWER_SECONDS)
+            with _ended_after(self._seconds, smtp), smtp:
+                smtp.connect(self._host, self._port)
+                yield smtp
+        finally:
+            self._places.release()
+
+    def _hand_over(self, smtp: smtplib.SMTP, letter: Letter) -> None:
+        try:
+            smtp.send_message(letter.message, self._sender, [letter.address])
+        except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError, smtplib.SMTPNotSupportedError) as error:
+            if not _is_final(error):
+                raise
+            self._refused(letter, error)
+        except (MessageError, ValueError) as error:
+            self._refused(letter, error)
+        else:
+            metrics.MAILS.labels("sent").inc()
+
+    def _refused(self, letter: Letter, error: Exception) -> None:
+        metrics.MAILS.labels("refused").inc()
+        log.warning("mail is refused", extra={"message_id": letter.message["Message-ID"], "cause": repr(error)})
+
+
+@contextlib.contextmanager
+def _ended_after(seconds: float, smtp: smtplib.SMTP) -> Iterator[None]:
+    """Cut the connection after so long: a socket's own timeout begins anew with every byte."""
+
+    def cut() -> None:
+        if smtp.sock is not None:
+            with contextlib.suppress(OSError):
+                smtp.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _is_final(error: smtplib.SMTPException) -> bool:
+    """Whether it is about this message alone, and the server would say the same again: RFC 5321, 4.2.1."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return all(code >= 500 for code, _ in error.recipients.values())
+    return not isinstance(error, smtplib.SMTPDataError) or error.smtp_code >= 500

@@ -1,0 +1,56 @@
+"""Tasks done at once, inside the request that asks for them: nothing to operate, and the caller waits for it all.
+
+Nothing is kept anywhere: what is under way when the process dies is lost, and nothing is tried again.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from conduit import tasks
+from conduit.errors import AppError
+from conduit.ports import Task, Writer
+
+if TYPE_CHECKING:
+    from conduit.bootstrap import Services
+
+log = logging.getLogger(__name__)
+
+
+class InlineTasks:
+    """Does a task and what follows from it, in this thread. After ``seconds``, nothing more that follows is begun."""
+
+    def __init__(self, services: Callable[[], "Services"], seconds: float) -> None:
+        self._services = services
+        self._seconds = seconds
+
+    def note(self, writer: Writer, task: Task) -> None:
+        """Nothing: there is nowhere it could be kept for."""
+
+    def send(self, task: Task) -> None:
+        started = perf_counter()
+        due = deque([task])
+        while due:
+            self._do(due)
+            if due and perf_counter() - started > self._seconds:
+                log.warning("given up for the time it takes inside a request", extra={"cause": due[0].key})
+                for left in due:
+                    tasks.dropped(left)
+                return
+
+    def _do(self, due: deque[Task]) -> None:
+        services = self._services()
+        task = due.popleft()
+        try:
+            due.extend(tasks.perform(services, task))
+        except Exception:
+            self._give_up(services, task)
+            raise
+
+    def _give_up(self, services: "Services", task: Task) -> None:
+        try:
+            tasks.give_up(services, task)
+        except AppError as error:
+            log.warning("not even given up", extra={"cause": f"{task.key}: {error}"})

@@ -1,0 +1,62 @@
+"""Slow work by name, wherever it is done: inside the request now, by a worker later.
+
+What a handler does may be done twice, and begin when what it is about is gone: each looks first and then writes the
+same again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter, thread_time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from conduit import covers, mail, metrics, reports
+from conduit.ports import Task
+from conduit.timing import tally
+
+if TYPE_CHECKING:  # it holds the Tasks that come here
+    from conduit.bootstrap import Services
+
+Arguments = Mapping[str, Any]
+
+
+class Handler(NamedTuple):
+    """How a task is done, and what is left in its place once it is given up. ``kind`` names its time and its CPU."""
+
+    kind: str
+    work: Callable[["Services", Arguments], Sequence[Task]]
+    give_up: Callable[["Services", Arguments], None]
+
+
+HANDLERS = {
+    covers.TASK: Handler("image", covers.make, covers.give_up),
+    mail.TASK: Handler("mail", mail.to_followers, mail.give_up),
+    reports.TASK: Handler("report", reports.make, reports.give_up),
+}
+
+
+def perform(services: "Services", task: Task) -> Sequence[Task]:
+    """Do the work once; return the tasks that follow from it. Raises what went wrong: InvalidError where doing it again
+    is no use, UnavailableError where it is.
+    """
+    handler = HANDLERS[task.name]
+    started, cpu_started = perf_counter(), thread_time()
+    try:
+        return handler.work(services, task.arguments)
+    except Exception:
+        metrics.TASK_FAILURES.labels(handler.kind).inc()
+        raise
+    finally:
+        seconds = perf_counter() - started
+        metrics.TASK_CPU.labels(handler.kind).inc(thread_time() - cpu_started)
+        metrics.TASKS.labels(handler.kind).observe(seconds)
+        if (request := tally.get()) is not None:
+            request.add_task(handler.kind, seconds)
+
+
+def give_up(services: "Services", task: Task) -> None:
+    """Say in the task's row, if it has one, that nobody is at it any more."""
+    HANDLERS[task.name].give_up(services, task.arguments)
+
+
+def dropped(task: Task) -> None:
+    """Count a task that was due and is not even begun."""
+    metrics.TASKS_DROPPED.labels(HANDLERS[task.name].kind).inc()
