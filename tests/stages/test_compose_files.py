@@ -135,7 +135,7 @@ def test_data_is_in_named_volumes(path: Path) -> None:
 def test_defaults_are_those_of_the_settings_file(path: Path) -> None:
     lines = [line for line in (ROOT / ".env").read_text().splitlines() if line and not line.startswith("#")]
     settings = dict(line.split("=", 1) for line in lines)
-    used = re.findall(r"\$\{(\w+):-([^}]*)\}", path.read_text() + TOOLS.read_text())
+    used = re.findall(r"\$\{(\w+):?-([^}]*)\}", path.read_text() + TOOLS.read_text())
     assert used
     for name, default in used:
         assert settings[name] == default
@@ -156,10 +156,15 @@ def test_stage_2_takes_the_database_out_of_the_box_and_nothing_else() -> None:
     same = set(box) - {"image", "build", "labels", "environment", "volumes", "ports", "healthcheck"}
     assert {key: after["app"][key] for key in same} == {key: box[key] for key in same}
     url = {"DATABASE_URL": box["environment"]["DATABASE_URL"].replace("127.0.0.1", "db")}
-    assert after["app"]["environment"] == box["environment"] | url
+    assert after["app"]["environment"] == box["environment"] | url | {"PUBLIC_URL": _published_at(2)}
+    assert box["environment"]["PUBLIC_URL"] == _published_at(1)
     assert after["db"]["volumes"] == box["volumes"]
     assert after["app"]["volumes"] == ["files:/data"]
     assert "environment" not in after["db"]
+
+
+def _published_at(number: int) -> str:
+    return f"http://127.0.0.1:${{STAGE{number}_PORT:-800{number}}}"
 
 
 def _without_number(entry: dict[str, str]) -> dict[str, str]:
