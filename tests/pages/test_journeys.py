@@ -75,7 +75,7 @@ def test_publishing_with_a_cover_and_tags(visit: Visit, ann: Member) -> None:
     assert is_loaded(page, "main img[src^='/media/']") > 300
     source = page.locator("main img[src^='/media/']").get_attribute("src")
     assert re.fullmatch(r"/media/[0-9a-f]{32}-(small|medium|large)\.webp", source or "")
-    expect(page.get_by_role("heading", level=3, name="Why")).to_be_visible()
+    expect(page.get_by_role("heading", level=2, name="Why")).to_be_visible()
     expect(page.locator(".prose em")).to_have_text("it")
     for tag in ("dragons", "training"):
         expect(page.locator("main").get_by_role("link", name=tag)).to_be_visible()
