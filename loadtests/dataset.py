@@ -1,13 +1,15 @@
 """What the mixes ask for: a sample of the stage's own rows, read once at the generator's start.
 
 Articles come by popularity (their favourites), users in a fixed random order. A stage with more than a
-hundred thousand articles gives a uniform sample of them, so that the generator's memory is bounded.
+hundred thousand articles gives a uniform sample of them, so that the generator's memory is bounded. The lists
+(newest, of a tag, of an author) are known as far as their first pages show them, for the covers there.
 """
 
 import datetime as dt
 import os
 import random
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jwt
 import psycopg
@@ -16,7 +18,31 @@ from loadtests.popularity import Zipf
 
 ARTICLES_AT_MOST = 100_000
 USERS_AT_MOST = 20_000
+# Of the newest articles, and of each tag and author: what a first page shows, and more of those where people page on.
+NEWEST = 50
+ON_A_PAGE = 10
+TAGS_LISTED = 500
 TAGS = "SELECT tag, sum(count)::bigint FROM tag_counts GROUP BY tag HAVING sum(count) > 0"
+# One that is not ready yet is not shown.
+_COVER = "CASE WHEN a.cover_state = 'ready' THEN a.cover_digest ELSE '' END"
+_NEWEST = f"SELECT a.id, a.slug, {_COVER} FROM articles AS a ORDER BY a.id DESC LIMIT %s"  # noqa: S608 - ours
+_OF_TAGS = f"""
+    SELECT used.tag, a.id, a.slug, {_COVER}
+    FROM (SELECT tag FROM tag_counts GROUP BY tag HAVING sum(count) > 0 ORDER BY sum(count) DESC LIMIT %s) AS used
+    CROSS JOIN LATERAL (
+        SELECT article_id FROM article_tags WHERE tag = used.tag ORDER BY article_id DESC LIMIT %s
+    ) AS listed
+    JOIN articles AS a ON a.id = listed.article_id
+"""  # noqa: S608 - ours
+_OF_AUTHORS = f"""
+    SELECT a.author_id, a.slug, {_COVER}
+    FROM unnest(%s::bigint[]) AS wanted (id)
+    CROSS JOIN LATERAL (
+        SELECT id, author_id, slug, cover_state, cover_digest FROM articles
+        WHERE author_id = wanted.id ORDER BY id DESC LIMIT %s
+    ) AS a
+    ORDER BY a.author_id, a.id DESC
+"""  # noqa: S608 - ours
 COUNTED_EXACTLY_UP_TO = 1_000_000
 PASSWORD = "conduit-seed"  # noqa: S105 - of every seeded user, documented in the seed; no secret
 
@@ -38,28 +64,45 @@ class User:
     email: str
 
 
+class Article(NamedTuple):
+    """What a list or a page tells of an article: its slug, and the digest of its cover, empty where it has none."""
+
+    slug: str
+    cover: str
+
+
 @dataclass
 class Dataset:
     """Sampled rows and the laws by which they are picked."""
 
-    slugs: list[str]
+    articles: list[Article]
     users: list[User]
     heavy: list[User]
     """Users who follow the most others: the readers with the costliest feeds."""
     tags: list[str]
     counts: dict[str, int]
     """Rows of each table as the database had them at the start, for the report."""
+    newest: list[Article] = field(default_factory=list)
+    """The NEWEST articles, newest first."""
+    of_tag: dict[str, list[Article]] = field(default_factory=dict)
+    """The newest ON_A_PAGE of each tag; of very many tags, those of the most used."""
+    of_author: dict[int, list[Article]] = field(default_factory=dict)
+    """The newest ON_A_PAGE of each user in ``users`` who published, by the user's id."""
     secret: str = ""
     _tokens: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._articles = Zipf(len(self.slugs))
+        self._articles = Zipf(len(self.articles))
         self._authors = Zipf(len(self.users))
         self._tags = Zipf(len(self.tags)) if self.tags else None
 
+    def article(self, rng: random.Random) -> Article:
+        """An article, by popularity."""
+        return self.articles[self._articles.draw(rng)]
+
     def slug(self, rng: random.Random) -> str:
         """An article's slug, by popularity."""
-        return self.slugs[self._articles.draw(rng)]
+        return self.article(rng).slug
 
     def author(self, rng: random.Random) -> User:
         """A user whom others look at and follow, by popularity."""
@@ -98,7 +141,10 @@ def read(urls: list[str], secret: str | None = None) -> Dataset:
     Raises EmptyDatasetError when there is nothing to ask for, DatabaseUnreachableError when a server does not
     answer.
     """
-    articles: list[tuple[int, int, str]] = []
+    articles: list[tuple[int, int, str, str]] = []
+    newest: list[tuple[int, str, str]] = []
+    of_tag: dict[str, list[tuple[int, str, str]]] = {}
+    of_author: dict[int, list[Article]] = {}
     users: list[tuple[int, str, str]] = []
     heavy: list[tuple[int, int, str, str]] = []
     tags: dict[str, int] = {}
@@ -109,7 +155,13 @@ def read(urls: list[str], secret: str | None = None) -> Dataset:
                 for table, count in _counts(connection).items():
                     counts[table] = counts.get(table, 0) + count
                 articles += _articles(connection, counts["articles"], len(urls))
-                users += _users(connection, counts["users"], len(urls))
+                newest += connection.execute(_NEWEST, [NEWEST]).fetchall()
+                for tag, *row in connection.execute(_OF_TAGS, [TAGS_LISTED, ON_A_PAGE]):
+                    of_tag.setdefault(tag, []).append((row[0], row[1], row[2]))
+                found = _users(connection, counts["users"], len(urls))
+                users += found
+                for author, slug, cover in connection.execute(_OF_AUTHORS, [[row[0] for row in found], ON_A_PAGE]):
+                    of_author.setdefault(author, []).append(Article(slug, cover))
                 heavy += _heavy(connection, counts["users"])
                 for tag, count in connection.execute(TAGS):
                     tags[tag] = tags.get(tag, 0) + count
@@ -130,13 +182,21 @@ def read(urls: list[str], secret: str | None = None) -> Dataset:
     heavy.sort(key=lambda row: (-row[0], row[1]))
     everyone = [User(*row) for row in users]
     return Dataset(
-        slugs=[slug for _, _, slug in articles],
+        articles=[Article(slug, cover) for _, _, slug, cover in articles],
         users=everyone,
         heavy=[User(*row[1:]) for row in heavy[: _heavy_count(counts["users"])]] or everyone,
         tags=sorted(tags, key=lambda tag: (-tags[tag], tag)),
         counts=counts,
+        newest=_first(newest, NEWEST),
+        of_tag={tag: _first(rows, ON_A_PAGE) for tag, rows in of_tag.items()},
+        of_author=of_author,
         secret=os.environ.get("JWT_SECRET", "") if secret is None else secret,
     )
+
+
+def _first(rows: list[tuple[int, str, str]], count: int) -> list[Article]:
+    """The newest of several servers' newest: id, slug and cover each."""
+    return [Article(slug, cover) for _, slug, cover in sorted(rows, reverse=True)[:count]]
 
 
 def _counts(connection: psycopg.Connection) -> dict[str, int]:
@@ -160,9 +220,11 @@ def _sample(rows: int, at_most: int) -> str:
     return f"TABLESAMPLE SYSTEM ({100 * at_most / rows:.4f}) REPEATABLE (1)"
 
 
-def _articles(connection: psycopg.Connection, rows: int, servers: int) -> list[tuple[int, int, str]]:
+def _articles(connection: psycopg.Connection, rows: int, servers: int) -> list[tuple[int, int, str, str]]:
     at_most = ARTICLES_AT_MOST // servers
-    statement = f"SELECT favorites_count, id, slug FROM articles {_sample(rows, at_most)} LIMIT {at_most}"  # noqa: S608
+    statement = (
+        f"SELECT favorites_count, id, slug, {_COVER} FROM articles AS a {_sample(rows, at_most)} LIMIT {at_most}"  # noqa: S608
+    )
     return connection.execute(statement).fetchall()
 
 

@@ -1,8 +1,9 @@
 """The load generator: a process that runs trials on request, in JSON lines on stdin and stdout.
 
-In:   {"trial": {"mix": "browse", "seed": 1, "warmup": 5, "profile": [[20, 300], [10, 600]]}}
+In:   {"trial": {"mix": "browse", "seed": 1, "warmup": 5, "profile": [[20, 300], [10, 600]], "without": []}}
       one or more stretches of [seconds, requests/s] that follow each other without a pause, after a warm-up
-      at the first one's rate.
+      at the first one's rate. ``without`` names parts of the mix that are not sent; the others arrive as they
+      would with them, so the rate stays that of the whole mix.
 Out:  {"ready": …} once, then for each trial {"window": "start"} and {"window": "end"} as they happen,
       {"progress": …} each second and {"result": …}; {"error": {"kind", "text"}} before it gives up.
 It ends by itself when stdin does, so that it never outlives the one who drives it.
@@ -30,6 +31,7 @@ from loadtests import dataset, mixes, summary
 from loadtests.open_model import OpenModel
 from loadtests.samples import UNFINISHED, Sample
 from loadtests.sender import TIME_OUT, Sender
+from loadtests.site import SiteError
 
 
 def say(**message: object) -> None:
@@ -73,18 +75,26 @@ class Trial:
 
     def __init__(self, sender: Sender, data: dataset.Dataset, wanted: dict[str, Any], quota: float) -> None:
         self.mix = mixes.load(wanted["mix"])
+        self.without = frozenset(wanted.get("without", ()))
+        if unknown := self.without - set(self.mix.parts):
+            raise ValueError(f"the mix {self.mix.name} has no {', '.join(sorted(unknown))}")
         self.profile = [(float(seconds), float(rate)) for seconds, rate in wanted["profile"]]
         self.warmup = float(wanted.get("warmup", 0))
         self.seconds = sum(seconds for seconds, _ in self.profile)
         self.quota = quota
         self.samples: list[Sample] = []
+        self.journeys: list[Sample] = []
         self.waiting: dict[int, tuple[str, float]] = {}
+        self.under_way: dict[int, tuple[str, float]] = {}
         self._sender = sender
-        self._data = data
-        self._rng = random.Random(int(wanted.get("seed", 1)))
+        rng = random.Random(int(wanted.get("seed", 1)))
         self._model = OpenModel(
-            rate=self.rate, serve=self._serve, refuse=self._refuse, rng=random.Random(self._rng.random())
+            rate=lambda seconds: self.rate(seconds) / self.mix.requests_an_arrival,
+            serve=self._serve,
+            refuse=self._refuse,
+            rng=random.Random(rng.random()),
         )
+        self._draw = self.mix.begin(rng, data, sender.host)
         self._number = 0
 
     def rate(self, seconds: float) -> float:
@@ -119,6 +129,9 @@ class Trial:
         now = time.perf_counter()
         unfinished = [Sample(route, intended, now, UNFINISHED) for route, intended in self.waiting.values()]
         samples = self.samples + unfinished
+        journeys = self.journeys + [
+            Sample(name, intended, now, UNFINISHED) for name, intended in self.under_way.values()
+        ]
         spent = marks["end"][0] - marks["start"][0]
         idle, ticks = (marks["end"][n] - marks["start"][n] for n in (1, 2))
         stretches = []
@@ -128,12 +141,14 @@ class Trial:
             at += seconds
         return {
             "mix": self.mix.name,
+            "without": sorted(self.without),
             "warmup": self.warmup,
             "seconds": self.seconds,
             "profile": [list(stretch) for stretch in self.profile],
             "total": summary.totals(samples, start, end),
             "stretches": stretches,
             "routes": summary.by_route(samples, start, end),
+            "journeys": summary.journeys(journeys, start, end),
             "series": summary.series(samples, start, max(1, round(self.seconds))),
             "in_flight_start": summary.in_flight(samples, start),
             "in_flight_end": summary.in_flight(samples, end),
@@ -146,13 +161,24 @@ class Trial:
         }
 
     def _serve(self, intended: float) -> None:
-        request = self.mix.draw(self._rng, self._data)
+        request = self._draw()
+        if request.part in self.without:
+            return
         number = self._number = self._number + 1
-        self.waiting[number] = (request.route, intended)
-        sample = self._sender.send(request, intended)
-        # A sample that comes after the trial gave up on it was counted as unfinished.
-        if self.waiting.pop(number, None):
-            self.samples.append(sample)
+        began, journey = intended, request.journey
+        if journey:
+            self.under_way[number] = (journey, began)
+        while True:
+            self.waiting[number] = (request.route, intended)
+            sample, following = self._sender.send(request, intended)
+            # A sample that comes after the trial gave up on it was counted as unfinished.
+            if self.waiting.pop(number, None):
+                self.samples.append(sample)
+            if following is None or following.part in self.without:
+                break
+            request, intended = following, time.perf_counter()
+        if self.under_way.pop(number, None) and following is None:
+            self.journeys.append(Sample(journey, began, sample.finished, sample.error))
 
     def _refuse(self, intended: float) -> None:
         self.samples.append(self._sender.refuse(intended))
@@ -217,11 +243,14 @@ def serve(data: dataset.Dataset, target: str) -> None:
     # The dataset is for ever; the collector need not walk it again and again while latencies are taken.
     gc.collect()
     gc.freeze()
-    say(ready={"dataset": data.counts, "articles_sampled": len(data.slugs), "cpu": quota, "pid": os.getpid()})
+    say(ready={"dataset": data.counts, "articles_sampled": len(data.articles), "cpu": quota, "pid": os.getpid()})
     for line in _lines():
         try:
             wanted = json.loads(line)["trial"]
             trial = Trial(sender, data, wanted, quota)
+        except SiteError as error:
+            say(error={"kind": "site", "text": f"{error}; the mix needs the app's pages, is the stage's app current?"})
+            continue
         except (ValueError, KeyError, TypeError, mixes.UnknownMixError) as error:
             say(error={"kind": "request", "text": f"not a trial: {error}"})
             continue

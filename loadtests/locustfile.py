@@ -20,8 +20,10 @@ from locust.env import Environment
 from locust.runners import MasterRunner
 
 from loadtests import dataset, mixes
+from loadtests.mixes.actions import Request
 from loadtests.open_model import OpenModel
 from loadtests.sender import Sender
+from loadtests.site import SiteError
 
 LABELS = {
     "Number of users (peak concurrency)": "Requests per second, offered (Locust's users: each stands for one)",
@@ -84,13 +86,24 @@ def _start(environment: Environment, **_: object) -> None:
     rng = random.Random()
     data = _state["data"]
     sender = Sender(environment, environment.host or _state["host"])
+    try:
+        draw = mix.begin(rng, data, sender.host)
+    except SiteError as error:
+        # The UI shows it among its failures, and why; there is nothing to send.
+        told = {"request_type": "-", "name": "pages", "response_time": 0, "response_length": 0, "context": {}}
+        environment.events.request.fire(**told, exception=error)  # type: ignore[no-untyped-call]
+        return
     started = time.perf_counter()
 
     def rate(_seconds: float) -> float:
-        return float(runner.user_count) * mix.factor(time.perf_counter() - started)
+        offered = float(runner.user_count) * mix.factor(time.perf_counter() - started)
+        return offered / mix.requests_an_arrival
 
     def serve(intended: float) -> None:
-        sender.send(mix.draw(rng, data), intended)
+        request: Request | None = draw()
+        while request is not None:
+            _, request = sender.send(request, intended)
+            intended = time.perf_counter()
 
     model = OpenModel(rate=rate, serve=serve, refuse=sender.refuse, rng=rng)
     _state["dispatcher"] = gevent.spawn(model.run)

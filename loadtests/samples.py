@@ -7,6 +7,7 @@ REFUSED = "generator: too many in flight"
 TIMED_OUT = "time-out"
 UNFINISHED = "unfinished when the trial ended"
 CONNECTION = "connection"
+UNEXPECTED = "an answer that nothing can follow from"
 
 WAITED_FOR = frozenset({TIMED_OUT, UNFINISHED})
 """Errors that were waits first, and so count in the latencies with as long as they were waited for."""
@@ -15,7 +16,7 @@ WAITED_FOR = frozenset({TIMED_OUT, UNFINISHED})
 class Sample(NamedTuple):
     """``time.perf_counter`` seconds of the intended start and the end.
 
-    ``error`` is empty for a 2xx answer.
+    ``error`` is empty for a 2xx answer, and for 304.
     """
 
     route: str

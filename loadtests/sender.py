@@ -7,7 +7,7 @@ from locust import FastHttpUser
 from locust.env import Environment
 
 from loadtests.mixes.actions import Request
-from loadtests.samples import CONNECTION, REFUSED, TIMED_OUT, Sample
+from loadtests.samples import CONNECTION, REFUSED, TIMED_OUT, UNEXPECTED, Sample
 
 TIME_OUT = 10.0
 """Seconds on connecting and on each wait for the answer."""
@@ -17,6 +17,7 @@ class Sender(FastHttpUser):
     """One Locust user whose connections every arrival shares, so that arrivals, not users, make the load."""
 
     abstract = True
+    host: str
     concurrency = 8000
     network_timeout = TIME_OUT
     connection_timeout = TIME_OUT
@@ -28,13 +29,16 @@ class Sender(FastHttpUser):
         # jar, asked for each request, is a tenth of the generator's CPU.
         self.client.client.cookiejar = None
 
-    def send(self, request: Request, intended: float) -> Sample:
-        """Send one request, report it to Locust's events, return how it ended. Never raises."""
-        headers = {}
+    def send(self, request: Request, intended: float) -> tuple[Sample, Request | None]:
+        """Send one request and report it to Locust's events.
+
+        Returns how it ended, and what the same person sends next, if anything. Never raises.
+        """
+        headers = dict(request.headers)
         if request.token:
             headers["Authorization"] = f"Token {request.token}"
         if request.body:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = request.content_type
         try:
             response = self.client.request(
                 request.method,
@@ -47,10 +51,16 @@ class Sender(FastHttpUser):
         except Exception as error:
             sample = Sample(request.route, intended, time.perf_counter(), f"client: {type(error).__name__}")
             self._report({"request_type": request.method, "response_length": 0, "exception": error}, sample)
-            return sample
-        sample = Sample(request.route, intended, time.perf_counter(), _error(response))
+            return sample, None
+        finished, wrong, following = time.perf_counter(), _error(response), None
+        if request.then is not None and not wrong:
+            try:
+                following = request.then(response.content or b"")
+            except (ValueError, LookupError, TypeError):
+                wrong = UNEXPECTED
+        sample = Sample(request.route, intended, finished, wrong)
         self._report(response.request_meta, sample)
-        return sample
+        return sample, following
 
     def refuse(self, intended: float) -> Sample:
         """Report an arrival that was not sent, since too many were in flight."""
@@ -70,7 +80,8 @@ class Sender(FastHttpUser):
 
 def _error(response: Any) -> str:
     status = int(response.status_code or 0)
-    if 200 <= status < 300:
+    # 304 is the answer that who keeps a page hopes for; nothing else here asks with If-None-Match.
+    if 200 <= status < 300 or status == 304:
         return ""
     if status:
         return f"status {status}"

@@ -118,3 +118,22 @@ def by_route(samples: Sequence[Sample], start: float, end: float) -> dict[str, d
     for sample in samples:
         routes.setdefault(sample.route, []).append(sample)
     return {route: totals(routes[route], start, end) for route in sorted(routes)}
+
+
+def journeys(samples: Sequence[Sample], start: float, end: float) -> dict[str, dict[str, Any]]:
+    """Of each journey (requests that one person sends one after the other) begun in [start, end).
+
+    How many, how many of them failed, and the waits in ms (of those that ``latency`` counts), sorted: each from the
+    first request's intended start to the last answer. They are few, so all are kept.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for sample in samples:
+        if start <= sample.intended < end:
+            of_this = found.setdefault(sample.route, {"count": 0, "failed": 0, "waits_ms": []})
+            of_this["count"] += 1
+            of_this["failed"] += bool(sample.error)
+            if not sample.error or sample.error in WAITED_FOR:
+                of_this["waits_ms"].append(round((sample.finished - sample.intended) * 1000, 1))
+    for of_this in found.values():
+        of_this["waits_ms"].sort()
+    return found

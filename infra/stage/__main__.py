@@ -9,7 +9,7 @@ from infra.stage import checks, lifecycle, stages, tools
 from infra.stage.problems import Problem
 
 SIZES = ("small", "medium", "large")
-MIXES = ("browse", "publish", "feed", "login", "spike")
+MIXES = ("browse", "pages", "publish", "feed", "login", "spike")
 INTERRUPTED = 130
 
 

@@ -11,8 +11,11 @@ from importlib import import_module
 from loadtests.dataset import Dataset
 from loadtests.mixes.actions import Request
 
-NAMES = ("browse", "publish", "feed", "login", "spike")
+NAMES = ("browse", "pages", "publish", "feed", "login", "spike")
 FIRST_RATE = 20.0
+
+Draw = Callable[[], Request]
+"""The next request of a mix's traffic."""
 
 
 class UnknownMixError(Exception):
@@ -28,7 +31,12 @@ class Mix:
 
     name: str
     model: str
-    draw: Callable[[random.Random, Dataset], Request]
+    begin: Callable[[random.Random, Dataset, str], Draw]
+    """Starts its traffic, from random numbers, the stage's rows and the URL of the stage. May raise SiteError."""
+    requests_an_arrival: float
+    """How many requests follow from one arrival, on average: more than 1 where people send another after an answer."""
+    parts: tuple[str, ...]
+    """What its requests belong to (see Request), and a trial can leave out."""
     factor: Callable[[float], float]
     first_rate: float
     """Requests/s that any stage should hold: a search for the ceiling starts there."""
@@ -40,6 +48,15 @@ def _constantly(seconds: float) -> float:  # noqa: ARG001
     return 1.0
 
 
+def _drawing(draw: Callable[[random.Random, Dataset], Request]) -> Callable[[random.Random, Dataset, str], Draw]:
+    """For a mix each of whose requests is drawn by itself."""
+
+    def begin(rng: random.Random, data: Dataset, target: str) -> Draw:  # noqa: ARG001 - it needs no look at the stage
+        return lambda: draw(rng, data)
+
+    return begin
+
+
 def load(name: str) -> Mix:
     """The mix of that name. Raises UnknownMixError."""
     if name not in NAMES:
@@ -48,7 +65,9 @@ def load(name: str) -> Mix:
     return Mix(
         name=name,
         model=(module.__doc__ or "").strip(),
-        draw=module.draw,
+        begin=getattr(module, "begin", None) or _drawing(module.draw),
+        requests_an_arrival=getattr(module, "REQUESTS_AN_ARRIVAL", 1.0),
+        parts=getattr(module, "PARTS", ("api",)),
         factor=getattr(module, "factor", _constantly),
         first_rate=getattr(module, "FIRST_RATE", FIRST_RATE),
         steady=not hasattr(module, "factor"),

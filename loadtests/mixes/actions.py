@@ -21,14 +21,26 @@ _SENTENCE = (
 _WORDS = _SENTENCE.split()
 
 
+JSON = "application/json"
+
+
 class Request(NamedTuple):
-    """One request: ``route`` is what it counts under, ``path`` where it goes, ``body`` JSON or nothing."""
+    """One request: ``route`` is what it counts under, ``path`` where it goes, ``body`` what is sent or nothing.
+
+    ``part`` is the part of a mix that it belongs to, so that a trial can leave one out. ``then`` makes, from the
+    answer's body, what the same person sends next; the time of all of it together counts under ``journey``.
+    """
 
     route: str
     method: str
     path: str
     token: str | None = None
     body: bytes | None = None
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+    part: str = "api"
+    then: Callable[[bytes], "Request"] | None = None
+    journey: str = ""
 
 
 Action = Callable[[random.Random, Dataset, User | None], Request]
@@ -130,6 +142,23 @@ def publish(rng: random.Random, data: Dataset, user: User | None) -> Request:
     body = json.dumps({"article": draft}).encode()
     token = data.token(_signed_in(rng, data, user))
     return Request("POST /api/articles", "POST", "/api/articles", token, body)
+
+
+def report(rng: random.Random, data: Dataset, user: User | None) -> Request:
+    """An author's report on their audience."""
+    token = data.token(_signed_in(rng, data, user))
+    return Request("POST /api/user/reports", "POST", "/api/user/reports", token, part="report")
+
+
+def with_cover(publishing: Request, photo: bytes) -> Request:
+    """A publishing that is followed, once it is answered, by the upload of a photograph as the article's cover."""
+
+    def upload(answer: bytes) -> Request:
+        slug = quote(json.loads(answer)["article"]["slug"], safe="")
+        route, path = "PUT /api/articles/{slug}/cover", f"/api/articles/{slug}/cover"
+        return Request(route, "PUT", path, publishing.token, photo, "image/jpeg", part="cover")
+
+    return publishing._replace(then=upload, journey="publishing with a cover")
 
 
 def login(rng: random.Random, data: Dataset, user: User | None) -> Request:

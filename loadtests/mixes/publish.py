@@ -1,19 +1,45 @@
 """A site that people write to: writes only.
 
-Comment 35 %, favourite 30 %, publish 20 %, follow 15 %, each by a user drawn evenly. Articles and the
-followed are drawn by Zipf's law, so that the counters of popular articles are written by many at once.
-Arrivals are a Poisson process.
+Comment 35 %, favourite 30 %, publish 20 %, follow 14 %, a report on one's audience 1 %, each by a user drawn evenly.
+Every fifth publishing is followed by the upload of a cover, once it is answered: a photograph of some 300 kB to 2 MB
+and 2 to 8 megapixels, each time another file. Articles and the followed are drawn by Zipf's law, so that the counters
+of popular articles are written by many at once. Arrivals are a Poisson process; the uploads follow from them.
 """
 
 import random
+from functools import cache
 
 from loadtests.dataset import Dataset
-from loadtests.mixes import actions
+from loadtests.mixes import Draw, actions
 from loadtests.mixes.actions import Choice, Request
+from loadtests.pictures.photos import another, photos
 
-_choice = Choice({actions.comment: 35, actions.favorite: 30, actions.publish: 20, actions.follow: 15})
+PARTS = ("api", "cover", "report")
+FIRST_RATE = 5.0
+"""Requests/s to start a search with: a cover takes tenths of a CPU second."""
+WEIGHTS: dict[actions.Action, float] = {
+    actions.comment: 35,
+    actions.favorite: 30,
+    actions.publish: 20,
+    actions.follow: 14,
+    actions.report: 1,
+}
+COVERED = 0.2
+REQUESTS_AN_ARRIVAL = 1 + COVERED * WEIGHTS[actions.publish] / sum(WEIGHTS.values())
+
+_choice = Choice(WEIGHTS)
+_photos = cache(photos)
 
 
-def draw(rng: random.Random, data: Dataset) -> Request:
-    """One request of the mix."""
-    return _choice.draw(rng)(rng, data, data.visitor(rng))
+def begin(rng: random.Random, data: Dataset, target: str) -> Draw:  # noqa: ARG001 - it needs no look at the stage
+    """The traffic; draws the photographs first, once a process."""
+    album = _photos()
+
+    def draw() -> Request:
+        action = _choice.draw(rng)
+        request = action(rng, data, data.visitor(rng))
+        if action is actions.publish and rng.random() < COVERED:
+            return actions.with_cover(request, another(rng.choice(album), rng))
+        return request
+
+    return draw

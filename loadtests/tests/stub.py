@@ -7,8 +7,9 @@ import argparse
 import asyncio
 import json
 import time
+from typing import ClassVar
 
-HEAD = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+HEAD = b"HTTP/1.1 %d X\r\nContent-Type: %s\r\n%sContent-Length: %d\r\n\r\n%s"
 
 
 class Stub(asyncio.Protocol):
@@ -17,6 +18,9 @@ class Stub(asyncio.Protocol):
     status = 200
     service = 0.0
     slots = 0
+    html = b""
+    answer: ClassVar[dict[str, object]] = {"article": {"slug": "new-1"}}
+    tag = b""
     _free = 0.0
     _waiting = 0
 
@@ -37,7 +41,11 @@ class Stub(asyncio.Protocol):
             if len(rest) < length:
                 return
             self._buffer = rest[length:]
-            self._answer()
+            kind = type(self)
+            if kind.tag and b"if-none-match: " + kind.tag.lower() in head.lower():
+                self._out.write(b"HTTP/1.1 304 X\r\n\r\n")  # type: ignore[attr-defined]
+            else:
+                self._answer()
 
     def _answer(self) -> None:
         kind = type(self)
@@ -58,8 +66,11 @@ class Stub(asyncio.Protocol):
         self._write(type(self).status)
 
     def _write(self, status: int) -> None:
-        body = json.dumps({"ok": status < 400}).encode()
-        self._out.write(HEAD % (status, len(body), body))  # type: ignore[attr-defined]
+        kind = type(self)
+        body = kind.html or json.dumps(kind.answer).encode()
+        tag = b"ETag: %s\r\n" % kind.tag if kind.tag else b""
+        content_type = b"text/html" if kind.html else b"application/json"
+        self._out.write(HEAD % (status, content_type, tag, len(body), body))  # type: ignore[attr-defined]
 
 
 async def _freeze(every: float, for_seconds: float) -> None:
@@ -78,7 +89,13 @@ async def main() -> None:
     parser.add_argument("--status", type=int, default=200)
     parser.add_argument("--service", type=float, default=0.0, help="seconds of service a request")
     parser.add_argument("--slots", type=int, default=100, help="beyond so many waiting, 503")
+    parser.add_argument("--vague", action="store_true", help="answer nothing that anything can follow from")
+    parser.add_argument("--html", default="", help="what is answered instead of JSON")
+    parser.add_argument("--etag", default="", help="the tag of all answers; a request that has it is answered 304")
     options = parser.parse_args()
+    if options.vague:
+        Stub.answer = {}
+    Stub.html, Stub.tag = options.html.encode(), options.etag.encode()
     Stub.status, Stub.service, Stub.slots = options.status, options.service, options.slots
     server = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)

@@ -61,6 +61,67 @@ def test_nobody_there_is_a_connection_error(generator: Start) -> None:
     assert set(result["total"]["errors"]) == {"connection"}
 
 
+PAGE = '<link rel="stylesheet" href="/assets/a.css"><script src="/assets/a.js"></script>'
+
+
+def test_pages_are_loaded_as_the_stage_has_them_and_304_is_an_answer(stub: Stub, generator: Start) -> None:
+    process = generator(stub("--html", PAGE, "--etag", 'W/"1"'))
+    result, _ = run(process, mix="pages", profile=[[2, 300]])
+    assert result["total"]["errors"] == {}
+    assert result["total"]["answered"] == result["total"]["offered"]
+    assert {"GET /", "GET /article/{slug}", "GET /assets/{name}", "GET /media/{name}"} <= set(result["routes"])
+
+
+def test_a_part_that_is_left_out_leaves_the_others_as_they_were(stub: Stub, generator: Start) -> None:
+    process = generator(stub("--html", PAGE, "--etag", 'W/"1"'))
+    whole, _ = run(process, mix="pages", profile=[[2, 300]], seed=5)
+    rest, _ = run(process, mix="pages", profile=[[2, 300]], seed=5, without=["assets", "covers"])
+    left_out = {"GET /assets/{name}", "GET /media/{name}"}
+    assert rest["without"] == ["assets", "covers"]
+    assert set(rest["routes"]) == set(whole["routes"]) - left_out
+    # The same people come at the same times.
+    for route in rest["routes"]:
+        assert rest["routes"][route]["offered"] == pytest.approx(whole["routes"][route]["offered"], abs=2), route
+
+
+def test_a_stage_without_pages_gives_no_such_trial(stub: Stub, generator: Start) -> None:
+    process = generator(stub())
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write('{"trial": {"mix": "pages", "profile": [[1, 10]]}}\n')
+    process.stdin.flush()
+    process.stdout.readline()
+    error = json.loads(process.stdout.readline())["error"]
+    assert error["kind"] == "site"
+    assert "names no assets" in error["text"]
+
+
+def test_a_cover_follows_its_publishing_and_both_together_are_timed(stub: Stub, generator: Start) -> None:
+    process = generator(stub())
+    result, _ = run(process, mix="publish", profile=[[3, 200]])
+    total, routes = result["total"], result["routes"]
+    assert total["errors"] == {}
+    assert abs(total["offered"] - 600) < 4 * math.sqrt(600), "what follows is part of the rate"
+    journey = result["journeys"]["publishing with a cover"]
+    assert journey["count"] == routes["PUT /api/articles/{slug}/cover"]["offered"] > 5
+    assert journey["failed"] == 0
+    assert len(journey["waits_ms"]) == journey["count"]
+    assert journey["waits_ms"] == sorted(journey["waits_ms"])
+    rest, _ = run(process, mix="publish", profile=[[1, 200]], without=["cover"])
+    assert rest["journeys"] == {}
+    assert "POST /api/articles" in rest["routes"]
+    assert "PUT /api/articles/{slug}/cover" not in rest["routes"]
+
+
+def test_an_answer_that_nothing_can_follow_from_is_an_error(stub: Stub, generator: Start) -> None:
+    process = generator(stub("--vague"))
+    result, _ = run(process, mix="publish", profile=[[2, 200]])
+    assert set(result["total"]["errors"]) == {"an answer that nothing can follow from"}
+    journey = result["journeys"]["publishing with a cover"]
+    assert journey["failed"] == journey["count"] > 0
+    assert journey["waits_ms"] == []
+
+
 @pytest.mark.realtime
 def test_an_overloaded_queue_and_back(stub: Stub, generator: Start) -> None:
     """Offered twice its capacity of 200/s a queue of 60 answers 200/s and refuses the rest.
@@ -86,7 +147,12 @@ def test_ends_with_its_input_and_survives_nonsense(stub: Stub, generator: Start)
     assert process.stdin is not None
     assert process.stdout is not None
     assert "ready" in json.loads(process.stdout.readline())
-    for nonsense in ("{}", "[", '{"trial": {"mix": "no such", "profile": [[1, 1]]}}'):
+    for nonsense in (
+        "{}",
+        "[",
+        '{"trial": {"mix": "no such", "profile": [[1, 1]]}}',
+        '{"trial": {"mix": "feed", "profile": [[1, 1]], "without": ["covers"]}}',
+    ):
         process.stdin.write(nonsense + "\n")
         process.stdin.flush()
         assert "error" in json.loads(process.stdout.readline())

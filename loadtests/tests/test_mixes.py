@@ -1,15 +1,16 @@
 """The mixes ask for what their docstrings say."""
 
+import json
 import random
 from collections import Counter
 
 import pytest
 
-from loadtests import mixes
+from loadtests import mixes, site
 from loadtests.dataset import parse_databases
-from loadtests.mixes import spike
+from loadtests.mixes import Draw, spike
 from loadtests.popularity import Zipf
-from loadtests.tests.made_up import made_up
+from loadtests.tests.made_up import PAGES, made_up
 
 DRAWS = 40_000
 
@@ -31,9 +32,15 @@ def test_a_handful_of_articles_is_no_trouble(articles: int) -> None:
     assert {Zipf(articles).draw(rng) for _ in range(200)} <= set(range(articles))
 
 
-def test_browse_is_four_fifths_reads_most_of_them_anonymous() -> None:
-    mix, data, rng = mixes.load("browse"), made_up(), random.Random(1)
-    asked = [mix.draw(rng, data) for _ in range(DRAWS)]
+def begun(name: str, monkeypatch: pytest.MonkeyPatch) -> Draw:
+    """A mix's traffic over made-up rows, from a stage with made-up pages."""
+    monkeypatch.setattr(site, "read", lambda _target, paths: {page: PAGES[page] for page in paths})
+    return mixes.load(name).begin(random.Random(1), made_up(), "http://stage")
+
+
+def test_browse_is_four_fifths_reads_most_of_them_anonymous(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = begun("browse", monkeypatch)
+    asked = [draw() for _ in range(DRAWS)]
     reads = [request for request in asked if request.method == "GET"]
     assert len(reads) / len(asked) == pytest.approx(0.8, abs=0.01)
     assert sum(request.token is None for request in reads) / len(reads) == pytest.approx(0.7, abs=0.01)
@@ -42,23 +49,47 @@ def test_browse_is_four_fifths_reads_most_of_them_anonymous() -> None:
 
 
 @pytest.mark.parametrize("name", mixes.NAMES)
-def test_every_mix_has_a_model_and_asks_properly(name: str) -> None:
-    mix, data, rng = mixes.load(name), made_up(), random.Random(1)
+def test_every_mix_has_a_model_and_asks_properly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mix, draw = mixes.load(name), begun(name, monkeypatch)
     assert len(mix.model.split()) > 20
-    for _ in range(500):
-        request = mix.draw(rng, data)
-        assert request.path.startswith("/api/")
+    asked = [draw() for _ in range(1000)]
+    assert {request.part for request in asked} <= set(mix.parts)
+    for request in asked:
+        assert request.path.startswith("/api/") == (request.part in ("api", "report", "cover"))
         assert request.route.startswith(request.method)
         assert (request.method == "GET") <= (request.body is None)
 
 
 def test_nobody_follows_themselves() -> None:
-    mix, data, rng = mixes.load("publish"), made_up(), random.Random(1)
+    data = made_up()
+    draw = mixes.load("publish").begin(random.Random(1), data, "")
     tokens = {data.token(user): user.username for user in data.users}
     for _ in range(3000):
-        request = mix.draw(rng, data)
+        request = draw()
         if request.route.endswith("/follow"):
             assert request.path.split("/")[3] != tokens[request.token or ""]
+
+
+def test_a_fifth_of_the_publishings_is_followed_by_another_photograph_each_time() -> None:
+    mix, data = mixes.load("publish"), made_up()
+    draw = mix.begin(random.Random(1), data, "")
+    asked = [draw() for _ in range(DRAWS)]
+    published = [request for request in asked if request.route == "POST /api/articles"]
+    covered = [request for request in published if request.then is not None]
+    assert len(published) / DRAWS == pytest.approx(0.2, abs=0.01)
+    assert len(covered) / len(published) == pytest.approx(0.2, abs=0.02)
+    assert {request.journey for request in covered} == {"publishing with a cover"}
+    assert (DRAWS + len(covered)) / DRAWS == pytest.approx(mix.requests_an_arrival, abs=0.003)
+    answer = json.dumps({"article": {"slug": "été-7"}}).encode()
+    uploads = [request.then(answer) for request in covered[:40] if request.then]
+    for first, upload in zip(covered, uploads, strict=False):
+        assert upload is not None
+        assert (upload.method, upload.path) == ("PUT", "/api/articles/%C3%A9t%C3%A9-7/cover")
+        assert (upload.token, upload.content_type, upload.part) == (first.token, "image/jpeg", "cover")
+        assert upload.body is not None
+        assert upload.body.startswith(b"\xff\xd8")
+    assert len({upload.body for upload in uploads if upload}) == len(uploads)
+    assert sum(request.part == "report" for request in asked) / DRAWS == pytest.approx(0.01, abs=0.003)
 
 
 def test_a_spike_is_ten_times_for_twenty_seconds() -> None:
@@ -69,7 +100,7 @@ def test_a_spike_is_ten_times_for_twenty_seconds() -> None:
 
 
 def test_an_unknown_mix_is_told_the_known_ones() -> None:
-    with pytest.raises(mixes.UnknownMixError, match="browse, publish, feed, login, spike"):
+    with pytest.raises(mixes.UnknownMixError, match="browse, pages, publish, feed, login, spike"):
         mixes.load("../secrets")
 
 
