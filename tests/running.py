@@ -45,6 +45,10 @@ class Stage:
     def container(self, service: str) -> str:
         return self.compose("ps", "--quiet", service).strip()
 
+    def host(self, service: str) -> str:
+        """The name of a service's container, by which it is found on the stage's network too."""
+        return f"conduit-test-stage{self.number}-{service}-1"
+
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", timeout=10)
 

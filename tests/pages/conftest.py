@@ -1,5 +1,6 @@
 """Chromium in a container on stage 2's network, driven from here. Screenshots go to runs/pages/."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,9 +24,13 @@ def stage(stages: Stages) -> Stage:
 
 
 @pytest.fixture(scope="session")
-def origin() -> str:
-    """Where the browser finds the site: on the stage's own network."""
-    return topology.read(NUMBER).inside_url
+def origin(stage: Stage) -> str:
+    """Where the browser finds the site: on the stage's own network.
+
+    By the container's name, because the service is called as a top-level domain is that browsers know to be HTTPS only.
+    """
+    edge = topology.read(NUMBER)
+    return f"http://{stage.host(edge.edge)}:{edge.edge_port}"
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +58,8 @@ def browser(stage: Stage, playwright: Playwright) -> Iterator[Browser]:
     stage.compose("--profile", "tools", "up", "--detach", "--no-deps", "--wait", "browser")
     port = stage.compose("--profile", "tools", "port", "browser", "3000").strip().rpartition(":")[2]
     SHOTS.mkdir(parents=True, exist_ok=True)
+    for old in SHOTS.glob("failed-*"):
+        old.unlink()
     expect.set_options(timeout=PATIENCE_MS)
     browser = playwright.chromium.connect(f"ws://127.0.0.1:{port}/chromium")
     try:
@@ -63,8 +70,11 @@ def browser(stage: Stage, playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, origin: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """Makes visitors; at the end, nothing must have gone wrong with any of them."""
+def visit(browser: Browser, origin: str, stage: Stage, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """Makes visitors; at the end, nothing must have gone wrong with any of them.
+
+    Of a test that fails, what its visitors saw and what the boxes logged are kept beside the screenshots.
+    """
     visitors: list[Visitor] = []
 
     def make(state: Any = None, **options: Any) -> Visitor:
@@ -78,6 +88,8 @@ def visit(browser: Browser, origin: str, request: pytest.FixtureRequest) -> Iter
 
     yield make
     failed = request.node.stash.get(_FAILED, False)
+    if failed:
+        (SHOTS / f"failed-{request.node.name}.log").write_text(stage.compose("logs", "--no-color", "--tail", "100"))
     for number, visitor in enumerate(visitors, 1):
         if failed:
             visitor.shoot(f"failed-{request.node.name}-{number}", whole=False)
@@ -94,17 +106,22 @@ def visitor(visit: Visit) -> Visitor:
 
 @pytest.fixture(scope="session")
 def join(api: Api, browser: Browser, origin: str) -> Join:
-    """Makes members, who have signed in on the page."""
+    """Makes members. What a browser keeps of a session is learnt from one that signed in; the others' is the same with
+    their token and their name, because signing in takes seconds.
+    """
+    first = api.sign_up()
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{origin}/login")
+    sign_in(page, first.email)
+    kept = json.dumps(context.storage_state())
+    token = page.evaluate("localStorage.getItem('conduit.token')")
+    context.close()
 
     def make() -> Member:
         person = api.sign_up()
-        context = browser.new_context()
-        page = context.new_page()
-        page.goto(f"{origin}/login")
-        sign_in(page, person.email)
-        state = context.storage_state()
-        context.close()
-        return Member(person, state)
+        theirs = kept.replace(token, person.token or "").replace(first.username, person.username)
+        return Member(person, json.loads(theirs))
 
     return make
 

@@ -220,10 +220,15 @@ def test_an_api_that_fails_leaves_the_rest_of_the_page(visitor: Visitor, ann: Me
     expect(alert(page)).to_have_count(0)
 
 
-def test_a_slow_api_leaves_the_page_usable_meanwhile(visitor: Visitor) -> None:
+def test_a_slow_api_leaves_the_page_usable_meanwhile(visitor: Visitor, ann: Member) -> None:
+    ann.person.publish(f"Late {fresh()}")
     waiting: list[Route] = []
+
+    def keep_waiting(route: Route) -> None:
+        waiting.append(route)
+
     page = visitor.page
-    page.route(re.compile("/api/"), waiting.append)
+    page.route(re.compile("/api/"), keep_waiting)
     page.goto(f"{visitor.origin}/")
     expect(page.locator("[data-cards][aria-busy=true]")).to_be_visible()
     expect(page.get_by_role("link", name="Sign up")).to_be_visible()
