@@ -7,7 +7,7 @@ nearly the weight of photographs, which flat colours do not have.
 import math
 import random
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image, ImageChops, ImageDraw, ImageOps
 
@@ -47,18 +47,22 @@ _WHITE: Colour = (255, 255, 255)
 
 
 class Canvas:
-    """What the motifs draw on: Pillow's pen, the random numbers and the colours of one picture."""
+    """What the motifs draw on: Pillow's pen, the random numbers and the colours of one picture.
 
-    def __init__(self, pen: ImageDraw.ImageDraw, rng: random.Random, palette: Palette) -> None:
-        self.pen = pen
+    ``glass`` is the pen for what shines through: it blends every pixel, which takes several times as long.
+    """
+
+    def __init__(self, image: Image.Image, rng: random.Random, palette: Palette) -> None:
+        self.pen = ImageDraw.Draw(image)
+        self.glass = ImageDraw.Draw(image, "RGBA")
         self.rng = rng
         self.palette = palette
         self.colours = palette.colours
         self.accent = palette.colours[3]
 
-    def disc(self, x: float, y: float, radius: float, **how: Any) -> None:
-        """A disc by its middle; ``how`` as ImageDraw.ellipse takes it."""
-        self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), **how)
+    def disc(self, x: float, y: float, radius: float, fill: Colour) -> None:
+        """A disc by its middle."""
+        self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
 
     def wave(self) -> list[tuple[float, float, float]]:
         """Four waves of random heights, frequencies and phases, to be summed."""
@@ -94,7 +98,7 @@ def _code(on: Canvas) -> None:
             width = rng.uniform(70, 420)
             if x + width > 0.86 * _W:
                 break
-            on.pen.rounded_rectangle((x, y, x + width, y + 44), 22, fill=_clear(rng.choice(inks), 225))
+            on.glass.rounded_rectangle((x, y, x + width, y + 44), 22, fill=_clear(rng.choice(inks), 225))
             x += width + 36
         depth = max(0, min(4, depth + rng.choice((-1, 0, 1, 1, -1))))
 
@@ -111,8 +115,10 @@ def _blocks(on: Canvas) -> None:
                 lid = on.accent
             back, right = (x, y - half - lift), (x + wide, y - lift)
             front, left = (x, y + half - lift), (x - wide, y - lift)
-            on.pen.polygon([left, front, (x, _H + lift), (x - wide, _H)], fill=on.colours[1])
-            on.pen.polygon([front, right, (x + wide, _H), (x, _H + lift)], fill=on.colours[2])
+            # As deep as the tallest is high: below that, other boxes stand before it.
+            foot = y + half + 330
+            on.pen.polygon([left, front, (x, foot), (x - wide, foot)], fill=on.colours[1])
+            on.pen.polygon([front, right, (x + wide, foot), (x, foot)], fill=on.colours[2])
             on.pen.polygon([back, right, front, left], fill=lid)
 
 
@@ -124,7 +130,7 @@ def _network(on: Canvas) -> None:
     ]
     for point in points:
         for other in sorted(points, key=lambda there: math.dist(there, point))[1:4]:
-            on.pen.line([point, other], fill=_clear(on.colours[1], 170), width=9)
+            on.glass.line([point, other], fill=_clear(on.colours[1], 170), width=9)
     for x, y in points:
         radius = rng.choice((28, 34, 44, 44, 78))
         on.disc(x, y, radius + 12, fill=on.palette.top)
@@ -141,7 +147,8 @@ def _plates(on: Canvas) -> None:
             continue
         placed.append((x, y, radius))
         rim, inside = colours[rng.randrange(3)], colours[rng.randrange(4)]
-        on.disc(x + 14, y + 18, radius, fill=(0, 0, 0, 46))
+        shadow = (x + 14 - radius, y + 18 - radius, x + 14 + radius, y + 18 + radius)
+        on.glass.ellipse(shadow, fill=(0, 0, 0, 46))
         on.disc(x, y, radius, fill=_between(rim, on.palette.top, 0.75))
         on.disc(x, y, radius * 0.86, fill=rim)
         on.disc(x, y, radius * 0.78, fill=_between(inside, on.palette.top, 0.2))
@@ -212,7 +219,7 @@ def _books(on: Canvas) -> None:
             if not lean:
                 for share in (0.14, 0.2, 0.82):
                     y = floor - height * (1 - share)
-                    pen.rectangle((left, y, right, y + 10), fill=_clear(top, 170))
+                    on.glass.rectangle((left, y, right, y + 10), fill=_clear(top, 170))
             x += width + lean + rng.choice((6, 6, 6, 10, 90))
         pen.rectangle((0, floor, _W, floor + 34), fill=on.colours[2])
 
@@ -233,21 +240,21 @@ def _sound(on: Canvas) -> None:
 def _night_sky(on: Canvas) -> None:
     """Stars, a banded planet, its moons on their orbits."""
     rng, uniform = on.rng, on.rng.uniform
-    on.pen.rectangle((0, 0, _W, _H), fill=_clear(_between(on.colours[2], _NIGHT, 0.6), 235))
+    on.glass.rectangle((0, 0, _W, _H), fill=_clear(_between(on.colours[2], _NIGHT, 0.6), 235))
     star = _between(on.accent, _WHITE, 0.7)
     for _ in range(420):
         on.disc(uniform(0, _W), uniform(0, _H), rng.choice((2, 3, 3, 4, 7)), fill=star)
     x, y = uniform(0.3, 0.7) * _W, uniform(0.4, 0.6) * _H
     for orbit in range(4):
         far, near, angle = 420 + 240 * orbit, 0.42 * (420 + 240 * orbit), uniform(0, math.tau)
-        on.pen.ellipse((x - far, y - near, x + far, y + near), outline=_clear(on.accent, 90), width=5)
+        on.glass.ellipse((x - far, y - near, x + far, y + near), outline=_clear(on.accent, 90), width=5)
         moon = (x + far * math.cos(angle), y + near * math.sin(angle))
         on.disc(*moon, uniform(26, 80), fill=on.colours[(orbit + 1) % 4])
     on.disc(x, y, 250, fill=on.accent)
     for band in range(-2, 3):
         half, middle = math.sqrt(250**2 - (75 * band) ** 2) - 6, y + 75 * band
         box = (x - half, middle - 12, x + half, middle + 12)
-        on.pen.rounded_rectangle(box, 12, fill=_clear(on.colours[0], 120))
+        on.glass.rounded_rectangle(box, 12, fill=_clear(on.colours[0], 120))
 
 
 def _tiles(on: Canvas) -> None:
@@ -297,7 +304,7 @@ def _sea(on: Canvas) -> None:
         if row < 7:
             width = 240 - 20 * row + uniform(-30, 60)
             box = (x - width, y + 40, x + width, y + 52 + 2 * row)
-            on.pen.rounded_rectangle(box, 8, fill=_clear(on.accent, 150))
+            on.glass.rounded_rectangle(box, 8, fill=_clear(on.accent, 150))
 
 
 def _houses(on: Canvas) -> None:
@@ -342,9 +349,9 @@ def draw(motif: int, variant: int) -> Image.Image:
     """A picture of WIDTH × HEIGHT pixels (RGB); ``motif`` is a place in MOTIFS, ``variant`` any number."""
     rng = random.Random(f"{motif}/{variant}")
     palette = PALETTES[(variant + motif) % len(PALETTES)]
-    slope = Image.linear_gradient("L").resize((1, _H), Image.Resampling.BICUBIC).resize((_W, _H))
-    canvas = ImageOps.colorize(slope, palette.top, palette.bottom)
-    MOTIFS[motif](Canvas(ImageDraw.Draw(canvas, "RGBA"), rng, palette))
+    slope = Image.linear_gradient("L").resize((1, _H), Image.Resampling.BICUBIC)
+    canvas = ImageOps.colorize(slope, palette.top, palette.bottom).resize((_W, _H), Image.Resampling.NEAREST)
+    MOTIFS[motif](Canvas(canvas, rng, palette))
     # Grains of two pixels: of one, they would be gone in the smaller sizes.
     grain = Image.frombytes("L", (WIDTH // 2, HEIGHT // 2), rng.randbytes(WIDTH * HEIGHT // 4))
     grain = grain.point([128 + (level * (2 * _GRAIN + 1) >> 8) - _GRAIN for level in range(256)])

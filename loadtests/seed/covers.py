@@ -1,7 +1,8 @@
 """The covers of the seed: four for each theme, of which about a third of the articles get one of their theme.
 
-Few enough to be drawn and resized in a quarter of a minute, so that `SIZE=medium` stays under a minute; and the same
-number at every size, so that the files a page asks for weigh as much.
+Few enough to be drawn and resized in some ten seconds, so that `SIZE=medium`, which fills its tables at the pace of a
+box's PostgreSQL, stays under a minute; and the same number at every size, so that the files a page asks for weigh as
+much.
 
 ``python -m loadtests.seed.covers`` writes their files to stdout as a tar stream, named and made as the app makes them
 from an upload. Behind them comes a manifest of their SHA-256 (as of sha256sum). Given that manifest back on stdin, by
