@@ -59,8 +59,8 @@ def covers(image: Image) -> dict[str, bytes]:
     width, height = (image.height, image.width) if on_its_side else (image.width, image.height)
     largest = fitted(width, height, "large")
     picture = _decoded(image, largest[::-1] if on_its_side else largest)
-    if turn := _UPRIGHT.get(image.orientation):
-        picture = picture.transpose(turn)
+    if image.orientation in _UPRIGHT:
+        picture = picture.transpose(_UPRIGHT[image.orientation])
     files: dict[str, bytes] = {}
     for size in sorted(SIZES, key=lambda name: -SIZES[name]):
         picture = _resized(picture, fitted(width, height, size))
@@ -99,6 +99,10 @@ def _pixels(image: Image, size: tuple[int, int]) -> Pillow.Image:
         raise ValueError(f"{file.size} instead of {(image.width, image.height)}")
     file.draft("RGB", size)
     file.load()
+    if file.mode == "I;16":
+        # Pillow would cut off what is above 255. One transparent grey of 65,536 is not worth keeping.
+        file.info.pop("transparency", None)
+        return file.point(lambda grey: grey * (1 / 257)).convert("L")
     return file
 
 

@@ -1,0 +1,265 @@
+"""What an upload is, told from its structure: before a decoder sees it, and before memory is taken for it."""
+
+import io
+import struct
+import time
+import zlib
+from collections.abc import Callable
+
+import pytest
+from PIL import Image
+
+from conduit import image_structure as structure
+from conduit.image_structure import ImageError, inspect
+from conduit_testing.pictures import (
+    FORMATS,
+    animated,
+    bomb,
+    encoded,
+    photographed,
+    picture,
+    png,
+    png_chunk,
+    upload,
+    with_many_scans,
+)
+
+HEAD = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
+COMMENT = b"who made it"
+
+
+def reason(content: bytes) -> str:
+    with pytest.raises(ImageError) as refused:
+        inspect(content)
+    assert refused.value.errors == {"cover": [refused.value.reason]}
+    assert refused.value.status == 422
+    return refused.value.reason
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("size", [(1, 1), (3, 500), (640, 427)])
+def test_kind_and_size_are_read_off(kind: str, size: tuple[int, int]) -> None:
+    image = inspect(upload(kind, *size))
+    assert (image.kind, image.width, image.height, image.orientation) == (kind.lower(), *size, 1)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_every_kind_of_png_is_known(mode: str) -> None:
+    made = Image.new("I;16", (5, 4)) if mode == "I;16" else picture(5, 4, "RGB").convert(mode)
+    image = inspect(encoded(made, "PNG"))
+    assert (image.width, image.height) == (5, 4)
+    assert Image.open(io.BytesIO(image.data)).size == (5, 4)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}, {"subsampling": 0}])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_every_common_kind_of_jpeg_is_known(options: dict[str, int], mode: str) -> None:
+    image = inspect(encoded(picture(70, 50).convert(mode), "JPEG", **options))
+    assert (image.kind, image.width, image.height) == ("jpeg", 70, 50)
+
+
+@pytest.mark.parametrize(
+    ("options", "mode", "lossless", "transparent"),
+    [
+        ({}, "RGB", False, False),
+        ({"lossless": True}, "RGB", True, False),
+        ({}, "RGBA", False, True),
+        ({"lossless": True}, "RGBA", True, True),
+    ],
+)
+def test_every_kind_of_webp_is_known(options: dict[str, bool], mode: str, lossless: bool, transparent: bool) -> None:
+    made = picture(30, 20)
+    if mode == "RGBA":
+        made.putalpha(Image.linear_gradient("L").resize(made.size))
+    image = inspect(encoded(made, "WEBP", **options))
+    assert image[:3] == ("webp", 30, 20)
+    assert (image.lossless, image.transparent) == (lossless, transparent)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_how_the_camera_was_held_is_read_off(kind: str, orientation: int) -> None:
+    assert inspect(photographed(kind, orientation)).orientation == orientation
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"",
+        b"II*\x00",
+        b"II*\x00\xff\xff\xff\xff",
+        b"MM\x00*\x00\x00\x00\x08\xff\xff",
+        b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x09",
+        b"nothing of the kind",
+    ],
+    ids=["empty", "head", "beyond", "many", "nine", "text"],
+)
+def test_a_damaged_exif_block_is_no_reason_to_refuse(exif: bytes) -> None:
+    image = inspect(png(1, 1, b"\0\0\0\0", png_chunk(b"eXIf", exif)))
+    assert image.orientation == 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_an_animated_one_is_told(kind: str) -> None:
+    assert reason(animated(kind)) == "is animated"
+
+
+def test_a_png_of_one_frame_is_a_still() -> None:
+    control = png_chunk(b"acTL", struct.pack(">II", 1, 0))
+    assert inspect(png(1, 1, b"\0\0\0\0", control)).kind == "png"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"text",
+        animated("GIF"),
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"<?xml version='1.0'?><svg/>",
+        b"%PDF-1.7",
+        b"BM" + bytes(60),
+        b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(30),
+        b"\x00\x00\x00\x20ftypavif" + bytes(30),
+        b"GIF89a\x89PNG\r\n\x1a\n",
+        b"\xff\xd8no marker behind",
+    ],
+    ids=["text", "gif", "svg", "xml", "pdf", "bmp", "wave", "avif", "gif and png", "jpeg's first two"],
+)
+def test_what_is_no_image_of_ours_is_told(content: bytes) -> None:
+    assert reason(content) == "is not a PNG, JPEG or WebP image"
+
+
+def test_nothing_is_told() -> None:
+    assert reason(b"") == "is empty"
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_any_cut_is_told_as_truncated(kind: str) -> None:
+    whole = upload(kind, 90, 60)
+    told = {reason(whole[:length]) for length in range(1, len(whole))}
+    assert told == {"is truncated"}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_follows_the_image_is_ignored(kind: str) -> None:
+    """As in a file that is an image and an archive or a script, too: none of that is ever published."""
+    image = inspect(upload(kind) + b"PK\x03\x04<script>alert(1)</script>")
+    assert image.kind == kind.lower()
+    if kind != "JPEG":
+        assert b"script" not in image.data
+
+
+def test_a_png_keeps_only_what_its_pixels_need() -> None:
+    texts = [png_chunk(b"tEXt", b"Comment\0" + COMMENT), png_chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(9_000)))]
+    image = inspect(png(1, 1, b"\0\0\0\0", *texts))
+    assert COMMENT not in image.data
+    assert b"iCCP" not in image.data
+    assert Image.open(io.BytesIO(image.data)).getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_a_bomb_is_told_by_its_head() -> None:
+    content = bomb()
+    assert len(content) < 1_000
+    assert reason(content) == "has more than 8 megapixels"
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((3_266, 2_450), "has more than 8 megapixels"),
+        ((65_000, 100), "is more than 16383 pixels wide or high"),
+        ((1, 16_384), "is more than 16383 pixels wide or high"),
+        ((0, 10), "is damaged"),
+    ],
+)
+def test_sizes_beyond_the_limits_are_told(size: tuple[int, int], expected: str) -> None:
+    assert reason(png(*size, b"")) == expected
+    frame = struct.pack(">BHHB", 8, size[1], size[0], 3) + bytes(9)
+    assert reason(b"\xff\xd8\xff\xc0" + struct.pack(">H", len(frame) + 2) + frame + b"\xff\xd9") == expected
+
+
+@pytest.mark.parametrize("size", [(3_264, 2_448), (4_000, 2_000), (488, 16_383)])
+def test_sizes_within_them_are_fine(size: tuple[int, int]) -> None:
+    assert inspect(png(*size, b""))[1:3] == size
+
+
+def test_a_webp_can_not_hide_its_size() -> None:
+    """The canvas that is announced and the picture that is decoded: both are looked at, and must agree."""
+    made = picture(40, 30)
+    made.putalpha(100)
+    content = bytearray(encoded(made, "WEBP"))
+    assert content[12:16] == b"VP8X"
+    at = content.index(b"VP8 ") + 8 + 6
+    content[at : at + 4] = struct.pack("<HH", 16_383, 16_383)
+    assert reason(bytes(content)) == "has more than 8 megapixels"
+    content[at : at + 4] = struct.pack("<HH", 40, 31)
+    assert reason(bytes(content)) == "is damaged"
+    content[24:30] = b"\xfe\x3f\x00\xfe\x3f\x00"
+    assert reason(bytes(content)) == "has more than 8 megapixels"
+
+
+@pytest.mark.parametrize("marker", [0xC3, 0xC5, 0xC9, 0xCF])
+def test_a_rare_jpeg_is_told(marker: int) -> None:
+    content = upload("JPEG")
+    at = content.index(b"\xff\xc0")
+    assert "rare" in reason(content[: at + 1] + bytes([marker]) + content[at + 2 :])
+    assert "rare" in reason(content[: at + 4] + b"\x0c" + content[at + 5 :])
+
+
+def _broken(change: Callable[[bytearray], None], kind: str = "PNG") -> bytes:
+    content = bytearray(upload(kind))
+    change(content)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _broken(lambda c: c.__setitem__(c.index(b"IDAT") + 6, c[c.index(b"IDAT") + 6] ^ 1)),
+        _broken(lambda c: c.__setitem__(12, ord("J"))),
+        _broken(lambda c: c.__setitem__(11, 14)),
+        png(1, 1, b"\0\0\0\0", HEAD),
+        b"\x89PNG\r\n\x1a\n" + HEAD + png_chunk(b"IEND", b""),
+        b"\xff\xd8\xff\xd9",
+        _broken(lambda c: c.__setitem__(slice(20, 20), b"\x00\x00"), "JPEG"),
+        b"\xff\xd8\xff\xe0\x00\x01\xff\xd9",
+        _broken(lambda c: c.__setitem__(23, c[23] ^ 0xFF), "WEBP"),
+        b"RIFF\x04\x00\x00\x00WEBP",
+    ],
+    ids=[
+        "png's checksum", "png's first chunk", "png's head", "two heads", "no pixels", "jpeg of nothing",
+        "jpeg's gap", "jpeg's length", "webp's start code", "webp of nothing",
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_damaged(content: bytes) -> None:
+    assert reason(content) == "is damaged"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_many_scans(101),
+        upload("JPEG")[:-2] + b"\xff\xfe\x00\x02" * 100_000 + b"\xff\xd9",
+        b"\xff\xd8" + b"\xff" * 5_000_000,
+        b"\xff\xd8\xff\xda\x00\x02" + b"\xff\x00" * 2_400_000,
+        b"\xff\xd8\xff\xda\x00\x02" + b"\xff\xd0" * 2_400_000,
+        png(1, 1, b"", *[png_chunk(b"tEXt", b"")] * 100_000),
+        b"RIFF" + struct.pack("<I", 4_800_004) + b"WEBP" + b"junk\0\0\0\0" * 600_000,
+    ],
+    ids=["scans", "segments", "padding", "stuffing", "restarts", "chunks", "riff chunks"],
+)
+def test_no_structure_takes_long_to_walk(content: bytes) -> None:
+    started = time.thread_time()
+    assert reason(content) in ("is damaged", "is truncated")
+    assert time.thread_time() - started < 0.5
+
+
+def test_the_most_scans_and_chunks_that_programs_write_are_fine() -> None:
+    assert inspect(with_many_scans(50)).kind == "jpeg"
+    pixels = zlib.compress(b"\0" * 4)
+    content = png(1, 1, b"", *[png_chunk(b"tEXt", b"x\0y")] * 1_000)
+    at = content.index(b"IDAT") - 4
+    split = b"".join(png_chunk(b"IDAT", pixels[n : n + 1]) for n in range(len(pixels)))
+    image = inspect(content[:at] + split + png_chunk(b"IEND", b""))
+    assert Image.open(io.BytesIO(image.data)).getpixel((0, 0)) == (0, 0, 0)
+    assert structure.MAX_PIXELS == 8_000_000

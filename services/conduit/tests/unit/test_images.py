@@ -1,0 +1,218 @@
+"""Covers made from uploads: upright, in three sizes, with nothing but the pixels, and with little memory."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageChops
+
+from conduit import images, webp
+from conduit.image_structure import ImageError, inspect
+from conduit_testing.pictures import CAMERA, FORMATS, encoded, photographed, picture, png, upload
+
+
+def covers(content: bytes) -> dict[str, Image.Image]:
+    files = images.covers(inspect(content))
+    assert all(file.startswith(b"RIFF") and file[8:12] == b"WEBP" for file in files.values())
+    return {size: Image.open(io.BytesIO(file)) for size, file in files.items()}
+
+
+def differs(one: Image.Image, other: Image.Image) -> float:
+    """The mean difference of two pictures of one size, 0 to 255."""
+    histogram = ImageChops.difference(one.convert("RGB"), other.convert("RGB")).convert("L").histogram()
+    return sum(value * count for value, count in enumerate(histogram)) / sum(histogram)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((48, 32), [(48, 32)] * 3),
+        ((1_600, 900), [(320, 180), (800, 450), (1_600, 900)]),
+        ((2_000, 1_000), [(320, 160), (800, 400), (1_600, 800)]),
+        ((1_000, 3_000), [(213, 640), (533, 1_600), (1_000, 3_000)]),
+        ((2_400, 3_200), [(320, 427), (800, 1_067), (1_600, 2_133)]),
+        ((9_000, 10), [(320, 1), (800, 1), (1_600, 2)]),
+        ((10, 9_000), [(1, 640), (2, 1_600), (4, 3_200)]),
+        ((1, 1), [(1, 1)] * 3),
+    ],
+)
+def test_sizes_keep_the_shape_and_never_enlarge(size: tuple[int, int], expected: list[tuple[int, int]]) -> None:
+    assert [images.fitted(*size, name) for name in ("small", "medium", "large")] == expected
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("size", [(1, 1), (1_650, 100), (100, 3_300), (9_000, 10), (10, 9_000)])
+def test_the_files_are_of_those_sizes(kind: str, size: tuple[int, int]) -> None:
+    made = covers(upload(kind, *size))
+    assert {name: cover.size for name, cover in made.items()} == {name: images.fitted(*size, name) for name in made}
+    assert set(made) == {"small", "medium", "large"}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("size", [(400, 300), (1_700, 600), (3_300, 400)])
+def test_a_cover_looks_like_its_upload(kind: str, size: tuple[int, int]) -> None:
+    for name, made in covers(upload(kind, *size)).items():
+        assert made.mode == "RGB"
+        assert differs(made, picture(*made.size)) < 4, name
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(96, 64), (1_800, 200)])
+def test_it_is_turned_upright(kind: str, orientation: int, size: tuple[int, int]) -> None:
+    made = covers(photographed(kind, orientation, *size))["large"]
+    width = min(1_600, size[0])
+    assert made.size == (width, round(size[1] * width / size[0]))
+    assert differs(made, picture(*made.size)) < 4
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_nothing_but_the_pixels_is_kept(kind: str) -> None:
+    content = photographed(kind, 6)
+    given = Image.open(io.BytesIO(content))
+    assert given.getexif()[271] == CAMERA
+    assert given.getexif().get_ifd(0x8825)
+    assert kind == "PNG" or "icc_profile" in given.info
+    for file in images.covers(inspect(content)).values():
+        assert not any(chunk in file for chunk in (b"EXIF", b"ICCP", b"XMP ", CAMERA.encode()))
+        assert not Image.open(io.BytesIO(file)).getexif()
+
+
+@pytest.mark.parametrize("width", [100, 1_700])
+@pytest.mark.parametrize("options", [("PNG", {}), ("WEBP", {"lossless": True}), ("WEBP", {"exact": True})])
+def test_transparency_is_kept_and_hidden_colours_do_not_shine_through(
+    width: int, options: tuple[str, dict[str, Any]]
+) -> None:
+    made = Image.new("RGBA", (width, 60), (255, 0, 0, 0))
+    made.paste((0, 255, 0, 255), (width // 2, 0, width, 60))
+    cover = covers(encoded(made, options[0], **options[1]))["large"]
+    assert cover.mode == "RGBA"
+    for x in range(cover.width):
+        red, green, _, opaque = cover.getpixel((x, 30))  # type: ignore[misc]
+        assert opaque < 16 or (green > 160 and red < 100), (x, red, green, opaque)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("width", [100, 1_700])
+def test_what_is_opaque_all_over_has_no_transparency(kind: str, width: int) -> None:
+    made = picture(width, 60)
+    made.putalpha(255)
+    assert covers(encoded(made, kind))["large"].mode == "RGB"
+
+
+@pytest.mark.parametrize("width", [256, 1_792])
+@pytest.mark.parametrize(("mode", "kind"), [("1", "PNG"), ("L", "PNG"), ("P", "PNG"), ("CMYK", "JPEG"), ("L", "JPEG")])
+def test_every_colour_model_looks_as_it_did(mode: str, kind: str, width: int) -> None:
+    made = picture(width, 60)
+    made = made.quantize(64) if mode == "P" else made.convert(mode)
+    cover = covers(encoded(made, kind))["large"]
+    # Black and white alone are dots, of which a lossy format keeps no more than the shade.
+    assert differs(cover, made.convert("RGB").resize(cover.size)) < (40 if mode == "1" else 6)
+
+
+@pytest.mark.parametrize("width", [256, 1_792])
+def test_sixteen_bits_a_grey_are_shades_too(width: int) -> None:
+    shades = Image.new("I;16", (256, 20))
+    shades.putdata([x * 257 for _ in range(20) for x in range(256)])
+    cover = covers(encoded(shades.resize((width, 20), Image.Resampling.NEAREST), "PNG"))["large"].convert("L")
+    right = cover.width - 1
+    assert [cover.getpixel((x, 10)) for x in (0, right // 2, right)] == [
+        pytest.approx(shade, abs=6) for shade in (0, 127, 255)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (png(4, 4, b"\0" * 20), "is truncated"),
+        (png(4, 4, b"\x09" * 52), "is damaged"),
+        (png(4, 4, b"\0" * 52, header=(8, 7, 0, 0, 0)), "is damaged"),
+        (png(4, 4, b"\0" * 52, header=(3, 2, 0, 0, 0)), "is damaged"),
+    ],
+    ids=["rows missing", "no such filter", "no such colours", "no such depth"],
+)
+def test_what_only_decoding_shows_is_told(content: bytes, expected: str) -> None:
+    with pytest.raises(ImageError) as refused:
+        images.covers(inspect(content))
+    assert refused.value.reason == expected
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_a_webp_whose_pixels_are_noise_is_told(lossless: bool) -> None:
+    content = upload("WEBP", 64, 64, lossless=lossless)
+    broken = content[:40] + bytes(255 - byte for byte in content[40:])
+    with pytest.raises(ImageError):
+        images.covers(inspect(broken))
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_where_the_library_hides_its_functions_pillow_decodes_the_same(
+    options: dict[str, bool], mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = picture(2_000, 300)
+    if mode == "RGBA":
+        made.putalpha(Image.linear_gradient("L").resize(made.size))
+    content = encoded(made, "WEBP", **options)
+    scaled = covers(content)["large"]
+    monkeypatch.setattr(webp, "_LIBRARY", None)
+    plain = covers(content)["large"]
+    assert plain.size == scaled.size
+    assert plain.mode == scaled.mode == mode
+    assert differs(plain, scaled) < 2
+    with pytest.raises(ImageError):
+        images.covers(inspect(content[:60] + bytes(len(content) - 60)))
+
+
+_PEAK = """
+import sys, pathlib
+from conduit.passwords import Passwords
+Passwords(1)
+from conduit import images, image_structure, webp
+import PIL.PngImagePlugin, PIL.WebPImagePlugin
+upload = pathlib.Path(sys.argv[1]).read_bytes()
+def resident(what):
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(what))
+images.covers(image_structure.inspect(pathlib.Path(sys.argv[2]).read_bytes()))
+pathlib.Path("/proc/self/clear_refs").write_text("5")
+before = resident("VmRSS")
+images.covers(image_structure.inspect(upload))
+print((resident("VmHWM") - before) // 1024, (resident("VmRSS") - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux's /proc")
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("PNG", "RGBA", {"compress_level": 1}),
+        ("PNG", "P", {}),
+        ("JPEG", "RGB", {"subsampling": 0, "progressive": True}),
+        ("JPEG", "RGB", {}),
+        ("WEBP", "RGB", {"method": 0}),
+        ("WEBP", "RGBA", {"method": 0}),
+        ("WEBP", "RGBA", {"method": 0, "lossless": True, "quality": 0}),
+    ],
+)
+def test_the_largest_upload_leaves_room_in_a_small_box(
+    kind: str, mode: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    """64 MB over what the process has, with nothing kept: what stage 1's box has left beside PostgreSQL."""
+    made = picture(3_264, 2_448)
+    if mode == "RGBA":
+        made.putalpha(Image.linear_gradient("L").resize(made.size))
+    elif mode == "P":
+        made = made.quantize(64)
+    (tmp_path / "large").write_bytes(encoded(made, kind, **options))
+    (tmp_path / "small").write_bytes(upload(kind, 64, 64))
+    services = Path(images.__file__).parents[1]
+    command = [sys.executable, "-c", _PEAK, str(tmp_path / "large"), str(tmp_path / "small")]
+    done = subprocess.run(command, env={"PYTHONPATH": str(services)}, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    peak, kept = map(int, done.stdout.split())
+    assert peak < 64, f"{peak} MB"
+    assert kept < 4, f"{kept} MB"
