@@ -34,11 +34,15 @@ _MAX_ID_LENGTH = 64
 
 
 class Boundary:
-    """Wraps the app. At most ``max_in_flight`` requests are inside at once; one more is refused with 503."""
+    """Wraps the app. At most ``max_in_flight`` requests are inside at once; one more is refused with 503.
 
-    def __init__(self, app: App, max_in_flight: int) -> None:
+    A path that ``always`` holds for is never refused: it takes no thread and hardly any time.
+    """
+
+    def __init__(self, app: App, max_in_flight: int, always: Callable[[str], bool] = lambda _path: False) -> None:
         self._app = app
         self._max_in_flight = max_in_flight
+        self._always = always
         self._in_flight = 0
         self._numbers = count(1)
         self._histograms: dict[tuple[str, str, int], Any] = {}
@@ -66,7 +70,7 @@ class Boundary:
             await send(message)
 
         # A busy box is not a sick one: probes are let in.
-        if self._in_flight >= self._max_in_flight and scope["path"] not in _QUIET_ROUTES:
+        if self._in_flight >= self._max_in_flight and not self._is_let_in(scope["path"]):
             metrics.SHED.inc()
             await _plain(send_with_timing, 503, _OVERLOADED, [(b"retry-after", b"1")])
             self._finish(scope, request_id, status, perf_counter() - started, spent)
@@ -83,6 +87,9 @@ class Boundary:
             tally.reset(token)
             self._in_flight -= 1
             self._finish(scope, request_id, status, perf_counter() - started, spent)
+
+    def _is_let_in(self, path: str) -> bool:
+        return path in _QUIET_ROUTES or self._always(path)
 
     def _request_id(self, scope: Scope) -> bytes:
         for name, value in scope["headers"]:

@@ -31,6 +31,8 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODABLE_FRAMES = (0xC0, 0xC1, 0xC2)
 _PNG_KEPT = frozenset((b"IHDR", b"PLTE", b"tRNS"))
+# Applications' segments and comments, but for Adobe's, which says how the colours are meant.
+_JPEG_DROPPED = frozenset((*range(0xE1, 0xF0), 0xFE)) - {0xEE}
 _EXIF_SEGMENT, _SCAN, _END = 0xE1, 0xDA, 0xD9
 _EXIF = b"Exif\x00\x00"
 _MAX_EXIF_ENTRIES = 200
@@ -55,7 +57,7 @@ UNSUPPORTED_JPEG = "is a JPEG of a rare kind; only baseline and progressive ones
 
 
 class Image(NamedTuple):
-    """A still image. ``data`` is what a decoder needs of it: a PNG's without texts, profiles and trailing bytes."""
+    """A still image. ``data`` is what a decoder needs of it: without texts, profiles and trailing bytes."""
 
     kind: str  # "png", "jpeg" or "webp"
     width: int
@@ -188,10 +190,12 @@ def _png_chunk(kind: bytes, data: bytes) -> tuple[bytes, ...]:
 
 
 def _jpeg(upload: bytes) -> Image:
+    view = memoryview(upload)
+    kept = [view[:2]]
     size: tuple[int, int] | None = None
     orientation: int | None = None
     scans = 0
-    for marker, at, end in _jpeg_segments(upload):
+    for marker, at, end, following in _jpeg_segments(upload):
         if marker in _FRAMES:
             if size is not None:
                 raise ImageError(DAMAGED)
@@ -200,13 +204,17 @@ def _jpeg(upload: bytes) -> Image:
             orientation = _orientation(upload[at + 10 : end])
         elif marker == _SCAN:
             scans += 1
+        if marker not in _JPEG_DROPPED:
+            kept.append(view[at:following])
     if size is None or not 1 <= scans <= _MAX_JPEG_SCANS:
         raise ImageError(DAMAGED)
-    return Image("jpeg", *size, upload, orientation or 1)
+    return Image("jpeg", *size, b"".join((*kept, bytes((0xFF, _END)))), orientation or 1)
 
 
-def _jpeg_segments(upload: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of every segment up to the end of the image; a scan's pixels are passed over."""
+def _jpeg_segments(upload: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Marker, start and end of every segment up to the end of the image, and where the next begins: behind the pixels,
+    where it is a scan.
+    """
     at = 2
     for _ in range(_MAX_JPEG_SEGMENTS):
         if padding := _PADDING.match(upload, at):
@@ -223,13 +231,14 @@ def _jpeg_segments(upload: bytes) -> Iterator[tuple[int, int, int]]:
             raise ImageError(TRUNCATED)
         if end < at + 4:
             raise ImageError(TRUNCATED if at + 4 > len(upload) else DAMAGED)
-        yield marker, at, end
+        following = end
         if marker == _SCAN:
             found = _NEXT_MARKER.search(upload, end)
             if found is None:
                 raise ImageError(TRUNCATED)
-            end = found.start()
-        at = end
+            following = found.start()
+        yield marker, at, end, following
+        at = following
     raise ImageError(DAMAGED)
 
 

@@ -51,7 +51,8 @@ def create_app(settings: Settings, services: Services) -> Boundary:
     ]
     uploads = Uploads(settings.uploads_at_once, settings.upload_seconds, settings.upload_wait_seconds)
     api = Api(routes, services, threads, uploads, lifespan(None))
-    return Boundary(Pages(api, services.pages), settings.max_in_flight)
+    pages = Pages(api, services.pages)
+    return Boundary(pages, settings.max_in_flight, always=pages.has)
 
 
 class Api:

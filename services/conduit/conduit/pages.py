@@ -93,6 +93,10 @@ class Pages:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
 
+    def has(self, path: str) -> bool:
+        """Whether this answers ``path`` itself."""
+        return self._find(path) is not None
+
     def _find(self, path: str) -> File | None:
         file = self._files.get(path)
         if file is not None:

@@ -5,11 +5,14 @@ import gzip
 import hashlib
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from prometheus_client import REGISTRY
 
@@ -219,6 +222,25 @@ def test_all_of_them_are_one_route_to_the_metrics(http: httpx.Client, assets: se
     }
     assert not [route for route in routes if route.startswith(("/assets", "/article", "/profile"))]
     assert "queries" in http.get("/").headers["server-timing"]
+
+
+def test_pages_are_there_while_the_api_refuses_what_is_too_much(new_database: NewDatabase) -> None:
+    with (
+        deployed_on_one_server(new_database, web_dir=WEB, max_in_flight=1) as deployment,
+        httpx.Client(base_url=deployment.base_url, timeout=20) as http,
+        psycopg.connect(deployment.databases[0]) as lock,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        lock.execute("LOCK TABLE articles")
+        waiting = threads.submit(httpx.get, f"{deployment.base_url}/api/articles", timeout=20)
+        deadline = time.monotonic() + 5
+        while (refused := http.get("/api/tags")).status_code != 503:
+            assert time.monotonic() < deadline, "the request that waits did not arrive"
+        assert "under way" in errors(refused)["body"][0]
+        assert http.get("/").text.startswith("<!doctype html>")
+        assert {http.get(path).status_code for path in _ASSET.findall(http.get("/").text)} == {200}
+        lock.rollback()
+        assert waiting.result().status_code == 200
 
 
 def test_without_a_directory_there_is_the_api_alone(new_database: NewDatabase) -> None:
