@@ -25,7 +25,7 @@ from conduit.threads import Threads
 
 _URL = os.environ["DATABASE_URL"]
 _SECRET = os.environ["JWT_SECRET"]
-_threads = Threads(10)
+_threads = Threads(10, patience=60)
 _local = threading.local()
 _encode = msgspec.json.Encoder().encode
 _PAGE = {"before": MAX_ID + 1, "limit": 20, "offset": 0, "depth": 20, "author_limit": 20}

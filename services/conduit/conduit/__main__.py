@@ -11,6 +11,7 @@ from conduit import logs
 from conduit.settings import Settings
 
 log = logging.getLogger("conduit")
+LISTENERS = 16
 _USAGE = "usage: python -m conduit api | migrate | serve"
 
 
@@ -66,7 +67,7 @@ def _serve(settings: Settings) -> int:
         return 2
     log.info("wired", extra={"wired": services.wired})
     start_http_server(settings.metrics_port)
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(settings, services),
         host="0.0.0.0",  # noqa: S104 - a container's own network
         port=settings.port,
@@ -80,6 +81,10 @@ def _serve(settings: Settings) -> int:
         timeout_graceful_shutdown=10,
         timeout_keep_alive=75,
     )
+    # libuv accepts one connection a turn of the loop from a listener (libuv#3696). A busy box turns some thirty times a
+    # second: callers with new connections waited seconds, unseen. Listening several times, it takes several a turn.
+    listener = config.bind_socket()
+    uvicorn.Server(config).run(sockets=[listener, *(listener.dup() for _ in range(LISTENERS - 1))])
     return 0
 
 

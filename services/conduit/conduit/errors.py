@@ -101,6 +101,15 @@ class BusyError(AppError):
         super().__init__({"body": [f"too many {what} are under way; try again shortly"]}, {"Retry-After": "5"})
 
 
+class OverloadedError(AppError):
+    """503: more is asked than can be done; this waited for too long to be begun."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__({"body": ["too many requests are under way; try again shortly"]}, {"Retry-After": "1"})
+
+
 class DuplicateError(Exception):
     """A unique constraint refused a row. Raised by Database adapters, for use cases to name the field."""
 

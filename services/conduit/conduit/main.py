@@ -33,7 +33,7 @@ ENDPOINTS = (
 def create_app(settings: Settings, services: Services) -> Boundary:
     """The ASGI app. It closes the services when it stops."""
 
-    threads = Threads(settings.threads)
+    threads = Threads(settings.threads, settings.max_wait)
 
     @asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[None]:

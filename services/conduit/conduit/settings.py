@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     upload_seconds: float = Field(default=30.0, gt=0)
     upload_wait_seconds: float = Field(default=15.0, gt=0)
 
+    # Seconds that a request may wait for a thread in overload (threads.py) before it is refused.
+    max_wait: float = Field(default=0.1, gt=0)
+
     login_limit: str = "10/minute"
     write_limit: str = "60/minute"
 

@@ -16,7 +16,7 @@ async def health(request: Request) -> JSONResponse:
 async def ready(request: Request) -> JSONResponse:
     """The database answers. Raises UnavailableError otherwise."""
     request.scope["route"] = "/ready"
-    await request.app.state.threads.run(services(request).database.ping)
+    await request.app.state.threads.run_however_late(services(request).database.ping)
     return JSONResponse({"ready": True})
 
 

@@ -1,0 +1,56 @@
+"""Threads: what waits in a burst is done, what waits in overload is refused, what must be done is done."""
+
+import asyncio
+import time
+
+import pytest
+
+from conduit import threads
+from conduit.errors import OverloadedError
+from conduit.threads import Threads
+
+NAP = 0.02
+
+
+async def _ask(pool: Threads, times: int) -> list[object]:
+    return await asyncio.gather(*(pool.run(time.sleep, NAP) for _ in range(times)), return_exceptions=True)
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Threads:
+    monkeypatch.setattr(threads, "BURST_SECONDS", 0.4)
+    return Threads(1, patience=0.05)
+
+
+def test_results_and_errors_come_back(pool: Threads) -> None:
+    async def ask() -> None:
+        assert await pool.run(divmod, 7, 2) == (3, 1)
+        with pytest.raises(ZeroDivisionError):
+            await pool.run(divmod, 7, 0)
+
+    asyncio.run(ask())
+
+
+def test_a_burst_waits_and_is_done(pool: Threads) -> None:
+    assert asyncio.run(_ask(pool, 10)) == [None] * 10
+
+
+def test_in_overload_what_waited_is_refused_and_afterwards_all_is_well(pool: Threads) -> None:
+    async def ask() -> None:
+        answers = await _ask(pool, 60)  # three times the burst's length
+        refused = [isinstance(answer, OverloadedError) for answer in answers]
+        assert refused[:10] == [False] * 10
+        assert refused[-10:] == [True] * 10
+        assert await pool.run(divmod, 7, 2) == (3, 1)
+
+    asyncio.run(ask())
+
+
+def test_what_must_be_done_is_done_in_overload_too(pool: Threads) -> None:
+    async def ask() -> None:
+        crowd = asyncio.create_task(_ask(pool, 60))
+        await asyncio.sleep(0)
+        assert await pool.run_however_late(lambda: "done") == "done"
+        await crowd
+
+    asyncio.run(ask())
