@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,11 @@ def queries(response: httpx.Response) -> int:
     match = _QUERIES.search(response.headers["server-timing"])
     assert match, response.headers["server-timing"]
     return int(match.group(1))
+
+
+def boundaries(response: httpx.Response) -> set[str]:
+    """Where the answer says that its time went."""
+    return {entry.split(";")[0].strip() for entry in response.headers["server-timing"].split(",")}
 
 
 @dataclass
@@ -94,6 +100,10 @@ class Person(Caller):
         assert response.status_code == 200, response.text
         comment: dict[str, Any] = response.json()["comment"]
         return comment
+
+    def upload(self, slug: str, image: bytes | Iterable[bytes]) -> httpx.Response:
+        """Give an article a cover."""
+        return self.call("PUT", f"/articles/{slug}/cover", content=image)
 
     def follow(self, other: "Person") -> None:
         assert self.post(f"/profiles/{other.username}/follow").status_code == 200

@@ -1,0 +1,267 @@
+"""Covers of articles: uploading, replacing and removing one, what is refused, and the files."""
+
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from conduit_testing.client import Api, Person, boundaries, errors
+from conduit_testing.pictures import (
+    CAMERA,
+    FORMATS,
+    animated,
+    bomb,
+    encoded,
+    photographed,
+    picture,
+    png,
+    upload,
+    with_many_scans,
+)
+
+ADDRESS = re.compile(r"/media/[0-9a-f]{32}-(small|medium|large)\.webp")
+LIMIT = 5_000_000
+
+
+@pytest.fixture
+def slug(jo: Person) -> str:
+    return jo.slug()
+
+
+def cover_of(response: httpx.Response) -> dict[str, str]:
+    assert response.status_code == 200, response.text
+    cover: dict[str, str] = response.json()["article"]["cover"]
+    return cover
+
+
+def shown(api: Api, address: str) -> Image.Image:
+    response = api.http.get(address)
+    assert response.status_code == 200
+    return Image.open(io.BytesIO(response.content))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_upload_becomes_three_files_that_everybody_sees(api: Api, jo: Person, slug: str, kind: str) -> None:
+    response = jo.upload(slug, upload(kind, 900, 600))
+    cover = cover_of(response)
+    assert list(cover) == ["state", "small", "medium", "large"]
+    assert cover["state"] == "ready"
+    for size, (width, height) in {"small": (320, 213), "medium": (800, 533), "large": (900, 600)}.items():
+        match = ADDRESS.fullmatch(cover[size])
+        assert match
+        assert match.group(1) == size
+        image = shown(api, cover[size])
+        assert (image.format, image.size) == ("WEBP", (width, height))
+    assert "image" in boundaries(response)
+    assert response.json()["article"] == jo.article(slug)
+
+
+def test_a_cover_is_in_every_list_and_stays_with_the_article(api: Api, jo: Person, ann: Person, slug: str) -> None:
+    ann.follow(jo)
+    without = ann.slug()
+    cover = cover_of(jo.upload(slug, upload()))
+    ann.favorite(slug)
+    for listed in (
+        api.get("/articles", author=jo.username),
+        api.get("/articles", favorited=ann.username),
+        ann.get("/articles", author=jo.username),
+        ann.get("/articles/feed"),
+    ):
+        assert [one["cover"] for one in listed.json()["articles"]] == [cover]
+    assert api.article(without)["cover"] is None
+    assert cover_of(jo.put(f"/articles/{slug}", {"article": {"title": "Another"}})) == cover
+    assert cover_of(ann.post(f"/articles/{slug}/favorite")) == cover
+    assert cover_of(ann.delete(f"/articles/{slug}/favorite")) == cover
+
+
+def test_another_upload_replaces_it_and_what_was_shown_can_still_be_fetched(api: Api, jo: Person, slug: str) -> None:
+    first = cover_of(jo.upload(slug, upload("PNG")))
+    second = cover_of(jo.upload(slug, upload("JPEG")))
+    assert not set(first.values()) & set(second.values()) - {"ready"}
+    assert api.article(slug)["cover"] == second
+    for address in (*list(first.values())[1:], *list(second.values())[1:]):
+        assert api.http.get(address).status_code == 200
+
+
+def test_the_same_upload_has_the_same_names_and_is_not_made_again(jo: Person, ann: Person, slug: str) -> None:
+    content = upload("PNG", 300, 200)
+    first = jo.upload(slug, content)
+    again = jo.upload(slug, content)
+    assert cover_of(again) == cover_of(first)
+    assert "image" not in boundaries(again)
+    elsewhere = ann.slug()
+    assert cover_of(ann.upload(elsewhere, content)) == cover_of(first)
+    assert jo.delete(f"/articles/{slug}/cover").json()["article"]["cover"] is None
+    assert ann.article(elsewhere)["cover"] == cover_of(first)
+    assert ann.http.get(cover_of(first)["large"]).status_code == 200
+    assert cover_of(jo.upload(slug, content)) == cover_of(first)
+
+
+def test_removing_a_cover_leaves_none_however_often(api: Api, jo: Person, slug: str) -> None:
+    before = api.article(slug)
+    jo.upload(slug, upload())
+    for _ in range(2):
+        response = jo.delete(f"/articles/{slug}/cover")
+        assert response.status_code == 200
+        assert response.json()["article"] == before
+    assert api.article(slug) == before
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_photograph_is_turned_upright_and_says_no_more_where_it_was_taken(
+    api: Api, jo: Person, slug: str, kind: str
+) -> None:
+    content = photographed(kind, 6, 90, 60)
+    given = Image.open(io.BytesIO(content))
+    assert (given.size, given.getexif()[271]) == ((60, 90), CAMERA)
+    assert given.getexif().get_ifd(0x8825)
+    cover = cover_of(jo.upload(slug, content))
+    for size in ("small", "medium", "large"):
+        file = api.http.get(cover[size]).content
+        assert not any(part in file for part in (b"EXIF", b"XMP ", b"ICCP", CAMERA.encode()))
+        image = Image.open(io.BytesIO(file)).convert("RGB")
+        assert image.size == (90, 60)
+        left, right = image.getpixel((5, 30)), image.getpixel((85, 30))
+        assert isinstance(left, tuple)
+        assert isinstance(right, tuple)
+        # Red on the left, blue on the right.
+        assert left[0] > 200
+        assert right[2] > 200
+        assert max(left[2], right[0]) < 60
+
+
+def test_what_its_type_is_said_to_be_does_not_matter(jo: Person, slug: str) -> None:
+    for said in ("image/gif", "text/plain", "application/json", "multipart/form-data; boundary=x", "nonsense"):
+        response = jo.call("PUT", f"/articles/{slug}/cover", content=upload(), headers={"Content-Type": said})
+        assert cover_of(response)["state"] == "ready"
+
+
+REFUSED = {
+    "nothing": (b"", "is empty"),
+    "text": (b"hello", "is not a PNG, JPEG or WebP image"),
+    "json": (b'{"image": "x"}', "is not a PNG, JPEG or WebP image"),
+    "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "is not a PNG, JPEG or WebP image"),
+    "GIF": (encoded(picture(), "GIF"), "is not a PNG, JPEG or WebP image"),
+    "animated GIF": (animated("GIF"), "is not a PNG, JPEG or WebP image"),
+    "GIF that goes on as a PNG": (b"GIF89a" + upload(), "is not a PNG, JPEG or WebP image"),
+    "TIFF": (encoded(picture(), "TIFF"), "is not a PNG, JPEG or WebP image"),
+    "animated PNG": (animated("PNG"), "is animated"),
+    "animated WebP": (animated("WEBP"), "is animated"),
+    **{f"{kind} cut short": (upload(kind, 90, 60)[:-40], "is truncated") for kind in FORMATS},
+    **{f"{kind}'s first bytes": (upload(kind)[:7], "is truncated") for kind in FORMATS},
+    "PNG whose pixels end early": (png(40, 40, b"\0" * 1_000), "is truncated"),
+    "bomb": (bomb(), "has more than 8 megapixels"),
+    "just too large": (png(3_266, 2_450, b""), "has more than 8 megapixels"),
+    "too long": (png(16_384, 1, b""), "is more than 16383 pixels wide or high"),
+    "PNG that contradicts itself": (png(40, 40, b"\x09" * 8_000), "is damaged"),
+    "JPEG of a thousand scans": (with_many_scans(1_000), "is damaged"),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), REFUSED.values(), ids=REFUSED)
+def test_what_can_be_no_cover_is_422_that_says_why_and_leaves_the_article(
+    api: Api, jo: Person, slug: str, content: bytes, reason: str
+) -> None:
+    for before in (None, cover_of(jo.upload(jo.slug(), upload()))):
+        if before is not None:
+            jo.upload(slug, upload())
+        response = jo.upload(slug, content)
+        assert response.status_code == 422
+        assert errors(response) == {"cover": [reason]}
+        assert api.article(slug)["cover"] == before
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_hides_behind_an_image_is_not_published(api: Api, jo: Person, slug: str, kind: str) -> None:
+    hidden = b"PK\x03\x04 <?php system($_GET[0]); ?> <script>alert(1)</script>"
+    cover = cover_of(jo.upload(slug, upload(kind) + hidden))
+    for size in ("small", "medium", "large"):
+        response = api.http.get(cover[size])
+        assert response.headers["content-type"] == "image/webp"
+        assert b"script" not in response.content
+        assert b"PK\x03\x04" not in response.content
+
+
+def test_five_megabytes_are_taken_and_more_is_413(api: Api, jo: Person, slug: str) -> None:
+    most = upload("PNG")
+    most += b"\0" * (LIMIT - len(most))
+
+    def in_pieces(content: bytes) -> Iterator[bytes]:
+        for start in range(0, len(content), 65_536):
+            yield content[start : start + 65_536]
+
+    assert cover_of(jo.upload(slug, most))["state"] == "ready"
+    assert cover_of(jo.upload(slug, in_pieces(most)))["state"] == "ready"
+    cover = api.article(slug)["cover"]
+    for content in (most + b"\0", in_pieces(most + b"\0"), in_pieces(bytes(2 * LIMIT))):
+        response = jo.upload(slug, content)
+        assert response.status_code == 413
+        assert errors(response) == {"body": [f"is larger than {LIMIT} bytes"]}
+    assert api.article(slug)["cover"] == cover
+
+
+def test_only_the_author_changes_a_cover(api: Api, jo: Person, ann: Person, slug: str) -> None:
+    cover = cover_of(jo.upload(slug, upload()))
+    path = f"/articles/{slug}/cover"
+    for response in (api.call("PUT", path, content=upload("JPEG")), api.delete(path)):
+        assert (response.status_code, response.json()) == (401, {"errors": {"token": ["is missing"]}})
+    for response in (ann.upload(slug, upload("JPEG")), ann.upload(slug, b"no image"), ann.delete(path)):
+        assert (response.status_code, response.json()) == (403, {"errors": {"article": ["forbidden"]}})
+    assert api.article(slug)["cover"] == cover
+
+
+@pytest.mark.parametrize("unknown", ["no-such-thing-1", "nothing", "0", "x%00y"])
+def test_a_cover_of_no_article_is_404(jo: Person, unknown: str) -> None:
+    for response in (jo.upload(unknown, upload()), jo.delete(f"/articles/{unknown}/cover")):
+        assert (response.status_code, response.json()) == (404, {"errors": {"article": ["not found"]}})
+
+
+def test_a_deleted_articles_cover_is_gone_with_it(jo: Person, slug: str) -> None:
+    jo.upload(slug, upload())
+    assert jo.delete(f"/articles/{slug}").status_code == 204
+    assert jo.upload(slug, upload()).status_code == 404
+
+
+def test_a_file_may_be_kept_forever(api: Api, jo: Person, slug: str) -> None:
+    address = cover_of(jo.upload(slug, upload()))["small"]
+    response = api.http.get(address)
+    assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert response.headers["content-type"] == "image/webp"
+    tag = response.headers["etag"]
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        unchanged = api.http.get(address, headers={"If-None-Match": known})
+        assert (unchanged.status_code, unchanged.content) == (304, b"")
+        assert unchanged.headers["cache-control"] == response.headers["cache-control"]
+        assert unchanged.headers["etag"] == tag
+    changed = api.http.get(address, headers={"If-None-Match": '"other"'})
+    assert (changed.status_code, changed.content) == (200, response.content)
+    head = api.http.head(address)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(response.content))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "0" * 32 + "-small.webp",
+        "0" * 32 + "-huge.webp",
+        "..%2fprivate%2freports%2f1.csv",
+        "../private/reports/1.csv",
+        "%2e%2e/%2e%2e/etc/passwd",
+        "..",
+        "%00",
+        "private",
+        "public",
+        ".",
+        "x" * 3_000,
+    ],
+)
+def test_a_file_that_is_none_is_404(api: Api, name: str) -> None:
+    response = api.http.get(f"/media/{name}")
+    assert response.status_code == 404
+    unknown: Any = api.http.get(f"/media/{name}", headers={"If-None-Match": "*"})
+    assert unknown.status_code == 404
