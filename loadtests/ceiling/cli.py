@@ -1,32 +1,22 @@
 """`make stageN ceiling`: bring the stage up, load it, search, look beyond, write the report."""
 
 import dataclasses
-import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
-from types import FrameType
 
 from loadtests import mixes, report
 from loadtests.ceiling import overload
-from loadtests.ceiling.boxes import Boxes, DockerUnreachableError, StageDownError
-from loadtests.ceiling.drive import EmptyStageError, Generator, GeneratorError, command
+from loadtests.ceiling.boxes import DockerUnreachableError, StageDownError
+from loadtests.ceiling.drive import EmptyStageError, GeneratorError
 from loadtests.ceiling.explain import explain
 from loadtests.ceiling.live import Progress
 from loadtests.ceiling.measure import Bench
-from loadtests.ceiling.record import ROOT, Run, machine, now
+from loadtests.ceiling.record import Run, now
 from loadtests.ceiling.search import FULL, QUICK, Plan, Search
+from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, StageCommandError, described, interruptible, ready
 from loadtests.ceiling.verdict import SLO_ACHIEVED, SLO_ERRORS, SLO_P95_MS
 
-# The app's limits are not what is measured; the library still counts against these.
-NO_LIMITS = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
 SIZES = {"quick": "small", "full": "medium"}
-INTERRUPTED = 130
-
-
-class StageCommandError(Exception):
-    """A command of the stage failed; it has said why itself."""
 
 
 def main(stage: int, mix: str = "browse", quick: bool = False) -> int:
@@ -44,9 +34,7 @@ def main(stage: int, mix: str = "browse", quick: bool = False) -> int:
             f"the mix '{mix}' changes its rate, so it has no ceiling; take one of {steady}, "
             f"or watch it with: make stage{stage} load MIX={mix}"
         )
-    # Both, and both explicitly: a shell starts what it puts in the background with SIGINT ignored.
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruptible()
     try:
         plan = dataclasses.replace(QUICK if quick else FULL, probe_rate=traffic.first_rate)
         return _measure(stage, traffic, plan)
@@ -60,27 +48,13 @@ def main(stage: int, mix: str = "browse", quick: bool = False) -> int:
 
 
 def _measure(stage: int, mix: mixes.Mix, plan: Plan) -> int:
-    _stage("up", stage)
-    boxes = Boxes(f"conduit-stage{stage}")
-    generator = _generator(stage, boxes, plan)
+    boxes, generator = ready(stage, SIZES[plan.mode])
     run = Run(stage, mix.name)
+    run.data |= described(mix, boxes, generator)
     run.data |= {
         "mode": plan.mode,
-        "mix": {"name": mix.name, "model": mix.model},
         "slo": {"p95_ms": SLO_P95_MS, "errors": SLO_ERRORS, "achieved": SLO_ACHIEVED},
         "settings": plan.settings() | NO_LIMITS,
-        "machine": machine(boxes.info, boxes.version),
-        "boxes": [
-            {
-                "name": box.name,
-                "cpus": box.quota,
-                "memory": box.memory_limit,
-                "image": box.container.image.tags[:1],
-            }
-            for box in boxes.boxes
-        ],
-        "dataset": generator.ready["dataset"] | {"articles_sampled": generator.ready["articles_sampled"]},
-        "generator": {"cpus": generator.ready["cpu"]},
     }
     code = 0
     search = None
@@ -115,32 +89,6 @@ def _beyond(bench: Bench, plan: Plan, ceiling: float, run: Run) -> None:
     profile = overload.profile(ceiling, plan.overload_seconds, plan.recovery_seconds)
     shown, result = bench.stretches("overload", profile, 0)
     run.data["overload"] = overload.judge(result, ceiling) | {"valid": shown.valid, "limits": shown.limits()}
-
-
-def _generator(stage: int, boxes: Boxes, plan: Plan) -> Generator:
-    """A generator with its dataset read; seeds the stage first when it is empty."""
-    start = command(f"docker-compose.stage{stage}.yml", boxes.edge(), boxes.databases())
-    try:
-        return Generator(start, ROOT)
-    except EmptyStageError:
-        _stage("seed", stage, "--size", os.environ.get("SIZE") or SIZES[plan.mode])
-        return Generator(start, ROOT)
-
-
-def _stage(verb: str, stage: int, *options: str) -> None:
-    """A verb of the stage's own commands. Raises StageCommandError when it fails, having said why."""
-    done = subprocess.run(
-        [sys.executable, "-m", "infra.stage", verb, f"stage{stage}", *options],
-        cwd=ROOT,
-        env=os.environ | NO_LIMITS,
-        check=False,
-    )
-    if done.returncode:
-        raise StageCommandError(verb)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _short(path: Path) -> str:

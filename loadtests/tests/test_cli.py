@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from loadtests.ceiling import cli
+from loadtests.ceiling import cli, stage
 from loadtests.ceiling.drive import EmptyStageError
 from loadtests.ceiling.search import FULL, QUICK, Plan
 
@@ -30,8 +30,8 @@ def test_an_empty_stage_is_seeded_first(monkeypatch: pytest.MonkeyPatch, plan: P
         return "generator"
 
     monkeypatch.delenv("SIZE", raising=False)
-    monkeypatch.setattr(cli, "Generator", start)
-    monkeypatch.setattr(cli, "_stage", lambda *words: done.append(words))
+    monkeypatch.setattr(stage, "Generator", start)
+    monkeypatch.setattr(stage, "run", lambda *words: done.append(words))
     boxes: Any = SimpleNamespace(edge=lambda: "http://box:8000", databases=lambda: ["0-63=postgresql://box"])
-    assert cli._generator(1, boxes, plan) == "generator"  # type: ignore[comparison-overlap]
+    assert stage.generator(1, boxes, cli.SIZES[plan.mode]) == "generator"  # type: ignore[comparison-overlap]
     assert done == [("generator",), ("seed", 1, "--size", size), ("generator",)]
