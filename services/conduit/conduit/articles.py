@@ -3,7 +3,7 @@
 import logging
 
 from conduit import ids, mail, writes
-from conduit.adapters.reads_sql import article_from, cover_from, followed_by, read_article
+from conduit.adapters.reads_sql import article_from, cover_from, followed_by
 from conduit.errors import AppError, ForbiddenError, MissingOwnerError, NotFoundError, NotSignedInError
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
 from conduit.ports import Database, Media, Row, Task, Tasks, Writer
@@ -65,22 +65,22 @@ def change(database: Database, media: Media, viewer: int, slug: str, changes: Ar
     title = changes.title if isinstance(changes.title, str) else None
     tags = changes.tag_list if isinstance(changes.tag_list, list) else None
     with database.writing(article_id) as writer:
+        # The lock waits for another change under way, so that the statement after it sees that one's tags.
         _lock(writer, article_id, viewer)
-        writer.all(
-            writes.UPDATE_ARTICLE,
+        row = writer.first(
+            writes.CHANGE_ARTICLE,
             article_id=article_id,
+            shard=ids.shard_of(article_id),
+            viewer=viewer,
             title=title,
             slug=ids.slug_for(title, article_id) if title else None,
             description=changes.description if isinstance(changes.description, str) else None,
             body=changes.body if isinstance(changes.body, str) else None,
             tags=tags,
         )
-        if tags is not None:
-            writer.all(writes.REPLACE_TAGS, article_id=article_id, shard=ids.shard_of(article_id), tags=tags)
+        assert row is not None, "it is locked by this transaction"
         writer.record(ArticleChanged(article_id, viewer))
-        article = read_article(database, media, writer, article_id, viewer)
-    assert article is not None, "it was locked in this transaction"
-    return article
+    return article_from(row, cover_from(media, row[12], row[13]), following=False)
 
 
 def delete(database: Database, viewer: int, slug: str) -> None:

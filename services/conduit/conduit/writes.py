@@ -153,27 +153,32 @@ LOCK_ARTICLE_AND_AUTHOR = _statement(
     "SELECT a.author_id, a.slug, a.title, a.tag_list FROM articles a JOIN users u ON u.id = a.author_id "
     "WHERE a.id = :article_id FOR UPDATE OF a FOR NO KEY UPDATE OF u",
 )
-UPDATE_ARTICLE = _statement(
-    "update article",
+# Tags of NULL stay as they are: nothing is unequal to them, and nothing is in them. Gives the columns of an article.
+CHANGE_ARTICLE = _statement(
+    "change article",
     """
-    UPDATE articles SET title = coalesce(:title, title), description = coalesce(:description, description),
-        body = coalesce(:body, body), slug = coalesce(:slug, slug), tag_list = coalesce(:tags, tag_list),
-        updated_at = date_trunc('milliseconds', clock_timestamp())
-    WHERE id = :article_id
-    """,
-)
-REPLACE_TAGS = _statement(
-    "replace tags",
-    """
-    WITH old AS (DELETE FROM article_tags WHERE article_id = :article_id AND tag <> ALL (:tags) RETURNING tag),
+    WITH changed AS (
+        UPDATE articles SET title = coalesce(:title, title), description = coalesce(:description, description),
+            body = coalesce(:body, body), slug = coalesce(:slug, slug), tag_list = coalesce(:tags, tag_list),
+            updated_at = date_trunc('milliseconds', clock_timestamp())
+        WHERE id = :article_id RETURNING *
+    ),
+    old AS (DELETE FROM article_tags WHERE article_id = :article_id AND tag <> ALL (:tags) RETURNING tag),
     fresh AS (
         INSERT INTO article_tags (article_id, tag) SELECT :article_id, unnest(:tags)
         ON CONFLICT DO NOTHING RETURNING tag
+    ),
+    counted AS (
+        INSERT INTO tag_counts AS n (shard, tag, count)
+        SELECT :shard, tag, change
+        FROM (SELECT tag, -1 AS change FROM old UNION ALL SELECT tag, 1 FROM fresh) AS changes
+        ORDER BY tag
+        ON CONFLICT (shard, tag) DO UPDATE SET count = n.count + excluded.count
     )
-    INSERT INTO tag_counts AS n (shard, tag, count)
-    SELECT :shard, tag, change FROM (SELECT tag, -1 AS change FROM old UNION ALL SELECT tag, 1 FROM fresh) AS changes
-    ORDER BY tag
-    ON CONFLICT (shard, tag) DO UPDATE SET count = n.count + excluded.count
+    SELECT a.author_id, a.slug, a.title, a.description, a.body, a.tag_list, a.created_at, a.updated_at,
+           a.favorites_count, u.username, u.bio, u.image, a.cover_digest, a.cover_state,
+           EXISTS (SELECT FROM favorites f WHERE f.article_id = a.id AND f.user_id = :viewer)
+    FROM changed a JOIN users u ON u.id = a.author_id
     """,
 )
 # Counters are locked in one order by all who change several, so that no two of them wait for each other.

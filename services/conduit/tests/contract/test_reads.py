@@ -11,7 +11,7 @@ from conduit.adapters.events_null import NullEvents
 from conduit.adapters.reads_sql import SqlReads
 from conduit.events import ArticlePublished
 from conduit.ports import Media, Page, Reads, Tasks
-from conduit.schemas import NewArticle
+from conduit.schemas import ArticleChanges, NewArticle
 from conduit.timing import Tally, tally
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
@@ -76,6 +76,8 @@ def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
     assert _most_queries(lambda: comments.add(database, viewer, slugs[1], "x")) <= 2
     assert _most_queries(lambda: profiles.follow(database, viewer, names[1], following=False)) <= 2
     assert _most_queries(lambda: articles.publish(database, tasks, author, NewArticle("t", "d", "b", [tag]))) <= 2
+    changes = ArticleChanges(title="Another", tag_list=["another", tag])
+    assert _most_queries(lambda: articles.change(database, media, author, slugs[0], changes)) <= 2
     assert _most_queries(lambda: articles.delete(database, author, slugs[0])) <= 2
 
 
