@@ -26,6 +26,12 @@ REPORT_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy violated: ${event.effectiveDirective} by ${event.blockedURI}`));
 """
+# Pictures that load as they come into view: all of them for a picture of the whole page.
+_LOADED = """(whole) => {
+  const pictures = [...document.images];
+  if (whole) pictures.forEach((one) => (one.loading = "eager"));
+  return pictures.every((one) => one.complete || (!whole && one.loading === "lazy"));
+}"""
 
 
 @dataclass
@@ -53,7 +59,8 @@ class Visitor:
     def shoot(self, name: str, *, whole: bool = True) -> Path:
         """Keep a picture of the page."""
         path = SHOTS / f"{name}.png"
-        self.page.screenshot(path=path, full_page=whole)
+        self.page.wait_for_function(_LOADED, arg=whole)
+        self.page.screenshot(path=path, full_page=whole, scale="css")
         return path
 
     def watch(self) -> None:
