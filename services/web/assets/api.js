@@ -119,7 +119,9 @@ export function upload(path, file, progress) {
 
 function problemOf(status, content, header) {
   const asked = header("Retry-After") ?? "";
-  const wait = /^\d+$/.test(asked) ? Number(asked) : Math.max(0, Math.ceil((Date.parse(asked) - Date.now()) / 1000)) || 0;
+  const wait = /^\d+$/.test(asked)
+    ? Number(asked)
+    : Math.max(0, Math.ceil((Date.parse(asked) - Date.now()) / 1000)) || 0;
   return new Problem(KINDS[status] ?? "failed", {
     errors: content?.errors ?? {},
     wait,

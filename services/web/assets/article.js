@@ -61,7 +61,13 @@ function show(article) {
     article.tagList.length > 0 ? tagLinks(article.tagList) : "",
     el("h1", { dir: "auto" }, article.title),
     el("p", { class: "standfirst", dir: "auto" }, article.description),
-    el("div", { class: "article-by" }, byline(article.author, article.createdAt), el("span", { class: "hint" }, readingTime(article.body)), actions),
+    el(
+      "div",
+      { class: "article-by" },
+      byline(article.author, article.createdAt),
+      el("span", { class: "hint" }, readingTime(article.body)),
+      actions,
+    ),
   );
   const body = el("div", { class: "prose" }, markdown(article.body));
   place.replaceChildren(head, ...coverOf(article), body);
@@ -118,7 +124,8 @@ if (draft.restored) say("The comment that you began is still here.");
 
 sending(form, {
   what: () => "The comment was not posted.",
-  uncertain: "It may have been posted all the same. Load the page again to see, before you try once more: what you typed is kept.",
+  uncertain:
+    "It may have been posted all the same. Load the page again to see, before you try once more: what you typed is kept.",
   send: async () => {
     const { comment } = await call("POST", `${api}/comments`, { body: { comment: { body: text.value } } });
     form.reset();
@@ -153,13 +160,12 @@ fill(list, "The comments could not be loaded.", async () => {
 
 older.addEventListener("click", () => {
   if (isBusy(older)) return;
-  whileBusy(older, () =>
-    fill(talk, "The older comments could not be loaded.", async () => {
-      const shown = await commentsBefore(oldest);
-      list.append(...shown);
-      shown[0]?.focus();
-    }, { keep: true }),
-  );
+  const load = async () => {
+    const shown = await commentsBefore(oldest);
+    list.append(...shown);
+    shown[0]?.focus();
+  };
+  whileBusy(older, () => fill(list, "The older comments could not be loaded.", load, { beside: talk }));
 });
 
 function shownComment(comment) {
@@ -172,7 +178,12 @@ function shownComment(comment) {
     el(
       "div",
       {},
-      el("p", { class: "comment-by" }, el("a", { href: profilePath(author.username) }, el("bdi", {}, author.username)), day(comment.createdAt)),
+      el(
+        "p",
+        { class: "comment-by" },
+        el("a", { href: profilePath(author.username) }, el("bdi", {}, author.username)),
+        day(comment.createdAt),
+      ),
       el("p", { class: "comment-text", dir: "auto" }, comment.body),
       mine && remove,
     ),
@@ -188,7 +199,8 @@ function shownComment(comment) {
         if (problem.kind !== "missing") throw problem; // Gone is what was asked for.
       }
       shown.remove();
-      if (!list.querySelector(".comment")) list.replaceChildren(el("p", { class: "empty" }, "Nobody has commented yet."));
+      if (!list.querySelector(".comment"))
+        list.replaceChildren(el("p", { class: "empty" }, "Nobody has commented yet."));
       talk.querySelector("h2").focus();
       say("Your comment has been deleted.");
     },

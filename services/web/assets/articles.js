@@ -18,15 +18,28 @@ const ASK_AGAIN_AFTER_SECONDS = [1.5, 3, 6, 12, 24];
  * colour where there is none. `sizes` says how wide it is shown; `first` loads it before all others.
  */
 export function coverBox(article, sizes, { first = false } = {}) {
-  const box = el("div", { class: "cover" }, el("span", { class: "cover-letter", "aria-hidden": "true" }, initial(article.title)));
+  const box = el(
+    "div",
+    { class: "cover" },
+    el("span", { class: "cover-letter", "aria-hidden": "true" }, initial(article.title)),
+  );
   box.style.setProperty("--hue", hue(article.slug));
   box.style.setProperty("--at", `${hue(article.title) / 3.6}%`);
   const cover = article.cover;
-  if (cover && STATES[cover.state]) box.append(el("span", { class: `cover-state ${cover.state}` }, STATES[cover.state]));
+  if (cover && STATES[cover.state])
+    box.append(el("span", { class: `cover-state ${cover.state}` }, STATES[cover.state]));
   if (cover?.state === "ready") {
-    const picture = el("img", { alt: "", sizes, decoding: "async", loading: first ? "eager" : "lazy", fetchpriority: first && "high" });
+    const picture = el("img", {
+      alt: "",
+      sizes,
+      decoding: "async",
+      loading: first ? "eager" : "lazy",
+      fetchpriority: first && "high",
+    });
     picture.addEventListener("error", () => picture.remove());
-    picture.srcset = Object.entries(WIDTHS).map(([size, width]) => `${cover[size]} ${width}w`).join(", ");
+    picture.srcset = Object.entries(WIDTHS)
+      .map(([size, width]) => `${cover[size]} ${width}w`)
+      .join(", ");
     picture.src = cover.medium;
     box.append(picture);
   }
@@ -59,7 +72,13 @@ export async function whenCoversAreReady(articles, update) {
 export function favoriteButton(article, place, { describedBy, compact = false, changed = () => {} } = {}) {
   const words = el("span", { class: compact && "unseen" });
   const number = compact && el("span", { class: "number", "aria-hidden": "true" });
-  const button = el("button", { type: "button", class: "favorite", "aria-describedby": describedBy }, icon("heart"), words, number);
+  const button = el(
+    "button",
+    { type: "button", class: "favorite", "aria-describedby": describedBy },
+    icon("heart"),
+    words,
+    number,
+  );
   const show = () => {
     button.setAttribute("aria-pressed", String(article.favorited));
     words.textContent = article.favorited ? "Unfavorite" : "Favorite";
@@ -109,7 +128,11 @@ export function byline(author, time) {
 }
 
 export function tagLinks(tags) {
-  return el("ul", { class: "tags", "aria-label": "Tags" }, tags.map((tag) => el("li", {}, tagLink(tag))));
+  return el(
+    "ul",
+    { class: "tags", "aria-label": "Tags" },
+    tags.map((tag) => el("li", {}, tagLink(tag))),
+  );
 }
 
 export const tagLink = (tag) => el("a", { class: "tag", href: `/?tag=${encodeURIComponent(tag)}`, dir: "auto" }, tag);
@@ -201,10 +224,17 @@ export function articleList(section, { path, empty, mine = false, what = "The ar
     const pages = Math.ceil(articlesCount / PER_PAGE);
     const leads = articles.length > 2;
     if (articles.length) {
-      cards.replaceChildren(...articles.map((article, at) => card(article, { lead: leads && at === 0, first: at === 0 })));
+      cards.replaceChildren(
+        ...articles.map((article, at) => card(article, { lead: leads && at === 0, first: at === 0 })),
+      );
     } else if (articlesCount > 0) {
       cards.replaceChildren(
-        el("div", { class: "empty" }, el("p", {}, "There is nothing on this page."), el("a", { class: "button", href: addressOf({ page: 1 }) }, "To the first page")),
+        el(
+          "div",
+          { class: "empty" },
+          el("p", {}, "There is nothing on this page."),
+          el("a", { class: "button", href: addressOf({ page: 1 }) }, "To the first page"),
+        ),
       );
     } else {
       cards.replaceChildren(el("div", { class: "empty" }, empty()));
@@ -234,7 +264,7 @@ export function articleList(section, { path, empty, mine = false, what = "The ar
       section.scrollIntoView({ block: "start" });
     };
     button.classList.add("working");
-    fill(cards, failed, work, { keep: true }).finally(() => button.classList.remove("working"));
+    fill(cards, failed, work, { beside: paging }).finally(() => button.classList.remove("working"));
   }
 
   next.addEventListener("click", () => {
@@ -247,7 +277,7 @@ export function articleList(section, { path, empty, mine = false, what = "The ar
     else turn(previous, { page: last.place.page - 1 });
   });
 
-  const show = () => fill(cards, what, () => load(asked()), { keep: filled });
+  const show = () => fill(cards, what, () => load(asked()), { beside: filled ? paging : null });
   addEventListener("popstate", show);
   return { show };
 }

@@ -59,7 +59,11 @@ function showTags() {
         "li",
         { class: "tag", dir: "auto" },
         tag,
-        el("button", { type: "button", "aria-label": `Remove tag ${tag}`, onclick: () => removeTag(tag) }, icon("close")),
+        el(
+          "button",
+          { type: "button", "aria-label": `Remove tag ${tag}`, onclick: () => removeTag(tag) },
+          icon("close"),
+        ),
       ),
     ),
   );
@@ -74,7 +78,10 @@ function removeTag(tag) {
 
 /** What is typed becomes tags, at its commas. */
 function takeTags() {
-  const typed = tagInput.value.split(",").map((tag) => tag.trim()).filter(Boolean);
+  const typed = tagInput.value
+    .split(",")
+    .map((tag) => tag.trim())
+    .filter(Boolean);
   chosen = [...new Set([...chosen, ...typed])];
   tagInput.value = "";
   showTags();
@@ -126,7 +133,10 @@ async function wrongWith(one) {
   if (one.size > MAX_COVER_BYTES) return `is larger than ${MAX_COVER_BYTES / 1_000_000} MB`;
   const start = new Uint8Array(await one.slice(0, 12).arrayBuffer());
   const text = String.fromCharCode(...start);
-  const known = text.startsWith("\x89PNG\r\n\x1a\n") || text.startsWith("\xff\xd8\xff") || (text.startsWith("RIFF") && text.slice(8) === "WEBP");
+  const known =
+    text.startsWith("\x89PNG\r\n\x1a\n") ||
+    text.startsWith("\xff\xd8\xff") ||
+    (text.startsWith("RIFF") && text.slice(8) === "WEBP");
   if (!known) return "is not a PNG, JPEG or WebP image";
   const { width, height } = await dimensions(one);
   return width * height > MAX_COVER_PIXELS ? `has more than ${MAX_COVER_PIXELS / 1_000_000} megapixels` : null;
@@ -157,8 +167,12 @@ function showCover() {
   const state = there?.state === "pending" ? "Cover is being prepared" : "This cover could not be made";
   preview.hidden = !file && !there;
   remove.hidden = preview.hidden;
-  const picture = source ? el("img", { src: source, alt: file ? `Preview of ${file.name}` : "The article’s cover" }) : el("span", { class: "cover-state" }, state);
-  picture.addEventListener("error", () => picture.replaceWith(el("span", { class: "cover-state" }, "No preview of this file")));
+  const picture = source
+    ? el("img", { src: source, alt: file ? `Preview of ${file.name}` : "The article’s cover" })
+    : el("span", { class: "cover-state" }, state);
+  picture.addEventListener("error", () =>
+    picture.replaceWith(el("span", { class: "cover-state" }, "No preview of this file")),
+  );
   preview.replaceChildren(picture);
 }
 
@@ -198,11 +212,20 @@ function begin() {
   const restoredNote = main.querySelector("[data-restored]");
   const saved = () => article ?? { title: "", description: "", body: "", tagList: [] };
   const draft = draftOf(form, {
-    gather: () => ({ title: title.value, description: description.value, body: body.value, tagList: chosen, typed: tagInput.value, cover: file?.name ?? null }),
+    gather: () => ({
+      title: title.value,
+      description: description.value,
+      body: body.value,
+      tagList: chosen,
+      typed: tagInput.value,
+      cover: file?.name ?? null,
+    }),
     restore: (kept) => {
       showTexts(kept);
       tagInput.value = kept.typed ?? "";
-      if (kept.cover) form.querySelector("[data-choose-again]").textContent = `“${kept.cover}” has to be chosen again: files are not kept.`;
+      if (kept.cover)
+        form.querySelector("[data-choose-again]").textContent =
+          `“${kept.cover}” has to be chosen again: files are not kept.`;
     },
   });
   restoredNote.hidden = !draft.restored;
@@ -217,7 +240,8 @@ function begin() {
 
   sending(form, {
     what: () => (article ? "The article was not saved." : "The article was not published."),
-    uncertain: "It may have arrived all the same. Look at your profile before you try once more: what you typed is kept.",
+    uncertain:
+      "It may have arrived all the same. Look at your profile before you try once more: what you typed is kept.",
     fields: { tagList: "tags" },
     send: async () => {
       takeTags();
@@ -245,14 +269,19 @@ async function sendTexts() {
     const answer = await call("POST", "/api/articles", { body: { article: draft }, seconds: PUBLISHING_SECONDS });
     return adopt(answer.article);
   }
-  const changes = Object.fromEntries(Object.entries(draft).filter(([name, value]) => String(value) !== String(article[name])));
+  const changes = Object.fromEntries(
+    Object.entries(draft).filter(([name, value]) => String(value) !== String(article[name])),
+  );
   if (!Object.keys(changes).length) return undefined;
   const answer = await call("PUT", `/api/articles/${encodeURIComponent(article.slug)}`, { body: { article: changes } });
   return adopt(answer.article);
 }
 
 function sayPublished() {
-  published.replaceChildren("Your article is published, without its cover so far. ", el("a", { href: articlePath(article.slug) }, "See it"));
+  published.replaceChildren(
+    "Your article is published, without its cover so far. ",
+    el("a", { href: articlePath(article.slug) }, "See it"),
+  );
   published.hidden = false;
   say("Your article is published, without its cover so far.");
 }
@@ -291,7 +320,8 @@ else {
       return begin();
     } catch (problem) {
       if (problem.kind === "signed-out") return signInFirst("Your session has ended. Sign in to go on.");
-      if (problem.kind === "missing") return nothingHere(main, "This article is not here", "It may have been deleted, or its address mistyped.");
+      if (problem.kind === "missing")
+        return nothingHere(main, "This article is not here", "It may have been deleted, or its address mistyped.");
       throw problem;
     }
   });

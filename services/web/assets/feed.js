@@ -12,9 +12,13 @@ else {
   articleList(document.querySelector("[data-list]"), {
     path: () => ({ url: "/api/articles/feed" }),
     mine: true,
-      what: "Your feed could not be loaded.",
+    what: "Your feed could not be loaded.",
     empty: () => [
-      el("p", {}, "Here come the articles of people whom you follow. You follow nobody yet, or they have written nothing."),
+      el(
+        "p",
+        {},
+        "Here come the articles of people whom you follow. You follow nobody yet, or they have written nothing.",
+      ),
       el("a", { class: "button", href: "/" }, "Find somebody to follow"),
     ],
   }).show();

@@ -1,7 +1,7 @@
 // Forms: one send at a time, what the API refuses at its field, and what was typed kept until it has arrived.
 
 import { el } from "dom";
-import { act, problemBox, sentence, whileBusy } from "frame";
+import { act, problemBox, removeProblems, sentence, whileBusy } from "frame";
 import { read, signInFirst, token, write } from "session";
 
 /** The field's message, or none: beside it, named by it, read out. */
@@ -24,7 +24,7 @@ const labelOf = (input) => input.labels[0].dataset.name ?? input.labels[0].textC
 
 /**
  * Let `form` be sent by `send()`, which talks to the API. A 422 goes to the fields: `fields` maps the API's names to
- * those of inputs. Anything else is said over the form, what `what()` gives first, with a way to try again, and with
+ * those of inputs. Anything else is said at the button, what `what()` gives first, with a way to try again, and with
  * `uncertain` where it may have been done although no answer came. `signedIn` leads to the sign-in page and back where
  * nobody is.
  */
@@ -34,27 +34,30 @@ export function sending(form, { send, fields = {}, what, uncertain, signedIn = t
   form.noValidate = true; // The API says what is wrong, in one place and one wording.
 
   const clear = () => {
-    form.querySelectorAll(":scope > .problem").forEach((box) => box.remove());
+    removeProblems(form);
     inputs.forEach((input) => fieldError(input, null));
   };
+  // What was said of a field is no longer true of what is typed now.
+  inputs.forEach((input) => input.addEventListener("input", () => fieldError(input, null)));
 
   const refused = (problem) => {
     const beside = new Map();
     const above = {};
     for (const [field, texts] of Object.entries(problem.errors)) {
-      const input = problem.kind === "invalid" || problem.kind === "too-large" ? form.elements[fields[field] ?? field] : null;
+      const input =
+        problem.kind === "invalid" || problem.kind === "too-large" ? form.elements[fields[field] ?? field] : null;
       if (input instanceof HTMLElement && inputs.includes(input)) beside.set(input, texts);
       else above[field] = texts;
     }
-    for (const [input, texts] of beside) fieldError(input, texts.map((text) => sentence(labelOf(input), text)).join(" "));
+    for (const [input, texts] of beside)
+      fieldError(input, texts.map((text) => sentence(labelOf(input), text)).join(" "));
     if (beside.size === 0 || Object.keys(above).length > 0) {
       problem.errors = above;
       const more = problem.uncertain && uncertain ? el("p", {}, uncertain) : [];
-      form.prepend(problemBox(problem, what(), { retry: submit, more }));
+      // By the button, where whoever pressed it looks.
+      button.before(problemBox(problem, what(), { retry: submit, more }));
     }
-    const first = inputs.find((input) => beside.has(input));
-    if (first) first.focus();
-    else form.scrollIntoView({ block: "nearest" });
+    inputs.find((input) => beside.has(input))?.focus();
   };
 
   const submit = () =>
@@ -66,7 +69,8 @@ export function sending(form, { send, fields = {}, what, uncertain, signedIn = t
         await send();
       } catch (problem) {
         if (!problem.kind) throw problem;
-        if (signedIn && problem.kind === "signed-out") return signInFirst("Your session has ended. Sign in to go on; what you typed is kept.");
+        if (signedIn && problem.kind === "signed-out")
+          return signInFirst("Your session has ended. Sign in to go on; what you typed is kept.");
         refused(problem);
       } finally {
         form.removeAttribute("aria-busy");
@@ -140,7 +144,12 @@ export function askFirst(button, place, { question, yes, what, work }) {
   button.addEventListener("click", () => {
     const go = el("button", { type: "button", class: "button bad", value: "yes" }, yes);
     const stay = el("button", { type: "button", class: "button quiet" }, "Cancel");
-    const dialog = el("dialog", { "aria-label": question }, el("p", {}, question), el("div", { class: "actions" }, stay, go));
+    const dialog = el(
+      "dialog",
+      { "aria-label": question },
+      el("p", {}, question),
+      el("div", { class: "actions" }, stay, go),
+    );
     document.body.append(dialog);
     dialog.addEventListener("close", () => dialog.remove());
     stay.addEventListener("click", () => dialog.close());
@@ -151,4 +160,3 @@ export function askFirst(button, place, { question, yes, what, work }) {
     dialog.showModal();
   });
 }
-

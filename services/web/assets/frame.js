@@ -46,7 +46,11 @@ async function start() {
   leadBack();
   markCurrent();
   const note = takeNote();
-  if (note) say(note);
+  if (note) {
+    say(note);
+    // Where somebody was sent, they are told why for as long as they stay.
+    document.querySelector("[data-note]")?.replaceChildren(note);
+  }
   addEventListener("conduit:signed-out", () => {
     showUser();
     say("Your session has ended. Sign in again to go on as yourself.");
@@ -75,7 +79,9 @@ const LABELS = { tagList: "Tags", token: "The session", credentials: "E-mail or 
 
 /** An API error as sentences: {"email": ["is invalid"]} is "Email is invalid." */
 export function sentences(errors) {
-  return Object.entries(errors).flatMap(([field, texts]) => texts.map((text) => sentence(LABELS[field] ?? field, text)));
+  return Object.entries(errors).flatMap(([field, texts]) =>
+    texts.map((text) => sentence(LABELS[field] ?? field, text)),
+  );
 }
 
 export function sentence(subject, text) {
@@ -106,6 +112,8 @@ function reason(problem) {
   }
 }
 
+export const removeProblems = (place) => place.querySelectorAll(":scope > .problem").forEach((box) => box.remove());
+
 const WORTH_RETRYING = ["timeout", "network", "unavailable", "too-many", "failed", "signed-out"];
 
 /**
@@ -113,9 +121,15 @@ const WORTH_RETRYING = ["timeout", "network", "unavailable", "too-many", "failed
  * waits as long as the server asked. `more` are further nodes for it.
  */
 export function problemBox(problem, what, { retry, more = [] } = {}) {
-  const box = el("div", { class: "problem", role: "alert" }, el("p", {}, el("strong", {}, what), " ", reason(problem)), more);
+  const box = el(
+    "div",
+    { class: "problem", role: "alert" },
+    el("p", {}, el("strong", {}, what), " ", reason(problem)),
+    more,
+  );
   const again = retry && WORTH_RETRYING.includes(problem.kind);
-  const button = again && el("button", { type: "button", class: "button", onclick: () => !isBusy(button) && retry() }, "Try again");
+  const button =
+    again && el("button", { type: "button", class: "button", onclick: () => !isBusy(button) && retry() }, "Try again");
   if (problem.wait > 2) box.append(countdown(problem.wait, button));
   if (button) box.append(button);
   return box;
@@ -124,7 +138,12 @@ export function problemBox(problem, what, { retry, more = [] } = {}) {
 /** Seconds that tick for the eye and are read out once; a button waits for their end. */
 function countdown(seconds, button) {
   const ticking = el("span", { "aria-hidden": "true" });
-  const line = el("p", { class: "wait" }, el("span", { class: "unseen" }, `You can try again in ${seconds} seconds.`), ticking);
+  const line = el(
+    "p",
+    { class: "wait" },
+    el("span", { class: "unseen" }, `You can try again in ${seconds} seconds.`),
+    ticking,
+  );
   const end = Date.now() + seconds * 1000;
   if (button) setBusy(button, true);
   const tick = () => {
@@ -166,7 +185,7 @@ export async function whileBusy(button, work) {
  */
 export async function act(button, place, what, work) {
   if (!token()) return signInFirst("Sign in for that. You will come back here.");
-  place.querySelectorAll(":scope > .problem").forEach((box) => box.remove());
+  removeProblems(place);
   return whileBusy(button, async () => {
     try {
       await work();
@@ -181,21 +200,23 @@ export async function act(button, place, what, work) {
 
 /**
  * Fill `place` with what `load` gives: its placeholder stays while that is on its way, and a problem is said in its
- * stead with a way to try again. What already was there, `keep`, stays above the problem.
+ * stead with a way to try again. With `beside`, what is in `place` stays, and the problem is said at the end of that.
  */
-export async function fill(place, what, load, { keep = false } = {}) {
+export async function fill(place, what, load, { beside = null } = {}) {
   place.setAttribute("aria-busy", "true");
   const slow = setTimeout(() => say("This takes longer than usual. Still waiting for the server."), 5000);
   try {
     await load();
-    place.querySelectorAll(":scope > .problem").forEach((box) => box.remove());
+    removeProblems(beside ?? place);
   } catch (problem) {
     if (!problem.kind) throw problem;
     if (problem.kind === "aborted") return;
-    const box = problemBox(problem, what, { retry: () => whileBusy(box.querySelector("button"), () => fill(place, what, load, { keep })) });
-    if (keep) {
-      place.querySelectorAll(":scope > .problem").forEach((old) => old.remove());
-      place.prepend(box);
+    const box = problemBox(problem, what, {
+      retry: () => whileBusy(box.querySelector("button"), () => fill(place, what, load, { beside })),
+    });
+    if (beside) {
+      removeProblems(beside);
+      beside.append(box);
     } else {
       place.replaceChildren(box);
     }
@@ -209,7 +230,13 @@ export async function fill(place, what, load, { keep = false } = {}) {
 export function nothingHere(main, title, text) {
   document.title = `${title} – Conduit`;
   main.replaceChildren(
-    el("div", { class: "empty page" }, el("h1", {}, title), el("p", {}, text), el("p", {}, el("a", { class: "button", href: "/" }, "To all articles"))),
+    el(
+      "div",
+      { class: "empty page" },
+      el("h1", {}, title),
+      el("p", {}, text),
+      el("p", {}, el("a", { class: "button", href: "/" }, "To all articles")),
+    ),
   );
   main.focus();
 }

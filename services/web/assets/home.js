@@ -20,7 +20,12 @@ articleList(document.querySelector("[data-list]"), {
   empty: () =>
     tag
       ? el("p", {}, "No article has this tag yet. ", el("a", { href: "/" }, "See all articles"))
-      : el("p", {}, "Nothing has been written yet. ", el("a", { href: token() ? "/editor" : "/register" }, "Be the first")),
+      : el(
+          "p",
+          {},
+          "Nothing has been written yet. ",
+          el("a", { href: token() ? "/editor" : "/register" }, "Be the first"),
+        ),
 }).show();
 
 const tags = document.querySelector("[data-tags]");

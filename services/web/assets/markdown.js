@@ -41,7 +41,10 @@ function blocks(lines, depth) {
     if (BLANK.test(line)) {
       at += 1;
     } else if (fence) {
-      const end = lines.findIndex((other, number) => number > at && other.trim().startsWith(fence[1]) && !other.trim().slice(fence[1].length).trim());
+      const end = lines.findIndex(
+        (other, number) =>
+          number > at && other.trim().startsWith(fence[1]) && !other.trim().slice(fence[1].length).trim(),
+      );
       const stop = end < 0 ? lines.length : end;
       made.push(el("pre", { tabindex: "0" }, el("code", {}, lines.slice(at + 1, stop).join("\n"))));
       at = stop + 1;
@@ -53,7 +56,16 @@ function blocks(lines, depth) {
       at += 1;
     } else if (depth < MAX_DEPTH && QUOTE.test(line)) {
       const stop = endOf(lines, at, (other) => QUOTE.test(other));
-      made.push(el("blockquote", {}, blocks(lines.slice(at, stop).map((other) => other.replace(QUOTE, "")), depth + 1)));
+      made.push(
+        el(
+          "blockquote",
+          {},
+          blocks(
+            lines.slice(at, stop).map((other) => other.replace(QUOTE, "")),
+            depth + 1,
+          ),
+        ),
+      );
       at = stop;
     } else if (depth < MAX_DEPTH && ITEM.test(line)) {
       const stop = endOfList(lines, at);
@@ -61,14 +73,26 @@ function blocks(lines, depth) {
       at = stop;
     } else {
       const stop = endOf(lines, at, (other, number) => !BLANK.test(other) && (number === at || !startsBlock(other)));
-      made.push(el("p", { dir: "auto" }, inline(lines.slice(at, stop).map((other) => other.trimStart()).join("\n"))));
+      made.push(
+        el(
+          "p",
+          { dir: "auto" },
+          inline(
+            lines
+              .slice(at, stop)
+              .map((other) => other.trimStart())
+              .join("\n"),
+          ),
+        ),
+      );
       at = stop;
     }
   }
   return made;
 }
 
-const startsBlock = (line) => FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line) || ITEM.test(line);
+const startsBlock = (line) =>
+  FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line) || ITEM.test(line);
 
 function endOf(lines, from, belongs) {
   let at = from;
@@ -84,7 +108,9 @@ function endOfList(lines, from) {
     const ahead = BLANK.test(lines[at]) ? at + 1 : at;
     if (ahead >= lines.length || BLANK.test(lines[ahead])) break;
     const item = ITEM.exec(lines[ahead]);
-    const goesOn = item ? !RULE.test(lines[ahead]) && /\d/.test(item[2]) === ordered : /^ {2,}/.test(lines[ahead]) || (ahead === at && !startsBlock(lines[ahead]));
+    const goesOn = item
+      ? !RULE.test(lines[ahead]) && /\d/.test(item[2]) === ordered
+      : /^ {2,}/.test(lines[ahead]) || (ahead === at && !startsBlock(lines[ahead]));
     if (!goesOn) break;
     at = ahead + 1;
   }

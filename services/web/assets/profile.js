@@ -41,9 +41,13 @@ const mine = knownUser()?.username === username;
 articleList(main.querySelector("[data-list]"), {
   path: () => ({ url: "/api/articles", filters: favorites ? { favorited: username } : { author: username } }),
   empty: () => {
-    if (!mine) return el("p", {}, el("bdi", {}, username), favorites ? " has no favorites yet." : " has written nothing yet.");
+    if (!mine)
+      return el("p", {}, el("bdi", {}, username), favorites ? " has no favorites yet." : " has written nothing yet.");
     if (favorites) return el("p", {}, "You have no favorites yet. The heart on an article makes it one.");
-    return [el("p", {}, "You have written nothing yet."), el("a", { class: "button", href: "/editor" }, "Write your first article")];
+    return [
+      el("p", {}, "You have written nothing yet."),
+      el("a", { class: "button", href: "/editor" }, "Write your first article"),
+    ];
   },
 }).show();
 
@@ -56,7 +60,11 @@ function show(profile) {
       { class: "profile-text" },
       el("h1", { dir: "auto" }, profile.username),
       profile.bio && el("p", { class: "bio", dir: "auto" }, profile.bio),
-      el("div", { class: "actions" }, own ? el("a", { class: "button quiet", href: "/settings" }, "Edit profile") : followButton(profile, head)),
+      el(
+        "div",
+        { class: "actions" },
+        own ? el("a", { class: "button quiet", href: "/settings" }, "Edit profile") : followButton(profile, head),
+      ),
     ),
   );
 }

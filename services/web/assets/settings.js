@@ -16,7 +16,9 @@ let was = null;
 
 if (!token()) signInFirst(why);
 else {
-  addEventListener("conduit:signed-out", () => signInFirst("Your session has ended. Sign in to go on; what you typed is kept."));
+  addEventListener("conduit:signed-out", () =>
+    signInFirst("Your session has ended. Sign in to go on; what you typed is kept."),
+  );
   fill(place, "Your settings could not be loaded.", async () => {
     const { user } = await get("/api/user", { mine: true });
     showSignedIn(user);
@@ -54,7 +56,8 @@ function showForm(user) {
 /** Only what was changed is sent, so that nothing set elsewhere meanwhile is taken back. */
 function changed() {
   const changes = {};
-  for (const name of FIELDS) if (form.elements[name].value !== (was[name] ?? "")) changes[name] = form.elements[name].value;
+  for (const name of FIELDS)
+    if (form.elements[name].value !== (was[name] ?? "")) changes[name] = form.elements[name].value;
   if (form.elements.password.value) changes.password = form.elements.password.value;
   return changes;
 }
@@ -75,7 +78,9 @@ button.addEventListener("click", () =>
         state.textContent = "The report has been downloaded.";
       } else {
         state.textContent =
-          made.state === "failed" ? "The report could not be made. Ask for it once more." : "The report takes longer than usual. Ask for it again in a while.";
+          made.state === "failed"
+            ? "The report could not be made. Ask for it once more."
+            : "The report takes longer than usual. Ask for it again in a while.";
       }
     } catch (problem) {
       state.textContent = "";

@@ -15,7 +15,9 @@ sending(form, {
   send: async () => {
     const { email, password } = form.elements;
     try {
-      const { user } = await call("POST", "/api/users/login", { body: { user: { email: email.value, password: password.value } } });
+      const { user } = await call("POST", "/api/users/login", {
+        body: { user: { email: email.value, password: password.value } },
+      });
       showSignedIn(user);
       location.assign(afterSigningIn());
     } catch (problem) {
