@@ -33,6 +33,8 @@ load: venv  ## Open Locust's web UI: MIX=browse, pages, publish, feed, login or 
 	@$(RUN) load $(STAGES) $(if $(MIX),--mix '$(MIX)')
 ceiling: venv  ## Find the highest rate that holds the SLO: MIX=browse, QUICK=1
 	@$(RUN) ceiling $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick)
+shares: venv  ## What static files, covers and slow work take of the CPU: MIX=pages or publish
+	@$(RUN) shares $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(RATE),--rate '$(RATE)') $(if $(filter-out 0,$(QUICK)),--quick)
 import: venv  ## Bring another stage's data over: FROM=stage1
 	@$(RUN) import $(STAGES) $(if $(FROM),--from '$(FROM)') $(REPLACED)
 diff: venv  ## What changed since the stage before
@@ -73,5 +75,5 @@ always:
 .DEFAULT:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
-.PHONY: always venv setup doctor up down status logs seed load ceiling import diff compare bench bench-sizes \
+.PHONY: always venv setup doctor up down status logs seed load ceiling shares import diff compare bench bench-sizes \
   test test-unit test-long lint clean help

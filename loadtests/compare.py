@@ -81,7 +81,7 @@ def candidates(name: str, mix: str | None) -> list[dict[str, Any]]:
             run = json.loads((folder / "run.json").read_text())
         except (OSError, ValueError):
             continue
-        if run["complete"] and run["ceiling"]["rate"] and mix in (None, run["mix"]["name"]):
+        if run["complete"] and (run.get("ceiling") or {}).get("rate") and mix in (None, run["mix"]["name"]):
             found.append(run | {"folder": folder})
     if not found:
         with_mix = f" MIX={mix}" if mix else ""

@@ -10,6 +10,7 @@ from infra.stage.problems import Problem
 
 SIZES = ("small", "medium", "large")
 MIXES = ("browse", "pages", "publish", "feed", "login", "spike")
+MIXES_WITH_PARTS = ("pages", "publish")
 INTERRUPTED = 130
 
 
@@ -32,7 +33,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("stages", nargs="*")
     parser.add_argument("--volumes", action="store_true")
     parser.add_argument("--size", default="small")
-    parser.add_argument("--mix", default="browse")
+    parser.add_argument("--mix", default="")
+    parser.add_argument("--rate", default="")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--replace", action="store_true")
     parser.add_argument("--from", dest="source", default="")
@@ -49,8 +51,13 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
         "status": lambda given: lifecycle.status(_stage(given)),
         "logs": lambda given: lifecycle.logs(_stage(given)),
         "seed": lambda given: tools.seed(_stage(given), _one_of("SIZE", given.size, SIZES), given.replace),
-        "load": lambda given: tools.load(_stage(given), _one_of("MIX", given.mix, MIXES)),
-        "ceiling": lambda given: tools.ceiling(_stage(given), _one_of("MIX", given.mix, MIXES), given.quick),
+        "load": lambda given: tools.load(_stage(given), _one_of("MIX", given.mix or "browse", MIXES)),
+        "ceiling": lambda given: tools.ceiling(
+            _stage(given), _one_of("MIX", given.mix or "browse", MIXES), given.quick
+        ),
+        "shares": lambda given: tools.shares(
+            _stage(given), _one_of("MIX", given.mix or "pages", MIXES_WITH_PARTS), given.quick, _rate(given)
+        ),
         "import": lambda given: tools.bring_over(_stage(given), _source(given), given.replace),
         "diff": lambda given: diff(_stage(given)),
         "compare": lambda given: compare(given.a, given.b),
@@ -111,6 +118,17 @@ def _source(given: argparse.Namespace) -> int:
     if not given.source:
         raise Problem("From which stage? For example: make stage2 import FROM=stage1", status=2)
     return stages.parse(given.source)
+
+
+def _rate(given: argparse.Namespace) -> float | None:
+    """Requests/s, or None where none was given."""
+    try:
+        rate = float(given.rate) if given.rate else None
+    except ValueError:
+        rate = -1.0
+    if rate is not None and not 0 < rate < float("inf"):
+        raise Problem(f"RATE={given.rate} is no rate.", "Give requests per second, as in: RATE=40", status=2)
+    return rate
 
 
 def _one_of(name: str, value: str, possible: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ PLANNED = {
     5: "replicas and shards",
     6: "CQRS, two regions",
 }
-VERBS = ("up", "down", "status", "logs", "seed", "load", "ceiling", "import", "diff")
+VERBS = ("up", "down", "status", "logs", "seed", "load", "ceiling", "shares", "import", "diff")
 
 
 def compose_file(number: int) -> Path:

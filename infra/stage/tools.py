@@ -74,6 +74,15 @@ def ceiling(number: int, mix: str, quick: bool) -> int:
     return main(number, mix, quick)
 
 
+def shares(number: int, mix: str, quick: bool, rate: float | None) -> int:
+    """Measure what takes the CPU of the stage's boxes on a mix; returns the exit status."""
+    topology.read(number)
+    build(number)
+    from loadtests.shares.cli import main  # noqa: PLC0415 - its libraries take a second that other verbs need not wait
+
+    return main(number, mix, quick, rate)
+
+
 def bring_over(number: int, source: int, replace: bool) -> None:
     """Copy the data of another stage into this one, verified. Stages that are down are started.
 

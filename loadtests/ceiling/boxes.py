@@ -18,6 +18,8 @@ import docker
 from docker.errors import DockerException
 
 NANOSECONDS = 1e9
+# Where an app tells its metrics, to whoever is on the same machine.
+METRICS = "http://127.0.0.1:9100/metrics"
 # /proc's clock ticks: USER_HZ, the same 100 on every Linux that Docker runs on.
 TICKS_PER_SECOND = 100.0
 PROGRAMS = (
@@ -148,6 +150,11 @@ class Boxes:
         """CPU seconds so far of each box's programs, children included, by program."""
         return dict(zip(self.capacity(), self._pool.map(_programs, self.boxes), strict=True))
 
+    def metrics(self) -> dict[str, tuple[float, str]]:
+        """``time.monotonic`` and the metrics, of each box that tells some; it spends CPU to tell them."""
+        found = zip(self.capacity(), self._pool.map(_metrics, self.boxes), strict=True)
+        return {name: (at, text) for name, (at, text) in found if text}
+
 
 def _endpoint() -> str:
     """The Engine that the docker command would use: DOCKER_HOST, else the current context's."""
@@ -189,6 +196,15 @@ def _reading(box: Box) -> Reading:
         throttled=int(throttling.get("throttled_periods", 0)),
         memory=max(0, int(memory.get("usage", 0)) - int(cache)),
     )
+
+
+def _metrics(box: Box) -> tuple[float, str]:
+    at = time.monotonic()
+    try:
+        code, out = box.container.exec_run(["curl", "-fsS", "-m", "10", METRICS])
+    except DockerException:
+        return at, ""
+    return at, out.decode(errors="replace") if code == 0 else ""
 
 
 def _programs(box: Box) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """``python -m loadtests.report.cited``: fill the tables of figures in the docs from the runs that they cite.
 
 A table stands between ``<!-- figures: NAME NAME -->`` and ``<!-- end -->``; each name is a folder in ``docs/runs``. No
-figure is typed by hand, and a test holds the pages against the runs.
+figure is typed by hand, and a test holds the pages against the runs. ``figures`` are of ceilings; ``shares`` what parts
+of the load take of the CPU; ``journeys`` how long what people do one after another takes.
 """
 
 import json
@@ -10,10 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from loadtests.report import shares
 from loadtests.report.words import ms, percent, rate
 
 ROOT = Path(__file__).resolve().parents[2]
-_BLOCK = re.compile(r"(<!-- figures: ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- (figures|shares|journeys): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+Runs = list[tuple[str, dict[str, Any]]]
+Table = tuple[list[str], list[list[str]]]
 
 
 def pages() -> list[Path]:
@@ -26,21 +30,51 @@ def filled(page: Path) -> str:
     above = "../" * (len(page.relative_to(ROOT).parts) - 1)
 
     def table(block: re.Match[str]) -> str:
-        runs = [(name, _run(name)) for name in block[2].split()]
-        head = [
-            "stage, mix",
-            "ceiling, requests/s",
-            "p95 there",
-            "CPU of each box there",
-            "CPU ms a request",
-            "goodput at 3×",
-            "run",
-        ]
-        lines = [_line(head), _line(["---"] * len(head))]
-        lines += [_line(_cells(name, run, above)) for name, run in runs]
-        return block[1] + "\n".join(lines) + "\n" + block[3]
+        make = {"figures": _ceilings, "shares": _shares, "journeys": _journeys}[block[2]]
+        head, rows = make([(name, _run(name)) for name in block[3].split()], above)
+        lines = [_line(head), _line(["---"] * len(head)), *(_line(row) for row in rows)]
+        return block[1] + "\n".join(lines) + "\n" + block[4]
 
     return _BLOCK.sub(table, page.read_text())
+
+
+def _ceilings(runs: Runs, above: str) -> Table:
+    head = [
+        "stage, mix",
+        "ceiling, requests/s",
+        "p95 there",
+        "CPU of each box there",
+        "CPU ms a request",
+        "goodput at 3×",
+        "run",
+    ]
+    return head, [_cells(name, run, above) for name, run in runs]
+
+
+def _shares(runs: Runs, above: str) -> Table:
+    """A row for what takes CPU, a column for each run and box."""
+    head, columns = ["share of the CPU used"], []
+    for name, run in runs:
+        for box, found in run["shares"].items():
+            link = f"[stage {run['stage']}, {run['mix']['name']}]({above}docs/runs/{name}/run.json)"
+            head.append(f"{link}, {rate(run['rate'])} requests/s: {box}")
+            columns.append(found)
+    names = shares.in_order({name for found in columns for name in found})
+    return head, [
+        [shares.NAMES.get(name, name), *(shares.share(found.get(name)) for found in columns)] for name in names
+    ]
+
+
+def _journeys(runs: Runs, above: str) -> Table:
+    head: list[str] = []
+    rows: list[list[str]] = []
+    for name, run in runs:
+        head, found = shares.journeys_table(run)
+        rows += [
+            [f"stage {run['stage']}, {row[0]}", *row[1:], f"[{run['mode']}]({above}docs/runs/{name}/run.json)"]
+            for row in found
+        ]
+    return [*head, "run"], rows
 
 
 def _run(name: str) -> dict[str, Any]:

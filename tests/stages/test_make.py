@@ -8,7 +8,7 @@ import pytest
 
 from tests.stages.conftest import ROOT, Run
 
-VERBS = ("up", "down", "status", "logs", "seed", "load", "ceiling", "import", "diff")
+VERBS = ("up", "down", "status", "logs", "seed", "load", "ceiling", "shares", "import", "diff")
 
 
 def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
@@ -36,6 +36,9 @@ def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
         (["stage1", "seed", "SIZE=huge"], "Possible: small, medium, large"),
         (["stage1", "load", "MIX=foo"], "Possible: browse, pages, publish, feed, login, spike"),
         (["stage1", "ceiling", "MIX=foo"], "Possible: browse, pages, publish, feed, login, spike"),
+        (["stage2", "shares", "MIX=browse"], "Possible: pages, publish"),
+        (["stage2", "shares", "RATE=fast"], "RATE=fast is no rate"),
+        (["stage2", "shares", "RATE=-1"], "RATE=40"),
         (["stage2", "import"], "make stage2 import FROM=stage1"),
         (["stage2", "import", "FROM=stage9"], "There is no 'stage9'"),
         (["stage1", "import", "FROM=stage1"], "Name another stage"),
