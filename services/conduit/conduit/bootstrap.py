@@ -40,19 +40,18 @@ class Services:
         self.database.close()
 
 
-def bootstrap(settings: Settings, database: Database | None = None) -> Services:
-    """Build the adapters that the settings name, and open what must be open. Tests may bring their own Database."""
+def bootstrap(settings: Settings, database: Database | None = None, mail: Mail | None = None) -> Services:
+    """Build the adapters that the settings name, and open what must be open. Tests may bring a Database or a Mail."""
     if database is None:
         database = _database(settings)
     media = DiskMedia(settings.media_dir)
     url = urlsplit(settings.database_url)
-    server = settings.smtp_server
     services = Services(
         database=database,
         reads=SqlReads(database, media),
         media=media,
         tasks=InlineTasks(lambda: services, settings.task_seconds),
-        mail=SmtpMail(*server, settings.mail_address.addr_spec, settings.mail_seconds) if server else LogMail(),
+        mail=mail or _mail(settings),
         sender=Sender(settings.mail_address, settings.public_url),
         limits=MemoryLimits(settings.write_limit_item, settings.login_limit_item),
         passwords=Passwords(settings.password_hashes_at_once),
@@ -63,13 +62,19 @@ def bootstrap(settings: Settings, database: Database | None = None) -> Services:
             "reads": "from the database",
             "media": f"files under {settings.media_dir}, served by this app",
             "tasks": "done inside the request that asks for them",
-            "mail": f"by SMTP to {server[0]}:{server[1]}" if server else "only logged",
+            "mail": "only logged" if settings.smtp_server is None else "by SMTP to {}:{}".format(*settings.smtp_server),
             "limits": f"in memory; writes {settings.write_limit}, signing in {settings.login_limit}",
             "events": "not recorded",
             "pages": "not served" if settings.web_dir is None else f"from memory, read from {settings.web_dir}",
         },
     )
     return services
+
+
+def _mail(settings: Settings) -> Mail:
+    if settings.smtp_server is None:
+        return LogMail()
+    return SmtpMail(*settings.smtp_server, settings.mail_address.addr_spec, settings.mail_seconds)
 
 
 def _database(settings: Settings) -> PostgresDatabase:

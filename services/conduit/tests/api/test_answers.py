@@ -8,6 +8,7 @@ import pytest
 
 from conduit_testing.client import Api, Person, queries
 from conduit_testing.deployments import Deployment
+from conduit_testing.pictures import upload
 
 TIMING = re.compile(r'app;dur=\d+\.\d\d, db;dur=\d+\.\d\d;desc="\d+ queries"')
 
@@ -73,3 +74,21 @@ def test_a_hundred_readers_at_once_are_all_answered(api: Api, jo: Person) -> Non
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(lambda _: jo.get(f"/articles/{slug}").status_code, range(100)))
     assert answers == [200] * 100
+
+
+def test_slow_work_takes_as_many_queries_whatever_the_audience(
+    deployment: Deployment, api: Api, jo: Person, ann: Person
+) -> None:
+    for person in (ann, *(api.sign_up() for _ in range(4))):
+        person.follow(jo)
+    slug = jo.slug()
+    ann.favorite(slug)
+    ann.comment(slug)
+    draft = {"title": "t", "description": "d", "body": "b"}
+    # The article, the followers of every server, and the article to write about.
+    assert queries(jo.post("/articles", {"article": draft})) <= 2 + deployment.servers
+    # Whose it is; then the row, before and after the files are made, and the answer.
+    assert queries(jo.upload(slug, upload())) <= 5
+    assert queries(jo.delete(f"/articles/{slug}/cover")) <= 3
+    # The row, before and after; from every server followers and the names of both kinds of others; those two kinds.
+    assert queries(jo.post("/user/reports")) <= 5 + 3 * deployment.servers

@@ -1,0 +1,278 @@
+"""What becomes of slow work, whoever does it: done at once, or once the work that is waiting is settled.
+
+Nothing here knows whether a task raised in its sender's face or failed out of sight; only what is so afterwards.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+from sqlalchemy import bindparam, select
+
+from conduit import articles, covers, ids, mail, reports, tasks, writes
+from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.bootstrap import Services, bootstrap
+from conduit.errors import AppError, UnavailableError
+from conduit.image_structure import ImageError
+from conduit.media_names import cover_file, digest_of, upload_file
+from conduit.models import reports as table
+from conduit.ports import Letter, Task
+from conduit.schemas import Article, NewArticle
+from conduit.statements import Statement
+from conduit_testing.client import fresh
+from conduit_testing.deployments import SignUp, settings_for
+from conduit_testing.pictures import png, upload
+
+_STATES = Statement("states", select(table.c.state).where(table.c.user_id == bindparam("user_id")))
+DRAFT = NewArticle("Title", "d", "b", [])
+
+
+@dataclass
+class Letters:
+    """A Mail that keeps what it is given, or does not answer."""
+
+    got: list[Letter] = field(default_factory=list)
+    answers: bool = True
+
+    def deliver(self, letters: Sequence[Letter]) -> None:
+        if not self.answers:
+            raise UnavailableError("the mail server")
+        self.got.extend(letters)
+
+    def ids(self) -> list[str]:
+        return [str(letter.message["Message-ID"]) for letter in self.got]
+
+
+@dataclass
+class Work:
+    """The services, whose Tasks is what the suite is about. ``settle`` returns when nothing is waiting any more."""
+
+    services: Services
+    letters: Letters
+    settle: Callable[[], None]
+
+
+def _inline(database: PostgresDatabase, directory: Path) -> Iterator[Work]:
+    letters = Letters()
+    services = bootstrap(settings_for("postgresql://nowhere/x", media_dir=directory), database, letters)
+    yield Work(services, letters, lambda: None)
+
+
+_WORKERS: dict[str, Callable[[PostgresDatabase, Path], Iterator[Work]]] = {"inline": _inline}
+
+
+@pytest.fixture(params=_WORKERS.values(), ids=list(_WORKERS))
+def work(request: pytest.FixtureRequest, database: PostgresDatabase, tmp_path: Path) -> Iterator[Work]:
+    yield from request.param(database, tmp_path)
+
+
+@pytest.fixture
+def author(sign_up: SignUp) -> int:
+    return sign_up(fresh())
+
+
+def _published(work: Work, author: int) -> Article:
+    return articles.publish(work.services.database, work.services.tasks, author, DRAFT)
+
+
+def _uploaded(work: Work, author: int, slug: str, content: bytes) -> None:
+    use = work.services
+    with contextlib.suppress(ImageError):
+        covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
+    work.settle()
+
+
+def _now(work: Work, slug: str) -> Article:
+    article = work.services.reads.article(articles.id_of(slug), None)
+    assert article is not None
+    return article
+
+
+def _task(slug: str, content: bytes) -> Task:
+    article_id, digest = articles.id_of(slug), digest_of(content)
+    return Task(covers.TASK, {"article_id": article_id, "digest": digest}, f"cover-{article_id}-{digest}")
+
+
+# Covers -----------------------------------------------------------------------------------------------------
+
+
+def test_an_upload_is_made_into_a_cover_and_not_kept(work: Work, author: int) -> None:
+    slug, content = _published(work, author).slug, upload()
+    _uploaded(work, author, slug, content)
+    cover = _now(work, slug).cover
+    assert cover is not None
+    assert cover.state == "ready"
+    digest = digest_of(content)
+    for size in ("small", "medium", "large"):
+        assert work.services.media.get(cover_file(digest, size))
+        assert getattr(cover, size) == work.services.media.url(cover_file(digest, size))
+    assert work.services.media.get(upload_file(digest, articles.id_of(slug))) is None
+
+
+def test_work_done_twice_is_done_once(work: Work, author: int) -> None:
+    slug, content = _published(work, author).slug, upload()
+    _uploaded(work, author, slug, content)
+    before = _now(work, slug)
+    work.services.tasks.send(_task(slug, content))
+    work.settle()
+    assert _now(work, slug) == before
+
+
+def test_what_turns_out_to_be_damaged_is_not_waited_for(work: Work, author: int) -> None:
+    slug, content = _published(work, author).slug, png(40, 40, b"\x09" * 8_000)
+    _uploaded(work, author, slug, content)
+    cover = _now(work, slug).cover
+    assert cover is None or (cover.state, cover.small) == ("failed", None)
+    assert work.services.media.get(upload_file(digest_of(content), articles.id_of(slug))) is None
+
+
+def test_only_the_upload_that_the_article_waits_for_becomes_its_cover(work: Work, author: int) -> None:
+    slug, first, second = _published(work, author).slug, upload("PNG"), upload("JPEG")
+    article_id = articles.id_of(slug)
+    _uploaded(work, author, slug, second)
+    before = _now(work, slug)
+    work.services.media.put(upload_file(digest_of(first), article_id), first, "image/png")
+    work.services.tasks.send(_task(slug, first))
+    work.settle()
+    assert _now(work, slug) == before
+
+
+def test_an_upload_that_is_lost_is_not_waited_for(work: Work, author: int) -> None:
+    slug, content = _published(work, author).slug, upload("PNG", 31, 17)
+    with work.services.database.writing(author) as writer:
+        arguments = {"article_id": articles.id_of(slug), "digest": digest_of(content)}
+        writer.all(writes.SET_COVER, **arguments, state="pending")
+        work.services.tasks.note(writer, _task(slug, content))
+    work.services.tasks.send(_task(slug, content))
+    work.settle()
+    cover = _now(work, slug).cover
+    assert cover is not None
+    assert cover.state == "failed"
+
+
+def test_a_task_about_what_is_gone_changes_nothing(work: Work, author: int, sign_up: SignUp) -> None:
+    slug = _published(work, author).slug
+    follower = sign_up(fresh())
+    _follow(work, follower, author)
+    articles.delete(work.services.database, author, slug)
+    work.services.tasks.send(_task(slug, upload()))
+    work.services.tasks.send(mail.to_followers_of(author, articles.id_of(slug)))
+    work.settle()
+    assert work.services.reads.article(articles.id_of(slug), None) is None
+    assert work.letters.got == []
+
+
+def test_what_is_noted_in_a_transaction_that_fails_is_never_done(work: Work, author: int, sign_up: SignUp) -> None:
+    slug = _published(work, author).slug
+    _follow(work, sign_up(fresh()), author)
+
+    def fail() -> None:
+        with work.services.database.writing(author) as writer:
+            work.services.tasks.note(writer, mail.to_followers_of(author, articles.id_of(slug)))
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+    work.settle()
+    assert work.letters.got == []
+
+
+# Mail -------------------------------------------------------------------------------------------------------
+
+
+def _follow(work: Work, follower: int, author: int) -> None:
+    with work.services.database.writing(follower) as writer:
+        writer.all(writes.FOLLOW, viewer=follower, followee=author)
+
+
+def test_every_follower_is_written_to_once_and_nobody_else(
+    work: Work, author: int, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail, "CHUNK", 3)
+    followers = [sign_up(fresh()) for _ in range(8)]
+    _follow(work, author, followers[0])
+    for follower in followers[1:]:
+        _follow(work, follower, author)
+    slug = _published(work, author).slug
+    work.settle()
+    article_id = articles.id_of(slug)
+    expected = {f"<article-{article_id}.reader-{follower}@conduit.test>" for follower in followers[1:]}
+    assert len(work.letters.got) == len(expected)
+    assert set(work.letters.ids()) == expected
+    assert all(slug in letter.message.get_content() for letter in work.letters.got)
+
+
+def test_mail_sent_again_is_the_same_mail(work: Work, author: int, sign_up: SignUp) -> None:
+    _follow(work, sign_up(fresh()), author)
+    slug = _published(work, author).slug
+    work.services.tasks.send(mail.to_followers_of(author, articles.id_of(slug)))
+    work.settle()
+    assert len(work.letters.got) == 2
+    assert len(set(work.letters.ids())) == 1
+    assert len({letter.message.as_bytes() for letter in work.letters.got}) == 1
+
+
+def test_an_article_is_published_whatever_becomes_of_its_mail(work: Work, author: int, sign_up: SignUp) -> None:
+    _follow(work, sign_up(fresh()), author)
+    work.letters.answers = False
+    slug = _published(work, author).slug
+    assert _now(work, slug).title == "Title"
+
+
+# Reports ----------------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_made(work: Work, author: int, sign_up: SignUp) -> None:
+    name = fresh()
+    _follow(work, sign_up(name), author)
+    asked = reports.request(work.services.database, work.services.tasks, author)
+    work.settle()
+    report = reports.show(work.services.database, author, asked.id)
+    assert (report.state, report.url) == ("ready", f"/api/user/reports/{report.id}/audience.csv")
+    assert ids.shard_of(report.id) == ids.shard_of(author)
+    content = reports.file(work.services.database, work.services.media, author, report.id)
+    assert f"{name},follower,," in content.decode()
+
+
+def test_a_long_report_is_read_in_pages(
+    work: Work, author: int, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [fresh() for _ in range(5)]
+    people = [sign_up(name) for name in names]
+    slugs = [_published(work, author).slug for _ in range(3)]
+    for person in people:
+        _follow(work, person, author)
+        for slug in slugs:
+            articles.mark(work.services.database, work.services.media, person, slug, favorited=True)
+    whole = list(reports.audience(work.services.database, author))
+    assert len(whole) == 5 + 15
+    for page in (1, 2, 5, 15):
+        monkeypatch.setattr(reports, "PAGE", page)
+        assert list(reports.audience(work.services.database, author)) == whole
+
+
+def test_a_report_that_can_not_be_made_is_not_waited_for(
+    work: Work, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise UnavailableError("the place for files")
+
+    monkeypatch.setattr(work.services.media, "put", away)
+    with contextlib.suppress(AppError):
+        reports.request(work.services.database, work.services.tasks, author)
+    work.settle()
+    states = work.services.database.reader(author).all(_STATES, user_id=author)
+    assert states == [("failed",)]
+
+
+# All --------------------------------------------------------------------------------------------------------
+
+
+def test_a_task_can_be_written_down_and_is_known_by_name() -> None:
+    for task in (_task("x-7", b""), mail.to_followers_of(1, 2, 3), Task(reports.TASK, {"report_id": 1}, "r-1")):
+        assert msgspec.json.decode(msgspec.json.encode(task.arguments)) == task.arguments
+        assert task.name in tasks.HANDLERS
+    assert mail.to_followers_of(1, 2, 3).key != mail.to_followers_of(1, 2, 4).key
