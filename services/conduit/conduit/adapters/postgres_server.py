@@ -8,7 +8,7 @@ would need one are refused at once.
 
 import logging
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -164,14 +164,29 @@ class PostgresServer:
     @contextmanager
     def transaction(self) -> Iterator["PostgresTransaction"]:
         """A transaction that commits when the block ends and rolls back when it raises."""
-        connection = self._checkout()
+        connection, begun = self._begin()
         try:
-            with connection.transaction():
+            with begun:
                 yield PostgresTransaction(self, connection)
         except psycopg.Error as error:
             raise self._translated(error, connection) from error
         finally:
             self._pool.putconn(connection)
+
+    def _begin(self) -> tuple[_Connection, ExitStack]:
+        """A connection on which a transaction has begun. Asked for again as reads are: nothing has been changed yet."""
+        started = perf_counter()
+        while True:
+            connection, begun = self._checkout(), ExitStack()
+            try:
+                begun.enter_context(connection.transaction())
+            except psycopg.Error as error:
+                self._pool.putconn(connection)
+                failure = self._translated(error, connection)
+                if self._hung or not connection.closed or perf_counter() - started > ASK_AGAIN_SECONDS:
+                    raise failure from error
+            else:
+                return connection, begun
 
     def _execute_in(
         self, connection: _Connection, statement: Statement, parameters: dict[str, Any]

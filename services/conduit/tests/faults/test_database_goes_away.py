@@ -1,5 +1,6 @@
 """A database that is gone or hangs: 503 within two seconds, never a 500, and back by itself when it is back."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +58,8 @@ def _is_unavailable_in_time(send: Callable[[], httpx.Response]) -> float:
     response = send()
     seconds = time.monotonic() - started
     assert response.status_code == 503, response.text
-    assert "unavailable" in errors(response)["body"][0]
+    # By the database's absence, or by the queue of those whom it keeps waiting.
+    assert re.search("unavailable|too many requests", errors(response)["body"][0])
     assert int(response.headers["retry-after"]) >= 1
     assert seconds < MOST_SECONDS
     return seconds
@@ -159,13 +161,17 @@ def test_a_restart_of_the_server_costs_no_reader_an_answer(api: Api, proxy: Prox
             assert answers == [200] * 3
 
 
-def test_a_writer_after_a_restart_is_told_or_served(api: Api, proxy: Proxy) -> None:
+def test_a_restart_of_the_server_costs_no_writer_an_answer(api: Api, proxy: Proxy) -> None:
+    """What has not begun changes nothing, so it is begun again on a connection that lives."""
     jo = api.sign_up()
     slug = jo.slug()
-    proxy.drop_connections()
-    assert jo.post(f"/articles/{slug}/favorite").status_code in (200, 503)
-    _wait_until_back(api.http)
-    assert jo.post(f"/articles/{slug}/favorite").json()["article"]["favoritesCount"] == 1
+    with ThreadPoolExecutor(10) as threads:
+        for _ in range(3):
+            assert {r.status_code for r in threads.map(lambda _: jo.get(f"/articles/{slug}"), range(20))} == {200}
+            proxy.drop_connections()
+            answers = [jo.post(f"/articles/{slug}/favorite").status_code for _ in range(3)]
+            assert answers == [200] * 3
+    assert jo.get(f"/articles/{slug}").json()["article"]["favoritesCount"] == 1
 
 
 def test_an_outage_of_many_seconds_is_over_as_soon_as_the_database_is_back(api: Api, proxy: Proxy) -> None:
