@@ -151,14 +151,17 @@ def report(rng: random.Random, data: Dataset, user: User | None) -> Request:
 
 
 def with_cover(publishing: Request, photo: bytes) -> Request:
-    """A publishing that is followed, once it is answered, by the upload of a photograph as the article's cover."""
+    """A publishing that is followed, once it is answered, by the upload of a photograph as the article's cover.
+
+    Its own part of a mix is ``covered``, that of the upload is ``cover``.
+    """
 
     def upload(answer: bytes) -> Request:
         slug = quote(json.loads(answer)["article"]["slug"], safe="")
         route, path = "PUT /api/articles/{slug}/cover", f"/api/articles/{slug}/cover"
         return Request(route, "PUT", path, publishing.token, photo, "image/jpeg", part="cover")
 
-    return publishing._replace(then=upload, journey="publishing with a cover")
+    return publishing._replace(part="covered", then=upload, journey="publishing with a cover")
 
 
 def login(rng: random.Random, data: Dataset, user: User | None) -> Request:

@@ -16,7 +16,7 @@ from loadtests.mixes import Draw, actions
 from loadtests.mixes.actions import Choice, Request
 from loadtests.pictures.photos import another, photos
 
-PARTS = ("api", "cover", "report")
+PARTS = ("api", "covered", "cover", "report")
 FIRST_RATE = 5.0
 """Requests/s to start a search with: a cover takes tenths of a CPU second."""
 WEIGHTS: dict[actions.Action, float] = {

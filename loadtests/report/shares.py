@@ -43,12 +43,12 @@ def in_order(found: set[str]) -> list[str]:
 
 
 def journeys_table(run: dict[str, Any]) -> tuple[list[str], Rows]:
-    """A row for each rate."""
-    head = ["", "offered, requests/s", "busiest box", "how many", "p50", "p95", "longest"]
+    """A row for each load: alone, which is light, and within the whole mix."""
+    head = ["", "a minute", "busiest box", "how many", "p50", "p95", "longest"]
     rows = [
         [
-            row["name"],
-            rate(row["rate"]),
+            row["name"] + ("" if row["among"] == "alone" else f", within {run['mix']['name']}"),
+            rate(row["a_minute"]),
             percent(row["utilisation"]),
             str(row["count"]) + (f", {row['failed']} failed" if row["failed"] else ""),
             *(f"{ms(row[figure])} ms" for figure in ("p50", "p95", "max")),

@@ -22,7 +22,7 @@ SIZE = "small"
 
 
 def main(stage: int, mix: str = "pages", quick: bool = False, rate: float | None = None) -> int:
-    """Measure the shares of a stage's CPU on a mix, at ``rate`` requests/s or where the busiest box is half busy.
+    """Measure the shares of a stage's CPU on a mix, at ``rate`` requests/s or where the busiest box is moderately busy.
 
     Returns the exit code: 0, 1 when it could not be measured, 130 interrupted.
     """

@@ -8,6 +8,7 @@ from loadtests.summary import percentile
 
 WHOLE = "whole"
 IDLE = "at rest"
+ALONE = "alone"
 
 
 def shares(trials: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
@@ -57,26 +58,26 @@ def _inside(variants: Mapping[str, Mapping[str, Any]]) -> set[str]:
 
 
 def journeys(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each rate, how long what people do one after another took: over all valid trials of the whole mix there.
+    """How long what people do one request after another took, when they were alone, and within the whole mix.
 
-    Rates in requests/s, waits in ms; ``utilisation`` of the busiest box, on average.
+    Over all trials of either kind at the run's rate. Waits in ms; ``a_minute`` is how often they came;
+    ``utilisation`` that of the busiest box, on average.
     """
-    at: dict[float, list[Mapping[str, Any]]] = {}
-    for trial in trials:
-        if trial["variant"] == WHOLE and trial["result"]["journeys"]:
-            at.setdefault(trial["rate"], []).append(trial)
     rows = []
-    for rate, here in sorted(at.items()):
+    for variant in (ALONE, WHOLE):
+        here = [trial for trial in trials if trial["variant"] == variant]
         for name in sorted({name for trial in here for name in trial["result"]["journeys"]}):
             found = [trial["result"]["journeys"][name] for trial in here if name in trial["result"]["journeys"]]
             waits = sorted(wait for one in found for wait in one["waits_ms"])
             busy = statistics.fmean(max(box["utilisation"] for box in trial["boxes"].values()) for trial in here)
+            count = sum(one["count"] for one in found)
             rows.append(
                 {
                     "name": name,
-                    "rate": rate,
+                    "among": variant,
+                    "a_minute": 60 * count / sum(trial["result"]["seconds"] for trial in here),
                     "utilisation": busy,
-                    "count": sum(one["count"] for one in found),
+                    "count": count,
                     "failed": sum(one["failed"] for one in found),
                     "p50": percentile(waits, 0.5),
                     "p95": percentile(waits, 0.95),

@@ -8,8 +8,8 @@ from loadtests.ceiling.live import Progress
 from loadtests.ceiling.record import Run, now
 from loadtests.ceiling.verdict import Outcome, outcome
 from loadtests.shares import tasks
-from loadtests.shares.figures import IDLE, WHOLE
-from loadtests.shares.plan import LEFT_OUT, LIGHT, MODERATE, Plan, order
+from loadtests.shares.figures import ALONE, IDLE, WHOLE
+from loadtests.shares.plan import LEFT_OUT, MODERATE, OTHERS, Plan, order
 
 PROBE = "probe"
 # Nothing is at rest within seconds of a load; nor is a cold app what is measured.
@@ -28,22 +28,23 @@ class Trials:
 
     def all(self, plan: Plan, first_rate: float, rate: float | None) -> None:
         """Every trial of the plan, at ``rate`` requests/s, or at what keeps the busiest box moderately busy."""
+        moderate = MODERATE[self._mix]
         warm = self.trial(PROBE, None, first_rate, plan.probe_seconds, plan.warmup)
         if rate is None:
             # The first try may be far below, where what a box does at rest weighs as much as the load.
-            near = first_rate * MODERATE / (warm.busiest or MODERATE)
+            near = first_rate * moderate / (warm.busiest or moderate)
             seen = self.trial(PROBE, None, near, plan.probe_seconds, plan.warmup)
-            rate = _plain(near * MODERATE / (seen.busiest or MODERATE))
+            rate = _plain(near * moderate / (seen.busiest or moderate))
         self._run.data["rate"] = rate
         self.trial(IDLE, None, 0.0, plan.idle_seconds, _SETTLES_SECONDS)
         for turn, variant in order([WHOLE, *LEFT_OUT[self._mix]], plan.rounds):
             self.trial(variant, turn, rate, plan.seconds, plan.warmup)
-        if plan.light_seconds:
-            self.trial(WHOLE, None, _plain(rate * LIGHT / MODERATE), plan.light_seconds, plan.warmup)
+        if plan.alone_seconds:
+            self.trial(ALONE, None, rate, plan.alone_seconds, plan.warmup)
 
     def trial(self, variant: str, turn: int | None, rate: float, seconds: float, warmup: float) -> Outcome:
         """One trial; those of a round, ``turn``, have the same arrivals."""
-        without = LEFT_OUT[self._mix].get(variant, [])
+        without = OTHERS[self._mix] if variant == ALONE else LEFT_OUT[self._mix].get(variant, [])
         wanted = {
             "mix": self._mix,
             "seed": 1 if turn is None else 2 + turn,
@@ -51,7 +52,7 @@ class Trials:
             "profile": [[seconds, rate]],
             "without": without,
         }
-        self._progress.begin(f"without {variant}" if without else variant, rate)
+        self._progress.begin(variant if variant in (ALONE, PROBE, IDLE, WHOLE) else f"without {variant}", rate)
         readings: dict[str, dict[str, Reading]] = {}
         metrics: dict[str, dict[str, tuple[float, str]]] = {}
         last = self._boxes.read()

@@ -1,5 +1,6 @@
 """What a part of a mix takes is found in trials of a system that is known, and said as it is."""
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,6 +87,7 @@ class System:
         waits = sorted(1000.0 + 10 * number for number in range(uploads))
         of_cover = {"publishing with a cover": {"count": uploads, "failed": 0, "waits_ms": waits}}
         return {
+            "seconds": seconds,
             "total": total | {"completed_rate": rate},
             "routes": {
                 "GET /": {"offered_rate": rate * sent.get("html", 0.0) / 3},
@@ -100,7 +102,7 @@ class System:
         }
 
 
-PLAN = Plan("quick", probe_seconds=5, idle_seconds=5, rounds=3, seconds=20, light_seconds=60, warmup=0)
+PLAN = Plan("quick", probe_seconds=5, idle_seconds=5, rounds=3, seconds=20, alone_seconds=60, warmup=0)
 
 
 def measured(tmp_path: Path, mix: str, system: System, rate: float | None = None) -> dict[str, Any]:
@@ -108,9 +110,10 @@ def measured(tmp_path: Path, mix: str, system: System, rate: float | None = None
     run = Run(2, f"shares-{mix}", tmp_path)
     run.data |= {"mix": {"name": mix}, "boxes": [{"name": "app", "cpus": system.quota}], "mode": "quick"}
     progress = Progress("", Console(file=(tmp_path / "said").open("w")))
+    plan = PLAN if mix == "publish" else dataclasses.replace(PLAN, alone_seconds=0.0)
     trials: Any = Trials
-    trials(system, system, run, mix, progress).all(PLAN, 5.0, rate)
-    data = run.data
+    trials(system, system, run, mix, progress).all(plan, 5.0, rate)
+    data: dict[str, Any] = run.data
     data |= {"shares": figures.shares(data["trials"]), "journeys": figures.journeys(data["trials"])}
     return data | {"page_views": figures.page_views(data["trials"]), "complete": True}
 
@@ -138,12 +141,14 @@ def test_covers_made_and_the_images_in_them_are_counted_once(tmp_path: Path) -> 
     assert found["covers made"] == pytest.approx(8 * 0.02 * 0.5 / whole, rel=1e-3)
     assert found["image"] == pytest.approx(8 * 0.02 * 0.4 / whole, rel=1e-3)
     assert sum(found.values()) - found["image"] == pytest.approx(1)
-    light, moderate = run["journeys"]
-    assert (light["rate"], moderate["rate"]) == (2.4, 8.0)
-    assert light["count"] == int(60 * 2.4 * 0.02)
-    assert moderate["count"] == 3 * int(20 * 8 * 0.02), "those of all rounds, but none without covers"
-    assert (moderate["p50"], moderate["max"]) == (1010.0, 1020.0)
-    assert light["utilisation"] < moderate["utilisation"]
+    alone, within = run["journeys"]
+    assert (alone["among"], within["among"]) == ("alone", "whole")
+    assert alone["count"] == int(60 * 8 * 0.02)
+    assert within["count"] == 3 * int(20 * 8 * 0.02), "those of all rounds, but none without covers"
+    assert (within["p50"], within["max"]) == (1010.0, 1020.0)
+    assert alone["a_minute"] == pytest.approx(alone["count"])
+    assert alone["utilisation"] == pytest.approx((System.REST + 8 * 0.02 * 0.5) / 0.25, rel=1e-3)
+    assert alone["utilisation"] < within["utilisation"]
     assert run["page_views"] is None
 
 
@@ -178,9 +183,9 @@ def test_every_mix_with_parts_has_a_plan(plans: dict[str, Plan]) -> None:
         plan = plans[mix]
         trials = plan.rounds * (1 + len(parts))
         seconds = (
-            2 * plan.probe_seconds + plan.idle_seconds + trials * (plan.seconds + plan.warmup) + plan.light_seconds
+            2 * plan.probe_seconds + plan.idle_seconds + trials * (plan.seconds + plan.warmup) + plan.alone_seconds
         )
-        assert seconds < (180 if plan.mode == "quick" else 900)
+        assert seconds < (150 if plan.mode == "quick" else 1000)
 
 
 def test_interrupted_it_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,19 +250,20 @@ def test_docs_cite_shares_and_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert rows["HTML and assets"].endswith("| –")
     assert rows["covers, uploaded and made"].startswith("– | ")
     assert "old" not in lines
-    assert lines[-2].startswith("| stage 2, publishing with a cover | 8.0 | ")
+    assert lines[-3].startswith("| stage 2, publishing with a cover | 9.0 | ")
+    assert lines[-2].startswith("| stage 2, publishing with a cover, within publish | ")
     assert lines[-2].endswith("[quick](../docs/runs/stage2-shares-publish/run.json) |")
 
 
 def test_what_was_limited_by_something_else_says_so(tmp_path: Path) -> None:
     run = measured(tmp_path, "pages", System(generator=0.9), rate=30.0)
-    assert "Limited by what measures, in 11 of 11 trials: generator at 90% of its CPU." in told.notes(run)
+    assert "Limited by what measures, in 10 of 10 trials: generator at 90% of its CPU." in told.notes(run)
 
 
 def test_an_overloaded_stage_says_so(tmp_path: Path) -> None:
     run = measured(tmp_path, "pages", System(), rate=30.0)
     run["trials"][3]["failures"] = ["p95 900 ms > 500 ms"]
-    assert "Beyond what the stage holds, in 1 of 11 trials: p95 900 ms > 500 ms." in told.notes(run)
+    assert "Beyond what the stage holds, in 1 of 10 trials: p95 900 ms > 500 ms." in told.notes(run)
 
 
 def test_a_run_of_shares_is_no_ceiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
