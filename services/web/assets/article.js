@@ -125,7 +125,7 @@ if (draft.restored) say("The comment that you began is still here.");
 sending(form, {
   what: () => "The comment was not posted.",
   uncertain:
-    "It may have been posted all the same. Load the page again to see, before you try once more: what you typed is kept.",
+    "It may have been posted all the same. Load the page again and look, before you try again: what you typed is kept.",
   send: async () => {
     const { comment } = await call("POST", `${api}/comments`, { body: { comment: { body: text.value } } });
     form.reset();

@@ -106,7 +106,7 @@ function reason(problem) {
     case "signed-out":
       return "You are not signed in any more.";
     case "failed":
-      return `Something went wrong on the server.${problem.request ? ` Its log knows this as ${problem.request}.` : ""}`;
+      return `Something went wrong on the server.${problem.request && ` Its log knows this as ${problem.request}.`}`;
     default:
       return sentences(problem.errors).join(" ") || "The server refused it without a reason.";
   }

@@ -1,10 +1,11 @@
-// Articles are written in a part of Markdown: headings, paragraphs, lists, quotes, code, rules, emphasis and links.
+// Articles are written in a part of Markdown: headings, paragraphs, lists, quotes, code, rules, emphasis and links. A
+// line ends where two spaces or a backslash end it.
 // It becomes nodes, never a string of HTML, so whatever else is written stays as it was written.
 
 import { el } from "dom";
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})/;
-const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
+const HEADING = /^ {0,3}(#{1,6})(?=\s)/;
 const RULE = /^ {0,3}(?:(?:\*\s*){3,}|(?:-\s*){3,}|(?:_\s*){3,})$/;
 const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^( {0,3})([-*+]|\d{1,9}[.)])\s+/;
@@ -15,12 +16,12 @@ const MAX_DEPTH = 6;
 /** The blocks of a text as a fragment, whose headings stand under the page's own title. */
 export function markdown(text) {
   const fragment = document.createDocumentFragment();
-  fragment.append(...blocks(text.replace(/\r\n?/g, "\n").split("\n"), 0));
+  for (const block of blocks(text.replace(/\r\n?/g, "\n").split("\n"), 0)) fragment.append(block);
   levelHeadings(fragment);
   return fragment;
 }
 
-/** Headings come one level under the one before at the most, whatever level they are written with, and from the second. */
+/** Headings come at most one level under the one before, whatever they are written with, and begin at the second. */
 function levelHeadings(fragment) {
   const above = [];
   for (const heading of fragment.querySelectorAll("[data-level]")) {
@@ -41,15 +42,11 @@ function blocks(lines, depth) {
     if (BLANK.test(line)) {
       at += 1;
     } else if (fence) {
-      const end = lines.findIndex(
-        (other, number) =>
-          number > at && other.trim().startsWith(fence[1]) && !other.trim().slice(fence[1].length).trim(),
-      );
-      const stop = end < 0 ? lines.length : end;
+      const stop = endOf(lines, at + 1, (other) => !closes(other, fence[1]));
       made.push(el("pre", { tabindex: "0" }, el("code", {}, lines.slice(at + 1, stop).join("\n"))));
       at = stop + 1;
     } else if (heading) {
-      made.push(el("h6", { "data-level": heading[1].length }, inline(heading[2])));
+      made.push(el("h6", { "data-level": heading[1].length }, inline(headingText(line.slice(heading[0].length)))));
       at += 1;
     } else if (RULE.test(line)) {
       made.push(el("hr"));
@@ -90,6 +87,17 @@ function blocks(lines, depth) {
   }
   return made;
 }
+
+/** A heading may be closed as it was opened. Taken off by hand: a pattern would look at long lines again and again. */
+function headingText(text) {
+  const trimmed = text.trim();
+  let end = trimmed.length;
+  while (trimmed[end - 1] === "#") end -= 1;
+  return end === 0 || trimmed[end - 1] === " " ? trimmed.slice(0, end).trimEnd() : trimmed;
+}
+
+/** Whether a line is a fence at least as long as the one that opened, and nothing else. */
+const closes = (line, fence) => line.trim().startsWith(fence) && new Set(line.trim()).size === 1;
 
 const startsBlock = (line) =>
   FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line) || ITEM.test(line);
@@ -138,39 +146,44 @@ function list(lines, depth) {
 
 // Within a line ----------------------------------------------------------------------------------------------
 
-// Code first, for nothing in it means anything; no part of these can match the same text in two ways.
-const INLINE =
-  /(?<escaped>\\[\\`*_[\]()#+\-.!>~])|(?<ticks>`+)(?<code>[^`]+)\k<ticks>(?!`)|!?\[(?<label>[^[\]\n]{1,500})\]\((?<target>[^\s()]{1,2000})\)|(?<bare>https?:\/\/[^\s<>"'`]{1,2000})|(?<strong>\*\*|__)(?=\S)(?<bold>[^*_\n]{1,2000}?)(?<=\S)\k<strong>|(?<em>[*_])(?=\S)(?<slanted>[^*_\n]{1,2000}?)(?<=\S)\k<em>(?![\p{L}\p{N}])|(?<struck>~~)(?=\S)(?<gone>[^~\n]{1,2000}?)~~|(?<end>\n)/gu;
+// Each way to write something, in the order in which they are looked for: nothing within code means anything. None can
+// match the same text in two ways, and none looks further than some hundred letters, so that time grows with the text.
+const INLINE = new RegExp(
+  [
+    String.raw`\\(?<escaped>[\\\x60*_[\]()#+\-.!>~])`,
+    String.raw`(?<!\x60)(?<ticks>\x60+)(?<code>[^\x60]{1,2000})\k<ticks>(?!\x60)`,
+    String.raw`!?\[(?<label>[^[\]\n]{1,500})\]\((?<target>[^\s()]{1,2000})\)`,
+    String.raw`(?<bare>https?:\/\/[^\s<>"'\x60]{1,2000})`,
+    String.raw`(?<strong>\*\*|__)(?=\S)(?<bold>(?:(?!\k<strong>(?!\*))[^\n]){1,500})(?<=\S)\k<strong>`,
+    String.raw`(?<![\p{L}\p{N}])(?<em>[*_])(?=\S)(?<slanted>(?:(?!\k<em>)[^\n]){1,500})(?<=\S)\k<em>(?![\p{L}\p{N}])`,
+    String.raw`~~(?=\S)(?<gone>[^~\n]{1,500})(?<=\S)~~`,
+    String.raw`(?<end>(?: {2,20}|\\)\n)`,
+  ].join("|"),
+  "gu",
+);
 
 function inline(text) {
   const made = [];
   let at = 0;
   for (const match of text.matchAll(INLINE)) {
-    const found = match.groups;
-    const node = nodeOf(found, match);
-    if (node === null) continue;
     if (match.index > at) made.push(text.slice(at, match.index));
-    made.push(...[node].flat());
+    for (const part of [nodeOf(match.groups, match[0])].flat()) made.push(part);
     at = match.index + match[0].length;
   }
   if (at < text.length) made.push(text.slice(at));
   return made;
 }
 
-function nodeOf(found, match) {
-  if (found.escaped) return found.escaped.slice(1);
+function nodeOf(found, written) {
+  if (found.escaped) return found.escaped;
   if (found.code !== undefined) return el("code", {}, found.code);
-  if (found.label !== undefined) return link(found.target, found.label) ?? match[0];
+  if (found.label !== undefined) return link(found.target, found.label) ?? written;
   if (found.bare) {
     const address = found.bare.replace(/[.,;:!?)]+$/, "");
-    return [link(address, address), found.bare.slice(address.length)];
+    return [link(address, address) ?? address, found.bare.slice(address.length)];
   }
   if (found.bold !== undefined) return el("strong", {}, inline(found.bold));
-  if (found.slanted !== undefined) {
-    // snake_case is a name, no emphasis.
-    const before = match.input[match.index - 1];
-    return before && /[\p{L}\p{N}]/u.test(before) ? null : el("em", {}, inline(found.slanted));
-  }
+  if (found.slanted !== undefined) return el("em", {}, inline(found.slanted));
   if (found.gone !== undefined) return el("del", {}, inline(found.gone));
   return el("br");
 }
