@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Playwright, expect, sync_playwright
 
 from conduit_testing.client import Api
 from infra.stage import topology
@@ -92,7 +93,8 @@ def visit(browser: Browser, origin: str, stage: Stage, request: pytest.FixtureRe
         (SHOTS / f"failed-{request.node.name}.log").write_text(stage.compose("logs", "--no-color", "--tail", "100"))
     for number, visitor in enumerate(visitors, 1):
         if failed:
-            visitor.shoot(f"failed-{request.node.name}-{number}", whole=False)
+            with suppress(Error):  # a page that crashed has no picture
+                visitor.shoot(f"failed-{request.node.name}-{number}", whole=False)
         visitor.context.close()
     if not failed:
         assert [wrong for visitor in visitors for wrong in visitor.wrong] == []

@@ -6,13 +6,12 @@ import random
 from PIL import Image
 from playwright.sync_api import FilePayload
 
+from loadtests.pictures import motifs
 
-def picture(width: int = 1200, height: int = 800, kind: str = "JPEG", seed: int = 1) -> bytes:
-    """A picture with something in it, the same each time."""
-    drawn = random.Random(seed)
-    small = Image.new("RGB", (12, 8))
-    small.putdata([(drawn.randrange(256), drawn.randrange(256), drawn.randrange(256)) for _ in range(96)])
-    return _saved(small.resize((width, height), Image.Resampling.BICUBIC), kind)
+
+def picture(width: int = 1200, height: int = 800, kind: str = "JPEG", motif: int = 4) -> bytes:
+    """A drawn picture, the same each time."""
+    return _saved(motifs.draw(motif, 0).resize((width, height), Image.Resampling.BICUBIC), kind)
 
 
 def not_an_image() -> bytes:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect
+from playwright.sync_api import Error, expect
 
 from conduit_testing.client import fresh
 from tests.pages import pictures
@@ -57,10 +57,10 @@ code that is long enough to be wider than a phone is, whatever its letters are, 
 def paths(ann: Member, ben: Member) -> dict[str, str]:
     """Each page with something on it."""
     slug = ""
-    for seed, (title, size) in enumerate(COVERED.items()):
+    for motif, (title, size) in enumerate(COVERED.items()):
         draft = {"body": BODY, "description": "A sentence or two that say why.", "tagList": ["craft", fresh("t")]}
         slug = ann.person.slug(title, **draft)
-        content = pictures.picture(*size, seed=seed)
+        content = pictures.picture(*size, motif=motif)
         assert ann.person.call("PUT", f"/articles/{slug}/cover", content=content).status_code == 200
     ann.person.slug(UNCOVERED, tagList=["craft"])
     ben.person.comment(slug, "Thank you, this helped.\nEspecially the second part.")
@@ -157,11 +157,15 @@ def test_dark_is_dark(visit: Visit) -> None:
 def test_the_watch_sees_what_leaves_the_origin(visit: Visit, visitor: Visitor) -> None:
     """That nothing was wrong elsewhere would mean nothing if this were not seen."""
     page = visitor.go("/")
-    page.evaluate("fetch('http://elsewhere.example/').catch(() => {})")
-    page.wait_for_timeout(200)
+    with page.expect_console_message(lambda message: "policy violated" in message.text):
+        page.evaluate("fetch('http://elsewhere.example/').catch(() => {})")
     assert any("policy violated: connect-src" in wrong for wrong in visitor.wrong), visitor.wrong
     visitor.wrong.clear()
-    page.evaluate("console.error('from a test')")
-    page.wait_for_timeout(100)
-    assert [wrong for wrong in visitor.wrong if "from a test" in wrong]
+    with page.expect_console_message(lambda message: "by a script" in message.text):
+        page.evaluate("console.error('by a script')")
+    assert [wrong for wrong in visitor.wrong if "by a script" in wrong]
+    visitor.wrong.clear()
+    with pytest.raises(Error):  # nobody is there; the policy does not hold back who leaves by a link
+        page.goto("http://elsewhere.example/")
+    assert [wrong for wrong in visitor.wrong if wrong.startswith("left the origin: http://elsewhere.example/")]
     visitor.wrong.clear()
