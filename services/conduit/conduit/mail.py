@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, SMTPUTF8
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -71,7 +71,7 @@ def to_followers(services: "Services", arguments: Mapping[str, Any]) -> Sequence
     article = services.database.reader(article_id).first(_ARTICLE, article_id=article_id) if readers else None
     if article is None:  # nobody follows, or it is deleted by now
         return ()
-    services.mail.deliver([_letter(services.sender, article_id, article, reader) for reader in readers])
+    services.mail.deliver(_letters(services.sender, article_id, article, readers))
     return (to_followers_of(author_id, article_id, readers[-1][0]),) if len(readers) == CHUNK else ()
 
 
@@ -85,25 +85,34 @@ def _followers(database: Database, author_id: int, after: int) -> list[Row]:
     return list(itertools.islice(heapq.merge(*asked), CHUNK))
 
 
-def _letter(sender: Sender, article_id: int, article: Row, reader: Row) -> Letter:
+def _letters(sender: Sender, article_id: int, article: Row, readers: Sequence[Row]) -> list[Letter]:
+    """A message a reader. What all of them say is put together once: it costs more than the rest of a message."""
+    common = _about(sender, article).as_bytes()
+    letters = []
+    for reader_id, name, stored_address in readers:
+        address = _deliverable(stored_address)
+        local, _, domain = address.rpartition("@")
+        head = EmailMessage(SMTP if address.isascii() else SMTPUTF8)
+        head["To"] = Address(_one_line(name), local, domain)
+        message_id = f"<article-{article_id}.reader-{reader_id}@{sender.address.domain}>"
+        content = b"Message-ID: %s\r\n%s%s" % (message_id.encode(), head.as_bytes().removesuffix(b"\r\n"), common)
+        letters.append(Letter(address, message_id, content))
+    return letters
+
+
+def _about(sender: Sender, article: Row) -> EmailMessage:
     slug, title, description, created_at, author = article
-    reader_id, name, address = reader
-    address = _deliverable(address)
-    local, _, domain = address.rpartition("@")
     message = EmailMessage(SMTP)
     message["From"] = sender.address
-    message["To"] = Address(_one_line(name), local, domain)
     message["Subject"] = _one_line(f"{author} published “{title}”")
     message["Date"] = dt.datetime.fromisoformat(created_at)
-    message["Message-ID"] = f"<article-{article_id}.reader-{reader_id}@{sender.address.domain}>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(
-        f"Hello {name},\n\n"
         f"{author} published “{title}”:\n\n{description}\n\n"
         f"{sender.public_url}/article/{quote(slug)}\n\n"
         f"You get this because you follow {author}.\n"
     )
-    return Letter(address, message)
+    return message
 
 
 def _deliverable(address: str) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from email.message import EmailMessage
 from typing import Any, NamedTuple, Protocol
 
 from conduit import schemas
@@ -125,10 +124,11 @@ class Tasks(Protocol):
 
 
 class Letter(NamedTuple):
-    """A message and whom it goes to: what its headers say is for reading."""
+    """A message as it goes over the wire (RFC 5322), and whom it goes to: what its headers say is for reading."""
 
     address: str
-    message: EmailMessage
+    message_id: str
+    content: bytes
 
 
 class Mail(Protocol):

@@ -14,5 +14,5 @@ class LogMail:
 
     def deliver(self, letters: Sequence[Letter]) -> None:
         for letter in letters:
-            log.info("mail is not sent, as no SMTP_URL is set", extra={"message_id": letter.message["Message-ID"]})
+            log.info("mail is not sent, as no SMTP_URL is set", extra={"message_id": letter.message_id})
         metrics.MAILS.labels("logged").inc(len(letters))

@@ -10,7 +10,6 @@ import logging
 import smtplib
 import socket
 from collections.abc import Iterator, Sequence
-from email.errors import MessageError
 from threading import BoundedSemaphore, Timer
 from time import monotonic
 
@@ -60,25 +59,28 @@ class SmtpMail:
             smtp = smtplib.SMTP(local_hostname="conduit", timeout=ANSWER_SECONDS)
             with _ended_after(self._seconds, smtp), smtp:
                 smtp.connect(self._host, self._port)
+                smtp.ehlo_or_helo_if_needed()
                 yield smtp
         finally:
             self._places.release()
 
     def _hand_over(self, smtp: smtplib.SMTP, letter: Letter) -> None:
+        options = () if letter.address.isascii() else ("SMTPUTF8", "BODY=8BITMIME")
+        if options and not smtp.has_extn("smtputf8"):
+            self._refused(letter, "the server takes no addresses but in ASCII")
+            return
         try:
-            smtp.send_message(letter.message, self._sender, [letter.address])
-        except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError, smtplib.SMTPNotSupportedError) as error:
+            smtp.sendmail(self._sender, [letter.address], letter.content, options)
+        except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError) as error:
             if not _is_final(error):
                 raise
-            self._refused(letter, error)
-        except (MessageError, ValueError) as error:
-            self._refused(letter, error)
+            self._refused(letter, repr(error))
         else:
             metrics.MAILS.labels("sent").inc()
 
-    def _refused(self, letter: Letter, error: Exception) -> None:
+    def _refused(self, letter: Letter, cause: str) -> None:
         metrics.MAILS.labels("refused").inc()
-        log.warning("mail is refused", extra={"message_id": letter.message["Message-ID"], "cause": repr(error)})
+        log.warning("mail is refused", extra={"message_id": letter.message_id, "cause": cause})
 
 
 @contextlib.contextmanager
@@ -99,8 +101,8 @@ def _ended_after(seconds: float, smtp: smtplib.SMTP) -> Iterator[None]:
         timer.cancel()
 
 
-def _is_final(error: smtplib.SMTPException) -> bool:
+def _is_final(error: smtplib.SMTPRecipientsRefused | smtplib.SMTPDataError) -> bool:
     """Whether it is about this message alone, and the server would say the same again: RFC 5321, 4.2.1."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         return all(code >= 500 for code, _ in error.recipients.values())
-    return not isinstance(error, smtplib.SMTPDataError) or error.smtp_code >= 500
+    return error.smtp_code >= 500

@@ -1,0 +1,145 @@
+"""What every Mail adapter does with letters, and the patience of the one that asks a server."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from prometheus_client import REGISTRY
+
+from conduit.adapters import mail_smtp
+from conduit.adapters.mail_log import LogMail
+from conduit.adapters.mail_smtp import SmtpMail
+from conduit.errors import UnavailableError
+from conduit.ports import Letter, Mail
+from conduit_testing.client import fresh
+from conduit_testing.mail_server import MailServer, free_port, mail_server, stubborn_server
+
+SENDER = "news@conduit.test"
+
+
+def letter(to: str = "ann@example.com", text: str = "Hello") -> Letter:
+    message_id = f"<{fresh()}@conduit.test>"
+    content = f"Message-ID: {message_id}\r\nTo: {to}\r\nSubject: x\r\n\r\n{text}\r\n".encode()
+    return Letter(to, message_id, content)
+
+
+def smtp(server: MailServer, seconds: float = 5.0) -> SmtpMail:
+    return SmtpMail("127.0.0.1", int(server.url.rpartition(":")[2]), SENDER, seconds)
+
+
+def counted(result: str) -> float:
+    return REGISTRY.get_sample_value("conduit_mails_total", {"result": result}) or 0.0
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    with mail_server() as server:
+        yield server
+
+
+_ADAPTERS: dict[str, tuple[Callable[[MailServer], Mail], str]] = {
+    "smtp": (smtp, "sent"),
+    "log": (lambda _: LogMail(), "logged"),
+}
+
+
+@pytest.mark.parametrize(("adapter", "result"), _ADAPTERS.values(), ids=list(_ADAPTERS))
+def test_letters_are_handed_over_and_counted(
+    adapter: Callable[[MailServer], Mail], result: str, server: MailServer
+) -> None:
+    mail = adapter(server)
+    before = counted(result)
+    mail.deliver([letter() for _ in range(5)])
+    mail.deliver([])
+    assert counted(result) == before + 5
+
+
+def test_a_server_gets_every_letter_as_it_is_by_one_connection(server: MailServer) -> None:
+    letters = [letter(f"p{number}@example.com", f"Hello {number}\r\n.\r\n..dots") for number in range(5)]
+    smtp(server).deliver(letters)
+    assert server.got == [(one.address, one.content) for one in letters]
+    assert server.connections == 1
+
+
+def test_addresses_in_another_script_are_sent_where_they_can_be() -> None:
+    letters = [letter("änn@example.com"), letter("ann@example.com")]
+    with mail_server() as server:
+        smtp(server).deliver(letters)
+        assert [to for to, _ in server.got] == ["änn@example.com", "ann@example.com"]
+    before = counted("refused")
+    with mail_server(every_script=False) as server:
+        smtp(server).deliver(letters)
+        assert [to for to, _ in server.got] == ["ann@example.com"]
+    assert counted("refused") == before + 1
+
+
+def test_one_that_is_refused_does_not_keep_the_others_back(server: MailServer) -> None:
+    before = counted("refused"), counted("sent")
+    smtp(server).deliver([letter("refused@example.com"), letter(text="unwelcome"), letter("ann@example.com")])
+    assert [to for to, _ in server.got] == ["ann@example.com"]
+    assert (counted("refused"), counted("sent")) == (before[0] + 2, before[1] + 1)
+
+
+def test_a_server_that_will_take_it_later_is_asked_later(server: MailServer) -> None:
+    before = counted("unsent")
+    with pytest.raises(UnavailableError):
+        smtp(server).deliver([letter(), letter("later@example.com"), letter()])
+    assert len(server.got) == 1
+    assert counted("unsent") == before + 2
+
+
+@pytest.mark.parametrize("way", ["gone", "hangs", "trickles", "closes", "busy"])
+def test_a_server_that_does_not_answer_costs_little_and_then_nothing(way: str) -> None:
+    def try_it(port: int) -> None:
+        mail = SmtpMail("127.0.0.1", port, SENDER, 0.5)
+        before = counted("unsent")
+        started = time.monotonic()
+        with pytest.raises(UnavailableError):
+            mail.deliver([letter(), letter()])
+        assert time.monotonic() - started < 2.0
+        started = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(UnavailableError):
+                mail.deliver([letter()])
+        assert time.monotonic() - started < 0.2
+        assert counted("unsent") == before + 22
+
+    if way == "gone":
+        try_it(free_port())
+        return
+    with stubborn_server(way) as port:
+        try_it(port)
+
+
+def test_a_server_that_hangs_holds_up_a_few_threads_and_no_more() -> None:
+    with stubborn_server("hangs") as port, ThreadPoolExecutor(10) as threads:
+        mail = SmtpMail("127.0.0.1", port, SENDER, 30.0)
+        waiting = [threads.submit(mail.deliver, [letter()]) for _ in range(10)]
+        time.sleep(mail_smtp.PLACE_SECONDS + 0.3)
+        assert sum(future.done() for future in waiting) == 10 - mail_smtp.AT_ONCE
+        for future in waiting:
+            assert isinstance(future.exception(), UnavailableError)
+
+
+def test_a_server_that_is_back_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail_smtp, "LEFT_ALONE_SECONDS", 0.2)
+    port = free_port()
+    mail = SmtpMail("127.0.0.1", port, SENDER, 1.0)
+    with pytest.raises(UnavailableError):
+        mail.deliver([letter()])
+    time.sleep(0.3)
+    with mail_server() as server:
+        mail._port = int(server.url.rpartition(":")[2])
+        mail.deliver([letter()])
+        assert len(server.got) == 1
+
+
+def test_no_thread_is_left_behind(server: MailServer) -> None:
+    mail = smtp(server)
+    before = threading.active_count()
+    for _ in range(20):
+        mail.deliver([letter()])
+    time.sleep(0.2)
+    assert threading.active_count() <= before

@@ -1,0 +1,120 @@
+"""What a mail to a follower says, and that nothing in a title or a name can say more than it should."""
+
+import email
+import email.policy
+import time
+from email.headerregistry import Address
+from email.message import EmailMessage
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conduit import mail
+
+SENDER = mail.Sender(Address("Conduit", "news", "conduit.test"), "http://127.0.0.1:8001")
+AT = "2026-03-01T12:00:00.123Z"
+HEADERS = {
+    "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "Content-Type", "Content-Transfer-Encoding",
+    "MIME-Version",
+}  # fmt: skip
+
+
+def letter(
+    *,
+    title: str = "Dragons",
+    author: str = "jo",
+    name: str = "ann",
+    address: str = "ann@example.com",
+    slug: str = "dragons-77",
+    description: str = "How to train them",
+    reader_id: int = 5,
+) -> tuple[str, EmailMessage]:
+    """Whom it goes to, and the message as who receives it reads it."""
+    readers = [(reader_id, name, address)]
+    (made,) = mail._letters(SENDER, 77, (slug, title, description, AT, author), readers)
+    parsed = email.message_from_bytes(made.content, policy=email.policy.default)
+    assert isinstance(parsed, EmailMessage)
+    assert not parsed.defects
+    assert parsed["Message-ID"] == made.message_id
+    return made.address, parsed
+
+
+def test_it_says_who_published_what_and_where_it_can_be_read() -> None:
+    to, message = letter()
+    assert to == "ann@example.com"
+    assert message["From"] == "Conduit <news@conduit.test>"
+    assert message["To"] == "ann <ann@example.com>"
+    assert message["Subject"] == "jo published “Dragons”"
+    assert message["Date"].datetime.isoformat() == "2026-03-01T12:00:00+00:00"
+    assert message["Auto-Submitted"] == "auto-generated"
+    text = message.get_content()
+    for part in ("How to train them", "http://127.0.0.1:8001/article/dragons-77", "you follow jo"):
+        assert part in text
+
+
+def test_its_id_is_the_articles_and_the_readers() -> None:
+    ids = {letter(reader_id=reader)[1]["Message-ID"] for reader in (5, 6, 7)}
+    assert ids == {f"<article-77.reader-{reader}@conduit.test>" for reader in (5, 6, 7)}
+    assert letter(title="Renamed")[1]["Message-ID"] == letter()[1]["Message-ID"]
+
+
+@pytest.mark.parametrize(
+    "text", ["Ünïcödé", "龙的训练", "🐉", "a, b; <c@d.test>", '"quoted" \\', "x" * 300, "é" * 20, "."]
+)
+def test_any_script_and_sign_arrives(text: str) -> None:
+    to, message = letter(title=text, author=text[:60], name=text[:60], description=text)
+    assert to == "ann@example.com"
+    assert message["Subject"] == f"{text[:60]} published “{text}”"
+    (address,) = message["To"].addresses
+    assert (address.display_name, address.addr_spec) == (text[:60], "ann@example.com")
+    assert text in message.get_content()
+
+
+@pytest.mark.parametrize(
+    "end", ["\r\n", "\n", "\r", "\n ", "\r\n\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x00"]
+)
+def test_no_line_ends_in_a_header(end: str) -> None:
+    evil = f"Dragons{end}Bcc: everyone@example.com{end}X-Evil: yes"
+    _, message = letter(title=evil, author=evil, name=evil, description=evil)
+    assert set(message) == HEADERS
+    assert len(message["To"].addresses) == 1
+    assert "everyone@example.com" in message["Subject"]
+
+
+@given(title=st.text(max_size=60), author=st.text(min_size=1, max_size=40), name=st.text(min_size=1, max_size=40))
+@settings(max_examples=300, deadline=None, database=None, derandomize=True)
+def test_whatever_they_say_it_is_one_message_to_one_reader(title: str, author: str, name: str) -> None:
+    to, message = letter(title=title, author=author, name=name)
+    assert to == "ann@example.com"
+    assert [address.addr_spec for address in message["To"].addresses] == ["ann@example.com"]
+    assert [address.addr_spec for address in message["From"].addresses] == ["news@conduit.test"]
+    assert message["Message-ID"] == "<article-77.reader-5@conduit.test>"
+    assert set(message) == HEADERS
+
+
+@pytest.mark.parametrize(
+    ("stored", "sent"),
+    [
+        ("ann@example.com", "ann@example.com"),
+        ("ann@münchen.example", "ann@xn--mnchen-3ya.example"),
+        ("änn@example.com", "änn@example.com"),
+        ("ann.o'neill+x@example.com", "ann.o'neill+x@example.com"),
+        ("not an address ä", "not an address ä"),
+    ],
+)
+def test_an_address_is_in_ascii_where_it_can_be(stored: str, sent: str) -> None:
+    assert mail._deliverable(stored) == sent
+
+
+def test_a_slug_in_any_script_is_an_address_to_follow() -> None:
+    text = letter(slug="龙的训练-77")[1].get_content()
+    assert "/article/%E9%BE%99%E7%9A%84%E8%AE%AD%E7%BB%83-77" in text
+
+
+def test_a_message_costs_little() -> None:
+    """Every follower of a popular author is a message, made on a quarter of a CPU."""
+    readers = [(number, f"ann{number}", f"ann{number}@example.com") for number in range(200)]
+    started = time.thread_time()
+    assert len(mail._letters(SENDER, 77, ("s-77", "Title", "d", AT, "jo"), readers)) == 200
+    assert time.thread_time() - started < 0.4
