@@ -70,7 +70,7 @@ def notes(run: dict[str, Any]) -> list[str]:
     found = [f"At {rate(run.get('rate'))} requests/s{views}: {busy}."] if whole else []
     if not run["complete"]:
         found.append(f"This run is incomplete: {run['why_incomplete']}.")
-    judged = [trial for trial in run["trials"] if trial["variant"] != "probe"]
+    judged = [trial for trial in run["trials"] if not trial["variant"].startswith("probe")]
     limited = [trial for trial in judged if not trial["valid"]]
     if limited:
         said = ", ".join(sorted({limit for trial in limited for limit in trial["limits"]}))

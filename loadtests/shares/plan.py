@@ -26,7 +26,7 @@ class Plan:
     rounds: int
     seconds: float
     alone_seconds: float = 0.0
-    """Of one trial of nothing but what people do one request after another, as often as in the whole mix."""
+    """Of one trial of nothing but what people do one request after another, as often as at a light rate of the mix."""
     warmup: float = 2.0
 
     def settings(self) -> dict[str, Any]:
@@ -36,7 +36,7 @@ class Plan:
 
 QUICK = {
     "pages": Plan("quick", probe_seconds=5, idle_seconds=5, rounds=2, seconds=10),
-    "publish": Plan("quick", probe_seconds=10, idle_seconds=5, rounds=2, seconds=20, alone_seconds=30),
+    "publish": Plan("quick", probe_seconds=5, idle_seconds=5, rounds=2, seconds=15, alone_seconds=40),
 }
 FULL = {
     "pages": Plan("full", probe_seconds=10, idle_seconds=20, rounds=5, seconds=20),
