@@ -9,21 +9,24 @@ from loadtests.summary import percentile
 WHOLE = "whole"
 IDLE = "at rest"
 ALONE = "alone"
+REST = "the rest"
 
 
 def shares(trials: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
     """Of each box, what share of its CPU under the whole mix goes to what.
 
-    Each as ``mean``, ``low`` and ``high`` of the rounds. A part that was left out: (whole - without) / whole, of the
-    two trials of a round. Slow work, by the app's own count: its CPU / whole. ``at rest``: what the box uses without
-    any load. ``the rest``: what none of these explains; slow work inside a part that was left out counts once.
+    Each as the ``mean`` over all rounds, and the ``low`` and ``high`` of single ones. A part that was left out:
+    (whole - without) / whole, of the two trials of a round. Slow work, by the app's own count: its CPU / whole.
+    ``at rest``: what the box uses without any load. ``the rest``: what none of these explains; slow work inside a part
+    that was left out counts once. A round that was interrupted does not count.
     """
     rounds: dict[int, dict[str, Mapping[str, Any]]] = {}
     for trial in trials:
         if trial["round"] is not None:
             rounds.setdefault(trial["round"], {})[trial["variant"]] = trial
     idle = next((trial for trial in trials if trial["variant"] == IDLE), None)
-    complete = [found for found in rounds.values() if WHOLE in found]
+    most = max(map(len, rounds.values()), default=0)
+    complete = [found for found in rounds.values() if WHOLE in found and len(found) == most]
     boxes = list(complete[0][WHOLE]["boxes"]) if complete else []
     return {box: _of_box(box, complete, idle) for box in boxes}
 
@@ -31,25 +34,19 @@ def shares(trials: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str,
 def _of_box(
     box: str, rounds: Sequence[Mapping[str, Mapping[str, Any]]], idle: Mapping[str, Any] | None
 ) -> dict[str, dict[str, float]]:
-    found: dict[str, list[float]] = {}
+    parts: dict[str, list[tuple[float, float]]] = {}
     for variants in rounds:
         whole = variants[WHOLE]
         cpu = whole["boxes"][box]["cpu"]
-        explained = 0.0
-        for name, trial in variants.items():
-            if name != WHOLE:
-                part = (cpu - trial["boxes"][box]["cpu"]) / cpu
-                found.setdefault(name, []).append(part)
-                explained += part
-        for task, used in whole["tasks"].get(box, {}).items():
-            found.setdefault(task, []).append(used / cpu)
-            if task not in _inside(variants):
-                explained += used / cpu
+        used = {name: cpu - trial["boxes"][box]["cpu"] for name, trial in variants.items() if name != WHOLE}
+        tasks = whole["tasks"].get(box, {})
         if idle is not None:
-            found.setdefault(IDLE, []).append(idle["boxes"][box]["cpu"] / cpu)
-            explained += found[IDLE][-1]
-        found.setdefault("the rest", []).append(1 - explained)
-    return {name: _spread(values) for name, values in found.items()}
+            used[IDLE] = idle["boxes"][box]["cpu"]
+        counted_once = {task: cpus for task, cpus in tasks.items() if task not in _inside(variants)}
+        rest = cpu - sum(used.values()) - sum(counted_once.values())
+        for name, cpus in {**used, **tasks, REST: rest}.items():
+            parts.setdefault(name, []).append((cpus, cpu))
+    return {name: _share(values) for name, values in parts.items()}
 
 
 def _inside(variants: Mapping[str, Mapping[str, Any]]) -> set[str]:
@@ -102,5 +99,8 @@ def _is_page(route: str) -> bool:
     return method == "GET" and not path.startswith(("/api/", "/assets/", "/media/"))
 
 
-def _spread(values: list[float]) -> dict[str, float]:
-    return {"mean": statistics.fmean(values), "low": min(values), "high": max(values)}
+def _share(of_whole: list[tuple[float, float]]) -> dict[str, float]:
+    """Of CPUs used and the whole's CPUs in each round: the share over all rounds, and those of single ones."""
+    shares = [used / whole for used, whole in of_whole]
+    mean = sum(used for used, _ in of_whole) / sum(whole for _, whole in of_whole)
+    return {"mean": mean, "low": min(shares), "high": max(shares)}

@@ -36,7 +36,7 @@ class Plan:
 
 QUICK = {
     "pages": Plan("quick", probe_seconds=5, idle_seconds=5, rounds=2, seconds=10),
-    "publish": Plan("quick", probe_seconds=5, idle_seconds=5, rounds=2, seconds=15, alone_seconds=40),
+    "publish": Plan("quick", probe_seconds=5, idle_seconds=5, rounds=2, seconds=25, alone_seconds=30),
 }
 FULL = {
     "pages": Plan("full", probe_seconds=10, idle_seconds=20, rounds=5, seconds=20),

@@ -1,6 +1,8 @@
 """Each stage as users run it: brought up by make, held against the API suite, broken, and taken down."""
 
+import io
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -8,6 +10,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from PIL import Image
 
 from tests.running import MAIL_PORTS, PORTS, ROOT, Stage, Stages, run
 
@@ -131,11 +134,34 @@ def test_a_database_that_goes_away_is_told_in_time_and_used_again_by_itself(
     _seconds_until(lambda: _is_well(stage, "app"), HEALS_WITHIN_SECONDS, "healthy again")
 
 
+def _publish_with_a_cover(stage: Stage) -> str:
+    """The path of the cover's large file, new to every stage."""
+    name = f"painter{time.time_ns()}"
+    draft = {"title": "A picture", "description": "of one colour", "body": "See above.", "tagList": []}
+    picture = io.BytesIO()
+    Image.new("RGB", (400, 225), tuple(secrets.token_bytes(3))).save(picture, "PNG")
+    with httpx.Client(base_url=stage.url, timeout=30) as client:
+        given = {"user": {"username": name, "email": f"{name}@example.com", "password": "a picture of one colour"}}
+        user = client.post("/api/users", json=given).raise_for_status().json()["user"]
+        client.headers["Authorization"] = f"Token {user['token']}"
+        article = client.post("/api/articles", json={"article": draft}).raise_for_status().json()["article"]
+        covered = client.put(f"/api/articles/{article['slug']}/cover", content=picture.getvalue()).raise_for_status()
+    path: str = covered.json()["article"]["cover"]["large"]
+    return path
+
+
 def test_the_stage_before_is_brought_over_whole(stage: Stage) -> None:
     if stage.number == 1:
         pytest.skip("no stage comes before the first")
-    stage.make("import", "FROM=stage1", "REPLACE=1")
     before = Stage(1, stage.folder)
+    stage.make("import", "FROM=stage1", "REPLACE=1")
+    cover = _publish_with_a_cover(before)
+    assert stage.get(cover).status_code == 404
+    said = stage.make("import", "FROM=stage1", "REPLACE=1")
+    assert re.search(r"^Files: [\d,]+ at stage 2's app, each with the SHA-256 that it had", said, re.MULTILINE), said
+    shown = stage.get(cover)
+    assert shown.headers["content-type"] == "image/webp"
+    assert shown.content == before.get(cover).content
     for path in ("/api/articles?limit=100", "/api/articles?limit=100&offset=50", "/api/tags"):
         assert stage.get(path).json() == before.get(path).json()
     assert stage.get("/api/articles").json()["articlesCount"] > 0
