@@ -6,13 +6,14 @@
  */
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
+  // One by one: an article of a hundred thousand lines is more than a call takes arguments. And before the attributes:
+  // at every child that comes into it, dir="auto" has Chromium look through all that are there.
+  for (const child of children.flat()) if (child !== false && child !== null && child !== undefined) node.append(child);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  // One by one: an article of a hundred thousand lines is more than a call takes arguments.
-  for (const child of children.flat()) if (child !== false && child !== null && child !== undefined) node.append(child);
   return node;
 }
 
