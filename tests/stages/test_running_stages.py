@@ -154,7 +154,7 @@ def test_the_stage_before_is_brought_over_whole(stage: Stage) -> None:
     if stage.number == 1:
         pytest.skip("no stage comes before the first")
     before = Stage(1, stage.folder)
-    stage.make("import", "FROM=stage1", "REPLACE=1")
+    before.make("up")
     cover = _publish_with_a_cover(before)
     assert stage.get(cover).status_code == 404
     said = stage.make("import", "FROM=stage1", "REPLACE=1")
