@@ -8,9 +8,11 @@ import heapq
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import SMTP
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -46,6 +48,7 @@ _ARTICLE = Statement(
     .where(articles.c.id == bindparam("article_id", type_=BigInteger)),
 )
 _NOT_IN_A_HEADER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")  # RFC 5322, 3.2.3
 
 
 class Sender(NamedTuple):
@@ -87,32 +90,48 @@ def _followers(database: Database, author_id: int, after: int) -> list[Row]:
 
 def _letters(sender: Sender, article_id: int, article: Row, readers: Sequence[Row]) -> list[Letter]:
     """A message a reader. What all of them say is put together once: it costs more than the rest of a message."""
-    common = _about(sender, article).as_bytes()
+    common = _about(sender, article)
     letters = []
     for reader_id, name, stored_address in readers:
         address = _deliverable(stored_address)
-        local, _, domain = address.rpartition("@")
-        head = EmailMessage(SMTP if address.isascii() else SMTPUTF8)
-        head["To"] = Address(_one_line(name), local, domain)
         message_id = f"<article-{article_id}.reader-{reader_id}@{sender.address.domain}>"
-        content = b"Message-ID: %s\r\n%s%s" % (message_id.encode(), head.as_bytes().removesuffix(b"\r\n"), common)
-        letters.append(Letter(address, message_id, content))
+        head = f"Message-ID: {message_id}\r\nTo: {_phrase(name, 'To')} <{address}>\r\n"
+        letters.append(Letter(address, message_id, head.encode() + common))
     return letters
 
 
-def _about(sender: Sender, article: Row) -> EmailMessage:
+def _about(sender: Sender, article: Row) -> bytes:
     slug, title, description, created_at, author = article
-    message = EmailMessage(SMTP)
-    message["From"] = sender.address
-    message["Subject"] = _one_line(f"{author} published “{title}”")
-    message["Date"] = dt.datetime.fromisoformat(created_at)
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(
+    heads = (
+        f"From: {_phrase(sender.address.display_name, 'From')} <{sender.address.addr_spec}>",
+        f"Subject: {_text(f'{author} published: {title}', 'Subject')}",
+        f"Date: {format_datetime(dt.datetime.fromisoformat(created_at))}",
+        "Auto-Submitted: auto-generated",
+    )
+    content = EmailMessage(SMTP)
+    content.set_content(
         f"{author} published “{title}”:\n\n{description}\n\n"
         f"{sender.public_url}/article/{quote(slug)}\n\n"
         f"You get this because you follow {author}.\n"
     )
-    return message
+    return "\r\n".join((*heads, "")).encode() + content.as_bytes()
+
+
+def _text(text: str, header: str) -> str:
+    """What a header can say of it: a line's end in a title must begin no header of its own, and what looks encoded
+    (RFC 2047) must not be decoded into one. The library's newer interface decodes what it is given, so it is not used.
+    """
+    line = _NOT_IN_A_HEADER.sub(" ", text).strip()
+    plain = line.isascii() and "=?" not in line
+    return Header(line, "us-ascii" if plain else "utf-8", header_name=header).encode(linesep="\r\n")
+
+
+def _phrase(name: str, header: str) -> str:
+    """A name before an address."""
+    if _ATOMS.fullmatch(name) and "=?" not in name:
+        return name
+    line = _NOT_IN_A_HEADER.sub(" ", name).strip()
+    return Header(line, "utf-8", header_name=header).encode(linesep="\r\n")
 
 
 def _deliverable(address: str) -> str:
@@ -124,8 +143,3 @@ def _deliverable(address: str) -> str:
     except EmailNotValidError:
         return address
     return checked.ascii_email or checked.normalized
-
-
-def _one_line(text: str) -> str:
-    """What a header can say of it: a line's end in a title must begin no header of its own."""
-    return _NOT_IN_A_HEADER.sub(" ", text).strip()

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
 
     # Slow work inside a request: how long one conversation with the mail server may take, and after how long nothing is
     # begun any more of what follows from the first task.
-    mail_seconds: float = Field(default=5.0, gt=0)
+    mail_seconds: float = Field(default=3.0, gt=0)
     task_seconds: float = Field(default=10.0, gt=0)
     # Uploads: how many are held in memory (5 MB each), how long one may be on its way, and how long it waits for its
     # turn to be made into a cover, which is one's at a time.

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -106,7 +107,7 @@ class Person(Caller):
         return self.call("PUT", f"/articles/{slug}/cover", content=image)
 
     def follow(self, other: "Person") -> None:
-        assert self.post(f"/profiles/{other.username}/follow").status_code == 200
+        assert self.post(f"/profiles/{quote(other.username, safe='')}/follow").status_code == 200
 
     def favorite(self, slug: str) -> None:
         assert self.post(f"/articles/{slug}/favorite").status_code == 200

@@ -45,7 +45,7 @@ def test_it_says_who_published_what_and_where_it_can_be_read() -> None:
     assert to == "ann@example.com"
     assert message["From"] == "Conduit <news@conduit.test>"
     assert message["To"] == "ann <ann@example.com>"
-    assert message["Subject"] == "jo published “Dragons”"
+    assert message["Subject"] == "jo published: Dragons"
     assert message["Date"].datetime.isoformat() == "2026-03-01T12:00:00+00:00"
     assert message["Auto-Submitted"] == "auto-generated"
     text = message.get_content()
@@ -60,12 +60,13 @@ def test_its_id_is_the_articles_and_the_readers() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Ünïcödé", "龙的训练", "🐉", "a, b; <c@d.test>", '"quoted" \\', "x" * 300, "é" * 20, "."]
+    "text",
+    ["Ünïcödé", "龙的训练", "🐉", "a, b; <c@d.test>", '"quoted" \\', "x" * 300, "é" * 20, ".", "=?utf-8?q?x?="],
 )
 def test_any_script_and_sign_arrives(text: str) -> None:
     to, message = letter(title=text, author=text[:60], name=text[:60], description=text)
     assert to == "ann@example.com"
-    assert message["Subject"] == f"{text[:60]} published “{text}”"
+    assert message["Subject"] == f"{text[:60]} published: {text}"
     (address,) = message["To"].addresses
     assert (address.display_name, address.addr_spec) == (text[:60], "ann@example.com")
     assert text in message.get_content()
@@ -75,7 +76,7 @@ def test_any_script_and_sign_arrives(text: str) -> None:
     "end", ["\r\n", "\n", "\r", "\n ", "\r\n\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x00"]
 )
 def test_no_line_ends_in_a_header(end: str) -> None:
-    evil = f"Dragons{end}Bcc: everyone@example.com{end}X-Evil: yes"
+    evil = f"Dragons{end}Bcc: everyone@example.com{end}X-Evil: yes =?utf-8?q?x=0D=0ABcc:_everyone@example.com?="
     _, message = letter(title=evil, author=evil, name=evil, description=evil)
     assert set(message) == HEADERS
     assert len(message["To"].addresses) == 1

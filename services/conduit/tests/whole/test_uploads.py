@@ -1,0 +1,163 @@
+"""Uploads on a small box: few at once, one at a time, none without end, and nobody else waits for them."""
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from PIL import Image
+from prometheus_client import REGISTRY
+
+from conduit import images
+from conduit.image_structure import Image as Inspected
+from conduit_testing.client import Api, Person, boundaries, errors
+from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_one_server
+from conduit_testing.pictures import upload
+
+AT_ONCE = 2
+BODY_SECONDS = 1.0
+WAIT_SECONDS = 0.7
+
+
+@pytest.fixture(scope="module")
+def deployment(new_database: NewDatabase) -> Iterator[Deployment]:
+    with deployed_on_one_server(
+        new_database, uploads_at_once=AT_ONCE, upload_seconds=BODY_SECONDS, upload_wait_seconds=WAIT_SECONDS
+    ) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def api(deployment: Deployment) -> Iterator[Api]:
+    with httpx.Client(base_url=deployment.base_url, timeout=20) as http:
+        yield Api(http)
+
+
+@pytest.fixture
+def jo(api: Api) -> Person:
+    return api.sign_up()
+
+
+@contextmanager
+def _sending(deployment: Deployment, slug: str, token: str | None, length: int = 100_000) -> Iterator[socket.socket]:
+    """An upload of which only the head has been sent."""
+    host, _, port = deployment.base_url.removeprefix("http://").partition(":")
+    signed = f"Authorization: Token {token}\r\n" if token else ""
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(
+            f"PUT /api/articles/{slug}/cover HTTP/1.1\r\nHost: x\r\n{signed}Content-Length: {length}\r\n\r\n".encode()
+        )
+        yield connection
+
+
+def _status(connection: socket.socket) -> int:
+    return int(connection.recv(4_000).split(b" ")[1])
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Images are under way until this is set."""
+    go_on = threading.Event()
+    make = images.covers
+
+    def slowly(image: Inspected) -> dict[str, bytes]:
+        assert go_on.wait(10)
+        return make(image)
+
+    monkeypatch.setattr(images, "covers", slowly)
+    yield go_on
+    go_on.set()
+
+
+def test_a_body_that_does_not_come_is_408_and_the_connection_ends(deployment: Deployment, jo: Person) -> None:
+    slug = jo.slug()
+    started = time.monotonic()
+    with _sending(deployment, slug, jo.token) as connection:
+        for _ in range(3):
+            connection.sendall(b"x")
+            time.sleep(0.1)
+        answer = connection.recv(4_000).decode()
+        assert answer.startswith("HTTP/1.1 408 ")
+        assert "did not arrive within 1 s" in answer
+        assert "connection: close" in answer.lower()
+        assert connection.recv(1) == b""
+    assert BODY_SECONDS <= time.monotonic() - started < 5
+    assert jo.upload(slug, upload()).status_code == 200
+
+
+def test_whoever_may_not_is_refused_before_a_byte_of_the_image(deployment: Deployment, api: Api, jo: Person) -> None:
+    slug, ann = jo.slug(), api.sign_up()
+    for token, path, status in (
+        (None, slug, 401),
+        ("forged", slug, 401),
+        (ann.token, slug, 403),
+        (jo.token, "nothing-1", 404),
+    ):
+        with _sending(deployment, path, token) as connection:
+            assert _status(connection) == status
+    with _sending(deployment, slug, jo.token, length=5_000_001) as connection:
+        assert _status(connection) == 413
+
+
+def test_one_is_made_at_a_time_and_only_a_few_are_held(
+    deployment: Deployment, api: Api, jo: Person, held: threading.Event
+) -> None:
+    slugs = [jo.slug() for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        first = threads.submit(jo.upload, slugs[0], upload("PNG"))
+        time.sleep(0.1)
+        second = threads.submit(jo.upload, slugs[1], upload("JPEG"))
+        time.sleep(0.1)
+        started = time.monotonic()
+        beyond = [threads.submit(jo.upload, slug, upload("WEBP")).result() for slug in slugs[2:3]]
+        assert [answer.status_code for answer in beyond] == [503]
+        assert time.monotonic() - started >= WAIT_SECONDS * 0.9
+        assert errors(beyond[0]) == {"body": ["too many uploads are under way; try again shortly"]}
+        assert int(beyond[0].headers["retry-after"]) >= 1
+        assert second.result().status_code == 503
+        # Whoever reads is not held up by any of it.
+        assert all(jo.get("/articles").status_code == 200 for _ in range(20))
+        held.set()
+        assert first.result().status_code == 200
+    assert api.article(slugs[1])["cover"] is None
+    assert jo.upload(slugs[1], upload("JPEG")).status_code == 200
+
+
+def test_the_next_in_line_gets_its_turn(jo: Person, held: threading.Event) -> None:
+    slugs = [jo.slug() for _ in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        answers = [threads.submit(jo.upload, slug, upload("PNG")) for slug in slugs]
+        time.sleep(0.2)
+        held.set()
+        assert [answer.result().status_code for answer in answers] == [200, 200]
+
+
+def test_who_hangs_up_in_the_middle_gives_the_place_back(deployment: Deployment, jo: Person) -> None:
+    slug = jo.slug()
+    for _ in range(AT_ONCE * 3):
+        with _sending(deployment, slug, jo.token) as connection:
+            connection.sendall(b"\x89PNG")
+    time.sleep(0.2)
+    assert jo.upload(slug, upload()).status_code == 200
+
+
+def test_images_are_measured_in_time_and_in_cpu(jo: Person) -> None:
+    def counted() -> tuple[float, float]:
+        return (
+            REGISTRY.get_sample_value("conduit_task_seconds_count", {"task": "image"}) or 0.0,
+            REGISTRY.get_sample_value("conduit_task_cpu_seconds_total", {"task": "image"}) or 0.0,
+        )
+
+    before = counted()
+    out = io.BytesIO()
+    Image.effect_noise((1_700, 1_200), 80).save(out, "JPEG")
+    response = jo.upload(jo.slug(), out.getvalue())
+    after = counted()
+    assert "image" in boundaries(response)
+    assert after[0] == before[0] + 1
+    assert 0.01 < after[1] - before[1] < 5
