@@ -3,11 +3,13 @@
 Comment 35 %, favourite 30 %, publish 20 %, follow 14 %, a report on one's audience 1 %, each by a user drawn evenly.
 Every tenth publishing is followed by the upload of a cover, once it is answered: a photograph of some 300 kB to 2 MB
 and 2 to 8 megapixels, each time another file. That is two requests in a hundred, so the slowest of all lie beyond the
-p95 of all; publishing with a cover is timed by itself as well. Articles and the followed are drawn by Zipf's law, so
+p95 of all; publishing with a cover is timed by itself as well. It is every tenth and not one in ten by chance, and the
+photographs come in turn, because a trial has few of them and they weigh the most. Articles and the followed are drawn by Zipf's law, so
 that the counters of popular articles are written by many at once. Arrivals are a Poisson process; the uploads follow
 from them.
 """
 
+import itertools
 import random
 from functools import cache
 
@@ -26,8 +28,8 @@ WEIGHTS: dict[actions.Action, float] = {
     actions.follow: 14,
     actions.report: 1,
 }
-COVERED = 0.1
-REQUESTS_AN_ARRIVAL = 1 + COVERED * WEIGHTS[actions.publish] / sum(WEIGHTS.values())
+COVERED_EVERY = 10
+REQUESTS_AN_ARRIVAL = 1 + WEIGHTS[actions.publish] / sum(WEIGHTS.values()) / COVERED_EVERY
 
 _choice = Choice(WEIGHTS)
 _photos = cache(photos)
@@ -36,12 +38,13 @@ _photos = cache(photos)
 def begin(rng: random.Random, data: Dataset, target: str) -> Draw:  # noqa: ARG001 - it needs no look at the stage
     """The traffic; draws the photographs first, once a process."""
     album = _photos()
+    turn, shot = itertools.count(rng.randrange(COVERED_EVERY)), itertools.count(rng.randrange(len(album)))
 
     def draw() -> Request:
         action = _choice.draw(rng)
         request = action(rng, data, data.visitor(rng))
-        if action is actions.publish and rng.random() < COVERED:
-            return actions.with_cover(request, another(rng.choice(album), rng))
+        if action is actions.publish and next(turn) % COVERED_EVERY == 0:
+            return actions.with_cover(request, another(album[next(shot) % len(album)], rng))
         return request
 
     return draw
