@@ -4,9 +4,10 @@ Comment 35 %, favourite 30 %, publish 20 %, follow 14 %, a report on one's audie
 Every tenth publishing is followed by the upload of a cover, once it is answered: a photograph of some 300 kB to 2 MB
 and 2 to 8 megapixels, each time another file. That is two requests in a hundred, so the slowest of all lie beyond the
 p95 of all; publishing with a cover is timed by itself as well. It is every tenth and not one in ten by chance, and the
-photographs come in turn, because a trial has few of them and they weigh the most. Articles and the followed are drawn by Zipf's law, so
-that the counters of popular articles are written by many at once. Arrivals are a Poisson process; the uploads follow
-from them.
+photographs come in turn, because a trial has few of them and they weigh the most.
+
+Articles and the followed are drawn by Zipf's law, so that the counters of popular articles are written by many at once.
+Arrivals are a Poisson process; the uploads follow from them.
 """
 
 import itertools
