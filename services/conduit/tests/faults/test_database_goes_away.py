@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from conduit import images
+from conduit.image_structure import Image
 from conduit_testing.client import PASSWORD, Api, Person, errors, fresh
 from conduit_testing.deployments import NewDatabase, migrated, served, settings_for
+from conduit_testing.pictures import upload
 from conduit_testing.proxy import Proxy, proxied
 
 MOST_SECONDS = 2.0
@@ -27,10 +30,10 @@ def proxy(new_database: NewDatabase) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def http(proxy: Proxy) -> Iterator[httpx.Client]:
+def http(proxy: Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
     with (
-        served(settings_for(proxy.url)) as base_url,
+        served(settings_for(proxy.url, media_dir=tmp_path_factory.mktemp("media"))) as base_url,
         httpx.Client(base_url=base_url, timeout=10, limits=limits) as http,
     ):
         yield http
@@ -87,6 +90,11 @@ def _requests(api: Api, jo: Person, slug: str) -> list[Callable[[], httpx.Respon
         lambda: jo.post(f"/articles/{slug}/favorite"),
         lambda: jo.post(f"/articles/{slug}/comments", {"comment": {"body": "x"}}),
         lambda: jo.post(f"/profiles/{fresh()}/follow"),
+        lambda: jo.upload(slug, upload()),
+        lambda: jo.delete(f"/articles/{slug}/cover"),
+        lambda: jo.post("/user/reports"),
+        lambda: jo.get("/user/reports/1"),
+        lambda: jo.get("/user/reports/1/audience.csv"),
         lambda: jo.delete(f"/articles/{slug}"),
     ]
 
@@ -183,3 +191,27 @@ def test_an_outage_of_many_seconds_is_over_as_soon_as_the_database_is_back(api: 
             time.sleep(0.2)
         proxy.mend()
         assert _wait_until_back(api.http) < BACK_WITHIN_SECONDS
+
+
+@every_break
+def test_a_cover_that_can_not_be_finished_is_not_there_and_can_be_sent_again(
+    api: Api, http: httpx.Client, proxy: Proxy, broken: Break, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jo = api.sign_up()
+    slug = jo.slug()
+    make = images.covers
+
+    def lose_the_database(image: Image) -> dict[str, bytes]:
+        broken(proxy)
+        return make(image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "covers", lose_the_database)
+        response = jo.upload(slug, upload())
+    assert response.status_code == 503
+    proxy.mend()
+    _wait_until_back(http)
+    # Nobody could say so in its row: it is waited for until the next upload, and has no address.
+    assert api.article(slug)["cover"] == {"state": "pending", "small": None, "medium": None, "large": None}
+    assert jo.upload(slug, upload()).status_code == 200
+    assert api.article(slug)["cover"]["state"] == "ready"

@@ -22,7 +22,10 @@ def test_the_defaults_are_those_of_a_box_of_256_megabytes() -> None:
     [
         {"database_url": "mysql://x/y"}, {"database_url": "nowhere"}, {"jwt_secret": "short"}, {"token_hours": 0},
         {"write_limit": "often"}, {"login_limit": ""}, {"threads": 0}, {"pool_size": 0}, {"port": 70_000},
-        {"max_in_flight": 0},
+        {"max_in_flight": 0}, {"smtp_url": "mail:25"}, {"smtp_url": "http://mail"}, {"smtp_url": "smtp://user@mail:25"},
+        {"smtp_url": "smtp://mail:25/path"}, {"smtp_url": "smtp://"}, {"mail_from": "nobody"}, {"mail_from": ""},
+        {"public_url": "ftp://x"}, {"public_url": ""}, {"mail_seconds": 0}, {"task_seconds": 0},
+        {"uploads_at_once": 0}, {"upload_seconds": 0}, {"upload_wait_seconds": -1},
     ],
     ids=str,
 )  # fmt: skip
@@ -30,6 +33,30 @@ def test_what_cannot_work_is_refused_at_start(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as refused:
         settings_for(**{"database_url": URL} | changes)
     assert [str(problem["loc"][0]) for problem in refused.value.errors()] == list(changes)
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [(None, None), ("", None), ("smtp://mail:2525", ("mail", 2525)), ("smtp://mail.example", ("mail.example", 25))],
+)
+def test_the_mail_server_is_host_and_port_or_none(url: str | None, server: tuple[str, int] | None) -> None:
+    assert settings_for(URL, smtp_url=url).smtp_server == server
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a@b.test", "a@b.test"),
+        ("Conduit <a@b.test>", "Conduit <a@b.test>"),
+        ('"A, B" <a@b.test>', '"A, B" <a@b.test>'),
+    ],
+)
+def test_mail_comes_from_an_address_with_or_without_a_name(text: str, shown: str) -> None:
+    assert str(settings_for(URL, mail_from=text).mail_address) == shown
+
+
+def test_links_in_mail_begin_with_the_public_address() -> None:
+    assert settings_for(URL, public_url="https://conduit.example/").public_url == "https://conduit.example"
 
 
 def test_the_secret_is_not_shown() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from conduit_testing.client import PASSWORD, Api, errors, fresh
 from conduit_testing.deployments import NewDatabase, deployed_on_one_server
+from conduit_testing.pictures import upload
 
 
 @pytest.fixture
@@ -46,8 +47,20 @@ def test_writes_are_limited_by_account_and_reads_are_not(api: Api) -> None:
         ("DELETE", f"/articles/{slug}", None),
         ("POST", f"/articles/{slug}/comments", {"comment": {"body": "x"}}),
         ("POST", f"/profiles/{ann.username}/follow", None),
+        ("PUT", f"/articles/{slug}/cover", None),
+        ("DELETE", f"/articles/{slug}/cover", None),
+        ("POST", "/user/reports", None),
     ):
         _is_refused(jo.call(method, path, json=body))
     for _ in range(10):
         assert jo.get("/articles").status_code == 200
     assert ann.comment(slug)["body"] == "Thank you!"
+
+
+def test_uploads_are_writes_whatever_becomes_of_them(api: Api) -> None:
+    jo = api.sign_up()
+    slug = jo.slug()
+    assert jo.upload(slug, b"no image").status_code == 422
+    assert jo.upload(slug, upload()).status_code == 200
+    _is_refused(jo.upload(slug, upload()))
+    assert api.http.get(api.article(slug)["cover"]["small"]).status_code == 200

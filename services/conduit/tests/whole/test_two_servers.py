@@ -9,17 +9,25 @@ import pytest
 from conduit.ids import shard_of
 from conduit_testing.client import Api, fresh, id_of
 from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_two_servers
+from conduit_testing.mail_server import MailServer, mail_server
+from conduit_testing.pictures import upload
 
 OWNED = {
     "users": "id", "articles": "id", "article_tags": "article_id", "favorites": "article_id", "comments": "article_id",
-    "follows": "follower_id",
+    "follows": "follower_id", "reports": "id",
 }  # fmt: skip
 COUNTED = ("article_counts", "tag_counts", "favorite_counts")
 
 
 @pytest.fixture(scope="module")
-def deployment(new_database: NewDatabase) -> Iterator[Deployment]:
-    with deployed_on_two_servers(new_database) as deployment:
+def server() -> Iterator[MailServer]:
+    with mail_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def deployment(new_database: NewDatabase, server: MailServer) -> Iterator[Deployment]:
+    with deployed_on_two_servers(new_database, smtp_url=server.url) as deployment:
         yield deployment
 
 
@@ -36,7 +44,7 @@ def _shards(url: str, table: str, column: str) -> set[int]:
 
 
 def test_users_land_on_both_servers_with_all_that_is_theirs_and_meet_in_one_api(
-    api: Api, deployment: Deployment
+    api: Api, deployment: Deployment, server: MailServer
 ) -> None:
     tag = fresh("tag")
     people = [api.sign_up() for _ in range(24)]
@@ -49,6 +57,9 @@ def test_users_land_on_both_servers_with_all_that_is_theirs_and_meet_in_one_api(
         person.comment(slugs[0])
         reader.comment(slug)
         person.favorite(slugs[0])
+    for person, slug in zip(people, slugs, strict=True):
+        assert person.upload(slug, upload()).status_code == 200
+    asked = [person.post("/user/reports").json()["report"] for person in people]
 
     first, second = deployment.databases
     for table, column in [*OWNED.items(), *((table, "shard") for table in COUNTED)]:
@@ -73,3 +84,19 @@ def test_users_land_on_both_servers_with_all_that_is_theirs_and_meet_in_one_api(
     comments = reader.get(f"/articles/{slugs[0]}/comments").json()["comments"]
     assert {comment["author"]["username"] for comment in comments} == {person.username for person in people[1:]}
     assert all(comment["author"]["following"] for comment in comments)
+
+    states = [person.article(slug)["cover"]["state"] for person, slug in zip(people, slugs, strict=True)]
+    assert states == ["ready"] * len(people)
+    # Followers, favourites and comments of an author on either server, by people on both.
+    audience = reader.get(asked[0]["url"].removeprefix("/api")).text.splitlines()[1:]
+    for relation in ("follower", "favorited", "commented"):
+        told = sorted(line.split(",")[0] for line in audience if f",{relation}," in line)
+        assert told == sorted(person.username for person in people[1:])
+    for person, report in zip(people[1:], asked[1:], strict=True):
+        told = person.get(report["url"].removeprefix("/api")).text.splitlines()[1:]
+        assert [line.split(",")[:2] for line in told] == [
+            [reader.username, relation] for relation in ("follower", "favorited", "commented")
+        ]
+    server.got.clear()
+    reader.slug()
+    assert sorted(to for to, _ in server.got) == sorted(person.email for person in people[1:])
