@@ -21,8 +21,10 @@ from conduit.main import ENDPOINTS
 from conduit.routing import Endpoint
 from conduit_testing.client import Api, Person
 from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_one_server
+from conduit_testing.pictures import FORMATS, upload
 
 EXAMPLES = 25
+ANY_BYTES = "application/octet-stream"
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
@@ -36,6 +38,12 @@ def deployment(new_database: NewDatabase) -> Iterator[Deployment]:
 def jo(deployment: Deployment) -> Iterator[Person]:
     with httpx.Client(base_url=deployment.base_url) as http:
         yield Api(http).sign_up()
+
+
+# What is sent as an image is one, or else any bytes.
+for kind in FORMATS:
+    images = st.sampled_from([upload(kind), upload(kind, 7, 9), upload(kind)[:-9]])
+    schemathesis.openapi.media_type(f"image/{kind.lower()}", images | st.binary(max_size=200))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +60,14 @@ def test_any_request_is_answered_as_described(
     if mode is GenerationMode.NEGATIVE and not (endpoint.takes or endpoint.parameters):
         mode = GenerationMode.POSITIVE  # any text is allowed there
     slug = jo.slug()
-    there = {"slug": slug, "comment_id": jo.comment(slug)["id"], "username": jo.username}
+    cover = jo.upload(slug, upload()).json()["article"]["cover"]
+    there = {
+        "slug": slug,
+        "comment_id": jo.comment(slug)["id"],
+        "username": jo.username,
+        "report_id": jo.post("/user/reports").json()["report"]["id"],
+        "name": cover["small"].rpartition("/")[2],
+    }
 
     @given(case=operation.as_strategy(generation_mode=mode), about_what_is_there=st.booleans())
     @settings(
@@ -94,7 +109,15 @@ def test_every_route_is_described_and_says_who_may_call_it(described: dict[str, 
     assert len({operation["operationId"] for operation in operations.values()}) == len(operations)
 
 
-def test_the_realworld_api_is_all_there(described: dict[str, Any]) -> None:
+def test_bytes_that_are_no_json_are_described_as_such(described: dict[str, Any]) -> None:
+    operation = described["paths"]["/api/articles/{slug}/cover"]["put"]
+    assert operation["requestBody"]["required"] is True
+    assert set(operation["requestBody"]["content"]) == {*(f"image/{kind.lower()}" for kind in FORMATS), ANY_BYTES}
+    for path, kind in (("/media/{name}", "image/webp"), ("/api/user/reports/{report_id}/audience.csv", "text/csv")):
+        assert set(described["paths"][path]["get"]["responses"]["200"]["content"]) == {kind}
+
+
+def test_the_realworld_api_is_all_there_with_what_is_added(described: dict[str, Any]) -> None:
     paths = {re.sub(r"{\w+}", "{}", path): set(item) for path, item in described["paths"].items()}
     assert paths == {
         "/api/users/login": {"post"},
@@ -109,4 +132,10 @@ def test_the_realworld_api_is_all_there(described: dict[str, Any]) -> None:
         "/api/articles/{}/comments/{}": {"delete"},
         "/api/articles/{}/favorite": {"post", "delete"},
         "/api/tags": {"get"},
+    } | {
+        "/api/articles/{}/cover": {"put", "delete"},
+        "/api/user/reports": {"post"},
+        "/api/user/reports/{}": {"get"},
+        "/api/user/reports/{}/audience.csv": {"get"},
+        "/media/{}": {"get"},
     }
