@@ -61,3 +61,22 @@ def test_an_interrupted_ceiling_keeps_what_it_measured() -> None:
     assert not run["complete"]
     assert run["trials"]
     assert "ncomplete" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("mix", ["pages", "publish"])
+def test_shares_of_the_cpu_are_found_and_kept(mix: str) -> None:
+    before = _folders()
+    done = subprocess.run(["make", "stage2", "shares", f"MIX={mix}", "QUICK=1"], cwd=ROOT, check=False)
+    assert done.returncode == 0
+    _, run = _new_run(before)
+    assert run["complete"]
+    assert run["kind"] == "shares"
+    app = run["shares"]["app"]
+    if mix == "pages":
+        assert run["page_views"] > 0
+        assert app["HTML and assets"]["mean"] > 0
+        assert app["image"]["mean"] == 0
+    else:
+        assert app["mail"]["mean"] > 0
+        assert app["image"]["mean"] > 0
+        assert {row["among"] for row in run["journeys"]} == {"alone", "whole"}
