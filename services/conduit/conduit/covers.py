@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
-from conduit import writes
+from conduit import room, writes
 from conduit.adapters.reads_sql import read_article
 from conduit.articles import id_of
 from conduit.errors import AppError, ForbiddenError, NotFoundError
@@ -130,11 +130,16 @@ def make(services: "Services", arguments: Mapping[str, Any]) -> Sequence[Task]:
 
     article_id, digest = arguments["article_id"], arguments["digest"]
     upload = services.media.get(upload_file(digest, article_id))
-    if upload is not None:
-        for size, content in images.covers(inspect(upload)).items():
+    image = None if upload is None else inspect(upload)
+    del upload  # megabytes, which decoding can use
+    if image is not None:
+        with services.passwords.room():
+            room.require(images.needed_bytes(image), "memory for an image of this size")
+            files = images.covers(image)
+        for size, content in files.items():
             services.media.put(cover_file(digest, size), content, "image/webp")
     # Done before, and the upload gone with it? Then the files are there.
-    there = upload is not None or services.media.get(cover_file(digest, "small")) is not None
+    there = image is not None or services.media.get(cover_file(digest, "small")) is not None
     _finish(services, article_id, digest, "ready" if there else "failed")
     return ()
 

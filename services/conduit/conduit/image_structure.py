@@ -29,7 +29,8 @@ _PADDING = re.compile(rb"\xff*(?=\xff)")
 # Behind a scan: the next marker that is neither a stuffed FF, a restart nor padding.
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_DECODABLE_FRAMES = (0xC0, 0xC1, 0xC2)
+_PROGRESSIVE = 0xC2
+_DECODABLE_FRAMES = (0xC0, 0xC1, _PROGRESSIVE)
 _PNG_KEPT = frozenset((b"IHDR", b"PLTE", b"tRNS"))
 # Applications' segments and comments, but for Adobe's, which says how the colours are meant.
 _JPEG_DROPPED = frozenset((*range(0xE1, 0xF0), 0xFE)) - {0xEE}
@@ -63,11 +64,19 @@ class Image(NamedTuple):
     width: int
     height: int
     data: bytes
+    # What a decoded pixel takes in memory, and what the decoder holds of the whole image beside them.
+    pixel_bytes: int = 4
+    whole_bytes: int = 0
     # How the camera was held: 1 to 8, as EXIF counts them; 5 and up lie on their side.
     orientation: int = 1
     # Of WebP only: made without loss; with transparency.
     lossless: bool = False
     transparent: bool = False
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height as it is looked at."""
+        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
 
 def inspect(upload: bytes) -> Image:
@@ -128,11 +137,13 @@ def _png(upload: bytes) -> Image:
     kept = [view[:8]]
     pixels: list[memoryview] = []
     size: tuple[int, int] | None = None
+    pixel_bytes = 4
     orientation = 1
     for kind, at, end in _png_chunks(upload):
         content = view[at + 8 : end - 4]
         if kind == b"IHDR":
             size = _png_size(upload, at)
+            pixel_bytes = _png_pixel_bytes(content)
         elif kind == b"acTL" and int.from_bytes(content[:4]) > 1:
             raise ImageError(ANIMATED)
         elif kind == b"IDAT":
@@ -145,7 +156,7 @@ def _png(upload: bytes) -> Image:
         raise ImageError(DAMAGED)
     data = b"".join(pixels)
     body = b"".join((*kept, *_png_chunk(b"IDAT", data), *_png_chunk(b"IEND", b"")))
-    return Image("png", *size, body, orientation)
+    return Image("png", *size, body, pixel_bytes, 0, orientation)
 
 
 def _png_chunks(upload: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -172,6 +183,12 @@ def _png_chunks(upload: bytes) -> Iterator[tuple[bytes, int, int]]:
     raise ImageError(DAMAGED)
 
 
+def _png_pixel_bytes(head: memoryview) -> int:
+    """Of grey and of palettes with up to 8 bits one byte is kept; everything else has four."""
+    depth, colours = head[8], head[9]
+    return 1 if depth <= 8 and colours in (0, 3) else 4
+
+
 def _png_size(upload: bytes, at: int) -> tuple[int, int]:
     if int.from_bytes(upload[at : at + 4]) != 13:
         raise ImageError(DAMAGED)
@@ -193,6 +210,7 @@ def _jpeg(upload: bytes) -> Image:
     view = memoryview(upload)
     kept = [view[:2]]
     size: tuple[int, int] | None = None
+    whole_bytes = 0
     orientation: int | None = None
     scans = 0
     for marker, at, end, following in _jpeg_segments(upload):
@@ -200,6 +218,7 @@ def _jpeg(upload: bytes) -> Image:
             if size is not None:
                 raise ImageError(DAMAGED)
             size = _jpeg_size(marker, upload[at + 4 : end])
+            whole_bytes = _jpeg_whole_bytes(marker, upload[at + 4 : end], *size)
         elif marker == _EXIF_SEGMENT and orientation is None and upload.startswith(_EXIF, at + 4):
             orientation = _orientation(upload[at + 10 : end])
         elif marker == _SCAN:
@@ -208,7 +227,7 @@ def _jpeg(upload: bytes) -> Image:
             kept.append(view[at:following])
     if size is None or not 1 <= scans <= _MAX_JPEG_SCANS:
         raise ImageError(DAMAGED)
-    return Image("jpeg", *size, b"".join((*kept, bytes((0xFF, _END)))), orientation or 1)
+    return Image("jpeg", *size, b"".join((*kept, bytes((0xFF, _END)))), 4, whole_bytes, orientation or 1)
 
 
 def _jpeg_segments(upload: bytes) -> Iterator[tuple[int, int, int, int]]:
@@ -250,6 +269,16 @@ def _jpeg_size(marker: int, frame: bytes) -> tuple[int, int]:
     height, width = struct.unpack_from(">HH", frame, 1)
     _check_size(width, height)
     return width, height
+
+
+def _jpeg_whole_bytes(marker: int, frame: bytes, width: int, height: int) -> int:
+    """Two bytes for every sample of a progressive image: its scans refine what is kept of the scans before."""
+    if marker != _PROGRESSIVE:
+        return 0
+    samplings = [(one >> 4) * (one & 15) for one in frame[7::3][: frame[5]]]
+    across = max((one >> 4 for one in frame[7::3][: frame[5]]), default=1)
+    down = max((one & 15 for one in frame[7::3][: frame[5]]), default=1)
+    return 2 * width * height * sum(samplings) // max(1, across * down)
 
 
 # WebP: https://developers.google.com/speed/webp/docs/riff_container ---------------------------------------
@@ -294,7 +323,8 @@ def _webp(upload: bytes) -> Image:
     # Some programs leave out the last chunk's byte of padding.
     if at > whole + 1 or picture is None or (canvas is not None and canvas != picture):
         raise ImageError(DAMAGED)
-    return Image("webp", *picture, upload[:whole], orientation, lossless, transparent)
+    whole_bytes = (4 if lossless else transparent) * picture[0] * picture[1]
+    return Image("webp", *picture, upload[:whole], 4, whole_bytes, orientation, lossless, transparent)
 
 
 def _vp8(head: bytes) -> tuple[int, int]:

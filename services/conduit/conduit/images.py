@@ -3,13 +3,14 @@
 Whoever changes what comes out of here (sizes, quality, format) changes ``media_names.RECIPE`` with it.
 
 The box has 256 MB, at stage 1 shared with PostgreSQL. An image of 8 megapixels takes 32 of them, so it is never copied
-at its full size: JPEG and WebP are decoded at about the size that is needed, and a PNG is narrowed a band of rows at a
+at its full size: JPEG and WebP are decoded at about the size that is needed, and a PNG is shrunk a band of rows at a
 time.
 """
 
 import io
 import logging
 from collections.abc import Callable
+from math import ceil, floor
 
 from PIL import Image as Pillow
 from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
@@ -27,7 +28,9 @@ _QUALITY = 80
 _METHOD = 1
 # A cover taller than twice its width would be shown cut off anyway, and would be large in bytes however narrow.
 _TALLEST = 2
-_BAND_ROWS = 128
+_BAND_ROWS = 64
+# Measured: of a pixel that is written, with the image that it is of.
+_WRITING_BYTES_PER_PIXEL = 12
 
 _UPRIGHT = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
@@ -55,23 +58,44 @@ def fitted(width: int, height: int, size: str) -> tuple[int, int]:
 
 def covers(image: Image) -> dict[str, bytes]:
     """The WebP files by size. Raises ImageError for what turns out to be damaged or truncated on decoding."""
-    on_its_side = image.orientation >= 5
-    width, height = (image.height, image.width) if on_its_side else (image.width, image.height)
-    largest = fitted(width, height, "large")
-    picture = _decoded(image, largest[::-1] if on_its_side else largest)
+    picture = _decoded(image, _fitted_as_it_lies(image))
     if image.orientation in _UPRIGHT:
         picture = picture.transpose(_UPRIGHT[image.orientation])
     files: dict[str, bytes] = {}
     for size in sorted(SIZES, key=lambda name: -SIZES[name]):
-        picture = _resized(picture, fitted(width, height, size))
+        picture = _resized(picture, fitted(*image.upright, size))
         out = io.BytesIO()
         picture.save(out, "WEBP", quality=_QUALITY, method=_METHOD)
         files[size] = out.getvalue()
     return files
 
 
+def needed_bytes(image: Image) -> int:
+    """About the most memory that making its covers takes at once: its pixels as they are decoded, or writing."""
+    largest = _fitted_as_it_lies(image)
+    writing = largest[0] * largest[1] * _WRITING_BYTES_PER_PIXEL
+    width, height = _decoded_size(image, largest)
+    return max(width * height * image.pixel_bytes + image.whole_bytes + writing // 2, writing)
+
+
+def _fitted_as_it_lies(image: Image) -> tuple[int, int]:
+    largest = fitted(*image.upright, "large")
+    return largest if image.upright == (image.width, image.height) else largest[::-1]
+
+
+def _decoded_size(image: Image, size: tuple[int, int]) -> tuple[int, int]:
+    """What the decoder makes of it for ``size``: JPEG is halved up to three times, WebP scaled, PNG neither."""
+    if image.kind == "webp" and (image.lossless or not image.transparent):
+        return size
+    if image.kind == "jpeg":
+        scale = min(image.width // size[0], image.height // size[1])
+        halved = next(divisor for divisor in (8, 4, 2, 1) if scale >= divisor)
+        return -(-image.width // halved), -(-image.height // halved)
+    return image.width, image.height
+
+
 def _decoded(image: Image, size: tuple[int, int]) -> Pillow.Image:
-    """The pixels in ``size``, as RGB, or as RGBA where some of them are transparent."""
+    """The pixels in ``size``, as RGB."""
     try:
         picture = _pixels(image, size)
     except MemoryError as error:
@@ -80,18 +104,12 @@ def _decoded(image: Image, size: tuple[int, int]) -> Pillow.Image:
         # Decoders raise a dozen kinds, and all of them say the same: it is not what its head promised.
         log.info("an upload can't be decoded", extra={"cause": f"{image.kind}: {error!r}"})
         raise ImageError(TRUNCATED if "truncated" in str(error) else DAMAGED) from error
-    mode = "RGBA" if picture.has_transparency_data else "RGB"
-    picture = _narrowed(picture, size[0], mode) if picture.width > size[0] else picture.convert(mode)
-    picture = _resized(picture, size)
-    if mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255):
-        return picture.convert("RGB")
-    return picture
+    return _opaque(picture) if picture.size == size else _shrunk(picture, size)
 
 
 def _pixels(image: Image, size: tuple[int, int]) -> Pillow.Image:
     if image.kind == "webp":
-        own_size = (image.width, image.height)
-        picture = webp.decode(image.data, own_size if image.transparent and not image.lossless else size)
+        picture = webp.decode(image.data, _decoded_size(image, size))
         if picture is not None:
             return picture
     file = _DECODERS[image.kind](io.BytesIO(image.data))
@@ -106,19 +124,33 @@ def _pixels(image: Image, size: tuple[int, int]) -> Pillow.Image:
     return file
 
 
-def _narrowed(picture: Pillow.Image, width: int, mode: str) -> Pillow.Image:
-    """The picture narrowed to ``width``, in ``mode``; columns first, as resizing goes, but a band of rows at a time."""
-    # Colours weigh as much as they are opaque, or transparent pixels would shine through at the edges.
-    weighed = "RGBa" if mode == "RGBA" else mode
-    narrow = Pillow.new(weighed, (width, picture.height))
-    for top in range(0, picture.height, _BAND_ROWS):
-        bottom = min(top + _BAND_ROWS, picture.height)
-        band = picture.crop((0, top, picture.width, bottom)).convert(mode).convert(weighed)
-        narrow.paste(band.resize((width, bottom - top), Pillow.Resampling.LANCZOS), (0, top))
-    return narrow
+def _opaque(picture: Pillow.Image) -> Pillow.Image:
+    """On white, where it is transparent: to write transparency takes WebP three to five times the memory."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    if picture.mode != "RGBA":
+        picture = picture.convert("RGBA")
+    opaque = Pillow.new("RGB", picture.size, "white")
+    opaque.paste(picture, mask=picture)
+    return opaque
+
+
+def _shrunk(picture: Pillow.Image, size: tuple[int, int]) -> Pillow.Image:
+    """The picture in ``size``, as if made opaque and resized at once, but only a band of rows is copied at a time."""
+    width, height = size
+    shrunk = Pillow.new("RGB", size)
+    scale = picture.height / height
+    # What the filter looks at beyond the rows that it makes: three output rows' worth on each side.
+    margin = ceil(3 * max(1.0, scale)) + 1
+    for top in range(0, height, _BAND_ROWS):
+        bottom = min(top + _BAND_ROWS, height)
+        first = max(0, floor(top * scale) - margin)
+        last = min(picture.height, ceil(bottom * scale) + margin)
+        band = _opaque(picture.crop((0, first, picture.width, last)))
+        rows = (0, top * scale - first, picture.width, min(bottom * scale - first, band.height))
+        shrunk.paste(band.resize((width, bottom - top), Pillow.Resampling.LANCZOS, rows), (0, top))
+    return shrunk
 
 
 def _resized(picture: Pillow.Image, size: tuple[int, int]) -> Pillow.Image:
-    if picture.size != size:
-        picture = picture.resize(size, Pillow.Resampling.LANCZOS)
-    return picture.convert("RGBA") if picture.mode == "RGBa" else picture
+    return picture if picture.size == size else picture.resize(size, Pillow.Resampling.LANCZOS)

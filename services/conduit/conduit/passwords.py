@@ -1,7 +1,7 @@
 """Argon2id at OWASP's minimum (19 MiB, two passes, one lane), a bounded number at once: each takes its 19 MiB."""
 
 import ctypes
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
@@ -35,6 +35,10 @@ class Passwords:
         self._places = BoundedSemaphore(at_once)
         # Checked where there is no such user: the answer must not say by its time which addresses are known.
         self._decoy = self._hasher.hash("nobody's password")
+
+    def room(self) -> AbstractContextManager[bool]:
+        """A hash's place, for other work that takes as much memory or more: fewer hashes run beside it."""
+        return self._places
 
     def hash(self, password: str) -> str:
         with self._places:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from prometheus_client import REGISTRY
 
-from conduit import images
+from conduit import images, room
 from conduit.image_structure import Image as Inspected
 from conduit_testing.client import Api, Person, boundaries, errors
 from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_one_server
@@ -144,6 +144,18 @@ def test_who_hangs_up_in_the_middle_gives_the_place_back(deployment: Deployment,
             connection.sendall(b"\x89PNG")
     time.sleep(0.2)
     assert jo.upload(slug, upload()).status_code == 200
+
+
+def test_a_box_that_is_short_of_memory_refuses_rather_than_dies(jo: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    slug = jo.slug()
+    shown = jo.upload(slug, upload("PNG")).json()["article"]["cover"]
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "left", lambda: room.MARGIN_BYTES)
+        response = jo.upload(slug, upload("JPEG"))
+    assert response.status_code == 503
+    assert errors(response) == {"body": ["memory for an image of this size is unavailable; try again shortly"]}
+    assert jo.article(slug)["cover"] == shown
+    assert jo.upload(slug, upload("JPEG")).status_code == 200
 
 
 def test_images_are_measured_in_time_and_in_cpu(jo: Person) -> None:

@@ -1,0 +1,54 @@
+"""How much of a box's memory is left, as both versions of the kernel's control groups tell it."""
+
+from pathlib import Path
+
+import pytest
+
+from conduit import room
+from conduit.errors import UnavailableError
+
+MB = 1 << 20
+
+
+def _version_2(folder: Path, limit: str = str(256 * MB)) -> Path:
+    (folder / "memory.max").write_text(f"{limit}\n")
+    (folder / "memory.current").write_text(f"{200 * MB}\n")
+    (folder / "memory.stat").write_text(
+        f"anon {90 * MB}\nactive_file {20 * MB}\ninactive_file {30 * MB}\nshmem {9 * MB}\n"
+    )
+    return folder
+
+
+def _version_1(folder: Path, limit: str = str(256 * MB)) -> Path:
+    inside = folder / "memory"
+    inside.mkdir()
+    (inside / "memory.limit_in_bytes").write_text(f"{limit}\n")
+    (inside / "memory.usage_in_bytes").write_text(f"{200 * MB}\n")
+    (inside / "memory.stat").write_text(
+        f"active_file 0\ninactive_file 0\ntotal_active_file {20 * MB}\ntotal_inactive_file {30 * MB}\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize("version", [_version_1, _version_2])
+def test_copies_of_files_can_be_given_back(version: object, tmp_path: Path) -> None:
+    assert callable(version)
+    assert room.left(version(tmp_path)) == (256 - 200 + 50) * MB
+
+
+def test_without_a_limit_there_is_nothing_to_tell(tmp_path: Path) -> None:
+    assert room.left(tmp_path / "nothing") is None
+    assert room.left(_version_2(tmp_path, "max")) is None
+
+
+def test_the_old_versions_largest_number_is_no_limit(tmp_path: Path) -> None:
+    assert room.left(_version_1(tmp_path, "9223372036854771712")) is None
+
+
+def test_what_would_leave_too_little_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "left", lambda: 50 * MB)
+    room.require(50 * MB - room.MARGIN_BYTES, "room")
+    with pytest.raises(UnavailableError, match="room is unavailable"):
+        room.require(50 * MB - room.MARGIN_BYTES + 1, "room")
+    monkeypatch.setattr(room, "left", lambda: None)
+    room.require(1 << 40, "room")
