@@ -5,9 +5,13 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import httpx
 import pytest
 
+from conduit_testing.client import Api
+from conduit_testing.pictures import encoded, picture
 from tests.stages.conftest import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.stage]
@@ -89,6 +93,40 @@ def test_it_has_the_size_of_a_box() -> None:
 
 def test_the_app_is_published_on_this_machine_only_and_the_database_not_at_all() -> None:
     assert docker("port", BOX) == f"8000/tcp -> 127.0.0.1:{PORT}"
+
+
+# The largest of each kind, 8 megapixels all of them: what is decoded whole, and what a decoder keeps beside it.
+UPLOADS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "transparent PNG": ("PNG", "RGBA", {"compress_level": 1}),
+    "photograph": ("JPEG", "RGB", {"quality": 90}),
+    "progressive JPEG": ("JPEG", "RGB", {"subsampling": 0, "progressive": True}),
+    "lossless WebP": ("WEBP", "RGBA", {"lossless": True, "quality": 0, "method": 0}),
+}
+
+
+def test_the_largest_uploads_do_not_run_it_out_of_memory() -> None:
+    """With all of PostgreSQL's shared memory in use, as after a day of work."""
+    fill = (
+        "DO $$ BEGIN FOR n IN 1..14 LOOP "
+        "EXECUTE format('CREATE TABLE fill_%s AS SELECT g, repeat(''x'', 1000) FROM generate_series(1, 5000) g', n); "
+        "EXECUTE format('SELECT count(*) FROM fill_%s', n); END LOOP; END $$"
+    )
+    docker("exec", BOX, "psql", "-qX", "-h", "127.0.0.1", "-U", "conduit", "-d", "conduit", "-c", fill)
+    before = pid_of("conduit"), pid_of("postgres")
+    with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as http:
+        jo = Api(http).sign_up()
+        slug = jo.slug()
+        for name, (kind, mode, options) in UPLOADS.items():
+            image = picture(3_264, 2_448)
+            if mode == "RGBA":
+                image.putalpha(image.getchannel("G"))
+            content = encoded(image, kind, **options)
+            response = jo.upload(slug, content)
+            assert response.status_code == 200, f"{name}: {response.text}"
+            assert response.json()["article"]["cover"]["state"] == "ready"
+        assert jo.get("/articles").status_code == 200
+    assert (pid_of("conduit"), pid_of("postgres")) == before
+    assert docker("inspect", "-f", "{{.State.OOMKilled}} {{.RestartCount}}", BOX) == "false 0"
 
 
 def test_a_box_that_was_killed_comes_back_with_its_data() -> None:
