@@ -141,7 +141,7 @@ follows = Table(
     Column("follower_id", BigInteger, ForeignKey("users.id"), primary_key=True),
     Column("followee_id", BigInteger, primary_key=True),
     _now("created_at"),
-    Index(None, "followee_id"),
+    Index(None, "followee_id", "follower_id"),
 )
 
 # An author's reports on their audience: the row says how far one is, the file is Media's.

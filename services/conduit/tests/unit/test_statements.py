@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from conduit import models, writes
+from conduit import covers, mail, models, reports, writes
 from conduit.adapters import reads_statements as reads
 from conduit.statements import Statement
 
@@ -13,7 +13,8 @@ FILTERS = [
     reads.list_statement(tag=tag, author=author, favorited=favorited, signed_in=signed_in)
     for tag, author, favorited, signed_in in product((True, False), repeat=4)
 ]
-READS = [value for value in vars(reads).values() if isinstance(value, Statement)] + FILTERS
+READING = (reads, covers, mail, reports)
+READS = [value for module in READING for value in vars(module).values() if isinstance(value, Statement)] + FILTERS
 WRITES = [value for value in vars(writes).values() if isinstance(value, Statement)]
 
 
