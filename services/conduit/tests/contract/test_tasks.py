@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import bindparam, select
 
 from conduit import articles, covers, ids, mail, reports, tasks, writes
@@ -266,6 +267,24 @@ def test_a_report_that_can_not_be_made_is_not_waited_for(
     work.settle()
     states = work.services.database.reader(author).all(_STATES, user_id=author)
     assert states == [("failed",)]
+
+
+# Inside the request alone -----------------------------------------------------------------------------------
+
+
+def test_after_its_time_nothing_more_is_begun_inside_a_request(
+    database: PostgresDatabase, author: int, sign_up: SignUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail, "CHUNK", 2)
+    settings = settings_for("postgresql://nowhere/x", media_dir=tmp_path, task_seconds=1e-6)
+    letters = Letters()
+    work = Work(bootstrap(settings, database, letters), letters, lambda: None)
+    for _ in range(5):
+        _follow(work, sign_up(fresh()), author)
+    dropped = REGISTRY.get_sample_value("conduit_tasks_dropped_total", {"task": "mail"}) or 0.0
+    _published(work, author)
+    assert len(letters.got) == 2
+    assert REGISTRY.get_sample_value("conduit_tasks_dropped_total", {"task": "mail"}) == dropped + 1
 
 
 # All --------------------------------------------------------------------------------------------------------
