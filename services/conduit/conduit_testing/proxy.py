@@ -16,6 +16,8 @@ class Proxy:
         self._listener: socket.socket | None = self._listen(0)
         self._port: int = self._listener.getsockname()[1]
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        # Held from a connection's begin to its entry among the pairs, or one that is being made outlives a cut.
+        self._connecting = threading.Lock()
         self._flowing = threading.Event()
         self._flowing.set()
         self._closed = False
@@ -33,7 +35,8 @@ class Proxy:
 
     def drop_connections(self) -> None:
         """Close what is open, as a restarted server does; new connections work."""
-        pairs, self._pairs = self._pairs, []
+        with self._connecting:
+            pairs, self._pairs = self._pairs, []
         for pair in pairs:
             for end in pair:
                 with contextlib.suppress(OSError):
@@ -46,7 +49,8 @@ class Proxy:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
-            self._listener = None
+            with self._connecting:
+                self._listener = None
         self.drop_connections()
 
     def hold(self) -> None:
@@ -79,12 +83,15 @@ class Proxy:
 
     def _connect(self, client: socket.socket) -> None:
         self._flowing.wait()
-        try:
-            server = socket.create_connection(self._target)
-        except OSError:
-            client.close()
-            return
-        self._pairs.append((client, server))
+        with self._connecting:
+            try:
+                if self._listener is None:
+                    raise ConnectionRefusedError
+                server = socket.create_connection(self._target)
+            except OSError:
+                client.close()
+                return
+            self._pairs.append((client, server))
         for source, sink in ((client, server), (server, client)):
             threading.Thread(target=self._relay, args=(source, sink), daemon=True).start()
 

@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 
 # A little longer than statement_timeout below, so that a slow statement is the server's to end and its connection
 # is kept; only a server that says nothing at all loses it.
-ANSWER_SECONDS = 1.7
+ANSWER_SECONDS = 1.5
 CHECKOUT_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 0.3
 # One plan a statement and connection: the statements are shaped so that one plan fits every parameter. Left to itself,
 # PostgreSQL planned the lists anew for every request, which took it as long as running them.
 _SERVER_OPTIONS = (
-    "-c timezone=UTC -c statement_timeout=1500 -c idle_in_transaction_session_timeout=10000 "
+    "-c timezone=UTC -c statement_timeout=1300 -c idle_in_transaction_session_timeout=10000 "
     "-c plan_cache_mode=force_generic_plan"
 )
 
