@@ -37,6 +37,7 @@ def up(number: int) -> None:
     beside = "".join(f"  {service:<8} {url}\n" for service, url in stage.page_urls.items())
     print(
         f"\nStage {number} is up.\n"
+        f"  site     {stage.url}/\n"
         f"  API      {stage.url}/api/articles\n"
         f"  health   {stage.url}/health\n"
         f"{beside}"
