@@ -13,10 +13,11 @@ overload, only what came just now is still in time.
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from conduit import metrics
 from conduit.errors import OverloadedError
@@ -37,6 +38,7 @@ class Threads:
     def __init__(self, count: int, patience: float) -> None:
         self._patience = patience
         self._caught_up = time.monotonic()
+        self._waiting: deque[float] = deque()  # since when, in the order of the jobs
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=f"work-{n}", daemon=True) for n in range(count)]
         for thread in self._threads:
@@ -47,9 +49,15 @@ class Threads:
     ) -> Result:
         """What ``work`` returns or raises, run in a thread with this task's context variables.
 
-        Raises OverloadedError where no thread was free in time.
+        Raises OverloadedError where no thread was free in time, or can be expected to be.
         """
-        return await self._done(lambda: work(*args, **kwargs), time.monotonic())
+        now = time.monotonic()
+        if not self._waiting:
+            self._caught_up = now
+        elif self._is_overloaded(now) and self._is_anybody_late(now):
+            # It would wait for as long, and be refused after a way to a thread and back.
+            _refuse()
+        return await self._done(lambda: work(*args, **kwargs), now)
 
     async def run_however_late(self, work: Callable[[], Result]) -> Result:
         """The same for what must be done by a busy box too."""
@@ -58,6 +66,7 @@ class Threads:
     async def _done(self, work: Callable[[], Result], asked: float) -> Result:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
+        self._waiting.append(asked)
         self._jobs.put((future, loop, copy_context(), work, asked))
         return await future
 
@@ -66,12 +75,21 @@ class Threads:
         for _ in self._threads:
             self._jobs.put(None)
 
+    def _is_overloaded(self, now: float) -> bool:
+        return now - self._caught_up > BURST_SECONDS
+
+    def _is_anybody_late(self, now: float) -> bool:
+        try:
+            return now - self._waiting[0] > self._patience
+        except IndexError:
+            return False
+
     def _too_late(self, asked: float) -> bool:
         now = time.monotonic()
-        if self._jobs.empty():  # nobody waits behind this one
+        self._waiting.popleft()
+        if not self._waiting:  # nobody waits behind this one
             self._caught_up = now
-        overload = now - self._caught_up > BURST_SECONDS
-        return now - asked > (self._patience if overload else BURST_SECONDS)
+        return now - asked > (self._patience if self._is_overloaded(now) else BURST_SECONDS)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -86,7 +104,7 @@ class Threads:
             del job, future, loop, context, work
 
 
-def _refuse() -> None:
+def _refuse() -> NoReturn:
     metrics.SHED.inc()
     raise OverloadedError
 

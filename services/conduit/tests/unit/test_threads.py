@@ -1,11 +1,12 @@
 """Threads: what waits in a burst is done, what waits in overload is refused, what must be done is done."""
 
 import asyncio
+import threading
 import time
 
 import pytest
 
-from conduit import threads
+from conduit import threads as conduit_threads
 from conduit.errors import OverloadedError
 from conduit.threads import Threads
 
@@ -18,7 +19,7 @@ async def _ask(pool: Threads, times: int) -> list[object]:
 
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> Threads:
-    monkeypatch.setattr(threads, "BURST_SECONDS", 0.4)
+    monkeypatch.setattr(conduit_threads, "BURST_SECONDS", 0.4)
     return Threads(1, patience=0.05)
 
 
@@ -52,5 +53,33 @@ def test_what_must_be_done_is_done_in_overload_too(pool: Threads) -> None:
         await asyncio.sleep(0)
         assert await pool.run_however_late(lambda: "done") == "done"
         await crowd
+
+    asyncio.run(ask())
+
+
+def test_who_comes_to_a_queue_that_is_late_takes_no_place_in_it(pool: Threads) -> None:
+    async def ask() -> None:
+        gate = threading.Event()
+        held = asyncio.create_task(pool.run(gate.wait))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(pool.run(time.sleep, 0))
+        await asyncio.sleep(0.3)
+        # For longer than the patience, but not long enough to be overload.
+        in_a_burst = asyncio.create_task(pool.run(time.sleep, 0))
+        await asyncio.sleep(0.3)
+        with pytest.raises(OverloadedError):
+            pool.run(time.sleep, 0).send(None)  # refused before anything is waited for
+        gate.set()
+        answers = await asyncio.gather(held, waiting, in_a_burst, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [bool, OverloadedError, type(None)]
+
+    asyncio.run(ask())
+
+
+def test_a_burst_after_a_pause_is_a_burst(pool: Threads) -> None:
+    async def ask() -> None:
+        assert await pool.run(divmod, 7, 2) == (3, 1)
+        await asyncio.sleep(0.6)
+        assert await _ask(pool, 10) == [None] * 10
 
     asyncio.run(ask())
