@@ -4,6 +4,7 @@ import csv
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -54,8 +55,20 @@ def test_signing_in_leads_back(visitor: Visitor, ann: Member) -> None:
     expect(page.get_by_label("Username")).to_have_value(ann.person.username)
 
 
-def test_signing_in_does_not_lead_elsewhere(visitor: Visitor, ann: Member) -> None:
-    page = visitor.go("/login?next=https://example.com/settings")
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://evil.example/settings",
+        "//evil.example/x",
+        "/\\evil.example",
+        # Of this origin as they are parsed, and of another when their path is read once more.
+        "/.//evil.example/x",
+        "/..//evil.example/x",
+        "javascript:alert(1)",
+    ],
+)
+def test_signing_in_does_not_lead_elsewhere(visitor: Visitor, ann: Member, elsewhere: str) -> None:
+    page = visitor.go(f"/login?next={quote(elsewhere, safe='')}")
     sign_in(page, ann.person.email)
     expect(page).to_have_url(f"{visitor.origin}/")
 

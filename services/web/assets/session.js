@@ -35,14 +35,16 @@ export function signInFirst(why) {
   location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
 }
 
-/** Where to go after signing in: a path of this site, whatever the address says. */
+/** Where to go after signing in: an address of this site, whatever the address says. */
 export function afterSigningIn() {
   const next = new URLSearchParams(location.search).get("next");
   if (!next) return "/";
   try {
     const url = new URL(next, location.origin);
-    const elsewhere = url.origin !== location.origin || ["/login", "/register"].includes(url.pathname);
-    return elsewhere ? "/" : url.pathname + url.search + url.hash;
+    // By the address as parsed: it comes from anybody's link. And whole: "/.//elsewhere.example" is of this origin, but
+    // its path alone, "//elsewhere.example", names another.
+    const here = url.origin === location.origin && /^\/(?!\/)/.test(url.pathname);
+    return here && !["/login", "/register"].includes(url.pathname) ? url.href : "/";
   } catch {
     return "/";
   }
