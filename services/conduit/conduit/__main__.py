@@ -41,14 +41,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _migrate(settings: Settings) -> int:
-    from conduit.migrate import migrate, wait_for
+    from conduit.migrate import MigrationError, migrate, wait_for
 
     try:
         wait_for(settings.database_url)
-    except TimeoutError as error:
+        migrate(settings.database_url)
+    except (TimeoutError, MigrationError) as error:
         log.error("%s", error)
         return 1
-    migrate(settings.database_url)
     return 0
 
 

@@ -12,6 +12,10 @@ _LOCK = 0x636F6E64  # any number that nothing else here locks
 WAIT_SECONDS = 60.0
 
 
+class MigrationError(Exception):
+    """The database cannot be brought to this version's schema; the text is for the log and says what to do."""
+
+
 def wait_for(url: str, seconds: float = WAIT_SECONDS) -> None:
     """Return when the database accepts connections. Raises TimeoutError with its last answer."""
     deadline = time.monotonic() + seconds
@@ -27,26 +31,55 @@ def wait_for(url: str, seconds: float = WAIT_SECONDS) -> None:
 
 
 def migrate(url: str) -> None:
-    """Run the migrations that the database does not have yet, under an advisory lock."""
-    with psycopg.connect(url, autocommit=True) as lock:
-        lock.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        if _version(lock) == newest_version():
-            log.info("the schema is up to date")
-            return
-        # Imported here: a box that finds nothing to do need not hold Alembic in its memory.
-        from alembic import command
-        from alembic.config import Config
-
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        config.attributes["url"] = url
-        command.upgrade(config, "head")
-        log.info("the schema is migrated")
+    """Run the migrations that the database does not have yet, under an advisory lock. Raises MigrationError."""
+    try:
+        with psycopg.connect(url, autocommit=True) as lock:
+            lock.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+            version = _version(lock)
+            if version == newest_version():
+                log.info("the schema is up to date")
+                return
+            if version is not None and version not in _versions():
+                raise MigrationError(
+                    f"the data was migrated by a newer version of the app, to {version}, which this version does not "
+                    f"know: use that version, or begin anew with `make stageN down VOLUMES=1`"
+                )
+            _upgrade(url)
+    except psycopg.Error as error:
+        raise MigrationError(f"the database was not migrated: {_first_line(error)}") from error
+    log.info("the schema is migrated")
 
 
 def newest_version() -> str:
     """The newest migration's name: they are numbered, and so sort."""
-    return max(path.stem for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py"))
+    return max(_versions())
+
+
+def _versions() -> set[str]:
+    return {path.stem for path in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py")}
+
+
+def _upgrade(url: str) -> None:
+    # Imported here: a box that finds nothing to do need not hold Alembic in its memory.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    try:
+        command.upgrade(config, "head")
+    except (CommandError, SQLAlchemyError) as error:
+        # SQLAlchemy's own text appends the statement and a link; what the database said is in the driver's error.
+        cause = getattr(error, "orig", None) or error
+        raise MigrationError(f"the database was not migrated: {_first_line(cause)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    """What PostgreSQL puts the message into; the place in the statement follows."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _version(connection: psycopg.Connection[tuple[str]]) -> str | None:

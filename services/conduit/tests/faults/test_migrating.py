@@ -1,0 +1,54 @@
+"""A database that cannot be migrated is told in one line, and the program ends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from conduit.migrate import migrate
+from conduit_testing.deployments import SECRET, NewDatabase
+
+CODE = Path(__file__).parents[2]
+
+
+def _migrate(url: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"PYTHONPATH": str(CODE), "DATABASE_URL": url, "JWT_SECRET": SECRET}
+    return subprocess.run(
+        [sys.executable, "-m", "conduit", "migrate"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=CODE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("UPDATE alembic_version SET version_num = '9999_of_tomorrow'", "migrated by a newer version"),
+        # The oldest migration, again, over its own tables.
+        ("DELETE FROM alembic_version", "already exists"),
+        ("ALTER TABLE alembic_version RENAME version_num TO another", "does not exist"),
+    ],
+    ids=["newer", "statement refused", "version unreadable"],
+)
+def test_a_database_that_cannot_be_migrated_is_told_in_one_line(
+    new_database: NewDatabase, statement: str, told: str
+) -> None:
+    url = new_database()
+    migrate(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+    done = _migrate(url)
+    assert done.returncode == 1
+    assert done.stderr == ""
+    (error,) = [line for line in map(json.loads, done.stdout.splitlines()) if line["level"] == "error"]
+    assert told in error["message"]
+    assert "\n" not in error["message"]
+    assert "exception" not in error
