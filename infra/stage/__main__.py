@@ -2,16 +2,21 @@
 
 import argparse
 import difflib
+import functools
 import sys
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
-from infra.stage import checks, lifecycle, stages, tools
+from infra.stage import checks, engine, lifecycle, stages, tools
 from infra.stage.problems import Problem
 
 SIZES = ("small", "medium", "large")
 MIXES = ("browse", "pages", "publish", "feed", "login", "spike")
 MIXES_WITH_PARTS = ("pages", "publish")
 INTERRUPTED = 130
+
+Given = ParamSpec("Given")
+Status = TypeVar("Status")
 
 
 def main(words: list[str]) -> int:
@@ -44,26 +49,39 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
-    """Verb to function. A stage's number, a size and a mix are checked before anything is done."""
+    """Verb to function. A stage's number, a size and a mix are checked before anything is done, Docker next."""
     return {
-        "up": lambda given: lifecycle.up(_stage(given)),
-        "down": lambda given: lifecycle.down(_stage(given), given.volumes),
-        "status": lambda given: lifecycle.status(_stage(given)),
-        "logs": lambda given: lifecycle.logs(_stage(given)),
-        "seed": lambda given: tools.seed(_stage(given), _one_of("SIZE", given.size, SIZES), given.replace),
-        "load": lambda given: tools.load(_stage(given), _one_of("MIX", given.mix or "browse", MIXES)),
-        "ceiling": lambda given: tools.ceiling(
+        "up": lambda given: _with_docker(lifecycle.up)(_stage(given)),
+        "down": lambda given: _with_docker(lifecycle.down)(_stage(given), given.volumes),
+        "status": lambda given: _with_docker(lifecycle.status)(_stage(given)),
+        "logs": lambda given: _with_docker(lifecycle.logs)(_stage(given)),
+        "seed": lambda given: _with_docker(tools.seed)(
+            _stage(given), _one_of("SIZE", given.size, SIZES), given.replace
+        ),
+        "load": lambda given: _with_docker(tools.load)(_stage(given), _one_of("MIX", given.mix or "browse", MIXES)),
+        "ceiling": lambda given: _with_docker(tools.ceiling)(
             _stage(given), _one_of("MIX", given.mix or "browse", MIXES), given.quick
         ),
-        "shares": lambda given: tools.shares(
+        "shares": lambda given: _with_docker(tools.shares)(
             _stage(given), _one_of("MIX", given.mix or "pages", MIXES_WITH_PARTS), given.quick, _rate(given)
         ),
-        "import": lambda given: tools.bring_over(_stage(given), _source(given), given.replace),
+        "import": lambda given: _with_docker(tools.bring_over)(_stage(given), _source(given), given.replace),
         "diff": lambda given: diff(_stage(given)),
         "compare": lambda given: compare(given.a, given.b),
         "doctor": lambda _: doctor(),
         "verbs": lambda given: verbs(_stage(given)),
     }
+
+
+def _with_docker(verb: Callable[Given, Status]) -> Callable[Given, Status]:
+    """A verb that asks first whether Docker can be used: Compose's own words do not tell why it cannot."""
+
+    @functools.wraps(verb)
+    def asked(*given: Given.args, **named: Given.kwargs) -> Status:
+        engine.usable()
+        return verb(*given, **named)
+
+    return asked
 
 
 def diff(number: int) -> None:

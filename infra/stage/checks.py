@@ -58,8 +58,7 @@ def doctor() -> Iterator[Finding]:
 
 def before_up(number: int) -> Topology:
     """The critical checks, before anything is built. Raises Problem at the first that fails."""
-    docker = engine.look()
-    engine.compose_version()
+    docker = engine.usable()
     set_up()
     stage = topology.read(number)
     memory(docker, stage)

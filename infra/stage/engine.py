@@ -24,6 +24,13 @@ class Engine:
     """Where its images and volumes lie, on the engine's machine."""
 
 
+def usable() -> Engine:
+    """The engine, beside a Compose that reads the stage files. Raises Problem when either cannot be used."""
+    engine = look()
+    compose_version()
+    return engine
+
+
 def look() -> Engine:
     """The engine. Raises Problem when it is absent, stopped, or not this user's to use."""
     said = answer(["docker", "info", "--format", "{{json .}}"])

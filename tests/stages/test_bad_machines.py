@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from infra.stage import checks, ports
+from infra.stage import checks, ports, stages
 from infra.stage.engine import Engine
 from infra.stage.problems import Problem
 from infra.stage.topology import Box, Topology
@@ -36,13 +36,37 @@ STOPPED = "Cannot connect to the Docker daemon. Is the docker daemon running?"
 FORBIDDEN = "permission denied while trying to connect to the Docker daemon socket"
 
 
+# `diff` compares two files.
+NEED_DOCKER = [verb for verb in stages.VERBS if verb != "diff"]
+
+
+def typed(verb: str) -> list[str]:
+    return [verb, "stage2", "--from", "stage1"] if verb == "import" else [verb, "stage1"]
+
+
+@pytest.mark.parametrize("verb", NEED_DOCKER)
+@pytest.mark.parametrize(
+    ("cases", "says"),
+    [
+        (f"*) echo '{STOPPED}' >&2; exit 1 ;;", "The Docker engine does not answer."),
+        (f"*) echo '{FORBIDDEN}' >&2; exit 1 ;;", "The Docker engine runs, but this user may not use it."),
+        (info() + "\ncompose*) exit 1 ;;", "Docker Compose v2 is not installed"),
+    ],
+    ids=["stopped", "forbidden", "without Compose"],
+)
+def test_every_verb_says_why_docker_cannot_be_used(
+    docker_says: Says, stage_command: Run, verb: str, cases: str, says: str
+) -> None:
+    tried = stage_command(*typed(verb), env=docker_says(cases))
+    assert tried.returncode == 1
+    assert tried.stderr.startswith(says)
+    assert "Traceback" not in tried.stderr
+
+
 @pytest.mark.parametrize(
     ("cases", "says", "remedy"),
     [
         (info(ServerVersion="", ServerErrors=[STOPPED]), "does not answer", "make setup"),
-        (f"info*) echo '{STOPPED}' >&2; exit 1 ;;", "does not answer", "make setup"),
-        (f"info*) echo '{FORBIDDEN}' >&2; exit 1 ;;", "may not use it", 'usermod -aG docker "$USER"'),
-        (info() + "\ncompose*) exit 1 ;;", "Compose v2 is not installed", "make setup"),
         (info() + "\n'compose version'*) echo v2.19.1 ;;", "2.19.1 is too old; 2.20", "make setup"),
         (info() + "\n'compose version'*) echo 1.29.2 ;;", "1.29.2 is too old; 2.20", "make setup"),
         (info() + "\n'compose version'*) echo 2.26.1-4 ;;\nimage*) exit 1 ;;", "conduit/base:trixie", "make setup"),
@@ -58,12 +82,19 @@ def test_a_docker_that_cannot_be_used(
     assert "Traceback" not in tried.stderr
 
 
-def test_no_docker_at_all(stage_command: Run, tmp_path: os.PathLike[str]) -> None:
-    for verb in ("up", "doctor"):
-        tried = stage_command(verb, *(["stage1"] if verb == "up" else []), env={**os.environ, "PATH": str(tmp_path)})
-        assert tried.returncode == 1
-        assert "Docker is not installed." in tried.stdout + tried.stderr
-        assert "make setup" in tried.stdout + tried.stderr
+@pytest.mark.parametrize("words", [["doctor"], *map(typed, NEED_DOCKER)], ids=lambda words: words[0])
+def test_no_docker_at_all(stage_command: Run, tmp_path: os.PathLike[str], words: list[str]) -> None:
+    tried = stage_command(*words, env={**os.environ, "PATH": str(tmp_path)})
+    assert tried.returncode == 1
+    assert "Docker is not installed." in tried.stdout + tried.stderr
+    assert "make setup" in tried.stdout + tried.stderr
+    assert "Traceback" not in tried.stderr
+
+
+def test_what_needs_no_docker_asks_for_none(stage_command: Run, tmp_path: os.PathLike[str]) -> None:
+    tried = stage_command("diff", "stage2", env={**os.environ, "PATH": str(tmp_path)})
+    assert tried.returncode == 0
+    assert "+++ docker-compose.stage2.yml" in tried.stdout
 
 
 def test_a_virtual_machine_with_too_little_memory() -> None:
@@ -135,7 +166,8 @@ def test_seeding_a_stage_that_is_down(stage_command: Run, docker_says: Says) -> 
         "ports": [{"target": 8000, "published": "8001"}],
     }
     config = json.dumps({"name": "conduit-stage1", "services": {"box": box}})
-    tried = stage_command("seed", "stage1", env=docker_says(f"*config*) echo '{config}' ;;"))
+    cases = info() + f"\n'compose version'*) echo 2.26.1 ;;\n*config*) echo '{config}' ;;"
+    tried = stage_command("seed", "stage1", env=docker_says(cases))
     assert tried.returncode == 1
     assert tried.stderr == "Stage 1 is not up.\nStart it with: make stage1 up\n"
 
