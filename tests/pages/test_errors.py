@@ -1,19 +1,17 @@
 """Every error that the API can give, shown where it belongs; and pages that stay usable when it is slow or away."""
 
-import json
 import re
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Route, expect
 
 from conduit_testing.client import PASSWORD, Api, fresh
 from tests.pages import pictures
-from tests.pages.visitors import Member, Visit, Visitor, sign_in, write
+from tests.pages.visitors import Member, Visit, Visitor, alert, answers, sign_in, write
 from tests.running import ROOT, Stage
 
 pytestmark = [pytest.mark.stage, pytest.mark.docker]
@@ -29,20 +27,6 @@ def error_of(field: Locator) -> Locator:
     messages = field.page.get_by_role("alert").and_(named)
     expect(messages).to_be_visible()
     return messages
-
-
-def alert(page: Page) -> Locator:
-    return page.get_by_role("main").get_by_role("alert")
-
-
-def answers(status: int, errors: dict[str, list[str]], **headers: str) -> Callable[[Route], None]:
-    """An answer of the API, as a browser's route gives it."""
-
-    def give(route: Route) -> None:
-        body = json.dumps({"errors": errors})
-        route.fulfill(status=status, headers={"Content-Type": "application/json"} | headers, body=body)
-
-    return give
 
 
 def test_a_wrong_password(visitor: Visitor, ann: Member) -> None:

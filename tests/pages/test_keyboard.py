@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from conduit_testing.client import PASSWORD, fresh
-from tests.pages.visitors import Member, Visit, Visitor
+from tests.pages.visitors import Member, Visit, Visitor, alert, answers
 
 pytestmark = [pytest.mark.stage, pytest.mark.docker]
 
@@ -128,3 +128,54 @@ def test_turning_a_page_leads_to_the_lists_beginning(visit: Visit, ann: Member) 
     tab_to(page, "button", "Next page")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=2, name="Articles")).to_be_focused()
+
+
+def test_trying_to_load_again_keeps_the_place(visitor: Visitor) -> None:
+    """The button goes with its problem; the focus goes on from there, never back to the page's top."""
+    visitor.expected = {503}
+    page = visitor.page
+    page.route(re.compile(r"/api/articles\?"), answers(503, {"body": ["is away"]}))
+    visitor.go("/")
+    tab_to(page, "button", "Try again")
+    with page.expect_response(re.compile(r"/api/articles\?")):
+        page.keyboard.press("Enter")
+    visitor.settle()
+    assert focus(page)["name"] == "Try again", "the one of the problem that came next"
+    page.unroute(re.compile(r"/api/articles\?"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=2, name="Newest articles")).to_be_focused()
+    expect(alert(page)).to_have_count(0)
+
+
+def test_trying_a_press_again_leads_to_what_was_pressed(visit: Visit, ann: Member, ben: Member) -> None:
+    slug = ann.person.slug(f"Pressed twice {fresh()}")
+    reader = visit(ben.state)
+    reader.expected = {503}
+    page = reader.go(f"/article/{slug}")
+    page.route("**/favorite", answers(503, {"body": ["is away"]}))
+    tab_to(page, "button", "Favorite")
+    page.keyboard.press("Space")
+    expect(alert(page)).to_be_visible()
+    expect(page.get_by_role("button", name="Favorite", exact=True)).to_be_focused()
+    page.unroute("**/favorite")
+    tab_to(page, "button", "Try again")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Unfavorite")).to_be_focused()
+
+
+def test_sending_a_form_again_leads_to_its_button(visitor: Visitor, ann: Member) -> None:
+    visitor.expected = {503}
+    page = visitor.go("/login")
+    page.route("**/api/users/login", answers(503, {"body": ["is away"]}))
+    for field, text in (("Email", ann.person.email), ("Password", PASSWORD)):
+        tab_to(page, "input", field)
+        page.keyboard.type(text)
+    page.keyboard.press("Enter")
+    expect(alert(page)).to_be_visible()
+    tab_to(page, "button", "Try again")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main").get_by_role("button", name="Sign in")).to_be_focused()
+    expect(alert(page)).to_be_visible()
+    page.unroute("**/api/users/login")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="New article")).to_be_visible()

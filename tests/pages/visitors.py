@@ -1,12 +1,13 @@
 """People with browsers of their own, who are watched: what no test expects fails it."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, Route, expect
 
 from conduit_testing.client import PASSWORD, Person
 from tests.running import ROOT
@@ -114,3 +115,18 @@ def write(page: Page, title: str, body: str = "You have to *believe*.", tags: st
     page.get_by_label(re.compile("^Body")).fill(body)
     if tags:
         page.get_by_label("Tags", exact=True).fill(tags)
+
+
+def alert(page: Page) -> Locator:
+    """What the page's content says is wrong."""
+    return page.get_by_role("main").get_by_role("alert")
+
+
+def answers(status: int, errors: dict[str, list[str]], **headers: str) -> Callable[[Route], None]:
+    """An answer of the API, as a browser's route gives it."""
+
+    def give(route: Route) -> None:
+        body = json.dumps({"errors": errors})
+        route.fulfill(status=status, headers={"Content-Type": "application/json"} | headers, body=body)
+
+    return give

@@ -34,7 +34,7 @@ export function sending(form, { send, fields = {}, what, uncertain, signedIn = t
   form.noValidate = true; // The API says what is wrong, in one place and one wording.
 
   const clear = () => {
-    removeProblems(form);
+    removeProblems(form, button);
     inputs.forEach((input) => fieldError(input, null));
   };
   // What was said of a field is no longer true of what is typed now.

@@ -112,7 +112,13 @@ function reason(problem) {
   }
 }
 
-export const removeProblems = (place) => place.querySelectorAll(":scope > .problem").forEach((box) => box.remove());
+/** Take away what was said to be wrong in `place`. Focus that was in it goes to `heir`, where one is given. */
+export function removeProblems(place, heir) {
+  const boxes = [...place.querySelectorAll(":scope > .problem")];
+  const held = boxes.some((box) => box.contains(document.activeElement));
+  boxes.forEach((box) => box.remove());
+  if (held) heir?.focus();
+}
 
 const WORTH_RETRYING = ["timeout", "network", "unavailable", "too-many", "failed", "signed-out"];
 
@@ -185,7 +191,7 @@ export async function whileBusy(button, work) {
  */
 export async function act(button, place, what, work) {
   if (!token()) return signInFirst("Sign in for that. You will come back here.");
-  removeProblems(place);
+  removeProblems(place, button);
   return whileBusy(button, async () => {
     try {
       await work();
@@ -212,7 +218,10 @@ export async function fill(place, what, load, { beside = null } = {}) {
     if (!problem.kind) throw problem;
     if (problem.kind === "aborted") return;
     const box = problemBox(problem, what, {
-      retry: () => whileBusy(box.querySelector("button"), () => fill(place, what, load, { beside })),
+      retry: () => {
+        const again = box.querySelector("button");
+        return whileBusy(again, () => keepingFocus(again, beside ?? place, () => fill(place, what, load, { beside })));
+      },
     });
     if (beside) {
       removeProblems(beside);
@@ -224,6 +233,21 @@ export async function fill(place, what, load, { beside = null } = {}) {
     clearTimeout(slow);
     place.removeAttribute("aria-busy");
   }
+}
+
+/**
+ * Do `work`, which takes the button `again` away. Whoever pressed it by the keyboard is not sent back to the page's top:
+ * the focus goes to the button of the next problem in `place` or, where all is well, to the heading over `place`, unless
+ * it was led elsewhere meanwhile.
+ */
+async function keepingFocus(again, place, work) {
+  const held = document.activeElement === again;
+  await work();
+  if (!held || ![null, document.body].includes(document.activeElement)) return;
+  const heading = place.closest("section, aside, main").querySelector("h1:not([data-for]), h2, h3");
+  const next = place.querySelector(":scope > .problem > button") ?? heading;
+  if (next === heading) heading.tabIndex = -1;
+  next.focus();
 }
 
 /** Say in the place of a page's content that there is nothing, and lead on. */
