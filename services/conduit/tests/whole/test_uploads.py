@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -126,6 +126,31 @@ def test_one_is_made_at_a_time_and_only_a_few_are_held(
         assert first.result().status_code == 200
     assert api.article(slugs[1])["cover"] is None
     assert jo.upload(slugs[1], upload("JPEG")).status_code == 200
+
+
+def test_uploads_that_do_not_come_do_not_keep_readers_out(new_database: NewDatabase) -> None:
+    beyond = 30
+    with (
+        deployed_on_one_server(
+            new_database, uploads_at_once=AT_ONCE, upload_wait_seconds=15.0, max_in_flight=AT_ONCE * 3 + 6
+        ) as deployment,
+        httpx.Client(base_url=deployment.base_url, timeout=20) as http,
+        ExitStack() as open_ones,
+    ):
+        jo = Api(http).sign_up()
+        slug = jo.slug()
+        for _ in range(AT_ONCE * 3):
+            open_ones.enter_context(_sending(deployment, slug, jo.token))
+        time.sleep(0.3)
+        for _ in range(beyond):
+            started = time.monotonic()
+            with _sending(deployment, slug, jo.token) as connection:
+                assert _status(connection) == 503
+            assert time.monotonic() - started < 2.0
+            assert jo.get("/articles").status_code == 200
+        open_ones.close()
+        time.sleep(0.3)
+        assert jo.upload(slug, upload()).status_code == 200
 
 
 def test_the_next_in_line_gets_its_turn(jo: Person, held: threading.Event) -> None:
