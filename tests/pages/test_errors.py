@@ -11,12 +11,14 @@ from playwright.sync_api import Locator, Route, expect
 
 from conduit_testing.client import PASSWORD, Api, fresh
 from tests.pages import pictures
-from tests.pages.visitors import Member, Visit, Visitor, alert, answers, sign_in, write
+from tests.pages.visitors import Join, Member, Visit, Visitor, alert, answers, sign_in, write
 from tests.running import ROOT, Stage
 
 pytestmark = [pytest.mark.stage, pytest.mark.docker]
 
 HEALS_WITHIN_SECONDS = 45
+_DRAFTS = "() => Object.keys(sessionStorage).filter((key) => key.startsWith('conduit.draft:'))"
+_DRAFTED = "(text) => Object.values(sessionStorage).some((draft) => draft.includes(text))"
 
 
 def error_of(field: Locator) -> Locator:
@@ -118,6 +120,39 @@ def test_a_cover_that_the_server_calls_too_large(visit: Visit, ann: Member) -> N
     page.get_by_role("button", name="Publish article").click()
     expect(error_of(page.get_by_label("Cover image"))).to_contain_text("larger than 5 MB")
     expect(page.get_by_role("main").get_by_role("link", name="See it")).to_be_visible()
+
+
+def test_what_is_published_is_no_draft_of_the_next_article(visit: Visit, join: Join, api: Api) -> None:
+    """What is done to an article after its publishing is kept under its own address, and goes with it to a new one."""
+    member = join()
+    writer = visit(member.state)
+    writer.expected = {422}
+    page = writer.go("/editor")
+    title = f"Once only {fresh()}"
+    write(page, title)
+    page.get_by_label("Cover image").set_input_files(pictures.file(pictures.damaged()))
+    page.get_by_role("button", name="Publish article").click()
+    expect(error_of(page.get_by_label("Cover image"))).to_contain_text("damaged")
+    (slug,) = api.articles(author=member.person.username)[0]
+    expect(page).to_have_url(f"{writer.origin}/editor/{slug}")
+    page.get_by_label("Cover image").set_input_files(pictures.file(pictures.picture()))
+    page.get_by_label(re.compile("^Body")).fill("On second thoughts.")
+    page.wait_for_function(_DRAFTED, arg="On second thoughts.")
+    assert page.evaluate(_DRAFTS) == [f"conduit.draft:/editor/{slug}"]
+
+    writer.go("/editor")
+    expect(page.get_by_label("Title")).to_have_value("")
+    expect(page.get_by_text("What you typed before is back.")).to_be_hidden()
+    writer.go(f"/editor/{slug}")
+    expect(page.get_by_text("What you typed before is back.")).to_be_visible()
+    expect(page.get_by_label(re.compile("^Body"))).to_have_value("On second thoughts.")
+
+    page.get_by_label("Title").fill(f"Renamed {title}")
+    page.wait_for_function(_DRAFTED, arg=f"Renamed {title}")
+    page.get_by_role("button", name="Save article").click()
+    expect(page.get_by_role("heading", level=1, name=f"Renamed {title}")).to_be_visible()
+    assert page.evaluate(_DRAFTS) == []
+    assert len(api.articles(author=member.person.username)[0]) == 1
 
 
 def expired(token: str) -> str:

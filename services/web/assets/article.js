@@ -45,7 +45,10 @@ fill(place, "The article could not be loaded.", async () => {
 function show(article) {
   document.title = `${article.title} – Conduit`;
   // A renamed article is found under its old address too, and then has its new one.
-  if (article.slug !== slug) history.replaceState(null, "", articlePath(article.slug) + location.hash);
+  if (article.slug !== slug) {
+    history.replaceState(null, "", articlePath(article.slug) + location.hash);
+    draft.keep();
+  }
   const mine = knownUser()?.username === article.author.username;
   const head = el("header", { class: "article-head" });
   const count = el("span", { class: "hint" }, counted(article.favoritesCount, "favorite", "favorites"));

@@ -90,10 +90,17 @@ const DRAFT = "conduit.draft:";
 
 /**
  * What is typed into a form, kept for this tab until `drop()`: over a reload, a lost session, a page left by mistake.
- * `gather()` gives it as data and `restore(data)` puts it back; `restored` says that something was.
+ * `gather()` gives it as data and `restore(data)` puts it back; `restored` says that something was. It is kept under the
+ * page's address, and goes along where that changes meanwhile: an article that is published is no draft of the next.
  */
 export function draftOf(form, { gather, restore }) {
-  const key = DRAFT + location.pathname;
+  let key = DRAFT + location.pathname;
+  const put = (text) => {
+    const now = DRAFT + location.pathname;
+    if (now !== key) write(sessionStorage, key, null);
+    key = now;
+    write(sessionStorage, key, text);
+  };
   let dropped = false;
   let waiting;
   const keep = () => {
@@ -101,7 +108,7 @@ export function draftOf(form, { gather, restore }) {
     waiting = undefined;
     const data = gather();
     const nothing = Object.values(data).every((value) => value === null || value.length === 0);
-    if (!dropped) write(sessionStorage, key, nothing ? null : JSON.stringify(data));
+    if (!dropped) put(nothing ? null : JSON.stringify(data));
   };
   form.addEventListener("input", () => {
     dropped = false;
@@ -127,7 +134,7 @@ export function draftOf(form, { gather, restore }) {
       dropped = true;
       clearTimeout(waiting);
       waiting = undefined;
-      write(sessionStorage, key, null);
+      put(null);
     },
   };
 }
