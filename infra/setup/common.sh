@@ -29,6 +29,22 @@ is_root() { [ "$(id -u)" -eq 0 ]; }
 is_macos() { [ "$(uname -s)" = Darwin ]; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
+# Whether version $1 is $2 or newer. Of "20.10.24+dfsg1" the three numbers count; what is no version is not newer.
+is_at_least() {
+  local version=${1%%[-+~]*} needed=$2 major minor patch part rest
+  local needed_major needed_minor needed_patch
+  IFS=. read -r major minor patch rest <<<"$version"
+  IFS=. read -r needed_major needed_minor needed_patch rest <<<"$needed"
+  patch=${patch:-0}
+  needed_patch=${needed_patch:-0}
+  for part in "$major" "$minor" "$patch"; do
+    case "$part" in "" | *[!0-9]*) return 1 ;; esac
+  done
+  if [ "$major" -ne "$needed_major" ]; then [ "$major" -gt "$needed_major" ]
+  elif [ "$minor" -ne "$needed_minor" ]; then [ "$minor" -gt "$needed_minor" ]
+  else [ "$patch" -ge "$needed_patch" ]; fi
+}
+
 # The distribution: "debian 12", "ubuntu 24.04", ... or "other".
 distribution() {
   if [ -r /etc/os-release ]; then

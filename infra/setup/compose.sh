@@ -1,53 +1,44 @@
-# Compose v2 (2.20 or newer: the stage files use include). Debian 12 only has v1, so there it comes from Debian 13's
-# package, whose plugin is one static program that needs no more than libc6.
+# Compose v2, new enough for the include of the stage files (why: infra/stage/engine.py). Debian 12 only has v1, so there
+# it comes from Debian 13's package, whose plugin is one static program that needs no more than libc6.
 
-COMPOSE_MINOR=20  # of 2.x
+COMPOSE_NEEDED=2.20.3
 PLUGINS=/usr/local/lib/docker/cli-plugins
 
 setup_compose() {
   local version
   has docker || { say "  compose: waits for docker"; return; }
-  if version=$(compose_version) && compose_is_new_enough "$version"; then
+  if version=$(compose_version) && is_at_least "$version" "$COMPOSE_NEEDED"; then
     have compose "$version"
     return
   fi
   if is_macos; then
-    say "  compose: ${version:-missing}; 2.$COMPOSE_MINOR or newer is needed"
+    say "  compose: ${version:-missing}; $COMPOSE_NEEDED or newer is needed"
     leave_to_user "brew install docker-compose    # and follow its note on cliPluginsExtraDirs; Docker Desktop brings its own"
     return
   fi
   if ! uses_apt; then
-    say "  compose: ${version:-missing}; 2.$COMPOSE_MINOR or newer is needed"
-    leave_to_user "# install the Docker Compose plugin 2.$COMPOSE_MINOR or newer with your system's packages"
+    say "  compose: ${version:-missing}; $COMPOSE_NEEDED or newer is needed"
+    leave_to_user "# install the Docker Compose plugin $COMPOSE_NEEDED or newer with your system's packages"
     return
   fi
   if ! is_root; then
-    say "  compose: ${version:-missing}; 2.$COMPOSE_MINOR or newer is needed, and installing it needs root"
+    say "  compose: ${version:-missing}; $COMPOSE_NEEDED or newer is needed, and installing it needs root"
     leave_to_user "sudo bash infra/setup/setup.sh compose"
     return
   fi
-  doing compose "${version:-missing}; installing 2.$COMPOSE_MINOR or newer"
+  doing compose "${version:-missing}; installing $COMPOSE_NEEDED or newer"
   apt_update
   # shellcheck disable=SC2046
   if is_ubuntu; then apt_install docker-compose-v2 $(packaged docker-buildx)
   elif packaged_compose_is_v2; then apt_install docker-compose $(packaged docker-buildx)
   else install_compose_from_next_debian; fi
-  version=$(compose_version) && compose_is_new_enough "$version" ||
-    fail "Compose is still ${version:-missing} after the installation; install the plugin 2.$COMPOSE_MINOR or newer by hand."
+  version=$(compose_version) && is_at_least "$version" "$COMPOSE_NEEDED" ||
+    fail "Compose is still ${version:-missing} after the installation; install the plugin $COMPOSE_NEEDED or newer by hand."
   done_with compose "$version"
 }
 
 # Prints nothing and fails where the plugin is missing.
 compose_version() { docker compose version --short 2>/dev/null | sed 's/^v//'; }
-
-compose_is_new_enough() {
-  local major minor
-  major=${1%%.*}
-  minor=${1#*.}
-  minor=${minor%%.*}
-  case "$major$minor" in "" | *[!0-9]*) return 1 ;; esac
-  [ "$major" -gt 2 ] || { [ "$major" -eq 2 ] && [ "$minor" -ge "$COMPOSE_MINOR" ]; }
-}
 
 packaged_compose_is_v2() {
   case "$(apt-cache policy docker-compose 2>/dev/null | sed -n 's/^ *Candidate: //p')" in 2.*) true ;; *) false ;; esac

@@ -1,11 +1,18 @@
 # Docker Engine: installed from the distribution where it is missing, started where it is stopped.
 
+ENGINE_NEEDED=20.10
 DOCKERD_LOG=/var/log/dockerd.log
 
 setup_docker() {
   local answer
   if answer=$(engine_version); then
-    have docker "engine $answer"
+    answer=${answer##*$'\n'}  # warnings of the client stand before it
+    if is_too_old "$answer"; then
+      say "  docker: engine $answer is too old; $ENGINE_NEEDED or newer is needed"
+      leave_to_user "# update Docker Engine to $ENGINE_NEEDED or newer the way it was installed"
+    else
+      have docker "engine $answer"
+    fi
     return
   fi
   case "$answer" in
@@ -38,6 +45,11 @@ engine_version() {
   docker version --format '{{.Server.Version}}' 2>&1
 }
 
+# A build of one's own may have a name instead of a version; only an old version is known to be old.
+is_too_old() {
+  case "$1" in [0-9]*.[0-9]*) ! is_at_least "$1" "$ENGINE_NEEDED" ;; *) false ;; esac
+}
+
 on_default_context() {
   case "$(docker context show 2>/dev/null || printf default)" in default) true ;; *) false ;; esac
 }
@@ -45,7 +57,7 @@ on_default_context() {
 install_engine() {
   if ! uses_apt; then
     say "  docker: not installed, and this script installs it on Debian and Ubuntu only"
-    leave_to_user "# install Docker Engine 20.10 or newer and the Compose plugin 2.20 or newer with your system's packages"
+    leave_to_user "# install Docker Engine $ENGINE_NEEDED or newer and the Compose plugin $COMPOSE_NEEDED or newer with your system's packages"
     return
   fi
   if ! is_root; then

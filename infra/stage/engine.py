@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from infra.stage.problems import Problem
 from infra.stage.shell import answer
 
-COMPOSE_NEEDED = (2, 20)  # the stage files use include
+# Both as in infra/setup. The engine: that of Debian 11.
+ENGINE_NEEDED = "20.10"
+# The stage files use include, which came with 2.20; what they include sees the variables given to it from 2.20.3 on.
+COMPOSE_NEEDED = "2.20.3"
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ def usable() -> Engine:
 
 
 def look() -> Engine:
-    """The engine. Raises Problem when it is absent, stopped, or not this user's to use."""
+    """The engine. Raises Problem when it is absent, stopped, not this user's to use, or too old."""
     said = answer(["docker", "info", "--format", "{{json .}}"])
     if said.returncode == 127:
         raise Problem("Docker is not installed.", f"Install it with: {setup_command()}")
@@ -48,8 +51,12 @@ def look() -> Engine:
         )
     if not info.get("ServerVersion"):
         raise Problem(f"The Docker engine does not answer.\n{errors.strip()}", f"Start it with: {setup_command()}")
+    version = str(info["ServerVersion"])
+    # A build of one's own may have a name instead of a version; only an old version is known to be old.
+    if _parts(version) and not _is_at_least(version, ENGINE_NEEDED):
+        raise Problem(f"Docker Engine {version} is too old; {ENGINE_NEEDED} or newer is needed.", update_hint())
     return Engine(
-        version=info["ServerVersion"],
+        version=version,
         cores=int(info.get("NCPU", 0)),
         memory=int(info.get("MemTotal", 0)),
         cgroups=str(info.get("CgroupVersion") or "1"),
@@ -62,12 +69,11 @@ def compose_version() -> str:
     """Compose's version. Raises Problem when it is absent or too old."""
     said = answer(["docker", "compose", "version", "--short"])
     found = said.stdout.strip().lstrip("v")
-    needed = ".".join(map(str, COMPOSE_NEEDED)) + " or newer is needed"
+    needed = f"{COMPOSE_NEEDED} or newer is needed"
     remedy = f"Install it with: {setup_command()}"
     if said.returncode != 0 or not found:
         raise Problem(f"Docker Compose v2 is not installed; {needed}.", remedy)
-    match = re.match(r"(\d+)\.(\d+)", found)
-    if match is None or (int(match.group(1)), int(match.group(2))) < COMPOSE_NEEDED:
+    if not _is_at_least(found, COMPOSE_NEEDED):
         raise Problem(f"Docker Compose {found} is too old; {needed}.", remedy)
     return found
 
@@ -75,3 +81,21 @@ def compose_version() -> str:
 def setup_command() -> str:
     """What installs or starts Docker here."""
     return "Docker Desktop, OrbStack or Colima" if sys.platform == "darwin" else "make setup"
+
+
+def update_hint() -> str:
+    """What replaces an engine that is too old. Not `make setup`: that leaves an engine that answers as it is."""
+    if sys.platform == "darwin":
+        return "Update Docker Desktop, OrbStack or Colima."
+    return "Update it with your system's packages, for example: sudo apt-get update && sudo apt-get install docker.io"
+
+
+def _is_at_least(version: str, needed: str) -> bool:
+    found = _parts(version)
+    return bool(found) and found >= _parts(needed)
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    """The three numbers a version begins with, a missing third one as 0; none where it is no version."""
+    match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
+    return tuple(int(part or 0) for part in match.groups()) if match else ()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from infra.stage import checks, ports, stages
-from infra.stage.engine import Engine
+from infra.stage.engine import Engine, usable
 from infra.stage.problems import Problem
 from infra.stage.topology import Box, Topology
 from tests.stages.conftest import ROOT, Run
@@ -67,8 +67,11 @@ def test_every_verb_says_why_docker_cannot_be_used(
     ("cases", "says", "remedy"),
     [
         (info(ServerVersion="", ServerErrors=[STOPPED]), "does not answer", "make setup"),
-        (info() + "\n'compose version'*) echo v2.19.1 ;;", "2.19.1 is too old; 2.20", "make setup"),
-        (info() + "\n'compose version'*) echo 1.29.2 ;;", "1.29.2 is too old; 2.20", "make setup"),
+        (info(ServerVersion="19.03.15+dfsg1"), "19.03.15+dfsg1 is too old; 20.10 or newer", "Update"),
+        (info(ServerVersion="20.9"), "20.9 is too old; 20.10 or newer", "Update"),
+        (info() + "\n'compose version'*) echo v2.19.1 ;;", "2.19.1 is too old; 2.20.3", "make setup"),
+        (info() + "\n'compose version'*) echo 2.20.2 ;;", "2.20.2 is too old; 2.20.3", "make setup"),
+        (info() + "\n'compose version'*) echo 1.29.2 ;;", "1.29.2 is too old; 2.20.3", "make setup"),
         (info() + "\n'compose version'*) echo 2.26.1-4 ;;\nimage*) exit 1 ;;", "conduit/base:trixie", "make setup"),
     ],
 )
@@ -89,6 +92,22 @@ def test_no_docker_at_all(stage_command: Run, tmp_path: os.PathLike[str], words:
     assert "Docker is not installed." in tried.stdout + tried.stderr
     assert "make setup" in tried.stdout + tried.stderr
     assert "Traceback" not in tried.stderr
+
+
+def test_the_doctor_finds_an_engine_that_is_too_old(stage_command: Run, docker_says: Says) -> None:
+    tried = stage_command("doctor", env=docker_says(info(ServerVersion="18.09.1")))
+    assert tried.returncode == 1
+    assert "Docker Engine 18.09.1 is too old; 20.10 or newer is needed." in tried.stdout
+    assert "Update it with your system's packages" in tried.stdout or sys.platform == "darwin"
+
+
+@pytest.mark.parametrize("version", ["20.10.24+dfsg1", "28.0.1", "dev"])
+def test_an_engine_that_is_not_known_to_be_old_is_used(
+    docker_says: Says, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    cases = info(ServerVersion=version) + "\n'compose version'*) echo v2.20.3-desktop.1 ;;"
+    monkeypatch.setenv("PATH", docker_says(cases)["PATH"])
+    assert usable().version == version
 
 
 def test_what_needs_no_docker_asks_for_none(stage_command: Run, tmp_path: os.PathLike[str]) -> None:

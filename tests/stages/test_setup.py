@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.stage import engine
 from tests.stages.conftest import ROOT
 
 Setup = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -115,12 +116,41 @@ def test_who_is_not_root_gets_the_commands(setup: Setup) -> None:
     assert "    sudo bash infra/setup/setup.sh compose" in tried.stdout
 
 
-@pytest.mark.parametrize("version", ["1.29.2", "2.19.1", "nonsense"])
+@pytest.mark.parametrize("version", ["18.09.1", "19.03.15+dfsg1", "20.9.0"])
+def test_an_engine_that_is_too_old_is_left_to_its_owner(setup: Setup, version: str) -> None:
+    tried = setup("docker", docker=f"echo {version}")
+    assert tried.returncode == 1
+    assert f"engine {version} is too old; 20.10 or newer is needed" in tried.stdout
+    assert "    # update Docker Engine to 20.10 or newer" in tried.stdout
+
+
+@pytest.mark.parametrize("version", ["20.10.24+dfsg1", "20.10", "27.3.1-ce", "dev"])
+def test_an_engine_that_is_not_known_to_be_old_is_taken(setup: Setup, version: str) -> None:
+    done = setup("docker", docker=f"echo 'WARNING: no config' >&2; echo {version}")
+    assert done.returncode == 0
+    assert f"  docker: engine {version} (there already)" in done.stdout
+
+
+def test_the_set_up_and_the_commands_need_the_same_docker() -> None:
+    script = 'for part in common docker compose; do . "infra/setup/$part.sh"; done; echo $ENGINE_NEEDED $COMPOSE_NEEDED'
+    said = subprocess.run(["bash", "-euc", script], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert said.stdout.split() == [engine.ENGINE_NEEDED, engine.COMPOSE_NEEDED]
+    assert f"Compose {engine.COMPOSE_NEEDED} or newer" in (ROOT / "infra/tools.compose.yml").read_text()
+
+
+@pytest.mark.parametrize("version", ["2.20.3", "v2.20.3-desktop.1", "2.26.1-4", "3.0.0"])
+def test_a_compose_that_is_new_enough_is_left_alone(setup: Setup, version: str) -> None:
+    done = setup("compose", docker=f"case $1 in version) echo 28.0 ;; compose) echo {version} ;; esac")
+    assert done.returncode == 0
+    assert f"  compose: {version.removeprefix('v')} (there already)" in done.stdout
+
+
+@pytest.mark.parametrize("version", ["1.29.2", "2.19.1", "2.20.0", "2.20.2+ds1", "nonsense"])
 def test_an_old_compose_is_not_taken_for_a_new_one(setup: Setup, version: str) -> None:
     docker = f"case $1 in version) echo 28.0 ;; compose) echo {version} ;; esac"
     tried = setup("compose", id=USER, uname="echo Darwin", docker=docker)
     assert tried.returncode == 1
-    assert "2.20 or newer is needed" in tried.stdout
+    assert "2.20.3 or newer is needed" in tried.stdout
 
 
 def test_a_python_that_does_not_run_is_passed_over(setup: Setup, tmp_path: Path) -> None:
