@@ -97,10 +97,12 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     found = []
     if first["mix"]["name"] != second["mix"]["name"]:
         found.append(f"mix {first['mix']['name']} and {second['mix']['name']}")
-    sizes = [sorted({(box["cpus"], box["memory"]) for box in run["boxes"]}) for run in (first, second)]
+    machines = [", ".join(words.machine(run["machine"])) for run in (first, second)]
+    if machines[0] != machines[1]:
+        found.append("machines: " + " and ".join(machines))
+    sizes = [sorted({_size(box) for box in run["boxes"]}) for run in (first, second)]
     if sizes[0] != sizes[1]:
-        said = (", ".join(f"{cpus:g} CPU {words.size(memory)}" for cpus, memory in size) for size in sizes)
-        found.append("boxes of " + " and of ".join(said))
+        found.append("boxes of " + " and of ".join(", ".join(size) for size in sizes))
     if first["dataset"]["users"] != second["dataset"]["users"] or not _near(
         first["dataset"]["articles"], second["dataset"]["articles"]
     ):
@@ -109,6 +111,12 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     if first["slo"] != second["slo"]:
         found.append("different SLOs")
     return found
+
+
+def _size(box: dict[str, Any]) -> str:
+    # The period too: the same share of a CPU, given in longer periods, answers later.
+    period = box.get("period_us")  # older records have none
+    return f"{box['cpus']:g} CPU in periods of {words.ms(period and period / 1000)} ms, {words.size(box['memory'])}"
 
 
 def _near(one: int, other: int) -> bool:

@@ -18,6 +18,8 @@ import docker
 from docker.errors import DockerException
 
 NANOSECONDS = 1e9
+DEFAULT_PERIOD_US = 100_000
+_SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|://[^/@]*:[^/@]*@")
 # Where an app tells its metrics, to whoever is on the same machine.
 METRICS = "http://127.0.0.1:9100/metrics"
 # /proc's clock ticks: USER_HZ, the same 100 on every Linux that Docker runs on.
@@ -83,6 +85,18 @@ class Box:
     memory_limit: int
     labels: dict[str, str]
     container: Any
+
+    @property
+    def period_us(self) -> int:
+        """Of the quota: the same share of a CPU in longer periods stalls for longer."""
+        return int(self.container.attrs["HostConfig"].get("CpuPeriod") or DEFAULT_PERIOD_US)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the topology sets of its environment, on top of the image's own and without secrets."""
+        pairs = set(self.container.attrs["Config"].get("Env") or ())
+        pairs -= set(self.container.image.attrs["Config"].get("Env") or ())
+        return dict(pair.split("=", 1) for pair in sorted(pairs) if "=" in pair and not _SECRET.search(pair))
 
     def between(self, before: Reading, after: Reading) -> Load:
         """What it did between two readings."""
@@ -175,7 +189,7 @@ def _box(container: Any) -> Box:
     if host.get("NanoCpus"):
         quota = host["NanoCpus"] / NANOSECONDS
     elif host.get("CpuQuota", 0) > 0:
-        quota = host["CpuQuota"] / (host.get("CpuPeriod") or 100_000)
+        quota = host["CpuQuota"] / (host.get("CpuPeriod") or DEFAULT_PERIOD_US)
     else:
         quota = float(os.cpu_count() or 1)
     name = service if number == "1" else f"{service}-{number}"

@@ -1,6 +1,7 @@
 """Beyond the ceiling: what is left of the goodput at twice and three times the ceiling, and how soon it is back."""
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from loadtests.summary import SLO_SECONDS
@@ -18,8 +19,10 @@ def profile(ceiling: float, overload_seconds: float, recovery_seconds: float) ->
     return [*over, [recovery_seconds, BACK_TO * ceiling]]
 
 
-def judge(result: dict[str, Any], ceiling: float) -> dict[str, Any]:
+def judge(result: dict[str, Any], ceiling: float, limits: Sequence[str] = ()) -> dict[str, Any]:
     """From the generator's result: goodput at each overload, graceful or cliff, seconds to recover (None: not yet).
+
+    No verdict where something else was the limit, which ``limits`` names.
 
     Goodput is answers within the SLO, in requests/s; at most 20 % of the ceiling's may be lost at three times
     it. The first second of each overload is left out, in which the queue fills.
@@ -47,7 +50,9 @@ def judge(result: dict[str, Any], ceiling: float) -> dict[str, Any]:
     kept = over[-1]["share"]
     return {
         "over": over,
-        "verdict": "graceful" if kept >= GRACEFUL else "cliff",
+        "verdict": "no verdict" if limits else "graceful" if kept >= GRACEFUL else "cliff",
+        "valid": not limits,
+        "limits": list(limits),
         "kept": kept,
         "back_to": BACK_TO,
         "recovery_seconds": recovered,

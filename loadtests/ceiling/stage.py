@@ -50,7 +50,9 @@ def described(mix: mixes.Mix, boxes: Boxes, generator: Generator) -> dict[str, A
             {
                 "name": box.name,
                 "cpus": box.quota,
+                "period_us": box.period_us,
                 "memory": box.memory_limit,
+                "settings": box.settings,
                 "image": box.container.image.tags[:1],
             }
             for box in boxes.boxes

@@ -96,14 +96,25 @@ def main(arguments: list[str] | None = None) -> int:
             help=f"a database {what} and the logical shards it holds, as 0-63=postgresql://…; once for each database",
         )
     parser.add_argument("--replace", action="store_true", help="replace data at the target even if people wrote it")
+    parser.add_argument("--check", action="store_true", help="only say whether it would be refused; change nothing")
     given = parser.parse_args(arguments)
 
     def command() -> int:
+        ends = parse_all(given.sources), parse_all(given.targets)
+        if given.check:
+            check(*ends, given.replace)
+            return 0
         with Reporter() as reporter:
-            bring_over(parse_all(given.sources), parse_all(given.targets), given.replace, reporter)
+            bring_over(*ends, given.replace, reporter)
         return 0
 
     return run(command, unchanged="the target is as it was; the same command starts again.")
+
+
+def check(sources: list[Server], targets: list[Server], replace: bool) -> None:
+    """Changes nothing. Raises Refused where ``bring_over`` would before it writes."""
+    with contextlib.ExitStack() as stack:
+        _accepted(sources, targets, replace, stack)
 
 
 def bring_over(sources: list[Server], targets: list[Server], replace: bool, reporter: Reporter) -> list[Check]:
@@ -113,16 +124,8 @@ def bring_over(sources: list[Server], targets: list[Server], replace: bool, repo
     be replaced, or the verification fails; the targets are then as they were.
     """
     begun = time.monotonic()
-    both = {server.label for server in sources} & {server.label for server in targets}
-    if both:
-        raise Refused(f"{', '.join(sorted(both))} cannot be both source and target of an import.")
     with contextlib.ExitStack() as stack:
-        readers = [_closing(Source(server), stack) for server in sources]
-        writers = [_closing(Target(server), stack) for server in targets]
-        _same_schema(readers, writers)
-        if all(_is_empty(reader) for reader in readers):
-            raise Refused(f"{sources[0].label} holds nothing to import; seed it first (`make stageN seed`).")
-        ask(writers, "the import", replace)
+        readers, writers = _accepted(sources, targets, replace, stack)
         parts = list(_parts(readers, writers))
         sums = _sums_sent(parts, reporter)
         for writer in writers:
@@ -144,6 +147,22 @@ def bring_over(sources: list[Server], targets: list[Server], replace: bool, repo
     rows = sum(check.held.rows for check in checks)
     reporter.say(f"Imported and verified {rows:,} rows in {time.monotonic() - begun:.1f} s.")
     return checks
+
+
+def _accepted(
+    sources: list[Server], targets: list[Server], replace: bool, stack: contextlib.ExitStack
+) -> tuple[list[Source], list[Target]]:
+    """Both ends, connected until the stack closes, the targets locked. Raises Refused."""
+    both = {server.label for server in sources} & {server.label for server in targets}
+    if both:
+        raise Refused(f"{', '.join(sorted(both))} cannot be both source and target of an import.")
+    readers = [_closing(Source(server), stack) for server in sources]
+    writers = [_closing(Target(server), stack) for server in targets]
+    _same_schema(readers, writers)
+    if all(_is_empty(reader) for reader in readers):
+        raise Refused(f"{sources[0].label} holds nothing to import; seed it first (`make stageN seed`).")
+    ask(writers, "the import", replace)
+    return readers, writers
 
 
 def _closing(end: End, stack: contextlib.ExitStack) -> End:

@@ -76,10 +76,11 @@ def settings(run: dict[str, Any]) -> Markup:
         f"{count:,} {name}".replace(",", " ") for name, count in data.items() if name != "articles_sampled"
     )
     rows = {
-        "machine": f"{machine.get('cores')} cores, {words.size(machine.get('memory'))}, {machine.get('processor')}",
+        "machine": ", ".join(words.machine(machine)),
         "system": f"{machine.get('system')}, kernel {machine.get('kernel')}",
         "Docker": f"{machine.get('docker')}, cgroup v{machine.get('cgroup')}",
         "boxes": boxes,
+        **{f"set for {box['name']}": _pairs(box["settings"]) for box in run["boxes"] if box.get("settings")},
         "generator": f"{run['generator']['cpus']:g} CPU, on the stage's network",
         "dataset": f"{counts}; requests go to {data['articles_sampled']:,} of the articles".replace(",000", " 000"),
         "commit": commit[:12] + (" and changes since" if run["commit"]["changed"] else ""),
@@ -89,6 +90,10 @@ def settings(run: dict[str, Any]) -> Markup:
     }
     items = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(name, value) for name, value in rows.items())
     return Markup("<dl>{}</dl>").format(items)
+
+
+def _pairs(values: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def paragraphs(text: str) -> Markup:

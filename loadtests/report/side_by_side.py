@@ -47,7 +47,12 @@ def explanation(first: Run, second: Run) -> list[str]:
         said.append(
             f"From stage {first['stage']}'s demands, its two programs with a box each would reach "
             f"{words.rate(predicted)}/s; measured were {words.rate(measured)}/s, "
-            f"{words.percent(measured / predicted)} of it. What the network between them costs is in the difference."
+            f"{words.percent(measured / predicted)} of it. "
+            + (
+                "What the network between them costs is in the difference."
+                if measured < predicted
+                else "So a request costs less where the two do not share a box: compare its CPU below."
+            )
         )
     if after.get("saturates"):
         saturates = after["saturates"]
@@ -153,8 +158,6 @@ def page(first: Run, second: Run) -> str:
         notes.append("One search was quick and the other full: the quick one's figures are rougher.")
     elif first["mode"] == "quick":
         notes.append("Quick searches, for teaching. Take full ones for figures to keep.")
-    if first["machine"].get("processor") != second["machine"].get("processor"):
-        notes.append("The runs were made on different machines.")
     template = environment().get_template("compare.html")
     return template.render(
         title=sentence(first, second),

@@ -40,6 +40,11 @@ def size(value: float | None) -> str:
     return f"{value / 2**30:.1f} GB" if value >= 2**30 else f"{value / 2**20:.0f} MB"
 
 
+def machine(found: dict[str, Any]) -> list[str]:
+    """What figures depend on: cores, memory, processor."""
+    return [f"{found.get('cores')} cores", size(found.get("memory")), str(found.get("processor"))]
+
+
 def sentence(run: dict[str, Any]) -> str:
     """The verdict."""
     stage, mix = f"Stage {run['stage']}", run["mix"]["name"]
@@ -60,8 +65,9 @@ def sentence(run: dict[str, Any]) -> str:
     overload = run.get("overload")
     if overload:
         kept = percent(overload["kept"])
-        beyond = "degrades gracefully" if overload["verdict"] == "graceful" else "falls off a cliff"
-        said += f". Beyond that it {beyond}: {kept} of the goodput is left at three times the load"
+        beyond = {"graceful": "it degrades gracefully", "cliff": "it falls off a cliff"}
+        said += f". Beyond that {beyond.get(overload['verdict'], 'there is no verdict')}: "
+        said += f"{kept} of the goodput is left at three times the load"
     return f"{said}."
 
 

@@ -18,7 +18,8 @@ def shares(trials: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str,
     Each as the ``mean`` over all rounds, and the ``low`` and ``high`` of single ones. A part that was left out:
     (whole - without) / whole, of the two trials of a round. Slow work, by the app's own count: its CPU / whole.
     ``at rest``: what the box uses without any load. ``the rest``: what none of these explains; slow work inside a part
-    that was left out counts once. A round that was interrupted does not count.
+    that was left out counts once. A round that was interrupted does not count, nor does one with a
+    trial that the generator or the host limited.
     """
     rounds: dict[int, dict[str, Mapping[str, Any]]] = {}
     for trial in trials:
@@ -26,7 +27,11 @@ def shares(trials: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str,
             rounds.setdefault(trial["round"], {})[trial["variant"]] = trial
     idle = next((trial for trial in trials if trial["variant"] == IDLE), None)
     most = max(map(len, rounds.values()), default=0)
-    complete = [found for found in rounds.values() if WHOLE in found and len(found) == most]
+    complete = [
+        found
+        for found in rounds.values()
+        if WHOLE in found and len(found) == most and all(trial["valid"] for trial in found.values())
+    ]
     boxes = list(complete[0][WHOLE]["boxes"]) if complete else []
     return {box: _of_box(box, complete, idle) for box in boxes}
 

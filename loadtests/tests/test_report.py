@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from loadtests import compare, report
+from loadtests.ceiling import overload
 from loadtests.ceiling.search import QUICK
 from loadtests.report.side_by_side import explanation, page
 from loadtests.report.words import percent, sentence
@@ -96,6 +97,17 @@ def test_no_verdict_is_the_headline(tmp_path: Path) -> None:
     assert "No verdict for Stage 1 on browse: limited by what measures" in written(tmp_path, run)
 
 
+def test_an_overload_that_something_else_limited_is_no_verdict(tmp_path: Path) -> None:
+    run = record(capacity=300)
+    run["overload"] = overload.judge(
+        run["trials"][-1]["result"], run["ceiling"]["rate"], ["generator at 90% of its CPU"]
+    )
+    text = written(tmp_path, run)
+    assert "there is no verdict" in sentence(run)
+    assert not re.search("graceful|cliff", sentence(run))
+    assert "Beyond the ceiling: no verdict" in text
+
+
 def test_shares_are_readable() -> None:
     assert [percent(share) for share in (0, 0.0004, 0.0123, 0.5, 1)] == ["0 %", "0.04 %", "1.2 %", "50 %", "100 %"]
 
@@ -110,6 +122,10 @@ def test_two_stages_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "1.5" in text
     assert "with a box each would reach" in explanation(first, second)[0]
     assert "doubled, it would lift the ceiling" in text
+    first["demand"]["if_split"] = 2 * second["ceiling"]["rate"]
+    assert "What the network between them costs" in explanation(first, second)[0]
+    first["demand"]["if_split"] = second["ceiling"]["rate"] / 2
+    assert "a request costs less where the two do not share a box" in explanation(first, second)[0]
     assert compare.main("stage1", "stage2") == 0
     assert len(list(tmp_path.glob("*/compare.html"))) == 1
 
@@ -119,6 +135,7 @@ def test_two_stages_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     [
         ({"dataset": {"users": 10_000, "articles": 100_000, "articles_sampled": 1}}, "datasets of 1000 users"),
         ({"mix": {"name": "feed", "model": "x"}}, "mix browse and feed"),
+        ({"machine": {"cores": 8, "memory": 8 << 30, "processor": "A CPU"}}, "2 cores, .* and 8 cores"),
     ],
 )
 def test_unlike_runs_are_refused(
@@ -131,12 +148,14 @@ def test_unlike_runs_are_refused(
         compare.pair("stage1", "stage2", None)
 
 
+@pytest.mark.parametrize(("field", "value"), [("cpus", 0.5), ("period_us", 100_000)])
 def test_other_boxes_are_refused_and_the_newest_like_run_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, value: float
 ) -> None:
     monkeypatch.setattr(compare, "RUNS", tmp_path)
     one, other = record(capacity=100), record(capacity=100, stage=2)
-    other["boxes"][0]["cpus"] = 0.5
+    for box in other["boxes"]:
+        box[field] = value
     written(tmp_path / "1-stage1-browse", one)
     written(tmp_path / "2-stage2-browse", other)
     with pytest.raises(compare.IncomparableError, match=r"boxes of 0\.25 CPU"):

@@ -268,6 +268,17 @@ def test_what_was_limited_by_something_else_says_so(tmp_path: Path) -> None:
     assert "Limited by what measures, in 10 of 10 trials: generator at 90% of its CPU." in told.notes(run)
 
 
+def test_a_round_that_was_limited_by_something_else_does_not_count(tmp_path: Path) -> None:
+    run = measured(tmp_path, "pages", System(), rate=30.0)
+    before = figures.shares(run["trials"])
+    limited = next(trial for trial in run["trials"] if trial["round"] == 1)
+    limited |= {"valid": False, "boxes": {"app": limited["boxes"]["app"] | {"cpu": 100.0}}}
+    after = figures.shares(run["trials"])
+    assert {name: share["mean"] for name, share in after["app"].items()} == pytest.approx(
+        {name: share["mean"] for name, share in before["app"].items()}, abs=0.02
+    )
+
+
 def test_an_overloaded_stage_says_so(tmp_path: Path) -> None:
     run = measured(tmp_path, "pages", System(), rate=30.0)
     run["trials"][3]["failures"] = ["p95 900 ms > 500 ms"]

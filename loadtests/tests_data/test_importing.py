@@ -89,6 +89,22 @@ def test_an_import_replaces_an_import_but_not_what_people_wrote_since(
     assert contents(empty) == contents(small)
 
 
+def test_a_check_refuses_what_an_import_would_and_changes_nothing(
+    small: str, empty: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends = [f"0-63={small}"], [f"0-63={empty}"]
+    before = contents(empty)
+    assert run(*ends, "--check") == 0
+    assert contents(empty) == before
+    assert run(*ends) == 0
+    execute(empty, PUBLISH)
+    before = contents(empty)
+    assert run(*ends, "--check") == 1
+    assert "on top of the seed" in capsys.readouterr().err
+    assert run(*ends, "--check", "--replace") == 0
+    assert contents(empty) == before
+
+
 @pytest.mark.parametrize(
     ("statement", "message"),
     [

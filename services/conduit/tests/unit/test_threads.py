@@ -19,7 +19,8 @@ async def _ask(pool: Threads, times: int) -> list[object]:
 
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> Threads:
-    monkeypatch.setattr(conduit_threads, "BURST_SECONDS", 0.4)
+    monkeypatch.setattr(conduit_threads, "BURST_WAIT_SECONDS", 0.4)
+    monkeypatch.setattr(conduit_threads, "OVERLOAD_AFTER_SECONDS", 0.4)
     return Threads(1, patience=0.05)
 
 
