@@ -110,16 +110,41 @@ def test_covers_that_are_refused_say_why_and_what_was_typed_stays(visit: Visit, 
     assert api.article(stubborn[0])["cover"]["state"] == "ready"
 
 
-def test_a_cover_that_the_server_calls_too_large(visit: Visit, ann: Member) -> None:
+@pytest.mark.parametrize(
+    ("status", "errors", "says"),
+    [
+        (413, {"cover": ["is larger than 5 MB"]}, "larger than 5 MB"),
+        (408, {"body": ["did not arrive within 30 s"]}, "too long to arrive; try a smaller one"),
+    ],
+)
+def test_a_cover_that_the_server_does_not_take_to_its_end(
+    visit: Visit, ann: Member, status: int, errors: dict[str, list[str]], says: str
+) -> None:
     writer = visit(ann.state)
-    writer.expected = {413}
+    writer.expected = {status}
     page = writer.go("/editor")
     write(page, f"Heavy {fresh()}")
-    page.route("**/cover", answers(413, {"cover": ["is larger than 5 MB"]}))
+    page.route("**/cover", answers(status, errors))
     page.get_by_label("Cover image").set_input_files(pictures.file(pictures.picture()))
     page.get_by_role("button", name="Publish article").click()
-    expect(error_of(page.get_by_label("Cover image"))).to_contain_text("larger than 5 MB")
+    expect(error_of(page.get_by_label("Cover image"))).to_contain_text(says)
     expect(page.get_by_role("main").get_by_role("link", name="See it")).to_be_visible()
+
+
+def test_a_text_that_takes_too_long_to_arrive_has_surely_not_been_published(visit: Visit, ann: Member) -> None:
+    """It is said at the button and not of the article's body, which the API's word for a request's body could mean."""
+    writer = visit(ann.state)
+    writer.expected = {408}
+    page = writer.go("/editor")
+    write(page, title := f"Patient {fresh()}")
+    page.route("**/api/articles", answers(408, {"body": ["did not arrive within 30 s"]}))
+    page.get_by_role("button", name="Publish article").click()
+    expect(alert(page)).to_contain_text("took too long to arrive")
+    expect(alert(page)).not_to_contain_text("all the same")
+    expect(page.get_by_label(re.compile("^Body"))).not_to_have_attribute("aria-invalid", "true")
+    page.unroute("**/api/articles")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
 
 
 def test_what_is_published_is_no_draft_of_the_next_article(visit: Visit, join: Join, api: Api) -> None:

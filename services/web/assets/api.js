@@ -8,8 +8,8 @@ const UPLOAD_SECONDS = 180;
 
 /**
  * What went wrong with a call. `kind` is one of: invalid (422, `errors` says what by field), signed-out (401),
- * forbidden (403), missing (404), too-large (413), too-many (429), unavailable (503), failed (any other answer),
- * timeout, network, aborted. `wait` is how many seconds the server asked to wait; `request` its number for the call.
+ * forbidden (403), missing (404), too-slow (408: what was sent did not arrive in time, so that nothing was done with
+ * it), too-large (413), too-many (429), unavailable (503), failed (any other answer), timeout, network, aborted. `wait` is how many seconds the server asked to wait; `request` its number for the call.
  */
 export class Problem extends Error {
   constructor(kind, { errors = {}, wait = 0, request = "" } = {}) {
@@ -30,6 +30,7 @@ const KINDS = {
   401: "signed-out",
   403: "forbidden",
   404: "missing",
+  408: "too-slow",
   413: "too-large",
   422: "invalid",
   429: "too-many",

@@ -198,7 +198,11 @@ async function sendCover() {
   } catch (problem) {
     // Whatever is refused of this call is about the cover; `body` would be the article's text here.
     if (problem.kind === "too-large") problem.errors = { cover: [`is larger than ${MAX_COVER_BYTES / 1_000_000} MB`] };
-    else if (problem.kind === "invalid") problem.errors = { cover: Object.values(problem.errors).flat() };
+    else if (problem.kind === "too-slow") {
+      // The field says it, as it says all that is wrong with a file: here a smaller one helps, and another try may not.
+      problem.kind = "invalid";
+      problem.errors = { cover: ["took too long to arrive; try a smaller one or a better connection"] };
+    } else if (problem.kind === "invalid") problem.errors = { cover: Object.values(problem.errors).flat() };
     throw problem;
   } finally {
     progress.hidden = true;

@@ -97,6 +97,8 @@ function reason(problem) {
       return navigator.onLine === false ? "You seem to be offline." : "The server can’t be reached.";
     case "unavailable":
       return "The server is too busy, or can’t reach its database just now.";
+    case "too-slow":
+      return "What you sent took too long to arrive: the connection may be slow.";
     case "too-many":
       return "That was too often in a short time.";
     case "forbidden":
@@ -120,7 +122,7 @@ export function removeProblems(place, heir) {
   if (held) heir?.focus();
 }
 
-const WORTH_RETRYING = ["timeout", "network", "unavailable", "too-many", "failed", "signed-out"];
+const WORTH_RETRYING = ["timeout", "network", "unavailable", "too-slow", "too-many", "failed", "signed-out"];
 
 /**
  * A box that says what did not work and why, read out at once. With `retry` it has a button "Try again", which
