@@ -86,46 +86,51 @@ def shares(number: int, mix: str, quick: bool, rate: float | None) -> int:
 def bring_over(number: int, source: int, replace: bool) -> None:
     """Copy the data of another stage into this one, verified. Stages that are down are started.
 
-    The files go before the rows, so that no row names one that is not there, and once more after them, because people
-    upload meanwhile.
+    The databases are asked before any file goes: the covers and private reports of an import that is refused are not
+    left at a stage that keeps its own data. Then the files go before the rows, so that no row names one that is not
+    there, and once more after them, because people upload meanwhile.
     """
     if number == source:
         raise Problem(f"Stage {number} already has its own data.", "Name another stage: make stage2 import FROM=stage1")
-    stages = [topology.read(source), topology.read(number)]
+    stages = topology.read(source), topology.read(number)
     for stage in stages:
         if not lifecycle.is_up(stage):
             lifecycle.up(stage.number)
     files = media.of(stages[0]), media.of(stages[1])
     build(number)
+    flags = ["--replace"] if replace else []
+    _succeed(_importing(*stages, *flags, "--check"), "The import")
     with _progress() as progress:
         replaced = files[1].sums()
         media.bring_missing(*files, progress)
+    _succeed(_importing(*stages, *flags), "The files are there, but the import of the rows")
+    with _progress() as progress:
+        media.verify(media.bring_missing(*files, progress), files[1], replaced, progress)
+
+
+def _importing(source: topology.Topology, target: topology.Topology, *flags: str) -> int:
+    """Run the databases' side of an import, which prints for itself, and return its status."""
     # One container on both networks. Both stages may call a service `db`, so each is named by its container.
     ends = [
-        [
-            word
-            for shards, service in stage.databases.items()
-            for word in (flag, f"{shards}=postgresql://conduit@{stage.container(service)}:5432/conduit")
-        ]
-        for stage, flag in zip(stages, ("--from", "--to"), strict=True)
+        word
+        for stage, flag in ((source, "--from"), (target, "--to"))
+        for shards, service in stage.databases.items()
+        for word in (flag, f"{shards}=postgresql://conduit@{stage.container(service)}:5432/conduit")
     ]
-    name = f"conduit-stage{number}-import"
+    name = f"conduit-stage{target.number}-import"
     _remove(name)
     terminal = ["--tty"] if sys.stdout.isatty() else []
     create = ["docker", "create", "--rm", "--init", "--name", name, *terminal]
     limits = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--user", "1000:1000", "--cpus", "1"]  # noqa: S108
-    secrets = ["--env-file", "secrets/boxes.env", "--network", f"{stages[0].project}_default"]
-    command = ["python", "-m", "loadtests.importing", *ends[0], *ends[1], *(["--replace"] if replace else [])]
-    made = answer([*create, *limits, *secrets, IMAGE, *command])
-    joined = answer(["docker", "network", "connect", f"{stages[1].project}_default", name])
+    secrets = ["--env-file", "secrets/boxes.env", "--network", f"{source.project}_default"]
+    made = answer([*create, *limits, *secrets, IMAGE, "python", "-m", "loadtests.importing", *ends, *flags])
+    joined = answer(["docker", "network", "connect", f"{target.project}_default", name])
     if made.returncode or joined.returncode:
         raise Problem((made.stderr + joined.stderr).strip(), "Check this machine with: make doctor")
     try:
-        _succeed(run(["docker", "start", "--attach", name]), "The import")
+        return run(["docker", "start", "--attach", name])
     finally:
         _remove(name)
-    with _progress() as progress:
-        media.verify(media.bring_missing(*files, progress), files[1], replaced, progress)
 
 
 def build(number: int) -> None:

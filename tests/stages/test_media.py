@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.stage import media
+from infra.stage import lifecycle, media, tools, topology
 from infra.stage.media import Store
 from infra.stage.problems import Problem
 from infra.stage.topology import Topology
@@ -250,3 +250,62 @@ def test_a_stage_says_by_a_label_where_its_files_are() -> None:
     assert media.of(stage) == Store("conduit-stage7-media-1", "/data/media", "stage 7's media")
     with pytest.raises(Problem, match=r"stage 7 has the label stage\.media"):
         media.of(Topology(7, "conduit-stage7", {}, "lb", 80, 8007))
+
+
+@pytest.fixture
+def stages_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Stage 1's files and stage 2's, both stages up; the databases' side of an import refuses where `refuses` names
+    the step, and keeps for the test in `at-step` which files stage 2 had then.
+    """
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    folders = {1: here, 2: there}
+    monkeypatch.setattr(
+        topology,
+        "read",
+        lambda n: Topology(n, f"conduit-stage{n}", {}, "box", 80, 8000, media=("box", f"{folders[n]}")),
+    )
+    monkeypatch.setattr(lifecycle, "is_up", lambda _stage: True)
+    monkeypatch.setattr(tools, "build", lambda _number: None)
+    fake = tmp_path / "bin" / "docker"
+    fake.write_text(f"""#!/bin/sh
+cd "{tmp_path}"
+case "$*" in
+exec*) shift 3; exec "$@" ;;
+create*--check*) echo check >step ;;
+create*) echo rows >step ;;
+start*) find there -type f >at-$(cat step); [ "$(cat step)" != "$(cat refuses 2>/dev/null)" ] ;;
+esac
+""")
+    return here, there
+
+
+def test_an_import_that_the_databases_refuse_brings_no_file(stages_of_folders: tuple[Path, Path]) -> None:
+    here, there = stages_of_folders
+    fill(here, UPLOADS)
+    own = {"private/reports/7.csv": b"of who works here"}
+    fill(there, own)
+    (here.parent / "refuses").write_text("check\n")
+    with pytest.raises(Problem, match="The import did not finish"):
+        tools.bring_over(2, 1, replace=False)
+    assert held(there) == own
+    assert not (here.parent / "at-rows").exists()
+
+
+def test_an_import_has_its_files_there_before_its_rows(stages_of_folders: tuple[Path, Path]) -> None:
+    here, there = stages_of_folders
+    fill(here, UPLOADS)
+    tools.bring_over(2, 1, replace=False)
+    assert (here.parent / "at-check").read_text() == ""
+    assert set((here.parent / "at-rows").read_text().split()) == {f"there/{name}" for name in UPLOADS}
+    assert held(there) == UPLOADS
+
+
+def test_an_import_that_fails_after_its_files_says_that_they_are_there(stages_of_folders: tuple[Path, Path]) -> None:
+    here, there = stages_of_folders
+    fill(here, UPLOADS)
+    (here.parent / "refuses").write_text("rows\n")
+    with pytest.raises(Problem, match="The files are there, but the import of the rows did not finish"):
+        tools.bring_over(2, 1, replace=False)
+    assert held(there) == UPLOADS
