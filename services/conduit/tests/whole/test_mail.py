@@ -14,6 +14,10 @@ from conduit_testing.deployments import NewDatabase, deployed_on_one_server
 from conduit_testing.mail_server import MailServer, free_port, mail_server, stubborn_server
 
 SITE = "https://conduit.example"
+HEADERS = {
+    "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "Content-Type", "Content-Transfer-Encoding",
+    "MIME-Version",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +97,9 @@ def test_a_title_can_not_write_headers(api: Api, server: MailServer, end: str) -
     ((to, _),) = server.got
     message = server.messages()[ann.email]
     assert to == ann.email
-    assert message["Bcc"] is None
+    assert set(message) == HEADERS
     assert "Bcc: everyone@example.com" in message["Subject"]
-    assert "And a body" not in message.get_content().split("\n\n")[0].split("”")[-1]
+    assert "And a body" in message["Subject"]
 
 
 @pytest.mark.parametrize("name", ["Jö 龙 🐉", 'a "quoted" <b@c.test>', "a, b; c", "=?utf-8?q?x?="])
