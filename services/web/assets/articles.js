@@ -68,6 +68,10 @@ export async function whenCoversAreReady(articles, update) {
 
 // Favourites and following -----------------------------------------------------------------------------------
 
+// These buttons are named by what they do next. They have no aria-pressed besides: "Unfavorite, pressed" would say the
+// opposite. The class is for the eye.
+const showAsOn = (button, on) => button.classList.toggle("on", on);
+
 /** The button that makes an article a favourite or not; `changed` gets the article as it then is. */
 export function favoriteButton(article, place, { describedBy, compact = false, changed = () => {} } = {}) {
   const words = el("span", { class: compact && "unseen" });
@@ -80,7 +84,7 @@ export function favoriteButton(article, place, { describedBy, compact = false, c
     number,
   );
   const show = () => {
-    button.setAttribute("aria-pressed", String(article.favorited));
+    showAsOn(button, article.favorited);
     words.textContent = article.favorited ? "Unfavorite" : "Favorite";
     if (number) number.textContent = article.favoritesCount.toLocaleString("en");
   };
@@ -102,7 +106,7 @@ export function followButton(person, place) {
   if (knownUser()?.username === person.username) return null;
   const button = el("button", { type: "button", class: "button quiet follow", dir: "auto" });
   const show = () => {
-    button.setAttribute("aria-pressed", String(person.following));
+    showAsOn(button, person.following);
     button.textContent = `${person.following ? "Unfollow" : "Follow"} ${person.username}`;
   };
   button.addEventListener("click", () =>
