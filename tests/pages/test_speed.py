@@ -17,8 +17,9 @@ from tests.pages.visitors import DESK, PHONE, SHOTS, Member, Visit
 pytestmark = [pytest.mark.stage, pytest.mark.docker]
 
 VISITS = 3
-# Far above what is promised: shared machines are slow by turns. The figure itself is in the file.
-NEVER_ABOVE_MS = 5000
+# What is asked of one box at rest. The medians come to a small part of it, as the file of each run shows, so a shared
+# machine's slow turn fits in between; and it is the median of several visits that is held against it.
+PROMISED_MS = 1000
 _RESOURCES = """() => performance.getEntriesByType("resource").map((one) => ({
   path: new URL(one.name).pathname, sent: one.transferSize, size: one.decodedBodySize }))"""
 _PAINTS = """() => Object.fromEntries(performance.getEntriesByType("paint").map((one) => [one.name, one.startTime]))"""
@@ -63,7 +64,7 @@ def test_nothing_is_asked_for_twice_in_one_view(visit: Visit, slug: str, ann: Me
         assert {url: times for url, times in asked.items() if times > 1} == {}
 
 
-def test_first_contentful_paint_is_measured(browser: Browser, origin: str, slug: str, ann: Member) -> None:
+def test_first_contentful_paint_is_as_soon_as_promised(browser: Browser, origin: str, slug: str, ann: Member) -> None:
     """On a box at rest, for people who have never been here; the medians are kept in runs/pages/."""
     measured: dict[str, Any] = {}
     for device, options in {"desk": DESK, "phone": PHONE}.items():
@@ -76,7 +77,7 @@ def test_first_contentful_paint_is_measured(browser: Browser, origin: str, slug:
     (SHOTS / "first-contentful-paint.json").write_text(json.dumps(report, indent=2))
     medians = [page["first_contentful_paint_ms"]["median"] for page in measured.values()]
     assert min(medians) > 0
-    assert max(medians) < NEVER_ABOVE_MS
+    assert max(medians) < PROMISED_MS, measured
 
 
 def _first_paint(browser: Browser, url: str, options: dict[str, Any]) -> float:
