@@ -19,6 +19,7 @@ from urllib.parse import quote
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import BigInteger, Integer, bindparam, select
 
+from conduit.errors import UnavailableError
 from conduit.models import articles, follows, users
 from conduit.ports import Database, Letter, Row, Task
 from conduit.statements import Statement
@@ -51,6 +52,15 @@ _NOT_IN_A_HEADER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")  # RFC 5322, 3.2.3
 
 
+class DeferredError(UnavailableError):
+    """The mail server will take some of the letters later; the others are settled. ``follows`` need not wait for it."""
+
+    follows: Sequence[Task] = ()
+
+    def __init__(self) -> None:
+        super().__init__("the mail server, for some of those who are written to,")
+
+
 class Sender(NamedTuple):
     """Who writes, and where what is written about can be read: an address with a name, and a URL with no path."""
 
@@ -68,14 +78,22 @@ def to_followers_of(author_id: int, article_id: int, after: int = 0) -> Task:
 
 
 def to_followers(services: "Services", arguments: Mapping[str, Any]) -> Sequence[Task]:
-    """Write to one chunk of followers; the task for the next is what follows. Raises UnavailableError."""
+    """Write to one chunk of followers; the task for the next is what follows. Raises UnavailableError.
+
+    Of which DeferredError is the one that has what follows with it: done again, this task is for those who are left.
+    """
     article_id, author_id = arguments["article_id"], arguments["author_id"]
     readers = _followers(services.database, author_id, arguments["after"])
     article = services.database.reader(article_id).first(_ARTICLE, article_id=article_id) if readers else None
     if article is None:  # nobody follows, or it is deleted by now
         return ()
-    services.mail.deliver(_letters(services.sender, article_id, article, readers))
-    return (to_followers_of(author_id, article_id, readers[-1][0]),) if len(readers) == CHUNK else ()
+    following = (to_followers_of(author_id, article_id, readers[-1][0]),) if len(readers) == CHUNK else ()
+    try:
+        services.mail.deliver(_letters(services.sender, article_id, article, readers))
+    except DeferredError as error:
+        error.follows = following
+        raise
+    return following
 
 
 def give_up(services: "Services", arguments: Mapping[str, Any]) -> None:

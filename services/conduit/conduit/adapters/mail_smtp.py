@@ -1,8 +1,8 @@
 """Mail handed to an SMTP server, with no more patience than a request has.
 
 A mail server that hangs is worse than one that is gone. So at most a few threads are with it at once, none for longer
-than ``seconds``, and after a failure it is left alone for a while: whoever has something to send meanwhile is told at
-once.
+than ``seconds``, and when it does not answer it is left alone for a while: whoever has something to send meanwhile is
+told at once. A server that will take one message later does answer: the others go on.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from time import monotonic
 
 from conduit import metrics
 from conduit.errors import UnavailableError
+from conduit.mail import DeferredError
 from conduit.ports import Letter
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,10 @@ LEFT_ALONE_SECONDS = 10.0
 
 
 class SmtpMail:
-    """A connection for every ``deliver``, ended after ``seconds`` whatever state the server is in."""
+    """A connection for every ``deliver``, ended after ``seconds`` whatever state the server is in.
+
+    ``deliver`` raises DeferredError when some are for later and all others were handed over.
+    """
 
     def __init__(self, host: str, port: int, sender: str, seconds: float) -> None:
         self._host = host
@@ -41,14 +45,15 @@ class SmtpMail:
         try:
             with self._connection() as smtp:
                 for letter in letters:
-                    self._hand_over(smtp, letter)
-                    settled += 1
+                    settled += self._is_settled(smtp, letter)
         except (OSError, smtplib.SMTPException) as error:
             self._left_alone_until = monotonic() + LEFT_ALONE_SECONDS
             log.warning("the mail server does not answer", extra={"server": self._host, "cause": repr(error)})
             raise UnavailableError("the mail server") from error
         finally:
             metrics.MAILS.labels("unsent").inc(len(letters) - settled)
+        if settled < len(letters):
+            raise DeferredError
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[smtplib.SMTP]:
@@ -64,19 +69,26 @@ class SmtpMail:
         finally:
             self._places.release()
 
-    def _hand_over(self, smtp: smtplib.SMTP, letter: Letter) -> None:
+    def _is_settled(self, smtp: smtplib.SMTP, letter: Letter) -> bool:
+        """Hand a letter over. Whether it is taken or refused for good; raises when there is no going on with others."""
         options = () if letter.address.isascii() else ("SMTPUTF8", "BODY=8BITMIME")
         if options and not smtp.has_extn("smtputf8"):
             self._refused(letter, "the server takes no addresses but in ASCII")
-            return
+            return True
         try:
             smtp.sendmail(self._sender, [letter.address], letter.content, options)
-        except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError) as error:
-            if not _is_final(error):
+        except (smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError) as error:
+            if _is_goodbye(error):
                 raise
+            # smtplib does so itself, but not where DATA is refused before the text.
+            smtp.rset()
+            if not _is_final(error):
+                log.warning("mail is deferred", extra={"message_id": letter.message_id, "cause": repr(error)})
+                return False
             self._refused(letter, repr(error))
         else:
             metrics.MAILS.labels("sent").inc()
+        return True
 
     def _refused(self, letter: Letter, cause: str) -> None:
         metrics.MAILS.labels("refused").inc()
@@ -101,8 +113,23 @@ def _ended_after(seconds: float, smtp: smtplib.SMTP) -> Iterator[None]:
         timer.cancel()
 
 
-def _is_final(error: smtplib.SMTPRecipientsRefused | smtplib.SMTPDataError) -> bool:
-    """Whether it is about this message alone, and the server would say the same again: RFC 5321, 4.2.1."""
+_Refusal = smtplib.SMTPSenderRefused | smtplib.SMTPRecipientsRefused | smtplib.SMTPDataError
+
+
+def _is_goodbye(error: _Refusal) -> bool:
+    """Whether the server ends the connection with it, for everybody: RFC 5321, 3.8 and 4.2.3."""
+    return 421 in _codes(error)
+
+
+def _is_final(error: _Refusal) -> bool:
+    """Whether it is about this message alone, and the server would say the same again: RFC 5321, 4.2.1.
+
+    A sender is refused for what is amiss here or there, and that may be mended.
+    """
+    return not isinstance(error, smtplib.SMTPSenderRefused) and all(code >= 500 for code in _codes(error))
+
+
+def _codes(error: _Refusal) -> list[int]:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return all(code >= 500 for code, _ in error.recipients.values())
-    return error.smtp_code >= 500
+        return [code for code, _ in error.recipients.values()]
+    return [error.smtp_code]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from conduit import tasks
 from conduit.errors import AppError
+from conduit.mail import DeferredError
 from conduit.ports import Task, Writer
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class InlineTasks:
         task = due.popleft()
         try:
             due.extend(tasks.perform(services, task))
+        except DeferredError as error:
+            # Nobody tries again here, and the next who are written to need not pay for one who can't be just now.
+            log.warning("not everybody is written to", extra={"cause": task.key})
+            due.extend(error.follows)
         except Exception:
             self._give_up(services, task)
             raise

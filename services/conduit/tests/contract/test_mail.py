@@ -2,16 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
 from prometheus_client import REGISTRY
 
 from conduit.adapters import mail_smtp
 from conduit.adapters.mail_log import LogMail
 from conduit.adapters.mail_smtp import SmtpMail
 from conduit.errors import UnavailableError
+from conduit.mail import DeferredError
 from conduit.ports import Letter, Mail
 from conduit_testing.client import fresh
 from conduit_testing.mail_server import MailServer, free_port, mail_server, stubborn_server
@@ -82,12 +85,71 @@ def test_one_that_is_refused_does_not_keep_the_others_back(server: MailServer) -
     assert (counted("refused"), counted("sent")) == (before[0] + 2, before[1] + 1)
 
 
-def test_a_server_that_will_take_it_later_is_asked_later(server: MailServer) -> None:
+def _later_at(step: str) -> Callable[..., Coroutine[Any, Any, str]]:
+    """How a server defers the first message that comes to this step, and takes every other."""
+    told = False
+
+    async def handle(_server: SMTP, _session: Session, envelope: Envelope, *arguments: Any) -> str:
+        nonlocal told
+        if not told:
+            told = True
+            return "450 come back later"
+        if step == "MAIL":
+            envelope.mail_from = arguments[0]
+        if step == "RCPT":
+            envelope.rcpt_tos.append(arguments[0])
+        return "250 OK"
+
+    return handle
+
+
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA"])
+def test_one_that_is_for_later_keeps_nobody_else_back(
+    server: MailServer, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(server, f"handle_{step}", _later_at(step), raising=False)
+    mail = smtp(server)
+    before = counted("unsent"), counted("sent"), counted("refused")
+    with pytest.raises(DeferredError):
+        mail.deliver([letter(f"p{number}@example.com") for number in range(4)])
+    assert (counted("unsent"), counted("sent"), counted("refused")) == (before[0] + 1, before[1] + 3, before[2])
+    # And it is not left alone for that.
+    mail.deliver([letter("p0@example.com")])
+    assert (server.connections, counted("sent")) == (2, before[1] + 4)
+
+
+def test_a_server_that_refuses_to_begin_a_text_is_asked_with_the_next(
+    server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all refusals the one that leaves what was begun standing: RFC 5321, 4.1.1.4."""
+    data = SMTP.smtp_DATA
+    told: list[str] = []
+
+    async def refuse_first(self: SMTP, argument: str) -> None:
+        if told:
+            await data(self, argument)
+            return
+        told.append(argument)
+        await self.push("451 no room just now")
+
+    monkeypatch.setattr(SMTP, "smtp_DATA", refuse_first)
+    with pytest.raises(DeferredError):
+        smtp(server).deliver([letter("p0@example.com"), letter("p1@example.com")])
+    assert [to for to, _ in server.got] == ["p1@example.com"]
+
+
+def test_a_server_that_says_goodbye_is_left_alone(server: MailServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def goodbye(*_: object) -> str:
+        return "421 closing"
+
+    monkeypatch.setattr(server, "handle_RCPT", goodbye)
+    mail = smtp(server)
     before = counted("unsent")
-    with pytest.raises(UnavailableError):
-        smtp(server).deliver([letter(), letter("later@example.com"), letter()])
-    assert len(server.got) == 1
-    assert counted("unsent") == before + 2
+    for _ in range(3):
+        with pytest.raises(UnavailableError) as raised:
+            mail.deliver([letter(), letter()])
+        assert not isinstance(raised.value, DeferredError)
+    assert (server.connections, counted("unsent")) == (1, before + 6)
 
 
 @pytest.mark.parametrize("way", ["gone", "hangs", "trickles", "closes", "busy"])
