@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from infra.stage import lifecycle, media, ports, topology
+from infra.stage import lifecycle, media, ports, settings, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import answer, compose, run
 
@@ -45,7 +45,7 @@ def seed(number: int, size: str, replace: bool) -> None:
 
 def load(number: int, mix: str) -> None:
     """Locust's web UI on 127.0.0.1, until Ctrl-C. Brings the stage up without limits first."""
-    port = int(os.environ.get("LOCUST_PORT", LOCUST_PORT))
+    port = settings.port("LOCUST_PORT", LOCUST_PORT)
     _remove(f"conduit-stage{number}-load")  # else one whose terminal was closed still holds the port
     by = ports.holder(port)
     if by:

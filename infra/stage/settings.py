@@ -1,0 +1,30 @@
+"""A setting that a command itself needs, found where Compose finds the others: in the environment, then in .env."""
+
+import os
+import re
+
+from infra.stage.problems import Problem
+from infra.stage.stages import ROOT
+
+FILE = ROOT / ".env"
+HIGHEST_PORT = 65535
+
+
+def port(name: str, default: int) -> int:
+    """A port of this machine, the default where the setting is absent or empty. Raises Problem for what is no port."""
+    said = os.environ.get(name, _in_file(name)) or str(default)
+    # int() alone would take signs, blanks and the digits of every script too.
+    number = int(said) if re.fullmatch(r"[0-9]{1,5}", said) else 0
+    if not 1 <= number <= HIGHEST_PORT:
+        raise Problem(
+            f"{name}={said} is no port.", f"Give a number from 1 to {HIGHEST_PORT}, for one call or in .env", status=2
+        )
+    return number
+
+
+def _in_file(name: str) -> str:
+    """The value in .env, of which Compose reads the last, without quotes and comment; empty where there is none."""
+    text = FILE.read_text() if FILE.exists() else ""
+    values = re.findall(rf"^[ \t]*(?:export[ \t]+)?{name}[ \t]*=[ \t]*(.*)$", text, re.MULTILINE)
+    value = re.sub(r"(^|\s)#.*", "", values[-1]) if values else ""
+    return value.strip().strip("\"'")
