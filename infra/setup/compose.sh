@@ -2,6 +2,9 @@
 # it comes from Debian 13's package, whose plugin is one static program that needs no more than libc6.
 
 COMPOSE_NEEDED=2.20.3
+# For machines whose sources name their mirror in a file of its own, as Debian's cloud images do (mirror+file:). Without
+# TLS, because what counts is apt's signature, and not every such machine has certificates.
+DEBIAN_DEFAULT_MIRROR=http://deb.debian.org/debian
 PLUGINS=/usr/local/lib/docker/cli-plugins
 
 setup_compose() {
@@ -47,13 +50,14 @@ packaged_compose_is_v2() {
 # The package is read with an apt configuration of its own, so that this machine's sources stay as they are, and its
 # signature is checked with Debian's keyring as always. Only the plugin is taken out of it.
 install_compose_from_next_debian() {
-  local work
+  local work mirror
+  mirror=$(debian_mirror)
   work=$(mktemp -d)
   # shellcheck disable=SC2064  # the folder's name of now is meant
   trap "rm -rf '$work'" EXIT
   mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/parts"
   printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
-    "$(debian_mirror)" "$BASE_SUITE" >"$work/sources.list"
+    "${mirror:-$DEBIAN_DEFAULT_MIRROR}" "$BASE_SUITE" >"$work/sources.list"
   set -- -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts="$work/parts" \
     -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work/cache" -o APT::Sandbox::User=root
   apt-get "$@" -qq update >"$work/log" 2>&1 && (cd "$work" && apt-get "$@" -qq download docker-compose >>log 2>&1) ||
