@@ -37,7 +37,11 @@ class Stage:
 
     def make(self, *words: str) -> str:
         """Run make as typed; return what it printed."""
-        return run(["make", f"PYTHON={sys.executable}", f"stage{self.number}", *words], self.folder)
+        return run(self.make_command(*words), self.folder)
+
+    def make_command(self, *words: str) -> list[str]:
+        """What ``make`` runs, for a test that does something while it runs or expects it to fail."""
+        return ["make", f"PYTHON={sys.executable}", f"stage{self.number}", *words]
 
     def compose(self, *words: str) -> str:
         return run(["docker", "compose", "-f", f"docker-compose.stage{self.number}.yml", *words], self.folder)
@@ -100,15 +104,23 @@ def copy_repository(copy: Path) -> None:
     for number in PORTS:
         file = copy / f"docker-compose.stage{number}.yml"
         file.write_text(re.sub(r"^name: conduit-", "name: conduit-test-", file.read_text(), flags=re.MULTILINE))
+    # It finds the boxes that it measures by their project's name.
+    file = copy / "loadtests" / "ceiling" / "stage.py"
+    file.write_text(file.read_text().replace("conduit-stage", "conduit-test-stage"))
 
 
 def run(command: list[str], folder: Path) -> str:
-    """What a command prints, on the ports of the tests and without the app's limits; fails with what it said."""
-    ports = {f"STAGE{number}_PORT": str(port) for number, port in PORTS.items()}
-    ports |= {f"STAGE{number}_MAIL_PORT": str(port) for number, port in MAIL_PORTS.items()}
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    """What a command prints, in the environment of the tests; fails with what it said."""
     done = subprocess.run(
-        command, cwd=folder, env=env | ports | _UNLIMITED, capture_output=True, text=True, timeout=600, check=False
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """The ports of the tests, no limits in the app, and nothing of a make that runs the tests."""
+    ports = {f"STAGE{number}_PORT": str(port) for number, port in PORTS.items()}
+    ports |= {f"STAGE{number}_MAIL_PORT": str(port) for number, port in MAIL_PORTS.items()}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return env | ports | _UNLIMITED

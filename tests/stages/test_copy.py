@@ -1,0 +1,31 @@
+"""The copy of this repository that tests of whole stages run: nothing of it is a stage that somebody works with."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.running import PORTS, copy_repository
+
+MEASURED = """
+from loadtests.ceiling import stage
+stage.run = lambda *words: None
+stage.Boxes = lambda project: project
+stage.generator = lambda number, boxes, size: None
+print(*(stage.ready(number, "small")[0] for number in {numbers}))
+"""
+
+
+def test_a_ceiling_in_the_copy_measures_the_stages_of_the_copy(tmp_path: Path) -> None:
+    copy_repository(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED.format(numbers=list(PORTS))],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    names = [f"conduit-test-stage{number}" for number in PORTS]
+    assert done.stdout.split() == names, done.stderr
+    for number, name in zip(PORTS, names, strict=True):
+        assert f"\nname: {name}\n" in (tmp_path / f"docker-compose.stage{number}.yml").read_text()
