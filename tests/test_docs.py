@@ -46,6 +46,17 @@ def test_the_docs_cite_runs_at_all() -> None:
     assert sum(page.read_text().count("<!-- figures:") for page in cited.pages()) >= 3
 
 
+def test_the_bundle_is_promised_to_what_has_it_in_builds() -> None:
+    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if "CA_BUNDLE=" in line)
+    steps = re.findall(r"^RUN (?:.*\\\n)*.*", (ROOT / "infra/images/Dockerfile").read_text(), re.MULTILINE)
+    # By the program that a step runs: install-locked is pip's.
+    commands = {"pip": "install-locked", "apt": "apt-get"}
+    runs = {name: [step for step in steps if command in step] for name, command in commands.items()}
+    trusting = [name for name in commands if runs[name] and all("id=ca_bundle" in step for step in runs[name])]
+    assert trusting
+    assert [name for name in commands if f"`{name}`" in row] == trusting
+
+
 def test_every_setting_of_env_is_read_by_a_compose_file_or_a_command() -> None:
     names = re.findall(r"^([A-Z][A-Z0-9_]*)=", (ROOT / ".env").read_text(), re.MULTILINE)
     readers = [*ROOT.glob("docker-compose.*.yml")]
