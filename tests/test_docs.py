@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.stage import checks, engine
 from loadtests.report import cited
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +56,29 @@ def test_the_bundle_is_promised_to_what_has_it_in_builds() -> None:
     trusting = [name for name in commands if runs[name] and all("id=ca_bundle" in step for step in runs[name])]
     assert trusting
     assert [name for name in commands if f"`{name}`" in row] == trusting
+
+
+def test_the_machine_that_is_asked_for_is_the_one_that_the_doctor_is_content_with() -> None:
+    text = " ".join((ROOT / "README.md").read_text().split())
+    wanted = re.search(r"with (\d+) GiB of memory and (\d+) GiB of free disk\. `make doctor` checks", text)
+    assert wanted
+    memory, disk = (int(size) * checks.GIB for size in wanted.groups())
+    assert (memory, disk) == (checks.MEMORY_WISHED, checks.DISK_WISHED)
+
+
+def test_what_the_doctor_is_said_to_check_is_what_it_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = " ".join((ROOT / "README.md").read_text().split())
+    said = re.search(r"`make doctor` checks (.*?), and names", text)
+    assert said
+    docker = engine.Engine("28.0", cores=2, memory=8 * checks.GIB, cgroups="2", limits_cpu=True, root="")
+    monkeypatch.setattr(engine, "look", lambda: docker)
+    monkeypatch.setattr(engine, "compose_version", lambda: engine.COMPOSE_NEEDED)
+    monkeypatch.setattr(checks, "set_up", lambda: "there")
+    monkeypatch.setattr(checks, "_ports_of", lambda _number: "free")
+    found = " ".join(finding.what for finding in checks.doctor()).lower()
+    named = re.findall(r"docker|memory|cores|disk|ports|python|make|all", said.group(1).lower())
+    assert named
+    assert [word for word in named if word not in found] == []
 
 
 def test_every_setting_of_env_is_read_by_a_compose_file_or_a_command() -> None:
