@@ -1,9 +1,10 @@
 """The composition root: from Settings to the adapters in use. The only place that asks what is configured."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from conduit import pages
+from conduit import covers, pages
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
 from conduit.adapters.events_null import NullEvents
 from conduit.adapters.limits_memory import MemoryLimits
@@ -22,7 +23,10 @@ from conduit.tokens import Tokens
 
 @dataclass(frozen=True)
 class Services:
-    """What the routes call. ``wired`` says in words which adapter stands behind each port."""
+    """What the routes call. ``wired`` says in words which adapter stands behind each port.
+
+    ``before_requests`` is called once by the process that takes them, before the first; it raises nothing.
+    """
 
     database: Database
     reads: Reads
@@ -35,6 +39,7 @@ class Services:
     tokens: Tokens
     pages: pages.Files
     wired: dict[str, str]
+    before_requests: Callable[[], None]
 
     def close(self) -> None:
         self.database.close()
@@ -45,12 +50,13 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
     if database is None:
         database = _database(settings)
     media = DiskMedia(settings.media_dir)
+    tasks = InlineTasks(lambda: services, settings.task_seconds)
     url = urlsplit(settings.database_url)
     services = Services(
         database=database,
         reads=SqlReads(database, media),
         media=media,
-        tasks=InlineTasks(lambda: services, settings.task_seconds),
+        tasks=tasks,
         mail=mail or _mail(settings),
         sender=Sender(settings.mail_address, settings.public_url),
         limits=MemoryLimits(settings.write_limit_item, settings.login_limit_item),
@@ -67,6 +73,8 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
             "events": "not recorded",
             "pages": "not served" if settings.web_dir is None else f"from memory, read from {settings.web_dir}",
         },
+        # Nobody else would; a queue still does what waits in it.
+        before_requests=lambda: tasks.give_up_left(lambda: media.left_in(covers.UPLOADS)),
     )
     return services
 

@@ -2,9 +2,13 @@
 
 The article waits ("pending") from the moment it is accepted; the task that makes the files says "ready", or "failed".
 How long lies between is the business of whoever does the task.
+
+An upload is kept from before its article waits until after it does no longer. So the kept uploads are also the list of
+the articles that can be waiting: to find those, nobody reads through all articles.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from conduit.bootstrap import Services
 
 TASK = "cover"
+UPLOADS = "private/uploads"
+_KEPT = re.compile(rf"{UPLOADS}/([0-9]+)-([0-9a-f]+)", re.ASCII)
 
 _AUTHOR = Statement(
     "author of an article", select(articles.c.author_id).where(articles.c.id == bindparam("article_id"))
@@ -50,6 +56,7 @@ def replace(database: Database, media: Media, tasks: Tasks, viewer: int, slug: s
     # Before the transaction, which would hold a connection while the file is written.
     kept = upload_file(digest, article_id)
     media.put(kept, upload, "application/octet-stream")
+    waits = False
     try:
         with database.writing(article_id) as writer:
             _, *former = _check(writer.first(writes.LOCK_COVER, article_id=article_id), viewer)
@@ -58,8 +65,11 @@ def replace(database: Database, media: Media, tasks: Tasks, viewer: int, slug: s
                 writer.all(writes.SET_COVER, article_id=article_id, digest=digest, state="pending")
                 tasks.note(writer, task)
                 writer.record(ArticleChanged(article_id, viewer))
+                waits = True
     except AppError:
-        media.delete(kept)
+        # A commit that nobody answered may have been one, and then the article waits for what is kept.
+        if not waits:
+            media.delete(kept)
         raise
     if shown_already:
         media.delete(kept)
@@ -147,6 +157,13 @@ def make(services: "Services", arguments: Mapping[str, Any]) -> Sequence[Task]:
 def give_up(services: "Services", arguments: Mapping[str, Any]) -> None:
     """Nobody makes the files any more."""
     _finish(services, arguments["article_id"], arguments["digest"], "failed")
+
+
+def give_up_left(services: "Services", kept: Iterable[str]) -> None:
+    """Nobody makes the files of these kept uploads any more. Raises UnavailableError."""
+    for name in kept:
+        if found := _KEPT.fullmatch(name):
+            _finish(services, int(found[1]), found[2], "failed")
 
 
 def _finish(services: "Services", article_id: int, digest: str, state: str) -> None:

@@ -37,6 +37,7 @@ def create_app(settings: Settings, services: Services) -> Boundary:
 
     @asynccontextmanager
     async def lifespan(_app: object) -> AsyncIterator[None]:
+        await threads.run_however_late(services.before_requests)
         yield
         threads.close()
         services.close()

@@ -51,6 +51,10 @@ _FOLLOWERS = Statement(
 )
 
 
+# Read through whole, which is little: a row is a few dozen bytes, and there is one for every report ever asked for.
+_WAITED_FOR = Statement("reports that are waited for", select(reports.c.id).where(reports.c.state == "pending"))
+
+
 def _on_articles(name: str, table: Table, person: ColumnElement[int], row_id: ColumnElement[int]) -> Statement:
     """Article, the id that orders within it, person, slug and time, of what hangs on an author's articles."""
     return Statement(
@@ -132,6 +136,13 @@ def make(services: "Services", arguments: Mapping[str, Any]) -> Sequence[Task]:
 def give_up(services: "Services", arguments: Mapping[str, Any]) -> None:
     """Nobody makes this report any more."""
     _finish(services, arguments["report_id"], "failed")
+
+
+def give_up_left(services: "Services") -> None:
+    """Nobody makes the reports any more that are waited for now. Raises UnavailableError."""
+    for server in services.database.readers():
+        for (report_id,) in server.all(_WAITED_FOR):
+            _finish(services, report_id, "failed")
 
 
 def _finish(services: "Services", report_id: int, state: str) -> None:

@@ -37,6 +37,19 @@ class DiskMedia:
         except OSError as error:
             raise UnavailableError("the place for files") from error
 
+    def left_in(self, folder: str) -> list[str]:
+        """The names of the files in a folder, for who begins: what a process that died had half written is deleted."""
+        try:
+            found = [path.name for path in (self._directory / checked(folder)).iterdir()]
+            for name in found:
+                if name.startswith("."):
+                    (self._directory / folder / name).unlink(missing_ok=True)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UnavailableError("the place for files") from error
+        return [f"{folder}/{name}" for name in found if not name.startswith(".")]
+
     def url(self, name: str) -> str:
         if not name.startswith("public/"):
             raise ValueError(f"{name!r} is not public: it has no address")

@@ -1,15 +1,16 @@
 """Tasks done at once, inside the request that asks for them: nothing to operate, and the caller waits for it all.
 
-Nothing is kept anywhere: what is under way when the process dies is lost, and nothing is tried again.
+Nothing is kept anywhere: what is under way when the process dies is lost, and nothing is tried again. So is what can't
+say in its row how it ended, because the database is away. The next process says so at its start.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from conduit import tasks
+from conduit import covers, reports, tasks
 from conduit.errors import AppError
 from conduit.mail import DeferredError
 from conduit.ports import Task, Writer
@@ -26,6 +27,20 @@ class InlineTasks:
     def __init__(self, services: Callable[[], "Services"], seconds: float) -> None:
         self._services = services
         self._seconds = seconds
+
+    def give_up_left(self, uploads: Callable[[], Iterable[str]]) -> None:
+        """Say "failed" of all that an earlier process left "pending"; ``uploads`` names those that it kept.
+
+        For the only process, before it takes requests. Where the database is away it is logged, and left to the next
+        start: the app is of use without.
+        """
+        try:
+            covers.give_up_left(self._services(), uploads())
+            reports.give_up_left(self._services())
+        except AppError as error:
+            log.warning("what an earlier process left is not given up", extra={"cause": str(error)})
+        except Exception:
+            log.exception("what an earlier process left is not given up")
 
     def note(self, writer: Writer, task: Task) -> None:
         """Nothing: there is nowhere it could be kept for."""

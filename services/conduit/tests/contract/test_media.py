@@ -8,7 +8,7 @@ import pytest
 
 from conduit.adapters.media_disk import DiskMedia
 from conduit.errors import UnavailableError
-from conduit.media_names import cover_file, digest_of, report_file
+from conduit.media_names import cover_file, digest_of, report_file, upload_file
 from conduit.ports import Media
 from conduit_testing.client import fresh
 
@@ -106,6 +106,19 @@ def test_a_disk_that_can_not_be_written_is_unavailable_and_leaves_nothing(
             media.put(name, b"after", "image/webp")
     assert media.get(name) == b"before"
     assert [path.name for path in (tmp_path / "public").iterdir()] == [name.removeprefix("public/")]
+
+
+def test_what_a_process_left_is_found_and_halves_are_deleted(tmp_path: Path) -> None:
+    media = DiskMedia(tmp_path)
+    assert media.left_in("private/uploads") == []
+    names = [upload_file(digest_of(fresh().encode()), number) for number in (7, 8)]
+    for name in names:
+        media.put(name, b"content", "image/webp")
+    media.put(report_file(7), b"content", "text/csv")
+    (tmp_path / "private/uploads/.half").write_bytes(b"con")
+    assert sorted(media.left_in("private/uploads")) == sorted(names)
+    assert len(list((tmp_path / "private/uploads").iterdir())) == 2
+    assert media.get(report_file(7)) == b"content"
 
 
 def test_a_place_that_is_no_directory_is_unavailable(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from conduit.errors import AppError, UnavailableError
 from conduit.image_structure import ImageError
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.models import reports as table
-from conduit.ports import Letter, Task
+from conduit.ports import Letter, Task, Writer
 from conduit.schemas import Article, NewArticle
 from conduit.statements import Statement
 from conduit_testing.client import fresh
@@ -285,6 +285,57 @@ def test_after_its_time_nothing_more_is_begun_inside_a_request(
     _published(work, author)
     assert len(letters.got) == 2
     assert REGISTRY.get_sample_value("conduit_tasks_dropped_total", {"task": "mail"}) == dropped + 1
+
+
+def _interrupted(work: Work, author: int, content: bytes) -> str:
+    """An article whose cover, and its author whose report, wait for a process that is no more."""
+    slug = _published(work, author).slug
+    work.services.media.put(upload_file(digest_of(content), articles.id_of(slug)), content, "image/png")
+    with work.services.database.writing(author) as writer:
+        writer.all(writes.SET_COVER, article_id=articles.id_of(slug), digest=digest_of(content), state="pending")
+        writer.all(writes.NEW_REPORT, viewer=author, shard=ids.shard_of(author))
+    return slug
+
+
+def test_what_a_process_that_died_had_under_way_is_given_up_by_the_next(
+    database: PostgresDatabase, author: int, tmp_path: Path
+) -> None:
+    work = next(_inline(database, tmp_path))
+    ready, content = _published(work, author).slug, upload()
+    _uploaded(work, author, ready, content)
+    reports.request(work.services.database, work.services.tasks, author)
+    # It had said so already, and died before it deleted what it kept.
+    work.services.media.put(upload_file(digest_of(content), articles.id_of(ready)), content, "image/png")
+    slug = _interrupted(work, author, content)
+    (tmp_path / "private/uploads/not-one-of-ours").write_bytes(b"")
+
+    next(_inline(database, tmp_path)).services.before_requests()
+    cover, other = _now(work, slug).cover, _now(work, ready).cover
+    assert cover is not None
+    assert other is not None
+    assert (cover.state, other.state) == ("failed", "ready")
+    assert sorted(database.reader(author).all(_STATES, user_id=author)) == [("failed",), ("ready",)]
+    assert [path.name for path in (tmp_path / "private/uploads").iterdir()] == ["not-one-of-ours"]
+    _uploaded(work, author, slug, content)
+    assert _now(work, slug).cover == other
+
+
+def test_what_is_committed_unheard_keeps_its_upload(work: Work, author: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes the cover, or gives it up at the next start, knows of it by that."""
+    database, slug, content = work.services.database, _published(work, author).slug, upload("PNG", 33, 18)
+    writing = database.writing
+
+    @contextlib.contextmanager
+    def unheard(owner_id: int) -> Iterator[Writer]:
+        with writing(owner_id) as writer:
+            yield writer
+        raise UnavailableError("the database")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "writing", unheard)
+        with pytest.raises(UnavailableError):
+            covers.replace(database, work.services.media, work.services.tasks, author, slug, upload=content)
+    assert work.services.media.get(upload_file(digest_of(content), articles.id_of(slug))) == content
 
 
 # All --------------------------------------------------------------------------------------------------------

@@ -4,8 +4,10 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from conduit import images
@@ -211,7 +213,36 @@ def test_a_cover_that_can_not_be_finished_is_not_there_and_can_be_sent_again(
     assert response.status_code == 503
     proxy.mend()
     _wait_until_back(http)
-    # Nobody could say so in its row: it is waited for until the next upload, and has no address.
+    # Nobody could say so in its row: it is waited for until the next upload or start, and has no address.
     assert api.article(slug)["cover"] == {"state": "pending", "small": None, "medium": None, "large": None}
     assert jo.upload(slug, upload()).status_code == 200
     assert api.article(slug)["cover"]["state"] == "ready"
+
+
+@every_break
+def test_what_could_not_be_finished_is_given_up_at_the_next_start(
+    new_database: NewDatabase, tmp_path: Path, broken: Break, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with proxied(migrated(new_database)) as proxy:
+        settings = settings_for(proxy.url, media_dir=tmp_path)
+        make = images.covers
+
+        def lose_the_database(image: Image) -> dict[str, bytes]:
+            broken(proxy)
+            return make(image)
+
+        with served(settings) as base_url, httpx.Client(base_url=base_url, timeout=10) as http:
+            jo = Api(http).sign_up()
+            slug = jo.slug()
+            with monkeypatch.context() as patch:
+                patch.setattr(images, "covers", lose_the_database)
+                assert jo.upload(slug, upload()).status_code == 503
+        # Still away: the app is there all the same, and nothing is given up.
+        with served(settings) as base_url:
+            assert httpx.get(f"{base_url}/health").status_code == 200
+        proxy.mend()
+        with psycopg.connect(proxy.url) as connection:
+            assert connection.execute("SELECT cover_state FROM articles").fetchall() == [("pending",)]
+        with served(settings) as base_url, httpx.Client(base_url=base_url, timeout=10) as http:
+            assert Api(http).article(slug)["cover"]["state"] == "failed"
+        assert not list((tmp_path / "private/uploads").iterdir())
