@@ -82,7 +82,8 @@ _NAMES = Statement(
 def request(database: Database, tasks: Tasks, viewer: int) -> Report:
     """Ask for a report on one's own audience; the report as it then is.
 
-    Raises UnavailableError where it is made at once and can't be, NotSignedInError where the token outlived its user.
+    Where it is made at once, raises UnavailableError when it can't be, and BusyError while another is being made.
+    Raises NotSignedInError where the token outlived its user.
     """
     try:
         with database.writing(viewer) as writer:
@@ -178,11 +179,14 @@ def _pages(server: Reader, statement: Statement, author_id: int) -> Iterator[lis
 
 def as_csv(rows: Iterable[Sequence[str]]) -> bytes:
     """The rows under COLUMNS, in UTF-8 with RFC 4180's line ends; no cell is a formula."""
-    text = io.StringIO(newline="")
+    # Encoded as it grows: a text of the whole takes several times the memory, and its copy in bytes comes on top.
+    content = io.BytesIO()
+    text = io.TextIOWrapper(content, "utf-8", newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     writer.writerows([_guarded(cell) for cell in row] for row in rows)
-    return text.getvalue().encode()
+    text.flush()
+    return content.getvalue()
 
 
 def _guarded(cell: str) -> str:

@@ -19,17 +19,22 @@ Arguments = Mapping[str, Any]
 
 
 class Handler(NamedTuple):
-    """How a task is done, and what is left in its place once it is given up. ``kind`` names its time and its CPU."""
+    """How a task is done, and what is left in its place once it is given up. ``kind`` names its time and its CPU.
+
+    ``alone`` are those that take long and hold much in memory, with nobody before them who lets in one at a time: no
+    process does two of a kind at once.
+    """
 
     kind: str
     work: Callable[["Services", Arguments], Sequence[Task]]
     give_up: Callable[["Services", Arguments], None]
+    alone: bool = False
 
 
 HANDLERS = {
     covers.TASK: Handler("image", covers.make, covers.give_up),
     mail.TASK: Handler("mail", mail.to_followers, mail.give_up),
-    reports.TASK: Handler("report", reports.make, reports.give_up),
+    reports.TASK: Handler("report", reports.make, reports.give_up, alone=True),
 }
 
 

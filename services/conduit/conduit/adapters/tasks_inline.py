@@ -6,12 +6,14 @@ say in its row how it ended, because the database is away. The next process says
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from conduit import covers, reports, tasks
-from conduit.errors import AppError
+from conduit.errors import AppError, BusyError
 from conduit.mail import DeferredError
 from conduit.ports import Task, Writer
 
@@ -27,6 +29,7 @@ class InlineTasks:
     def __init__(self, services: Callable[[], "Services"], seconds: float) -> None:
         self._services = services
         self._seconds = seconds
+        self._alone = {name: Lock() for name, handler in tasks.HANDLERS.items() if handler.alone}
 
     def give_up_left(self, uploads: Callable[[], Iterable[str]]) -> None:
         """Say "failed" of all that an earlier process left "pending"; ``uploads`` names those that it kept.
@@ -60,7 +63,8 @@ class InlineTasks:
         services = self._services()
         task = due.popleft()
         try:
-            due.extend(tasks.perform(services, task))
+            with self._turn(task):
+                due.extend(tasks.perform(services, task))
         except DeferredError as error:
             # Nobody tries again here, and the next who are written to need not pay for one who can't be just now.
             log.warning("not everybody is written to", extra={"cause": task.key})
@@ -68,6 +72,20 @@ class InlineTasks:
         except Exception:
             self._give_up(services, task)
             raise
+
+    @contextmanager
+    def _turn(self, task: Task) -> Iterator[None]:
+        """Raises BusyError rather than wait: who waits here holds a thread that requests need."""
+        lock = self._alone.get(task.name)
+        if lock is None:
+            yield
+            return
+        if not lock.acquire(blocking=False):
+            raise BusyError(f"{tasks.HANDLERS[task.name].kind}s")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _give_up(self, services: "Services", task: Task) -> None:
         try:

@@ -4,7 +4,10 @@ Nothing here knows whether a task raised in its sender's face or failed out of s
 """
 
 import contextlib
+import threading
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +19,11 @@ from sqlalchemy import bindparam, select
 from conduit import articles, covers, ids, mail, reports, tasks, writes
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.bootstrap import Services, bootstrap
-from conduit.errors import AppError, UnavailableError
+from conduit.errors import AppError, BusyError, UnavailableError
 from conduit.image_structure import ImageError
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.models import reports as table
-from conduit.ports import Letter, Task, Writer
+from conduit.ports import Database, Letter, Task, Writer
 from conduit.schemas import Article, NewArticle
 from conduit.statements import Statement
 from conduit_testing.client import fresh
@@ -285,6 +288,47 @@ def test_after_its_time_nothing_more_is_begun_inside_a_request(
     _published(work, author)
     assert len(letters.got) == 2
     assert REGISTRY.get_sample_value("conduit_tasks_dropped_total", {"task": "mail"}) == dropped + 1
+
+
+def test_one_report_is_made_at_a_time_and_nobody_waits_for_a_turn(
+    database: PostgresDatabase, sign_up: SignUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = next(_inline(database, tmp_path))
+    first, second = sign_up(fresh()), sign_up(fresh())
+    begun, go_on = threading.Event(), threading.Event()
+    audience = reports.audience
+
+    def slowly(database: Database, author_id: int) -> Iterator[tuple[str, str, str, str]]:
+        begun.set()
+        assert go_on.wait(10)
+        return audience(database, author_id)
+
+    monkeypatch.setattr(reports, "audience", slowly)
+    with ThreadPoolExecutor(1) as thread:
+        under_way = thread.submit(reports.request, database, work.services.tasks, first)
+        assert begun.wait(10)
+        try:
+            with pytest.raises(BusyError, match="too many reports are under way"):
+                reports.request(database, work.services.tasks, second)
+            # Nothing else has to wait for it.
+            assert _published(work, second).title == "Title"
+        finally:
+            go_on.set()
+        assert under_way.result().state == "ready"
+    assert database.reader(second).all(_STATES, user_id=second) == [("failed",)]
+    assert reports.request(database, work.services.tasks, second).state == "ready"
+
+
+def test_a_report_takes_little_more_memory_than_its_file() -> None:
+    rows = ((f"person-{number:09}", "follower", "", "2026-03-01T12:00:00.123Z") for number in range(20_000))
+    tracemalloc.start()
+    try:
+        content = reports.as_csv(rows)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert content.count(b"\r\n") == 20_001
+    assert most < 1.5 * len(content)
 
 
 def _interrupted(work: Work, author: int, content: bytes) -> str:
