@@ -108,7 +108,17 @@ archive_uri() {
     cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true
   } |
     sed -n -e 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' -e 's/^deb[[:space:]]\(\[[^]]*\][[:space:]]*\)\{0,1\}\([^[:space:]]*\).*/\2/p' |
-    { grep -E "$1" || true; } | head -n 1
+    followed | { grep -E "$1" || true; } | head -n 1
+}
+# Debian's cloud images name a file of mirrors in the place of a mirror; the first of them is taken.
+followed() {
+  local uri
+  while read -r uri; do
+    case "$uri" in
+      mirror+file:*) sed -e 's/[[:space:]].*//' -e '/^#/d' -e '/^$/d' "/${uri#mirror+file:/}" 2>/dev/null | head -n 1 || true ;;
+      *) printf '%s\n' "$uri" ;;
+    esac
+  done
 }
 
 # Files made under sudo belong to the user who called it, who runs everything else.

@@ -2,9 +2,6 @@
 # it comes from Debian 13's package, whose plugin is one static program that needs no more than libc6.
 
 COMPOSE_NEEDED=2.20.3
-# For machines whose sources name their mirror in a file of its own, as Debian's cloud images do (mirror+file:). Without
-# TLS, because what counts is apt's signature, and not every such machine has certificates.
-DEBIAN_DEFAULT_MIRROR=http://deb.debian.org/debian
 PLUGINS=/usr/local/lib/docker/cli-plugins
 
 setup_compose() {
@@ -52,12 +49,13 @@ packaged_compose_is_v2() {
 install_compose_from_next_debian() {
   local work mirror
   mirror=$(debian_mirror)
+  [ -n "$mirror" ] || fail "No Debian archive is named in /etc/apt, to take Compose from. Name one there, or install Compose yourself."
   work=$(mktemp -d)
   # shellcheck disable=SC2064  # the folder's name of now is meant
   trap "rm -rf '$work'" EXIT
   mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/parts"
   printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
-    "${mirror:-$DEBIAN_DEFAULT_MIRROR}" "$BASE_SUITE" >"$work/sources.list"
+    "$mirror" "$BASE_SUITE" >"$work/sources.list"
   set -- -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts="$work/parts" \
     -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work/cache" -o APT::Sandbox::User=root
   apt-get "$@" -qq update >"$work/log" 2>&1 && (cd "$work" && apt-get "$@" -qq download docker-compose >>log 2>&1) ||

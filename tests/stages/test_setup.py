@@ -153,38 +153,50 @@ def test_an_old_compose_is_not_taken_for_a_new_one(setup: Setup, version: str) -
     assert "2.20.3 or newer is needed" in tried.stdout
 
 
-@pytest.mark.parametrize(
-    ("sources", "mirror"),
-    [
-        ("URIs: mirror+file:///etc/apt/mirrors/debian.list", "http://deb.debian.org/debian"),
-        ("deb mirror+file:///etc/apt/mirrors/debian.list bookworm main", "http://deb.debian.org/debian"),
-        ("", "http://deb.debian.org/debian"),
-        ("URIs: http://mirror.example/debian", "http://mirror.example/debian"),
-        ("deb [arch=amd64] http://mirror.example/debian/ bookworm main", "http://mirror.example/debian/"),
-    ],
-)
-def test_compose_comes_from_this_machine_s_mirror_or_else_from_debian_s(sources: str, mirror: str) -> None:
-    """On Debian's cloud images the sources name a file of mirrors, and a line without a mirror is no source."""
-    # An apt that shows the sources it is given, and fails, so that nothing is installed.
-    script = """
-    . infra/setup/common.sh
-    . infra/setup/compose.sh
-    is_debian() { true; }
-    cat() { printf '%s\\n' "$SOURCES"; }
-    apt-get() {
-      for word in "$@"; do
-        case "$word" in Dir::Etc::SourceList=*) command cat "${word#*=}" ;; esac
-      done
-      return 1
-    }
-    install_compose_from_next_debian
-    """
-    command = ["bash", "-Eeuo", "pipefail", "-c", script]
+SOURCES = {
+    "URIs: http://mirror.example/debian": "http://mirror.example/debian",
+    "deb [arch=amd64] http://mirror.example/debian/ bookworm main": "http://mirror.example/debian/",
+    "URIs: mirror+file://{mirrors}": "https://first.example/debian",
+    "deb mirror+file:{mirrors} bookworm main": "https://first.example/debian",
+}
+# An apt that shows the sources it is given, and fails, so that nothing is installed.
+READS_SOURCES = """
+. infra/setup/common.sh
+. infra/setup/compose.sh
+is_debian() { true; }
+cat() { printf '%s\\n' "$SOURCES"; }
+apt-get() {
+  for word in "$@"; do
+    case "$word" in Dir::Etc::SourceList=*) command cat "${word#*=}" ;; esac
+  done
+  return 1
+}
+install_compose_from_next_debian
+"""
+
+
+def _with_sources(sources: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", "-Eeuo", "pipefail", "-c", READS_SOURCES]
     env = {**os.environ, "SOURCES": sources}
-    tried = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("sources", "mirror"), SOURCES.items())
+def test_compose_comes_from_this_machine_s_mirror(tmp_path: Path, sources: str, mirror: str) -> None:
+    """On Debian's cloud images the sources name a file of mirrors, and a line without a mirror is no source."""
+    mirrors = tmp_path / "debian.list"
+    mirrors.write_text("# ours\nhttps://first.example/debian\tpriority:1\nhttps://second.example/debian\n")
+    tried = _with_sources(sources.format(mirrors=mirrors))
     assert tried.returncode == 1
     keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
     assert tried.stderr.splitlines()[0] == f"deb [signed-by={keyring}] {mirror} trixie main"
+
+
+@pytest.mark.parametrize("sources", ["", "URIs: mirror+file:///nowhere/debian.list"])
+def test_without_a_mirror_it_says_what_to_do(sources: str) -> None:
+    tried = _with_sources(sources)
+    assert tried.returncode == 1
+    assert "No Debian archive is named in /etc/apt" in tried.stdout + tried.stderr
 
 
 def test_a_python_that_does_not_run_is_passed_over(setup: Setup, tmp_path: Path) -> None:
