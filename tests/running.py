@@ -104,9 +104,6 @@ def copy_repository(copy: Path) -> None:
     for number in PORTS:
         file = copy / f"docker-compose.stage{number}.yml"
         file.write_text(re.sub(r"^name: conduit-", "name: conduit-test-", file.read_text(), flags=re.MULTILINE))
-    # It finds the boxes that it measures by their project's name.
-    file = copy / "loadtests" / "ceiling" / "stage.py"
-    file.write_text(file.read_text().replace("conduit-stage", "conduit-test-stage"))
 
 
 def run(command: list[str], folder: Path) -> str:

@@ -27,7 +27,7 @@ def seed(number: int, size: str, replace: bool) -> None:
     lifecycle.require_up(stage)
     files = media.of(stage)
     build(number)
-    drawing = f"conduit-stage{number}-covers"
+    drawing = f"{stage.project}-covers"
     once = ["run", "--rm", "--no-deps", "-T", "--name", drawing]
     _remove(drawing)
     try:
@@ -40,13 +40,13 @@ def seed(number: int, size: str, replace: bool) -> None:
     extra = ["--replace"] if replace else []
     covers = ["--covers", ",".join(digests)]
     command = ["python", "-m", "loadtests.seed", "--size", size, *covers, *databases, *extra]
-    _succeed(_tool(number, "seed", {}, *command), "The seeding")
+    _succeed(_tool(stage, "seed", {}, *command), "The seeding")
 
 
 def load(number: int, mix: str) -> None:
     """Locust's web UI on 127.0.0.1, until Ctrl-C. Brings the stage up without limits first."""
     port = settings.port("LOCUST_PORT", LOCUST_PORT)
-    _remove(f"conduit-stage{number}-load")  # else one whose terminal was closed still holds the port
+    _remove(f"{topology.read(number).project}-load")  # else one whose terminal was closed still holds the port
     by = ports.holder(port)
     if by:
         raise Problem(
@@ -62,7 +62,7 @@ def load(number: int, mix: str) -> None:
     options = ["--publish", f"127.0.0.1:{port}:8089"]
     given = {"MIX": mix, "DATABASE_URL": " ".join(stage.database_urls())}
     locust = ["locust", "-f", "loadtests/locustfile.py", "--host", stage.inside_url]
-    _succeed(_tool(number, "load", given, *locust, options=options), "Locust")
+    _succeed(_tool(stage, "load", given, *locust, options=options), "Locust")
 
 
 def ceiling(number: int, mix: str, quick: bool) -> int:
@@ -117,7 +117,7 @@ def _importing(source: topology.Topology, target: topology.Topology, *flags: str
         for shards, service in stage.databases.items()
         for word in (flag, f"{shards}=postgresql://conduit@{stage.container(service)}:5432/conduit")
     ]
-    name = f"conduit-stage{target.number}-import"
+    name = f"{target.project}-import"
     _remove(name)
     terminal = ["--tty"] if sys.stdout.isatty() else []
     create = ["docker", "create", "--rm", "--init", "--name", name, *terminal]
@@ -146,19 +146,21 @@ def _progress() -> "Reporter":
     return Reporter()
 
 
-def _tool(number: int, what: str, given: Mapping[str, str], *command: str, options: list[str] | None = None) -> int:
+def _tool(
+    stage: topology.Topology, what: str, given: Mapping[str, str], *command: str, options: list[str] | None = None
+) -> int:
     """Run a command in the tools' container of a stage, and return its status.
 
     Compose leaves the container running when it is interrupted itself, so it has a name by which it is removed: at
     the end, and before the next one, in case a terminal was closed.
     """
-    name = f"conduit-stage{number}-{what}"
+    name = f"{stage.project}-{what}"
     terminal = [] if sys.stdin.isatty() and sys.stdout.isatty() else ["-T"]
     settings = [word for key, value in given.items() for word in ("-e", f"{key}={value}")]
     how = ["run", "--rm", "--no-deps", "--name", name, *terminal, *settings, *(options or [])]
     _remove(name)
     try:
-        return run(compose(number, *how, "tools", *command))
+        return run(compose(stage.number, *how, "tools", *command))
     finally:
         _remove(name)
 

@@ -7,6 +7,7 @@ import sys
 from types import FrameType
 from typing import Any
 
+from infra.stage import topology
 from loadtests import mixes
 from loadtests.ceiling.boxes import Boxes
 from loadtests.ceiling.drive import EmptyStageError, Generator, command
@@ -27,7 +28,7 @@ def ready(stage: int, size: str) -> tuple[Boxes, Generator]:
     Raises StageCommandError, DockerUnreachableError, StageDownError, GeneratorError or EmptyStageError.
     """
     run("up", stage)
-    boxes = Boxes(f"conduit-stage{stage}")
+    boxes = Boxes(topology.read(stage).project)
     return boxes, generator(stage, boxes, size)
 
 

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.running import PORTS, copy_repository
 
 MEASURED = """
@@ -15,6 +17,7 @@ print(*(stage.ready(number, "small")[0] for number in {numbers}))
 """
 
 
+@pytest.mark.docker
 def test_a_ceiling_in_the_copy_measures_the_stages_of_the_copy(tmp_path: Path) -> None:
     copy_repository(tmp_path)
     done = subprocess.run(
