@@ -67,7 +67,9 @@ QUICK = Plan(
     confirmations=1,
     confirm_seconds=20,
     confirm_warmup=1,
-    rounds=2,
+    # Wide steps and few: a learner waits for it, and wants to see what lies beyond the ceiling as well.
+    step_down=0.9,
+    rounds=3,
     overload_seconds=7,
     recovery_seconds=12,
 )
@@ -224,7 +226,7 @@ class Search:
                 return
             found.passed, found.failed = None, rate
             rate *= plan.step_down
-            self._say(f"Not confirmed; next {rate:.0f} requests/s.")
+            self._say(f"Not confirmed; next {rate:.0f} requests/s." if left else "Not confirmed.")
         raise NoVerdictError("what short trials passed, long ones did not confirm: the stage is not steady")
 
     def _passes(self, phase: str, rate: float, seconds: float) -> bool:
