@@ -93,7 +93,7 @@ class UnavailableError(AppError):
 
 
 class BusyError(AppError):
-    """503: a place for this did not come free in time."""
+    """503: there is no place for this, and none came free in time if it was waited for."""
 
     status = 503
 

@@ -138,7 +138,8 @@ class Mail(Protocol):
         """Hand them over; an address that is refused is only counted and logged.
 
         Raises UnavailableError when the mail server does not answer, or not soon: some may have been taken by then, and
-        whoever sends them again sends the same Message-IDs.
+        whoever sends them again sends the same Message-IDs. mail.DeferredError is one of these: the server answers, and
+        some of the letters are to be sent later.
         """
 
 
