@@ -64,8 +64,11 @@ clean:  ## Remove caches and .venv; never data, secrets or runs
 help:  ## This
 	@awk -f infra/stage/help.awk Makefile
 
+# Half an environment, or one of an older lock file, would fail later with an import error.
 venv:
 	@$(PYTHON) -c '' 2>/dev/null || { echo 'There is no Python environment yet. Run: make setup' >&2; exit 1; }
+	@[ '$(PYTHON)' != .venv/bin/python ] || cmp -s requirements/dev.txt .venv/installed-from.txt || \
+	  { echo 'The Python environment is not as requirements/dev.txt has it. Run: make setup' >&2; exit 1; }
 
 # A stage is the object of the verbs, so as a goal it does nothing; alone, it says what can be done with it.
 stage%: always
