@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from conduit import covers, pages
+from conduit import pages
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
 from conduit.adapters.events_null import NullEvents
 from conduit.adapters.limits_memory import MemoryLimits
 from conduit.adapters.mail_log import LogMail
 from conduit.adapters.mail_smtp import SmtpMail
 from conduit.adapters.media_disk import DiskMedia
+from conduit.adapters.media_http import HttpMedia
 from conduit.adapters.postgres_server import PostgresServer
 from conduit.adapters.reads_sql import SqlReads
 from conduit.adapters.tasks_inline import InlineTasks
@@ -25,7 +26,8 @@ from conduit.tokens import Tokens
 class Services:
     """What the routes call. ``wired`` says in words which adapter stands behind each port.
 
-    ``before_requests`` is called once by the process that takes them, before the first; it raises nothing.
+    ``before_requests`` is called once by the process that takes them, before the first; ``after_requests`` after the
+    last. They raise nothing.
     """
 
     database: Database
@@ -40,6 +42,7 @@ class Services:
     pages: pages.Files
     wired: dict[str, str]
     before_requests: Callable[[], None]
+    after_requests: Callable[[], None]
 
     def close(self) -> None:
         self.database.close()
@@ -49,7 +52,7 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
     """Build the adapters that the settings name, and open what must be open. Tests may bring a Database or a Mail."""
     if database is None:
         database = _database(settings)
-    media = DiskMedia(settings.media_dir)
+    media = DiskMedia(settings.media_dir) if settings.media_url is None else HttpMedia(settings.media_url)
     tasks = InlineTasks(lambda: services, settings.task_seconds)
     url = urlsplit(settings.database_url)
     services = Services(
@@ -66,15 +69,18 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
         wired={
             "database": f"PostgreSQL at {url.hostname}:{url.port or 5432}, logical shards 0-63",
             "reads": "from the database",
-            "media": f"files under {settings.media_dir}, served by this app",
+            "media": f"files under {settings.media_dir}, served by this app"
+            if settings.media_url is None
+            else f"by HTTP to {urlsplit(settings.media_url).netloc}",
             "tasks": "done inside the request that asks for them",
             "mail": "only logged" if settings.smtp_server is None else "by SMTP to {}:{}".format(*settings.smtp_server),
             "limits": f"in memory; writes {settings.write_limit}, signing in {settings.login_limit}",
             "events": "not recorded",
             "pages": "not served" if settings.web_dir is None else f"from memory, read from {settings.web_dir}",
         },
-        # Nobody else would; a queue still does what waits in it.
-        before_requests=lambda: tasks.give_up_left(lambda: media.left_in(covers.UPLOADS)),
+        # Nobody else would give up what was left; a queue still does what waits in it.
+        before_requests=tasks.begin,
+        after_requests=tasks.end,
     )
     return services
 

@@ -8,7 +8,7 @@ the articles that can be waiting: to find those, nobody reads through all articl
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
@@ -159,9 +159,9 @@ def give_up(services: "Services", arguments: Mapping[str, Any]) -> None:
     _finish(services, arguments["article_id"], arguments["digest"], "failed")
 
 
-def give_up_left(services: "Services", kept: Iterable[str]) -> None:
-    """Nobody makes the files of these kept uploads any more. Raises UnavailableError."""
-    for name in kept:
+def give_up_left(services: "Services", older_than: float) -> None:
+    """Nobody makes the files any more of uploads kept for so many seconds or longer. Raises UnavailableError."""
+    for name in services.media.left_in(UPLOADS, older_than):
         if found := _KEPT.fullmatch(name):
             _finish(services, int(found[1]), found[2], "failed")
 

@@ -39,6 +39,7 @@ def create_app(settings: Settings, services: Services) -> Boundary:
     async def lifespan(_app: object) -> AsyncIterator[None]:
         await threads.run_however_late(services.before_requests)
         yield
+        services.after_requests()
         threads.close()
         services.close()
 

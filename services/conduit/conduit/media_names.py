@@ -40,6 +40,13 @@ def is_cover_file(name: str) -> bool:
     return _COVER_FILE.fullmatch(name) is not None
 
 
+def public_address(name: str) -> str:
+    """Where the site shows a public file, wherever it is kept. Raises ValueError for a private one."""
+    if not name.startswith("public/"):
+        raise ValueError(f"{name!r} is not public: it has no address")
+    return f"/media/{name[7:]}"
+
+
 def checked(name: str) -> str:
     """The name, if it is one: no part of it is ``..`` or hidden. Raises ValueError."""
     if _NAME.fullmatch(name) is None:

@@ -156,6 +156,9 @@ class Media(Protocol):
     def delete(self, name: str) -> None:
         """Keep it no longer; one that is not there is no error."""
 
+    def left_in(self, folder: str, older_than: float) -> list[str]:
+        """The names of the files in a folder that were put ``older_than`` seconds ago or earlier."""
+
     def url(self, name: str) -> str:
         """Where a browser finds a public file. Asks nobody: it is made for every article shown."""
 

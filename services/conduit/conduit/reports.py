@@ -7,9 +7,10 @@ those who made them with those people. All of it is read in pages by key, so tha
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Integer, Table, bindparam, func, select, tuple_
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Integer, Interval, Table, bindparam, func, select, tuple_
 
 from conduit import ids, writes
 from conduit.errors import MissingOwnerError, NotFoundError, NotSignedInError
@@ -52,7 +53,12 @@ _FOLLOWERS = Statement(
 
 
 # Read through whole, which is little: a row is a few dozen bytes, and there is one for every report ever asked for.
-_WAITED_FOR = Statement("reports that are waited for", select(reports.c.id).where(reports.c.state == "pending"))
+_WAITED_FOR = Statement(
+    "reports that are waited for",
+    select(reports.c.id).where(
+        reports.c.state == "pending", reports.c.created_at <= func.now() - bindparam("older_than", type_=Interval)
+    ),
+)
 
 
 def _on_articles(name: str, table: Table, person: ColumnElement[int], row_id: ColumnElement[int]) -> Statement:
@@ -139,10 +145,10 @@ def give_up(services: "Services", arguments: Mapping[str, Any]) -> None:
     _finish(services, arguments["report_id"], "failed")
 
 
-def give_up_left(services: "Services") -> None:
-    """Nobody makes the reports any more that are waited for now. Raises UnavailableError."""
+def give_up_left(services: "Services", older_than: float) -> None:
+    """Nobody makes reports any more that were asked for so many seconds ago or earlier. Raises UnavailableError."""
     for server in services.database.readers():
-        for (report_id,) in server.all(_WAITED_FOR):
+        for (report_id,) in server.all(_WAITED_FOR, older_than=timedelta(seconds=older_than)):
             _finish(services, report_id, "failed")
 
 

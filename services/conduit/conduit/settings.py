@@ -39,8 +39,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     metrics_port: int = Field(default=9100, ge=0, le=65535)
 
-    # Covers and reports. The app's own disk, until a stage has a place for files.
+    # Covers and reports: the app's own disk, or a place for files, http://host:port.
     media_dir: Path = Path("/data/media")
+    media_url: str | None = None
     # Where mail goes, smtp://host:port; none: it is only logged. The address it comes from, and the one in its links.
     smtp_url: str | None = None
     mail_from: str = "Conduit <news@conduit.test>"
@@ -86,6 +87,16 @@ class Settings(BaseSettings):
         url = _SMTP_URL.validate_python(value)
         if url.path not in (None, "/") or url.username is not None or url.query is not None:
             raise ValueError("must be smtp://host:port and nothing more")
+        return value
+
+    @field_validator("media_url", mode="before")
+    @classmethod
+    def _store(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        url = _HTTP_URL.validate_python(value)
+        if url.scheme != "http" or url.path not in (None, "/") or url.username or url.query or url.fragment:
+            raise ValueError("must be http://host:port and nothing more")
         return value
 
     @field_validator("mail_from")

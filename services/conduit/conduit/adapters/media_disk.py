@@ -2,11 +2,12 @@
 
 import os
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from conduit.errors import UnavailableError
-from conduit.media_names import checked
+from conduit.media_names import checked, public_address
 
 
 class DiskMedia:
@@ -37,23 +38,27 @@ class DiskMedia:
         except OSError as error:
             raise UnavailableError("the place for files") from error
 
-    def left_in(self, folder: str) -> list[str]:
-        """The names of the files in a folder, for who begins: what a process that died had half written is deleted."""
+    def left_in(self, folder: str, older_than: float) -> list[str]:
+        """As Media says; and what a process that died had half written is deleted."""
+        latest = time.time() - older_than
+        found = []
         try:
-            found = [path.name for path in (self._directory / checked(folder)).iterdir()]
-            for name in found:
-                if name.startswith("."):
-                    (self._directory / folder / name).unlink(missing_ok=True)
+            for path in (self._directory / checked(folder)).iterdir():
+                with suppress(FileNotFoundError):  # done meanwhile
+                    if path.stat().st_mtime > latest:
+                        continue
+                    if path.name.startswith("."):
+                        path.unlink()
+                    else:
+                        found.append(f"{folder}/{path.name}")
         except FileNotFoundError:
             return []
         except OSError as error:
             raise UnavailableError("the place for files") from error
-        return [f"{folder}/{name}" for name in found if not name.startswith(".")]
+        return found
 
     def url(self, name: str) -> str:
-        if not name.startswith("public/"):
-            raise ValueError(f"{name!r} is not public: it has no address")
-        return f"/media/{name[7:]}"
+        return public_address(name)
 
 
 def _write_whole(target: Path, content: bytes) -> None:

@@ -1,14 +1,15 @@
 """Tasks done at once, inside the request that asks for them: nothing to operate, and the caller waits for it all.
 
 Nothing is kept anywhere: what is under way when the process dies is lost, and nothing is tried again. So is what can't
-say in its row how it ended, because the database is away. The next process says so at its start.
+say in its row how it ended, because the database is away. The next process says so, once that is too old to be another
+box's that is at it still.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, Timer
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# No request is at its task for longer: NGINX waits for no answer as long. Should one be, what it says at its end holds.
+LONGEST_SECONDS = 60.0
+
 
 class InlineTasks:
     """Does a task and what follows from it, in this thread. After ``seconds``, nothing more that follows is begun."""
@@ -29,17 +33,28 @@ class InlineTasks:
     def __init__(self, services: Callable[[], "Services"], seconds: float) -> None:
         self._services = services
         self._seconds = seconds
+        self._again: Timer | None = None
         self._alone = {name: Lock() for name, handler in tasks.HANDLERS.items() if handler.alone}
 
-    def give_up_left(self, uploads: Callable[[], Iterable[str]]) -> None:
-        """Say "failed" of all that an earlier process left "pending"; ``uploads`` names those that it kept.
+    def begin(self) -> None:
+        """Give up what earlier processes left; once more when all that is under way now, wherever it is, is over."""
+        self._give_up_left()
+        self._again = Timer(LONGEST_SECONDS, self._give_up_left)
+        self._again.daemon = True
+        self._again.start()
 
-        For the only process, before it takes requests. Where the database is away it is logged, and left to the next
-        start: the app is of use without.
+    def end(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+
+    def _give_up_left(self) -> None:
+        """Say "failed" of what is "pending" for longer than a request can take.
+
+        Where the database is away it is logged, and left to the next start: the app is of use without.
         """
         try:
-            covers.give_up_left(self._services(), uploads())
-            reports.give_up_left(self._services())
+            covers.give_up_left(self._services(), LONGEST_SECONDS)
+            reports.give_up_left(self._services(), LONGEST_SECONDS)
         except AppError as error:
             log.warning("what an earlier process left is not given up", extra={"cause": str(error)})
         except Exception:

@@ -5,6 +5,7 @@ Nothing here knows whether a task raised in its sender's face or failed out of s
 
 import contextlib
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import bindparam, select
 
 from conduit import articles, covers, ids, mail, reports, tasks, writes
+from conduit.adapters import tasks_inline
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.bootstrap import Services, bootstrap
 from conduit.errors import AppError, BusyError, UnavailableError
@@ -342,7 +344,7 @@ def _interrupted(work: Work, author: int, content: bytes) -> str:
 
 
 def test_what_a_process_that_died_had_under_way_is_given_up_by_the_next(
-    database: PostgresDatabase, author: int, tmp_path: Path
+    database: PostgresDatabase, author: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = next(_inline(database, tmp_path))
     ready, content = _published(work, author).slug, upload()
@@ -353,7 +355,8 @@ def test_what_a_process_that_died_had_under_way_is_given_up_by_the_next(
     slug = _interrupted(work, author, content)
     (tmp_path / "private/uploads/not-one-of-ours").write_bytes(b"")
 
-    next(_inline(database, tmp_path)).services.before_requests()
+    monkeypatch.setattr(tasks_inline, "LONGEST_SECONDS", 0)
+    _started(database, tmp_path)
     cover, other = _now(work, slug).cover, _now(work, ready).cover
     assert cover is not None
     assert other is not None
@@ -362,6 +365,41 @@ def test_what_a_process_that_died_had_under_way_is_given_up_by_the_next(
     assert [path.name for path in (tmp_path / "private/uploads").iterdir()] == ["not-one-of-ours"]
     _uploaded(work, author, slug, content)
     assert _now(work, slug).cover == other
+
+
+def _started(database: PostgresDatabase, directory: Path) -> None:
+    """Another box starts, and stops at once."""
+    services = next(_inline(database, directory)).services
+    services.before_requests()
+    services.after_requests()
+
+
+def test_what_another_box_may_be_at_is_left_to_it(database: PostgresDatabase, author: int, tmp_path: Path) -> None:
+    work = next(_inline(database, tmp_path))
+    slug = _interrupted(work, author, upload())
+    _started(database, tmp_path)
+    cover = _now(work, slug).cover
+    assert cover is not None
+    assert cover.state == "pending"
+    assert database.reader(author).all(_STATES, user_id=author) == [("pending",)]
+    assert len(work.services.media.left_in("private/uploads", 0)) == 1
+
+
+def test_what_was_too_young_at_the_start_is_given_up_later(
+    database: PostgresDatabase, author: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = next(_inline(database, tmp_path))
+    slug = _interrupted(work, author, upload())
+    monkeypatch.setattr(tasks_inline, "LONGEST_SECONDS", 0.5)
+    work.services.before_requests()
+    deadline = time.monotonic() + 10
+    while database.reader(author).all(_STATES, user_id=author) != [("failed",)]:
+        assert time.monotonic() < deadline, "nobody looked again"
+        time.sleep(0.05)
+    cover = _now(work, slug).cover
+    assert cover is not None
+    assert cover.state == "failed"
+    work.services.after_requests()
 
 
 def test_what_is_committed_unheard_keeps_its_upload(work: Work, author: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ def test_the_defaults_are_those_of_a_box_of_256_megabytes() -> None:
         {"write_limit": "often"}, {"login_limit": ""}, {"threads": 0}, {"pool_size": 0}, {"port": 70_000},
         {"max_in_flight": 0}, {"smtp_url": "mail:25"}, {"smtp_url": "http://mail"}, {"smtp_url": "smtp://user@mail:25"},
         {"smtp_url": "smtp://mail:25/path"}, {"smtp_url": "smtp://"}, {"mail_from": "nobody"}, {"mail_from": ""},
+        {"media_url": "media:8080"}, {"media_url": "https://media"}, {"media_url": "http://media/files"},
+        {"media_url": "http://user@media"}, {"media_url": "http://media?x"},
         {"public_url": "ftp://x"}, {"public_url": ""}, {"mail_seconds": 0}, {"task_seconds": 0},
         {"uploads_at_once": 0}, {"upload_seconds": 0}, {"upload_wait_seconds": -1},
     ],
@@ -41,6 +43,11 @@ def test_what_cannot_work_is_refused_at_start(changes: dict[str, Any]) -> None:
 )
 def test_the_mail_server_is_host_and_port_or_none(url: str | None, server: tuple[str, int] | None) -> None:
     assert settings_for(URL, smtp_url=url).smtp_server == server
+
+
+@pytest.mark.parametrize(("url", "kept"), [(None, None), ("", None), ("http://media:8080", "http://media:8080")])
+def test_the_place_for_files_is_host_and_port_or_none(url: str | None, kept: str | None) -> None:
+    assert settings_for(URL, media_url=url).media_url == kept
 
 
 @pytest.mark.parametrize(
