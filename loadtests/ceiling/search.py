@@ -44,10 +44,13 @@ class Plan:
     confirmations: int
     confirm_seconds: float
     confirm_warmup: float
-    step_down: float = 0.95
-    rounds: int = 3
+    search_seconds: float
+    """Of trials, after which none is begun but a rate's first confirmation."""
+    step_down: float
     second_look: bool = False
-    """Whether a short trial that narrowly failed is repeated: one stall of the machine is not the stage's ceiling."""
+    """Whether a step that narrowly failed is repeated: one stall of the machine is not the stage's ceiling. Not so in
+    the bisection: the luckier of two trials at each rate would lead to one that no long trial holds.
+    """
     overload_seconds: float = 15
     recovery_seconds: float = 30
 
@@ -67,9 +70,9 @@ QUICK = Plan(
     confirmations=1,
     confirm_seconds=20,
     confirm_warmup=1,
-    # Wide steps and few: a learner waits for it, and wants to see what lies beyond the ceiling as well.
+    # Wide steps: a learner waits for it, and wants to see what lies beyond the ceiling as well.
     step_down=0.9,
-    rounds=3,
+    search_seconds=150,
     overload_seconds=7,
     recovery_seconds=12,
 )
@@ -86,6 +89,7 @@ FULL = Plan(
     confirm_warmup=3,
     second_look=True,
     step_down=0.93,
+    search_seconds=720,
 )
 
 
@@ -138,6 +142,7 @@ class Search:
         self._trial = trial
         self._plan = plan
         self._say = say
+        self._spent = 0.0
         self.found = Ceiling()
 
     def run(self) -> Ceiling:
@@ -159,7 +164,7 @@ class Search:
         rate = plan.probe_rate
         guess = rate
         for phase in ("warm-up", "probe"):
-            shown = self._trial(phase, rate, plan.probe_seconds, plan.step_warmup)
+            shown = self._run(phase, rate, plan.probe_seconds, plan.step_warmup)
             done = max(shown.completed_rate, LOWEST_RATE)
             if shown.busiest:
                 guess = done * GUESSED_UTILISATION / min(1.0, shown.busiest)
@@ -175,7 +180,7 @@ class Search:
         """Steps up until one fails, down before that until one passes."""
         found = self.found
         for _ in range(MOST_STEPS):
-            if self._passes("step", rate, self._plan.step_seconds):
+            if self._holds(rate):
                 found.passed = rate
                 if found.failed is not None:
                     return
@@ -197,50 +202,67 @@ class Search:
         assert found.failed is not None, "or no fail"
         while found.failed / found.passed > self._plan.resolution:
             middle = (found.failed * found.passed) ** 0.5
-            if self._passes("bisection", middle, self._plan.step_seconds):
+            if self._valid("bisection", middle, self._plan.step_seconds, self._plan.step_warmup).passed:
                 found.passed = middle
             else:
                 found.failed = middle
 
     def _confirm(self) -> None:
-        """Long trials at the rate found; more than half must pass, or the rate goes down a step.
-
-        The last round makes do with one trial: by then the time that a search may take is nearly used up.
-        """
+        """Long trials, at the rate found and then a step lower each time, until more than half of a rate's pass."""
         found, plan = self.found, self._plan
         assert found.passed is not None, "a climb that found no pass has raised"
         rate = found.passed
-        for left in reversed(range(plan.rounds)):
-            wanted = plan.confirmations if left else 1
-            outcomes: list[Outcome] = []
-            passes = 0
-            for _ in range(wanted):
-                shown = self._valid("confirmation", rate, plan.confirm_seconds, plan.confirm_warmup)
-                outcomes.append(shown)
-                passes += shown.passed
-                if (len(outcomes) - passes) * 2 > wanted:
-                    break
-            if passes * 2 > wanted:
+        while True:
+            outcomes = self._confirmations(rate)
+            passes = sum(shown.passed for shown in outcomes)
+            if passes * 2 > len(outcomes):
                 found.rate, found.passed = rate, rate
                 found.confirmed, found.confirmations = passes, outcomes
                 return
             found.passed, found.failed = None, rate
             rate *= plan.step_down
-            self._say(f"Not confirmed; next {rate:.0f} requests/s." if left else "Not confirmed.")
+            if not self._has_time():
+                break
+            self._say(f"Not confirmed; next {rate:.0f} requests/s.")
+        self._say("Not confirmed.")
         raise NoVerdictError("what short trials passed, long ones did not confirm: the stage is not steady")
 
-    def _passes(self, phase: str, rate: float, seconds: float) -> bool:
-        shown = self._valid(phase, rate, seconds, self._plan.step_warmup)
-        if shown.passed or not self._plan.second_look or shown.achieved < CLEARLY_FAILED:
+    def _confirmations(self, rate: float) -> list[Outcome]:
+        """The long trials at a rate, until they are enough, cannot be more than half passes, or the time is used up.
+
+        One that fails at once is enough: what is left of the time serves a rate that is held.
+        """
+        wanted = self._plan.confirmations
+        outcomes: list[Outcome] = []
+        failed = 0
+        while len(outcomes) < wanted and (not outcomes or self._has_time()):
+            outcomes.append(self._valid("confirmation", rate, self._plan.confirm_seconds, self._plan.confirm_warmup))
+            failed += not outcomes[-1].passed
+            if failed == len(outcomes) or failed * 2 > wanted:
+                break
+        return outcomes
+
+    def _has_time(self) -> bool:
+        plan = self._plan
+        return self._spent + plan.confirm_warmup + plan.confirm_seconds <= plan.search_seconds
+
+    def _holds(self, rate: float) -> bool:
+        plan = self._plan
+        shown = self._valid("step", rate, plan.step_seconds, plan.step_warmup)
+        if shown.passed or not plan.second_look or shown.achieved < CLEARLY_FAILED:
             return shown.passed
-        return self._valid(phase, rate, seconds, self._plan.step_warmup).passed
+        return self._valid("step", rate, plan.step_seconds, plan.step_warmup).passed
+
+    def _run(self, phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
+        self._spent += warmup + seconds
+        return self._trial(phase, rate, seconds, warmup)
 
     def _valid(self, phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
         """A trial that is a verdict, at the second try at least. Raises NoVerdictError."""
         # A p95 of a few dozen requests is a guess: where few come, wait for more, within reason.
         seconds = min(max(seconds, FEWEST_REQUESTS / rate), LONGEST_STRETCH * seconds)
         for attempt in (1, 2):
-            shown = self._trial(phase, rate, seconds, warmup)
+            shown = self._run(phase, rate, seconds, warmup)
             if shown.valid:
                 return shown
             if attempt == 1:
