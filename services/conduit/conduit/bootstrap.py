@@ -1,11 +1,13 @@
 """The composition root: from Settings to the adapters in use. The only place that asks what is configured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from conduit import pages
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
+from conduit.adapters.edge_null import NullEdge
+from conduit.adapters.edge_purge import PurgeEdge
 from conduit.adapters.events_null import NullEvents
 from conduit.adapters.limits_memory import MemoryLimits
 from conduit.adapters.mail_log import LogMail
@@ -15,9 +17,10 @@ from conduit.adapters.media_http import HttpMedia
 from conduit.adapters.postgres_server import PostgresServer
 from conduit.adapters.reads_sql import SqlReads
 from conduit.adapters.tasks_inline import InlineTasks
+from conduit.edge import purging
 from conduit.mail import Sender
 from conduit.passwords import Passwords
-from conduit.ports import Database, Limits, Mail, Media, Reads, Tasks
+from conduit.ports import Database, Limits, Listener, Mail, Media, Reads, Tasks
 from conduit.settings import Settings
 from conduit.tokens import Tokens
 
@@ -50,8 +53,10 @@ class Services:
 
 def bootstrap(settings: Settings, database: Database | None = None, mail: Mail | None = None) -> Services:
     """Build the adapters that the settings name, and open what must be open. Tests may bring a Database or a Mail."""
+    edge = NullEdge() if settings.edge_url is None else PurgeEdge(settings.edge_url)
     if database is None:
-        database = _database(settings)
+        # In this order: what the edge asks for anew must not come from a cache that still has the old.
+        database = _database(settings, [purging(edge)])
     media = DiskMedia(settings.media_dir) if settings.media_url is None else HttpMedia(settings.media_url)
     tasks = InlineTasks(lambda: services, settings.task_seconds)
     url = urlsplit(settings.database_url)
@@ -75,6 +80,7 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
             "tasks": "done inside the request that asks for them",
             "mail": "only logged" if settings.smtp_server is None else "by SMTP to {}:{}".format(*settings.smtp_server),
             "limits": f"in memory; writes {settings.write_limit}, signing in {settings.login_limit}",
+            "edge": "none" if settings.edge_url is None else f"purged at {urlsplit(settings.edge_url).netloc}",
             "events": "not recorded",
             "pages": "not served" if settings.web_dir is None else f"from memory, read from {settings.web_dir}",
         },
@@ -91,7 +97,7 @@ def _mail(settings: Settings) -> Mail:
     return SmtpMail(*settings.smtp_server, settings.mail_address.addr_spec, settings.mail_seconds)
 
 
-def _database(settings: Settings) -> PostgresDatabase:
-    database = one_server(PostgresServer("main", settings.database_url, settings.pool_size), NullEvents())
+def _database(settings: Settings, listeners: Sequence[Listener]) -> PostgresDatabase:
+    database = one_server(PostgresServer("main", settings.database_url, settings.pool_size), NullEvents(), listeners)
     database.open()
     return database

@@ -27,4 +27,5 @@ TASKS = Histogram(
 TASK_CPU = Counter("conduit_task_cpu_seconds_total", "CPU seconds that tasks took of their threads", ["task"])
 TASK_FAILURES = Counter("conduit_task_failures_total", "Tasks that raised", ["task"])
 TASKS_DROPPED = Counter("conduit_tasks_dropped_total", "Tasks that were due and never begun", ["task"])
+PURGES = Counter("conduit_edge_purges_total", "Articles that the edge was to forget, by what became of it", ["result"])
 MAILS = Counter("conduit_mails_total", "Messages by what became of them", ["result"])

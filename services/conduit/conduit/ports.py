@@ -163,6 +163,15 @@ class Media(Protocol):
         """Where a browser finds a public file. Asks nobody: it is made for every article shown."""
 
 
+class Edge(Protocol):
+    """What stands before the app, nearer to the readers, and keeps answers of it."""
+
+    def purge(self, article_ids: Sequence[int]) -> None:
+        """Have these articles asked for anew, by any of their addresses. Raises nothing, and waits a tenth of a second
+        at the most: who waits for it has changed them already.
+        """
+
+
 class Limits(Protocol):
     """Counts an account's requests; raises TooManyError beyond the limit."""
 

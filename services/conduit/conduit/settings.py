@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     # Covers and reports: the app's own disk, or a place for files, http://host:port.
     media_dir: Path = Path("/data/media")
     media_url: str | None = None
+    # The edge's port for purging, http://host:port; none: nothing keeps what this app answers.
+    edge_url: str | None = None
     # Where mail goes, smtp://host:port; none: it is only logged. The address it comes from, and the one in its links.
     smtp_url: str | None = None
     mail_from: str = "Conduit <news@conduit.test>"
@@ -89,7 +91,7 @@ class Settings(BaseSettings):
             raise ValueError("must be smtp://host:port and nothing more")
         return value
 
-    @field_validator("media_url", mode="before")
+    @field_validator("media_url", "edge_url", mode="before")
     @classmethod
     def _store(cls, value: str | None) -> str | None:
         if not value:

@@ -26,6 +26,7 @@ def test_the_defaults_are_those_of_a_box_of_256_megabytes() -> None:
         {"smtp_url": "smtp://mail:25/path"}, {"smtp_url": "smtp://"}, {"mail_from": "nobody"}, {"mail_from": ""},
         {"media_url": "media:8080"}, {"media_url": "https://media"}, {"media_url": "http://media/files"},
         {"media_url": "http://user@media"}, {"media_url": "http://media?x"},
+        {"edge_url": "cdn:8081"}, {"edge_url": "http://cdn:8081/purge"},
         {"public_url": "ftp://x"}, {"public_url": ""}, {"mail_seconds": 0}, {"task_seconds": 0},
         {"uploads_at_once": 0}, {"upload_seconds": 0}, {"upload_wait_seconds": -1},
     ],
