@@ -1,29 +1,39 @@
 """What every Media adapter does, whatever keeps the files."""
 
-from collections.abc import Callable, Iterator
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from conduit.adapters.media_disk import DiskMedia
+from conduit.adapters.media_http import HttpMedia
 from conduit.errors import UnavailableError
 from conduit.media_names import cover_file, digest_of, report_file, upload_file
 from conduit.ports import Media
 from conduit_testing.client import fresh
+from conduit_testing.proxy import proxied
 
 
-def _on_disk(directory: Path) -> Iterator[Media]:
-    yield DiskMedia(directory / "media")
+def _on_disk(request: pytest.FixtureRequest) -> Media:
+    directory: Path = request.getfixturevalue("tmp_path")
+    return DiskMedia(directory / "media")
 
 
-_ADAPTERS: dict[str, Callable[[Path], Iterator[Media]]] = {"disk": _on_disk}
+def _by_http(request: pytest.FixtureRequest) -> Media:
+    return HttpMedia(request.getfixturevalue("object_store"))
 
 
-@pytest.fixture(params=_ADAPTERS.values(), ids=list(_ADAPTERS))
-def media(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Media]:
-    """A place for files, empty."""
-    yield from request.param(tmp_path)
+@pytest.fixture(params=[_on_disk, pytest.param(_by_http, marks=pytest.mark.docker)], ids=["disk", "http"])
+def media(request: pytest.FixtureRequest) -> Media:
+    """A place for files; there may be some already."""
+    kind: Callable[[pytest.FixtureRequest], Media] = request.param
+    return kind(request)
 
 
 def _public() -> str:
@@ -87,6 +97,28 @@ def test_what_is_no_name_is_refused(media: Media, name: str) -> None:
             use(name)
 
 
+def _waiting() -> str:
+    return upload_file(digest_of(fresh().encode()), 7)
+
+
+def test_what_is_left_in_a_folder_is_named_when_it_is_as_old_as_asked(media: Media) -> None:
+    assert media.left_in("private/nothing-yet", 0) == []
+    names = {_waiting(), _waiting()}
+    for name in names:
+        media.put(name, b"content", "image/webp")
+    media.put(report_file(7), b"content", "text/csv")
+    assert names <= set(media.left_in("private/uploads", 0))
+    assert not names & set(media.left_in("private/uploads", 60))
+    deadline = time.monotonic() + 10
+    while not names <= set(media.left_in("private/uploads", 1)):
+        assert time.monotonic() < deadline, "they do not age"
+        time.sleep(0.2)
+    for name in names:
+        media.delete(name)
+    assert not names & set(media.left_in("private/uploads", 0))
+    assert media.get(report_file(7)) == b"content"
+
+
 # The disk alone ---------------------------------------------------------------------------------------------
 
 
@@ -108,17 +140,17 @@ def test_a_disk_that_can_not_be_written_is_unavailable_and_leaves_nothing(
     assert [path.name for path in (tmp_path / "public").iterdir()] == [name.removeprefix("public/")]
 
 
-def test_what_a_process_left_is_found_and_halves_are_deleted(tmp_path: Path) -> None:
-    media = DiskMedia(tmp_path)
-    assert media.left_in("private/uploads") == []
-    names = [upload_file(digest_of(fresh().encode()), number) for number in (7, 8)]
-    for name in names:
-        media.put(name, b"content", "image/webp")
-    media.put(report_file(7), b"content", "text/csv")
-    (tmp_path / "private/uploads/.half").write_bytes(b"con")
-    assert sorted(media.left_in("private/uploads")) == sorted(names)
-    assert len(list((tmp_path / "private/uploads").iterdir())) == 2
-    assert media.get(report_file(7)) == b"content"
+def test_halves_that_a_process_left_are_no_files_and_are_deleted(tmp_path: Path) -> None:
+    media, name = DiskMedia(tmp_path), _waiting()
+    media.put(name, b"content", "image/webp")
+    old, young = tmp_path / "private/uploads/.old", tmp_path / "private/uploads/.young"
+    for half in (old, young):
+        half.write_bytes(b"con")
+    os.utime(old, (time.time() - 100,) * 2)
+    assert media.left_in("private/uploads", 60) == []
+    assert not old.exists()
+    assert young.exists()
+    assert media.left_in("private/uploads", 0) == [name]
 
 
 def test_a_place_that_is_no_directory_is_unavailable(tmp_path: Path) -> None:
@@ -127,3 +159,57 @@ def test_a_place_that_is_no_directory_is_unavailable(tmp_path: Path) -> None:
     for use in (media.get, media.delete, lambda name: media.put(name, b"", "image/webp")):
         with pytest.raises(UnavailableError):
             use(_public())
+
+
+# HTTP alone -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.docker
+def test_a_connection_that_was_closed_meanwhile_costs_nobody_an_answer(object_store: str) -> None:
+    with proxied(object_store) as proxy:
+        media, name = HttpMedia(proxy.url), _public()
+        for content in (b"first", b"second"):
+            media.put(name, content, "image/webp")
+            proxy.drop_connections()
+            assert media.get(name) == content
+            proxy.drop_connections()
+
+
+def test_a_name_that_the_dns_takes_long_over_is_told_of_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+
+    def slowly(*_: object, **__: object) -> None:
+        done.wait(30)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    media = HttpMedia("http://media:8080")
+    began = time.monotonic()
+    with pytest.raises(UnavailableError):
+        media.get(_public())
+    assert time.monotonic() - began < 2
+    assert media.url("public/x.webp") == "/media/x.webp"
+    done.set()
+
+
+def test_a_store_that_refuses_is_unavailable_and_goes_on_being_asked() -> None:
+    statuses = [200, 507, 200]  # to who looks for it; a full disk; and there is room again
+
+    class Store(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(statuses.pop(0))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_PUT = do_HEAD
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Store) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        media = HttpMedia(f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(UnavailableError):
+            media.put(_public(), b"", "image/webp")
+        media.put(_public(), b"", "image/webp")
+        server.shutdown()
+    assert statuses == []
