@@ -1,0 +1,1 @@
+"""NGINX's configurations: a template a role, and what renders them."""

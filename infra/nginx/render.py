@@ -1,0 +1,164 @@
+"""NGINX's configurations, rendered by what a stage's compose file says: so adding an app box is one edit in one place.
+
+A service's label `stage.nginx` names its role, and the role its template; the text goes where the service mounts its
+configuration from. What a template may use:
+
+    stage     the number
+    network   the stage's addresses, as 10.83.3.0/24; `gateway` is this machine's among them
+    apps      the app boxes, in the order of their addresses: each has `name`, `address` and `port`
+    at_once   requests under way at once for each of them (label `stage.at-once`)
+    lb, media, cdn   the box of that role, as one of `apps` is, or None; `media` only where the app keeps its files there
+"""
+
+import ipaddress
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from infra.stage.problems import Problem
+from infra.stage.shell import answer
+from infra.stage.stages import ROOT, available, compose_file
+
+TEMPLATES = {"lb": "nginx.conf.j2", "media": "media.conf.j2", "cdn": "cdn.conf.j2"}
+PORTS = {"lb": 8000, "media": 8080, "cdn": 8000}
+APP_PORT = 8000
+MOUNTED_AT = "/etc/nginx/nginx.conf"
+# Overrides of a stage that mount a balancer's configuration of their own.
+EXERCISES = {"infra/exercises/state-in-the-app.yml": 3}
+
+Services = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A box as NGINX names it."""
+
+    name: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The configuration of one service, and the file that it is mounted from."""
+
+    service: str
+    role: str
+    file: Path
+    text: str
+
+    def write(self) -> bool:
+        """Bring the file up to date, in place, for a container keeps the file that it began with; False if it was."""
+        if self.file.exists() and self.file.read_text() == self.text:
+            return False
+        self.file.parent.mkdir(exist_ok=True)
+        self.file.write_text(self.text)
+        return True
+
+
+def render(config: Mapping[str, Any]) -> list[Rendered]:
+    """Of every NGINX in what `docker compose config --format json` says of a stage. Raises Problem where the file lacks
+    what NGINX needs.
+    """
+    services: Services = config["services"]
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - what comes out is no HTML
+    )
+    known = _known(config)
+    return [
+        Rendered(name, role, _file(name, service), templates.get_template(TEMPLATES[role]).render(known))
+        for name, service in services.items()
+        if (role := service.get("labels", {}).get("stage.nginx"))
+    ]
+
+
+def read(command: Sequence[str]) -> dict[str, Any]:
+    """What Compose makes of a stage's files. Raises Problem where it cannot read them."""
+    said = answer([*command, "config", "--format", "json"])
+    if said.returncode != 0:
+        raise Problem(
+            f"Compose cannot read the stage:\n{said.stderr.strip()}",
+            "Settings come from .env and the environment; secrets/ from: make setup",
+        )
+    config: dict[str, Any] = json.loads(said.stdout)
+    return config
+
+
+def everything() -> Iterator[Rendered]:
+    """What every stage and exercise has, as the files say and with no box more."""
+    for number in available():
+        yield from render(read(["docker", "compose", "-f", compose_file(number).name]))
+    for override, number in EXERCISES.items():
+        if (ROOT / override).exists():
+            files = ["-f", compose_file(number).name, "-f", override]
+            yield from render(read(["docker", "compose", *files]))
+
+
+def _known(config: Mapping[str, Any]) -> dict[str, Any]:
+    services: Services = config["services"]
+    labels = {name: service.get("labels", {}) for name, service in services.items()}
+    apps = [Server(name, _address(name, services[name]), APP_PORT) for name in services if _is_app(labels[name])]
+    boxes = {
+        role: Server(name, _address(name, services[name]), PORTS[role])
+        for name in services
+        if (role := labels[name].get("stage.nginx"))
+    }
+    at_once = next((said["stage.at-once"] for said in labels.values() if "stage.at-once" in said), "1")
+    if not (at_once.isascii() and at_once.isdigit() and int(at_once)):
+        raise Problem(f"LB_AT_ONCE={at_once} is no number of requests.", "Give 1 or more, for one call or in .env")
+    keep_files = all(services[app.name].get("environment", {}).get("MEDIA_URL") for app in apps)
+    addresses = next(iter(config.get("networks", {}).get("default", {}).get("ipam", {}).get("config") or []), {})
+    return {
+        "stage": config["name"].rpartition("stage")[2],
+        "network": addresses.get("subnet"),
+        "gateway": addresses.get("gateway"),
+        "apps": sorted(apps, key=lambda app: ipaddress.ip_address(app.address)),
+        "at_once": int(at_once),
+        "lb": boxes.get("lb"),
+        "media": boxes.get("media") if keep_files else None,
+        "cdn": boxes.get("cdn"),
+    }
+
+
+def _is_app(labels: Mapping[str, str]) -> bool:
+    return labels.get("stage.upstream") == "app"
+
+
+def _address(name: str, service: Mapping[str, Any]) -> str:
+    network = (service.get("networks") or {}).get("default") or {}
+    address: str | None = network.get("ipv4_address")
+    if address is None:
+        raise Problem(
+            f"The box {name} has no ipv4_address, and NGINX would ask for its name's address only once.",
+            "The file may have been edited: git diff docker-compose.*.yml",
+        )
+    return address
+
+
+def _file(name: str, service: Mapping[str, Any]) -> Path:
+    for volume in service.get("volumes", []):
+        if volume["target"] == MOUNTED_AT:
+            return Path(volume["source"])
+    raise Problem(
+        f"The box {name} mounts nothing at {MOUNTED_AT}.", "The file may have been edited: git diff docker-compose.*.yml"
+    )
+
+
+def main() -> int:
+    """Bring every committed configuration up to date."""
+    for one in everything():
+        if one.write():
+            print(one.file.relative_to(ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
