@@ -5,6 +5,8 @@ import secrets
 import shutil
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -38,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)  # before -m selects by the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "postgres" in getattr(item, "fixturenames", ()):
+        if not {"postgres", "object_store"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("docker")
 
 
@@ -53,6 +55,25 @@ def postgres() -> Iterator[str]:
         port = _docker("port", container, "5432/tcp").rpartition(":")[2]
         url = f"postgresql://conduit@127.0.0.1:{port}/postgres"
         _wait_for(url, container)
+        yield url
+    finally:
+        _docker("rm", "--force", "--volumes", container)
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """The URL of an empty place for files, as it is at stage 3: a container."""
+    _need_image("conduit/nginx", 3, "media")
+    configuration = os.path.join(os.path.dirname(__file__), "infra/nginx/rendered/stage3.media.conf")
+    container = _docker(
+        "run", "--detach", "--publish", "127.0.0.1::8080", "--user", "1000:1000", "--read-only",
+        "--tmpfs", "/data:uid=1000,gid=1000,mode=0700", "--tmpfs", "/run:uid=1000,gid=1000",
+        "--tmpfs", "/tmp:mode=1777",  # noqa: S108 - the container's own
+        "--volume", f"{configuration}:/etc/nginx/nginx.conf:ro", "--label", "conduit.tests=media", "conduit/nginx",
+    )  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{_docker('port', container, '8080/tcp').rpartition(':')[2]}"
+        _wait_for_answer(url, container)
         yield url
     finally:
         _docker("rm", "--force", "--volumes", container)
@@ -77,14 +98,19 @@ def new_database(postgres: str) -> Iterator[NewDatabase]:
                 server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def _start_container() -> str:
+def _need_image(image: str, stage: int, service: str) -> None:
+    """Build an image as a service of a stage has it, unless it is there."""
     if shutil.which("docker") is None:
-        pytest.fail(f"these tests need a PostgreSQL server, and Docker is not installed to run one: {_REMEDY}")
-    if not _docker("images", "--quiet", _IMAGE):
-        command = ["docker", "compose", "-f", "docker-compose.stage2.yml", "build", "db"]
+        pytest.fail(f"these tests need {image}, and Docker is not installed to run it: {_REMEDY}")
+    if not _docker("images", "--quiet", image):
+        command = ["docker", "compose", "-f", f"docker-compose.stage{stage}.yml", "build", service]
         built = subprocess.run(command, cwd=os.path.dirname(__file__), capture_output=True, text=True, check=False)
         if built.returncode:
-            pytest.fail(f"the image {_IMAGE} could not be built: {_REMEDY}\n{built.stderr[-2000:]}")
+            pytest.fail(f"the image {image} could not be built: {_REMEDY}\n{built.stderr[-2000:]}")
+
+
+def _start_container() -> str:
+    _need_image(_IMAGE, 2, "db")
     return _docker(
         "run", "--detach", "--publish", "127.0.0.1::5432", "--user", "1000:1000",
         "--tmpfs", "/data:uid=1000,gid=1000,mode=0700", "--tmpfs", "/run:uid=1000,gid=1000", "--shm-size", "256m",
@@ -108,5 +134,20 @@ def _wait_for(url: str, container: str) -> None:
             if time.monotonic() > deadline:
                 pytest.fail(f"PostgreSQL in the test container did not start: {error}\n{_docker('logs', container)}")
             time.sleep(0.2)
+        else:
+            return
+
+
+def _wait_for_answer(url: str, container: str) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=3).close()  # noqa: S310 - its scheme is http
+        except urllib.error.HTTPError:
+            return  # an answer like any other
+        except OSError as error:
+            if time.monotonic() > deadline:
+                pytest.fail(f"the test container does not answer: {error}\n{_docker('logs', container)}")
+            time.sleep(0.1)
         else:
             return
