@@ -58,8 +58,9 @@ export async function whenCoversAreReady(articles, update) {
         const { article: now } = await get(`/api/articles/${encodeURIComponent(article.slug)}`);
         if (now.cover?.state === "pending") still.push(article);
         else update(now);
-      } catch {
-        return; // The list is whole without it; whatever else is asked next says what is wrong.
+      } catch (problem) {
+        // A server that is busy just now says so to whatever else is asked; the cover goes on being made.
+        if (problem.kind !== "missing") still.push(article);
       }
     }
     waiting = still;

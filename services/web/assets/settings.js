@@ -94,7 +94,12 @@ async function whenMade(asked) {
   for (const seconds of ASK_AGAIN_AFTER_SECONDS) {
     if (found.state !== "pending") break;
     await pause(seconds);
-    found = (await get(`/api/user/reports/${found.id}`, { mine: true })).report;
+    try {
+      found = (await get(`/api/user/reports/${found.id}`, { mine: true })).report;
+    } catch (problem) {
+      // A server that can't say how far it is goes on making it.
+      if (!["unavailable", "network", "timeout"].includes(problem.kind)) throw problem;
+    }
   }
   return found;
 }
