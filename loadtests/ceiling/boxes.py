@@ -24,8 +24,13 @@ _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|://[^/@]*:[^/@]*@")
 METRICS = "http://127.0.0.1:9100/metrics"
 # /proc's clock ticks: USER_HZ, the same 100 on every Linux that Docker runs on.
 TICKS_PER_SECOND = 100.0
+# Less than this of a box's CPU, as the curl of a health check takes, is no program of its own.
+LEAST_PART = 0.05
 PROGRAMS = (
     (re.compile(r"postgres"), "PostgreSQL"),
+    (re.compile(r"nginx"), "NGINX"),
+    (re.compile(r"redis"), "Redis"),
+    (re.compile(r"celery"), "worker"),
     (re.compile(r"runsv|runit|supervis|s6-|tini|docker-init"), "supervisor"),
     (re.compile(r"python|uvicorn"), "app"),
 )
@@ -87,6 +92,11 @@ class Box:
     container: Any
 
     @property
+    def role(self) -> str:
+        """What it shares with the boxes that do the same work: those of an upstream, or a service's several."""
+        return self.labels.get("stage.upstream") or self.service
+
+    @property
     def period_us(self) -> int:
         """Of the quota: the same share of a CPU in longer periods stalls for longer."""
         return int(self.container.attrs["HostConfig"].get("CpuPeriod") or DEFAULT_PERIOD_US)
@@ -129,10 +139,16 @@ class Boxes:
             raise StageDownError(f"no box of {project} runs")
         # One connection each: stats of several boxes are asked for at the same moment.
         self._pool = ThreadPoolExecutor(max_workers=len(self.boxes))
+        # A command in a box costs the box and the machine CPU: only those are asked again that had something to tell.
+        self._mixed = self._telling = self.boxes
 
     def capacity(self) -> dict[str, float]:
         """CPUs of each box."""
         return {box.name: box.quota for box in self.boxes}
+
+    def roles(self) -> dict[str, str]:
+        """What each box does."""
+        return {box.name: box.role for box in self.boxes}
 
     def edge(self) -> str:
         """Where load goes, on the stage's network."""
@@ -161,13 +177,33 @@ class Boxes:
         return {box.name: box.between(before[box.name], after[box.name]) for box in self.boxes}
 
     def programs(self) -> dict[str, dict[str, float]]:
-        """CPU seconds so far of each box's programs, children included, by program."""
-        return dict(zip(self.capacity(), self._pool.map(_programs, self.boxes), strict=True))
+        """CPU seconds so far of each box's programs, children included, by program.
+
+        Of the boxes that were found to run one program only, nothing.
+        """
+        found = list(zip(self._mixed, self._pool.map(_programs, self._mixed), strict=True))
+        self._mixed = [box for box, seconds in found if _several(seconds)]
+        return {box.name: seconds for box, seconds in found}
 
     def metrics(self) -> dict[str, tuple[float, str]]:
         """``time.monotonic`` and the metrics, of each box that tells some; it spends CPU to tell them."""
-        found = zip(self.capacity(), self._pool.map(_metrics, self.boxes), strict=True)
-        return {name: (at, text) for name, (at, text) in found if text}
+        found = list(zip(self._telling, self._pool.map(_metrics, self._telling), strict=True))
+        telling = [box for box, (_, text) in found if text]
+        if len(self._telling) == len(self.boxes) and telling:
+            self._telling = telling
+        return {box.name: (at, text) for box, (at, text) in found if text}
+
+    def origin(self) -> Box | None:
+        """The box whose log has every request that the app or its place for files is asked; None before stage 3."""
+        return next((box for box in self.boxes if box.labels.get("stage.nginx") == "lb"), None)
+
+    def log(self, box: Box, since: float, until: float) -> str:
+        """What a box wrote to its standard output between two times of ``time.time``."""
+        try:
+            said: bytes = box.container.logs(stdout=True, stderr=False, since=since, until=until)
+        except (DockerException, OSError) as error:
+            raise DockerUnreachableError(f"the log of {box.name} cannot be read: {error}") from error
+        return said.decode(errors="replace")
 
 
 def _endpoint() -> str:
@@ -219,6 +255,11 @@ def _metrics(box: Box) -> tuple[float, str]:
     except DockerException:
         return at, ""
     return at, out.decode(errors="replace") if code == 0 else ""
+
+
+def _several(seconds: dict[str, float]) -> bool:
+    """Whether more than one program takes a part worth telling of a box's CPU."""
+    return sum(spent > LEAST_PART * sum(seconds.values()) for spent in seconds.values()) > 1
 
 
 def _programs(box: Box) -> dict[str, float]:

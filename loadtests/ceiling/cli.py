@@ -5,16 +5,17 @@ import sys
 from pathlib import Path
 
 from loadtests import mixes, report
-from loadtests.ceiling import overload
+from loadtests.ceiling import counts, overload
 from loadtests.ceiling.boxes import DockerUnreachableError, StageDownError
 from loadtests.ceiling.drive import EmptyStageError, GeneratorError
-from loadtests.ceiling.explain import explain
+from loadtests.ceiling.explain import at_ceiling, explain
 from loadtests.ceiling.live import Progress
 from loadtests.ceiling.measure import Bench
 from loadtests.ceiling.record import Run, now
 from loadtests.ceiling.search import FULL, QUICK, Plan, Search
 from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, StageCommandError, described, interruptible, ready
 from loadtests.ceiling.verdict import SLO_ACHIEVED, SLO_ERRORS, SLO_P95_MS
+from loadtests.report import words
 
 SIZES = {"quick": "small", "full": "medium"}
 
@@ -68,7 +69,8 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan) -> int:
                 code = 3
             else:
                 _beyond(bench, plan, found.rate, run)
-                run.data["demand"] = explain(run.data["trials"], boxes.capacity(), found.rate)
+                run.data["demand"] = explain(run.data["trials"], boxes.capacity(), boxes.roles(), found.rate)
+                run.data["a_request"] = counts.a_request(at_ceiling(run.data["trials"], found.rate))
             run.data |= {"complete": True, "why_incomplete": None}
         except KeyboardInterrupt:
             run.data["why_incomplete"] = "interrupted"
@@ -81,6 +83,8 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan) -> int:
     run.save()
     path = report.write(run.folder)
     print(report.sentence(run.data))
+    if remedy := words.remedy(run.data):
+        print(remedy)
     print(f"Report: {_short(path)}\nRaw data: {_short(run.folder / 'run.json')}")
     return code
 

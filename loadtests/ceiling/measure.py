@@ -1,17 +1,21 @@
 """One trial: the load, and what the boxes did meanwhile."""
 
 import threading
+import time
 from typing import Any
 
+from loadtests.ceiling import counts
 from loadtests.ceiling.boxes import Boxes, DockerUnreachableError, Load, Reading
 from loadtests.ceiling.drive import Generator
 from loadtests.ceiling.live import Progress
 from loadtests.ceiling.record import Run, now
 from loadtests.ceiling.verdict import Outcome, outcome
 
-# In these the programs of each box are told apart, by a command in the box at either end: too dear for short
-# trials.
-TELLS_PROGRAMS = {"confirmation"}
+# In these the programs of each box are told apart and the apps' counters read, by commands in the boxes at either end:
+# too dear for short trials.
+TELLS_MORE = {"confirmation"}
+# How long the balancer's log may keep a line back.
+LOG_SECONDS = 1.5
 NOT_JUDGED = {"warm-up", "probe", "overload"}
 
 
@@ -37,19 +41,23 @@ class Bench:
         self._progress.begin(phase, profile[0][1])
         readings: dict[str, dict[str, Reading]] = {}
         programs: dict[str, dict[str, dict[str, float]]] = {}
+        metrics: dict[str, dict[str, tuple[float, str]]] = {}
+        times: dict[str, float] = {}
         threads: list[threading.Thread] = []
         last = self._boxes.read()
         began = now()
 
-        def tell_programs(window: str) -> None:
+        def tell_more(window: str) -> None:
+            metrics[window] = self._boxes.metrics()
             programs[window] = self._boxes.programs()
 
         def on_window(window: str) -> None:
+            times[window] = time.time()
             readings[window] = self._boxes.read()
-            if phase in TELLS_PROGRAMS:
-                # On a saturated box the command takes its time; the generator's next line does not wait for
-                # it.
-                threads.append(threading.Thread(target=tell_programs, args=(window,), daemon=True))
+            if phase in TELLS_MORE:
+                # On a saturated box the commands take their time; the generator's next line does not wait for
+                # them.
+                threads.append(threading.Thread(target=tell_more, args=(window,), daemon=True))
                 threads[-1].start()
 
         def on_progress(progress: dict[str, Any]) -> None:
@@ -73,9 +81,21 @@ class Bench:
             result=result,
             loads=loads,
             programs=_program_shares(programs),
+            counts=self._counts(metrics, times) if phase in TELLS_MORE else {},
         )
         self._progress.end(shown, loads, judged=phase not in NOT_JUDGED)
         return shown, result
+
+    def _counts(
+        self, metrics: dict[str, dict[str, tuple[float, str]]], times: dict[str, float]
+    ) -> dict[str, float]:
+        """What the apps and the balancer, if there is one, counted a second."""
+        found = counts.a_second(metrics.get("start", {}), metrics.get("end", {}))
+        if origin := self._boxes.origin():
+            time.sleep(LOG_SECONDS)
+            log = self._boxes.log(origin, times["start"] - LOG_SECONDS, times["end"] + LOG_SECONDS)
+            found |= counts.at_origin(log, times["start"], times["end"])
+        return {name: round(rate, 4) for name, rate in found.items()}
 
     def _record(
         self,
@@ -86,6 +106,7 @@ class Bench:
         result: dict[str, Any],
         loads: dict[str, Load],
         programs: dict[str, dict[str, float]],
+        counts: dict[str, float],
     ) -> None:
         self._run.data["trials"].append(
             {
@@ -99,6 +120,7 @@ class Bench:
                 "limits": shown.limits(),
                 "boxes": {name: load.record() for name, load in loads.items()},
                 "programs": programs,
+                "counts": counts,
                 "result": result,
             }
         )

@@ -27,7 +27,7 @@ def ready(stage: int, size: str) -> tuple[Boxes, Generator]:
 
     Raises StageCommandError, DockerUnreachableError, StageDownError, GeneratorError or EmptyStageError.
     """
-    run("up", stage)
+    run("up", stage, "--same-apps")
     boxes = Boxes(topology.read(stage).project)
     return boxes, generator(stage, boxes, size)
 
@@ -50,6 +50,7 @@ def described(mix: mixes.Mix, boxes: Boxes, generator: Generator) -> dict[str, A
         "boxes": [
             {
                 "name": box.name,
+                "role": box.role,
                 "cpus": box.quota,
                 "period_us": box.period_us,
                 "memory": box.memory_limit,

@@ -24,6 +24,14 @@ def offered(trial: dict[str, Any]) -> float:
     return float(trial["result"]["total"]["offered_rate"])
 
 
+def roles(run: dict[str, Any]) -> dict[str, list[str]]:
+    """The boxes by what they do, in the record's order; before they were recorded, each box was its own role."""
+    found: dict[str, list[str]] = {}
+    for box in run["boxes"]:
+        found.setdefault(box.get("role", box["name"]), []).append(box["name"])
+    return found
+
+
 def line(
     name: str,
     colour: int,
@@ -113,17 +121,18 @@ def cpu(run: dict[str, Any]) -> Figure:
     """CPU of each box against the offered rate."""
     trials = judged(run)
     lines = []
-    for box, colour in zip(run["boxes"], BOX_COLOURS * 3, strict=False):
+    for place, (role, names) in enumerate(roles(run).items()):
+        colour = BOX_COLOURS[place % len(BOX_COLOURS)]
 
-        def used(trial: dict[str, Any], name: str = box["name"]) -> float:
-            return float(trial["boxes"][name]["utilisation"])
+        def busiest(trial: dict[str, Any], figure: str, names: list[str] = names) -> float:
+            return max(float(trial["boxes"][name][figure]) for name in names)
 
-        def throttled(trial: dict[str, Any], name: str = box["name"]) -> float:
-            return float(trial["boxes"][name]["throttled"])
-
-        lines.append(line(box["name"], colour, trials, used, "%"))
+        name = role if len(names) == 1 else f"{role} ×{len(names)}"
+        used = line(name, colour, trials, lambda trial: busiest(trial, "utilisation"), "%")
+        # With more roles than colours, those of the second turn are dashed.
+        lines.append(Line(used.name, used.colour, used.through, used.dots, dashed=place >= len(BOX_COLOURS)))
         if len(run["boxes"]) <= 2:
-            hit = line("throttled", colour, trials, throttled, "%")
+            hit = line("throttled", colour, trials, lambda trial: busiest(trial, "throttled"), "%")
             lines.append(Line(hit.name, hit.colour, hit.through, dashed=True))
     highest = max([1.0] + [y for one in lines for _, y in one.through]) * 1.06
     return {
@@ -143,7 +152,7 @@ def cpu(run: dict[str, Any]) -> Figure:
         ),
         "caption": "Throttled (dashed): the share of scheduling periods in which the box ran into its quota."
         if len(run["boxes"]) <= 2
-        else "Utilisation of each box against its quota.",
+        else "Utilisation of each box against its quota; of boxes that share a role, the busiest one's.",
     }
 
 

@@ -80,7 +80,7 @@ def settings(run: dict[str, Any]) -> Markup:
         "system": f"{machine.get('system')}, kernel {machine.get('kernel')}",
         "Docker": f"{machine.get('docker')}, cgroup v{machine.get('cgroup')}",
         "boxes": boxes,
-        **{f"set for {box['name']}": _pairs(box["settings"]) for box in run["boxes"] if box.get("settings")},
+        **{f"set for {names}": pairs for pairs, names in _settings_of_boxes(run).items()},
         "generator": f"{run['generator']['cpus']:g} CPU, on the stage's network",
         "dataset": f"{counts}; requests go to {data['articles_sampled']:,} of the articles".replace(",000", " 000"),
         "commit": commit[:12] + (" and changes since" if run["commit"]["changed"] else ""),
@@ -90,6 +90,15 @@ def settings(run: dict[str, Any]) -> Markup:
     }
     items = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(name, value) for name, value in rows.items())
     return Markup("<dl>{}</dl>").format(items)
+
+
+def _settings_of_boxes(run: dict[str, Any]) -> dict[str, str]:
+    """The boxes' settings, each with the names of all boxes that have the same."""
+    found: dict[str, list[str]] = {}
+    for box in run["boxes"]:
+        if box.get("settings"):
+            found.setdefault(_pairs(box["settings"]), []).append(box["name"])
+    return {pairs: ", ".join(names) for pairs, names in found.items()}
 
 
 def _pairs(values: dict[str, str]) -> str:

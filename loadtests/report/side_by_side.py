@@ -8,6 +8,8 @@ from loadtests.report.page import drawn, environment, paragraphs, settings
 
 Run = dict[str, Any]
 COLOURS = (1, 2)
+# Of more boxes than these, what doubling each would give is not said one by one.
+MOST_NAMED = 2
 
 
 def sentence(first: Run, second: Run) -> str:
@@ -24,18 +26,23 @@ def facts(first: Run, second: Run) -> list[tuple[str, str, str]]:
     rows = []
     for name, value in _FACTS:
         rows.append((name, value(first), value(second)))
-    programs: list[tuple[Run, dict[str, Any]]] = []
-    for run in (first, second):
-        programs += [(run, box) for box in (run.get("demand") or {}).get("boxes", [])]
-    for run, box in programs:
-        said = f"{box['per_request_ms']:.2f} ms, {words.percent(box['utilisation'])} busy"
-        name = f"CPU a request on {box['name']}"
-        rows.append((name, said, "") if run is first else (name, "", said))
+    for found in ([words.a_request(run) for run in (first, second)], [_demands(run) for run in (first, second)]):
+        one, other = found
+        rows += [(name, one.get(name, ("",))[0], other.get(name, ("",))[0]) for name in {**one, **other}]
+    return rows
+
+
+def _demands(run: Run) -> dict[str, tuple[str, float]]:
+    """CPU a request of each box, or of the boxes that share a role, and of their programs: in words, and in ms."""
+    found: dict[str, tuple[str, float]] = {}
+    for box in (run.get("demand") or {}).get("boxes", []):
+        spent = box["per_request_ms"]
+        found[f"CPU a request on {box['name']}"] = f"{spent:.2f} ms, {words.percent(box['utilisation'])} busy", spent
         for program, part in box["programs"].items():
             if len(box["programs"]) > 1 and part["per_request_ms"] >= 0.005:
-                said = f"{part['per_request_ms']:.2f} ms"
-                rows.append((f"  of it {program}", said, "") if run is first else (f"  of it {program}", "", said))
-    return rows
+                spent = part["per_request_ms"]
+                found[f"  of it {program} on {box['name']}"] = f"{spent:.2f} ms", spent
+    return found
 
 
 def explanation(first: Run, second: Run) -> list[str]:
@@ -61,10 +68,25 @@ def explanation(first: Run, second: Run) -> list[str]:
         said.append(
             f"At stage {second['stage']} “{saturates}” saturates first: doubled, it would lift the ceiling to about "
             f"{words.rate(doubled[saturates])}/s"
-            + "".join(f"; doubling “{name}” instead, to {words.rate(doubled[name])}/s" for name in others)
+            + (
+                "".join(f"; doubling “{name}” instead, to {words.rate(doubled[name])}/s" for name in others)
+                if len(others) <= MOST_NAMED
+                else "; doubling any other instead would not lift it"
+            )
             + "."
         )
-    return said
+    return said + _cuts(first, second)
+
+
+def _cuts(first: Run, second: Run) -> list[str]:
+    """By how much less one request leads to behind the edge."""
+    before, after = words.a_request(first), words.a_request(second)
+    cuts = [
+        f"{name}: {before[name][0]} to {after[name][0]}, {words.percent(1 - after[name][1] / before[name][1])} less"
+        for name in before
+        if name in after and "hits" not in name and 0 < after[name][1] < before[name][1]
+    ]
+    return [f"From stage {first['stage']} to {second['stage']}: {'; '.join(cuts)}."] if cuts else []
 
 
 def _saturates(run: Run) -> str:

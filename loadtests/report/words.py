@@ -3,6 +3,8 @@
 from typing import Any
 
 NONE = "–"
+# At half of the usual size, all stages fit on two cores.
+SMALL_BOX_CPUS = 0.125
 
 
 def rate(value: float | None) -> str:
@@ -59,7 +61,7 @@ def sentence(run: dict[str, Any]) -> str:
     if demand:
         box = next((one for one in demand["boxes"] if one["name"] == demand["saturates"]), None)
         if box:
-            said += f"; {_box_name(run, box['name'])} saturates first, {percent(box['utilisation'])} busy there"
+            said += f"; {_box_name(run, box)}, {percent(box['utilisation'])} busy there"
         else:
             said += "; no box runs out of CPU, so something else is the limit"
     overload = run.get("overload")
@@ -71,8 +73,11 @@ def sentence(run: dict[str, Any]) -> str:
     return f"{said}."
 
 
-def _box_name(run: dict[str, Any], name: str) -> str:
-    return "its only box" if len(run["boxes"]) == 1 else f"the box “{name}”"
+def _box_name(run: dict[str, Any], box: dict[str, Any]) -> str:
+    if len(run["boxes"]) == 1:
+        return "its only box saturates first"
+    several = len(box.get("boxes", ())) > 1
+    return f"the boxes “{box['name']}” saturate first" if several else f"the box “{box['name']}” saturates first"
 
 
 def _bracket(ceiling: dict[str, Any]) -> str:
@@ -104,9 +109,37 @@ def notes(run: dict[str, Any]) -> list[str]:
     limited = [trial for trial in run["trials"] if trial["judged"] and not trial["valid"]]
     if limited:
         found.append(f"Trials that were limited by generator or host, and so gave no verdict: {len(limited)}.")
+        if said := remedy(run):
+            found.append(said)
     if run["commit"]["changed"]:
         found.append("Files had been changed since the commit that is named below.")
     return found
+
+
+def remedy(run: dict[str, Any]) -> str:
+    """What to do where the host was the limit in a trial that was judged; empty where it was not."""
+    limits = [limit for trial in run["trials"] if trial.get("judged", True) for limit in trial["limits"]]
+    if not any(limit.startswith("host") for limit in limits):
+        return ""
+    size = "BOX_CPU_QUOTA=2500 BOX_CPU_PERIOD=20000"
+    if any(box["cpus"] > SMALL_BOX_CPUS for box in run["boxes"]):
+        return (
+            f"This machine has too little CPU for {len(run['boxes'])} boxes of this size and the generator: close "
+            f"other programs, or take boxes of half the size, at every stage that is compared: {size} make ..."
+        )
+    return f"This machine has too little CPU for {len(run['boxes'])} boxes and the generator: close other programs."
+
+
+def a_request(run: dict[str, Any]) -> dict[str, tuple[str, float]]:
+    """What a client's request leads to behind the edge, by what is counted: in words, and as a number."""
+    found = run.get("a_request") or {}
+    said = {
+        "queries": ("database queries a request", lambda value: f"{value:.2f}"),
+        "hit_ratio": ("cache hits, of its look-ups", percent),
+        "origin_requests": ("requests at the origin a request", lambda value: f"{value:.2f}"),
+        "origin_bytes": ("bytes from the origin a request", lambda value: f"{value:,.0f}".replace(",", " ")),
+    }
+    return {name: (form(found[key]), found[key]) for key, (name, form) in said.items() if key in found}
 
 
 def numbers(run: dict[str, Any]) -> list[dict[str, str]]:
@@ -144,6 +177,7 @@ def numbers(run: dict[str, Any]) -> list[dict[str, str]]:
                 "more": f"at {percent(busiest['utilisation'])} of {busiest['capacity']:g} CPU",
             }
         )
+    found += [{"name": name, "value": value, "more": "at the ceiling"} for name, (value, _) in a_request(run).items()]
     if overload := run.get("overload"):
         back = overload["recovery_seconds"]
         found += [

@@ -6,10 +6,13 @@ import random
 from typing import Any
 
 from loadtests import mixes
-from loadtests.ceiling import overload
-from loadtests.ceiling.explain import explain
+from loadtests.ceiling import counts, overload
+from loadtests.ceiling.explain import at_ceiling, explain
 from loadtests.ceiling.search import QUICK, Plan, Search
 from loadtests.ceiling.verdict import Outcome
+
+BOXES = {1: ["box"], 2: ["app", "db"], 3: ["app1", "app2", "cache", "db", "lb", "media"]}
+CACHED = {"hits": 90.0, "misses": 10.0}
 
 
 class System:
@@ -77,7 +80,7 @@ def total(rate: float, shown: Outcome) -> dict[str, Any]:
 def record(capacity: float, stage: int = 1, stop_after: int | None = None) -> dict[str, Any]:
     """A run's raw data as the command writes it, of a system with boxes of a quarter CPU; perhaps interrupted."""
     system = System(capacity)
-    names = ["box"] if stage == 1 else ["app", "db"]
+    names = BOXES[stage]
     run: dict[str, Any] = {
         "format": 1,
         "complete": stop_after is None,
@@ -95,6 +98,7 @@ def record(capacity: float, stage: int = 1, stop_after: int | None = None) -> di
         "boxes": [
             {
                 "name": name,
+                "role": name.rstrip("12"),
                 "cpus": 0.25,
                 "period_us": 10_000,
                 "memory": 256 << 20,
@@ -120,7 +124,9 @@ def record(capacity: float, stage: int = 1, stop_after: int | None = None) -> di
     run["ceiling"] = made.found.summary()
     if made.found.rate is not None:
         _beyond(run, capacity, made.found.rate, names)
-        run["demand"] = explain(run["trials"], dict.fromkeys(names, 0.25), made.found.rate)
+        roles = {box["name"]: box["role"] for box in run["boxes"]}
+        run["demand"] = explain(run["trials"], dict.fromkeys(names, 0.25), roles, made.found.rate)
+        run["a_request"] = counts.a_request(at_ceiling(run["trials"], made.found.rate))
     return run
 
 
@@ -139,6 +145,7 @@ def _trial(phase: str, rate: float, shown: Outcome, names: list[str]) -> dict[st
             name: {"cpu": 0.25 * busy, "utilisation": busy, "throttled": busy, "memory": 1 << 27}
             for name, busy in load.items()
         },
+        "counts": {"queries": rate * (1.5 if len(names) < 3 else 0.5)} | (CACHED if len(names) > 2 else {}),
         "programs": {names[0]: {"app": 0.7, "PostgreSQL": 0.28, "supervisor": 0.02}} if len(names) == 1 else {},
         "result": {
             "total": total(rate, shown),

@@ -11,8 +11,8 @@ import pytest
 from loadtests import compare, report
 from loadtests.ceiling import overload
 from loadtests.ceiling.search import QUICK
-from loadtests.report.side_by_side import explanation, page
-from loadtests.report.words import percent, sentence
+from loadtests.report.side_by_side import explanation, facts, page
+from loadtests.report.words import percent, remedy, sentence
 from loadtests.tests.runs import record
 
 ADDRESS = re.compile(r"""(?:src|href|url|@import)\s*[=(]|//[a-z]|https?:""")
@@ -80,6 +80,37 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
 def _kept(folder: Path, run: dict[str, Any]) -> Path:
     (folder / "run.json").write_text(json.dumps(run))
     return folder
+
+
+def test_boxes_that_share_a_role_are_one_place_that_can_be_doubled(tmp_path: Path) -> None:
+    run = record(capacity=300, stage=3)
+    text = written(tmp_path, run)
+    demand = run["demand"]
+    assert demand["boxes"][0]["boxes"] == ["app1", "app2"]
+    assert demand["if_split"] is None
+    assert "the boxes “app” saturate first" in sentence(run)
+    assert "cache hits, of its look-ups" in text
+    assert "app ×2" in text
+    assert text.count("MAX_WAIT") == 1, "settings that all boxes share are told once"
+
+
+def test_what_a_request_leads_to_is_set_side_by_side() -> None:
+    first, second = record(capacity=100, stage=2), record(capacity=250, stage=3)
+    assert ("database queries a request", "1.50", "0.50") in facts(first, second)
+    said = explanation(first, second)
+    assert "From stage 2 to 3: database queries a request: 1.50 to 0.50, 67 % less." in said
+    assert "doubling any other instead would not lift it" in said[0]
+
+
+def test_a_host_without_idle_cpu_is_told_with_what_to_do(tmp_path: Path) -> None:
+    run = record(capacity=300, stage=3)
+    assert remedy(run) == ""
+    run["trials"][3] |= {"valid": False, "limits": ["host with 2% idle CPU"]}
+    assert "BOX_CPU_QUOTA=2500 BOX_CPU_PERIOD=20000" in written(tmp_path, run)
+    for box in run["boxes"]:
+        box["cpus"] = 0.125
+    assert "close other programs" in remedy(run)
+    assert "BOX_CPU" not in remedy(run)
 
 
 @pytest.mark.parametrize("trials", [0, 1, 2, 4])
