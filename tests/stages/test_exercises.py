@@ -1,0 +1,58 @@
+"""The exercises as they are written: their commands, typed in their order, show what is promised."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.running import ROOT, Stage, Stages, environment
+
+pytestmark = [pytest.mark.stage, pytest.mark.docker]
+
+_BREAK, _COVER, _SIGN_IN, _GO_BACK = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/exercises.md").read_text(), re.DOTALL)
+
+
+@pytest.fixture
+def stage(stages: Stages) -> Iterator[Stage]:
+    stage, _ = stages.bring_up(3)
+    yield stage
+    stage.make("up")  # with the tests' settings again
+
+
+def _typed(stage: Stage, *blocks: str) -> str:
+    """What the commands print, with the limits that a user has."""
+    env = {name: value for name, value in environment().items() if not name.endswith("_LIMIT")}
+    script = f'make() {{ command make PYTHON={sys.executable} "$@"; }}\n' + "\necho\n".join(blocks)
+    command = ["bash", "-eu", "-c", script]
+    done = subprocess.run(
+        command, cwd=stage.folder, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def _statuses(stage: Stage) -> tuple[list[str], list[str]]:
+    """Of twenty times the cover, and of thirty times signing in."""
+    covers, sign_ins = _typed(stage, _COVER, _SIGN_IN).split("\n")
+    return covers.split(), sign_ins.split()
+
+
+def test_state_left_in_the_app_fails_with_a_second_box(stage: Stage) -> None:
+    said = _typed(stage, _BREAK)
+    assert '"media":"files under /data/media' in said
+    assert '"limits":"in memory' in said
+    covers, sign_ins = _statuses(stage)
+    assert len(covers) == 20
+    assert set(covers) == {"200", "404"}
+    assert 5 <= covers.count("404") <= 15
+    # One of those that the limit lets through was signing up.
+    assert 10 < sign_ins.count("200") <= 20
+    assert set(sign_ins) == {"200", "429"}
+
+    _typed(stage, _GO_BACK)
+    covers, sign_ins = _statuses(stage)
+    assert covers == ["200"] * 20
+    assert sign_ins.count("200") <= 10
+    assert set(sign_ins) == {"200", "429"}
