@@ -19,8 +19,8 @@ doctor: venv  ## Check this machine: Docker, memory, disk, ports; each with its 
 	@$(RUN) doctor
 
 ##@ A stage: make stage1 VERB, make stage2 VERB
-up: venv  ## Build, start, wait until healthy, print the URLs
-	@$(RUN) up $(STAGES)
+up: venv  ## Build, start, wait until healthy, print the URLs: APPS=4 for more app boxes
+	@$(RUN) up $(STAGES)$(if $(APPS), --apps '$(APPS)')
 down: venv  ## Stop; the data stays, unless VOLUMES=1
 	@$(RUN) down $(STAGES) $(if $(filter-out 0,$(VOLUMES)),--volumes)
 status: venv  ## Boxes, their health, CPU and memory
@@ -37,6 +37,10 @@ shares: venv  ## What static files, covers and slow work take of the CPU: MIX=pa
 	@$(RUN) shares $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(RATE),--rate '$(RATE)') $(if $(filter-out 0,$(QUICK)),--quick)
 import: venv  ## Bring another stage's data over: FROM=stage1
 	@$(RUN) import $(STAGES) $(if $(FROM),--from '$(FROM)') $(REPLACED)
+nginx: venv  ## The configuration of its balancer and its other NGINX boxes
+	@$(RUN) nginx $(STAGES)
+rolling-restart: venv  ## Restart its apps one after the other; no request fails
+	@$(RUN) rolling-restart $(STAGES)
 diff: venv  ## What changed since the stage before
 	@$(RUN) diff $(STAGES)
 
@@ -78,5 +82,5 @@ always:
 .DEFAULT:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
-.PHONY: always venv setup doctor up down status logs seed load ceiling shares import diff compare bench bench-sizes \
-  test test-unit test-long lint clean help
+.PHONY: always venv setup doctor up down status logs seed load ceiling shares import nginx \
+  rolling-restart diff compare bench bench-sizes test test-unit test-long lint clean help

@@ -7,21 +7,20 @@ configuration from. What a template may use:
     network   the stage's addresses, as 10.83.3.0/24; `gateway` is this machine's among them
     apps      the app boxes, in the order of their addresses: each has `name`, `address` and `port`
     at_once   requests under way at once for each of them (label `stage.at-once`)
-    lb, media, cdn   the box of that role, as one of `apps` is, or None; `media` only where the app keeps its files there
+    lb, media, cdn   the box of that role, like one of `apps`, or None; `media` only where the app keeps its files there
 """
 
 import ipaddress
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from infra.stage import topology
 from infra.stage.problems import Problem
-from infra.stage.shell import answer
 from infra.stage.stages import ROOT, available, compose_file
 
 TEMPLATES = {"lb": "nginx.conf.j2", "media": "media.conf.j2", "cdn": "cdn.conf.j2"}
@@ -80,26 +79,16 @@ def render(config: Mapping[str, Any]) -> list[Rendered]:
     ]
 
 
-def read(command: Sequence[str]) -> dict[str, Any]:
-    """What Compose makes of a stage's files. Raises Problem where it cannot read them."""
-    said = answer([*command, "config", "--format", "json"])
-    if said.returncode != 0:
-        raise Problem(
-            f"Compose cannot read the stage:\n{said.stderr.strip()}",
-            "Settings come from .env and the environment; secrets/ from: make setup",
-        )
-    config: dict[str, Any] = json.loads(said.stdout)
-    return config
-
-
 def everything() -> Iterator[Rendered]:
     """What every stage and exercise has, as the files say and with no box more."""
     for number in available():
-        yield from render(read(["docker", "compose", "-f", compose_file(number).name]))
+        yield from render(topology.config(["docker", "compose", "-f", compose_file(number).name]))
     for override, number in EXERCISES.items():
         if (ROOT / override).exists():
             files = ["-f", compose_file(number).name, "-f", override]
-            yield from render(read(["docker", "compose", *files]))
+            own = f"{Path(override).stem}."
+            both = render(topology.config(["docker", "compose", *files]))
+            yield from (one for one in both if one.file.name.startswith(own))
 
 
 def _known(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +104,7 @@ def _known(config: Mapping[str, Any]) -> dict[str, Any]:
     if not (at_once.isascii() and at_once.isdigit() and int(at_once)):
         raise Problem(f"LB_AT_ONCE={at_once} is no number of requests.", "Give 1 or more, for one call or in .env")
     keep_files = all(services[app.name].get("environment", {}).get("MEDIA_URL") for app in apps)
-    addresses = next(iter(config.get("networks", {}).get("default", {}).get("ipam", {}).get("config") or []), {})
+    addresses = topology.addresses(config)
     return {
         "stage": config["name"].rpartition("stage")[2],
         "network": addresses.get("subnet"),
@@ -148,7 +137,8 @@ def _file(name: str, service: Mapping[str, Any]) -> Path:
         if volume["target"] == MOUNTED_AT:
             return Path(volume["source"])
     raise Problem(
-        f"The box {name} mounts nothing at {MOUNTED_AT}.", "The file may have been edited: git diff docker-compose.*.yml"
+        f"The box {name} mounts nothing at {MOUNTED_AT}.",
+        "The file may have been edited: git diff docker-compose.*.yml",
     )
 
 

@@ -3,11 +3,12 @@
 import argparse
 import difflib
 import functools
+import os
 import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from infra.stage import checks, engine, lifecycle, stages, tools
+from infra.stage import checks, engine, lifecycle, nginx, rolling, stages, tools
 from infra.stage.problems import Problem
 
 SIZES = ("small", "medium", "large")
@@ -23,19 +24,27 @@ def main(words: list[str]) -> int:
     """Run one command and return its exit status."""
     try:
         options = _parser().parse_args(words)
-        return _commands()[options.verb](options) or 0
+        status = _commands()[options.verb](options) or 0
+        sys.stdout.flush()
     except Problem as problem:
         print(problem, file=sys.stderr)
         return problem.status
     except KeyboardInterrupt:
         print("\nInterrupted. The same command can be given again.", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has read enough, as `head -1` does; what is not written yet must not be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="infra.stage", allow_abbrev=False)
     parser.add_argument("verb", choices=sorted(_commands()))
     parser.add_argument("stages", nargs="*")
+    parser.add_argument("--apps", default="")
+    parser.add_argument("--same-apps", action="store_true")
     parser.add_argument("--volumes", action="store_true")
     parser.add_argument("--size", default="small")
     parser.add_argument("--mix", default="")
@@ -51,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
     """Verb to function. A stage's number, a size and a mix are checked before anything is done, Docker next."""
     return {
-        "up": lambda given: _with_docker(lifecycle.up)(_stage(given)),
+        "up": lambda given: _with_docker(lifecycle.up)(_stage(given), None if given.same_apps else given.apps),
         "down": lambda given: _with_docker(lifecycle.down)(_stage(given), given.volumes),
         "status": lambda given: _with_docker(lifecycle.status)(_stage(given)),
         "logs": lambda given: _with_docker(lifecycle.logs)(_stage(given)),
@@ -66,6 +75,8 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
             _stage(given), _one_of("MIX", given.mix or "pages", MIXES_WITH_PARTS), given.quick, _rate(given)
         ),
         "import": lambda given: _with_docker(tools.bring_over)(_stage(given), _source(given), given.replace),
+        "nginx": lambda given: _with_docker(nginx.show)(_stage(given)),
+        "rolling-restart": lambda given: _with_docker(rolling.restart)(_stage(given)),
         "diff": lambda given: diff(_stage(given)),
         "compare": lambda given: compare(given.a, given.b),
         "doctor": lambda _: doctor(),

@@ -1,5 +1,7 @@
 """What a machine must have: the checks of `make doctor`, of which `up` makes the critical ones first."""
 
+import ipaddress
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -64,6 +66,7 @@ def before_up(number: int) -> Topology:
     memory(docker, stage)
     disk(docker.root)
     free_ports(stage)
+    free_network(stage)
     return stage
 
 
@@ -113,6 +116,46 @@ def free_ports(stage: Topology) -> None:
                 f"Take another one for this call: {name}={port + 1000} make stage{stage.number} up"
                 f"\nor for good: {name} in .env",
             )
+
+
+def free_network(stage: Topology) -> None:
+    """Raises Problem when the addresses that the stage wants for itself are none, or another network's."""
+    if stage.network is None:
+        return
+    name = f"STAGE{stage.number}_NETWORK"
+    try:
+        wanted = ipaddress.ip_network(stage.network)
+    except ValueError:
+        raise Problem(
+            f"{stage.network} are no addresses of a network.",
+            f"Give three of an address's four parts, for one call or in .env: {name}=10.93.{stage.number}",
+            status=2,
+        ) from None
+    for network, subnets in _networks().items():
+        if network != f"{stage.project}_default" and any(wanted.overlaps(subnet) for subnet in subnets):
+            raise Problem(
+                f"The addresses {wanted} are those of Docker's network {network} already.",
+                f"Take others for this call: {name}=10.93.{stage.number} make stage{stage.number} up"
+                f"\nor for good: {name} in .env",
+            )
+
+
+def _networks() -> dict[str, list[ipaddress.IPv4Network]]:
+    """The addresses of each of Docker's networks."""
+    ids = answer(["docker", "network", "ls", "--quiet"]).stdout.split()
+    said = answer(["docker", "network", "inspect", *ids]).stdout if ids else ""
+    try:
+        found = json.loads(said or "[]")
+    except ValueError:
+        return {}
+    return {
+        network["Name"]: [
+            ipaddress.IPv4Network(one["Subnet"])
+            for one in (network.get("IPAM") or {}).get("Config") or []
+            if ":" not in one["Subnet"]
+        ]
+        for network in found
+    }
 
 
 def _ports_of(number: int) -> str:

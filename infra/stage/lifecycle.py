@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Collection
 from typing import Any
 
-from infra.stage import checks, topology
+from infra.stage import apps, checks, nginx, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import answer, compose, compose_rows, run
 from infra.stage.topology import Topology
@@ -17,9 +17,14 @@ HEALTHY_WITHIN = 180
 LAST_LINES = 15
 
 
-def up(number: int) -> None:
-    """Build, start, wait until every box is healthy, print where it answers. Raises Problem with what failed."""
-    stage = checks.before_up(number)
+def up(number: int, apps_wanted: str | None = None) -> None:
+    """Build, start, wait until every box is healthy, print where it answers. Raises Problem with what failed.
+
+    ``apps_wanted`` is how many app boxes there are to be, "" for as many as the file has; None leaves them as they are.
+    """
+    with apps.chosen(number, apps_wanted):
+        stage = checks.before_up(number)
+        configurations = nginx.configure(number)
     boxes = ", ".join(stage.boxes)
     print(f"Stage {number}: building the images of {boxes}", flush=True)
     if run(compose(number, "build")) != 0:
@@ -29,11 +34,13 @@ def up(number: int) -> None:
         )
     print(f"Stage {number}: starting {boxes}, and waiting until healthy", flush=True)
     _clear_half_replaced(stage)
+    nginx.put_away_stale(stage, configurations)
     waiting = ["--wait", "--wait-timeout", str(HEALTHY_WITHIN)]
     started = run(compose(number, "up", "--detach", "--remove-orphans", *waiting))
     ill = [row for row in _services(stage, [*stage.boxes, *stage.pages]) if not _is_well(row)]
     if started != 0 or ill or not _boxes(stage):
         raise _why_not_up(stage, ill)
+    nginx.follow(stage, configurations)
     beside = "".join(f"  {service:<8} {url}\n" for service, url in stage.page_urls.items())
     print(
         f"\nStage {number} is up.\n"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infra.stage.problems import Problem
-from infra.stage.stages import ROOT, compose_file
+from infra.stage.stages import ROOT, files
 
 # How long a child may take to end by itself after Ctrl-C, which the terminal sent to it as well.
 PATIENCE = 15.0
@@ -51,8 +51,8 @@ def answer(command: Sequence[str], env: Mapping[str, str] | None = None) -> "sub
 
 
 def compose(number: int, *arguments: str) -> list[str]:
-    """The compose command of a stage. The tools' profile is on, so that `down` takes them away too."""
-    return ["docker", "compose", "-f", compose_file(number).name, *arguments]
+    """The compose command of a stage, with the boxes that `up APPS=` has put beside those of its file."""
+    return ["docker", "compose", *(word for file in files(number) for word in ("-f", file)), *arguments]
 
 
 def compose_rows(number: int, *arguments: str) -> list[dict[str, Any]]:

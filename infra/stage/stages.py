@@ -15,12 +15,25 @@ PLANNED = {
     5: "replicas and shards",
     6: "CQRS, two regions",
 }
-VERBS = ("up", "down", "status", "logs", "seed", "load", "ceiling", "shares", "import", "diff")
+VERBS = (
+    *("up", "down", "status", "logs", "seed", "load", "ceiling", "shares", "import", "diff"),
+    *("nginx", "rolling-restart"),
+)
 
 
 def compose_file(number: int) -> Path:
     """Where the stage's compose file is, whether it is there or not."""
     return ROOT / f"docker-compose.stage{number}.yml"
+
+
+def more_boxes(number: int) -> Path:
+    """Where `up APPS=4` leaves the boxes that the compose file does not have; there is no such file otherwise."""
+    return ROOT / ".stages" / f"stage{number}.yml"
+
+
+def files(number: int) -> list[str]:
+    """The compose files that a stage consists of, as one gives them to Compose from the root."""
+    return [str(path.relative_to(ROOT)) for path in (compose_file(number), more_boxes(number)) if path.exists()]
 
 
 def available() -> list[int]:

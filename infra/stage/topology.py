@@ -1,6 +1,7 @@
 """What a stage consists of, read from the labels in its compose file and nowhere else."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +28,16 @@ class Topology:
     """Logical shards, as "0-63", to the service that holds them."""
     media: tuple[str, str] | None = None
     """The service that keeps the files, and the directory where."""
+    caches: tuple[str, ...] = ()
+    """Redis services that keep what the databases said."""
     pages: dict[str, int] = field(default_factory=dict)
     """Services that are no boxes but always there, to the port of their page on 127.0.0.1."""
+    network: str | None = None
+    """The addresses that it wants for itself, as 10.83.3.0/24."""
+    balancer: str | None = None
+    """The service that shares requests among the apps."""
+    apps: tuple[str, ...] = ()
+    """Those that it shares them among."""
 
     @property
     def url(self) -> str:
@@ -62,15 +71,25 @@ class Box:
     memory: int
 
 
-def read(number: int) -> Topology:
-    """The topology of a stage. Raises Problem where Compose cannot read the file or a port is not one."""
-    said = answer(compose(number, "config", "--format", "json"))
+def config(command: Sequence[str]) -> dict[str, Any]:
+    """What Compose makes of a stage's files and settings. Raises Problem where it cannot read them."""
+    said = answer([*command, "config", "--format", "json"])
     if said.returncode != 0:
         raise Problem(
             f"Compose cannot read the stage:\n{said.stderr.strip()}",
             "Settings come from .env and the environment; secrets/ from: make setup",
         )
-    config: dict[str, Any] = json.loads(said.stdout)
+    read: dict[str, Any] = json.loads(said.stdout)
+    return read
+
+
+def read(number: int) -> Topology:
+    """The topology of a stage. Raises Problem where Compose cannot read the file or a port is not one."""
+    return of(number, config(compose(number)))
+
+
+def of(number: int, config: Mapping[str, Any]) -> Topology:
+    """The topology of a stage by what Compose says of it."""
     services: dict[str, dict[str, Any]] = config["services"]
     labelled = {name: service.get("labels", {}) for name, service in services.items()}
     edge = next(name for name, labels in labelled.items() if "stage.edge" in labels)
@@ -85,12 +104,28 @@ def read(number: int) -> Topology:
         media=next(
             ((name, labels["stage.media"]) for name, labels in labelled.items() if "stage.media" in labels), None
         ),
+        caches=tuple(name for name, labels in labelled.items() if labels.get("stage.cache") == "true"),
         pages={
             name: _published(services[name], labels["stage.page"])
             for name, labels in labelled.items()
             if "stage.page" in labels
         },
+        network=addresses(config).get("subnet"),
+        balancer=next((name for name, labels in labelled.items() if labels.get("stage.nginx") == "lb"), None),
+        apps=tuple(sorted((name for name, labels in labelled.items() if "stage.upstream" in labels), key=_in_order)),
     )
+
+
+def addresses(config: Mapping[str, Any]) -> dict[str, str]:
+    """A stage's `subnet`, `gateway` and `ip_range`, where its file says them."""
+    network = (config.get("networks") or {}).get("default") or {}
+    said: list[dict[str, str]] = (network.get("ipam") or {}).get("config") or [{}]
+    return said[0]
+
+
+def _in_order(name: str) -> tuple[int, str]:
+    """app2 before app10."""
+    return len(name), name
 
 
 def _published(service: dict[str, Any], inside: str) -> int:

@@ -77,7 +77,8 @@ def _serve(settings: Settings) -> int:
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,  # no proxy stands before it that would be believed
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=10,
         timeout_keep_alive=75,
     )

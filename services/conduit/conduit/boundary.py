@@ -44,6 +44,7 @@ class Boundary:
         self._max_in_flight = max_in_flight
         self._always = always
         self._in_flight = 0
+        metrics.IN_FLIGHT.set_function(lambda: self._in_flight)
         self._numbers = count(1)
         self._histograms: dict[tuple[str, str, int], Any] = {}
         self._write = sys.stdout.buffer.write
@@ -107,7 +108,6 @@ class Boundary:
         if histogram is None:
             histogram = self._histograms[key] = metrics.REQUESTS.labels(key[0], key[1], str(status))
         histogram.observe(seconds)
-        metrics.IN_FLIGHT.set(self._in_flight)
         if route in _QUIET_ROUTES and status == 200:
             return
         line = {

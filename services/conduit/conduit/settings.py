@@ -2,6 +2,7 @@
 
 from email.headerregistry import Address
 from email.utils import parseaddr
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -35,6 +36,9 @@ class Settings(BaseSettings):
     database_url: str
     jwt_secret: SecretStr = Field(min_length=32)
     token_hours: float = Field(default=24.0, gt=0)
+
+    # Addresses and networks, with commas between them, that are believed when they say whose request they pass on.
+    trusted_proxies: str = ""
 
     port: int = Field(default=8000, ge=0, le=65535)
     metrics_port: int = Field(default=9100, ge=0, le=65535)
@@ -99,6 +103,13 @@ class Settings(BaseSettings):
         url = _HTTP_URL.validate_python(value)
         if url.scheme != "http" or url.path not in (None, "/") or url.username or url.query or url.fragment:
             raise ValueError("must be http://host:port and nothing more")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for network in filter(None, map(str.strip, value.split(","))):
+            ip_network(network)
         return value
 
     @field_validator("mail_from")
