@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.stage import checks, engine
+from infra.stage import checks, engine, stages
 from loadtests.report import cited
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +27,7 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_every_make_command_is_one_that_make_knows(page: Path) -> None:
-    known = {*_TARGET.findall((ROOT / "Makefile").read_text()), "stage1", "stage2"}
+    known = {*_TARGET.findall((ROOT / "Makefile").read_text()), *(f"stage{number}" for number in stages.available())}
     for words in _COMMAND.findall("\n".join(_code(page))):
         assert set(words.split()) <= known, f"make {words}"
 
