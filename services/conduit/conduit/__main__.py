@@ -1,4 +1,7 @@
-"""``python -m conduit api``: wait for the database, migrate it, serve. ``migrate`` does only that."""
+"""``python -m conduit api``: wait for the database, migrate it, serve. ``migrate`` does only that.
+
+``worker`` does the slow work that the app asks for; ``queue`` tells what of it is left.
+"""
 
 import logging
 import os
@@ -12,7 +15,9 @@ from conduit.settings import Settings
 
 log = logging.getLogger("conduit")
 LISTENERS = 16
-_USAGE = "usage: python -m conduit api | migrate | serve"
+_USAGE = "usage: python -m conduit api | migrate | serve | worker | queue [--retry KEY|all]"
+
+_NO_QUEUE = "there is no queue: BROKER_URL is not set"
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +31,10 @@ def main(arguments: list[str]) -> int:
         for problem in error.errors():
             log.error("setting %s: %s", ".".join(map(str, problem["loc"])).upper(), problem["msg"])
         return 2
+    return _run(settings, arguments)
+
+
+def _run(settings: Settings, arguments: list[str]) -> int:
     match arguments:
         case ["migrate"]:
             return _migrate(settings)
@@ -36,6 +45,10 @@ def main(arguments: list[str]) -> int:
             os.execv(sys.executable, [sys.executable, "-m", "conduit", "serve"])  # noqa: S606
         case ["serve"]:
             return _serve(settings)
+        case ["worker"]:
+            return _worker(settings)
+        case ["queue"] | ["queue", "--retry", _]:
+            return _queue(settings, *arguments[2:])
     log.error(_USAGE)
     return 2
 
@@ -49,6 +62,38 @@ def _migrate(settings: Settings) -> int:
     except (TimeoutError, MigrationError) as error:
         log.error("%s", error)
         return 1
+    return 0
+
+
+def _worker(settings: Settings) -> int:
+    if settings.broker_url is None:
+        log.error(_NO_QUEUE)
+        return 2
+    from conduit import worker
+
+    return worker.run(settings)
+
+
+def _queue(settings: Settings, retried: str | None = None) -> int:
+    if settings.broker_url is None:
+        print(_NO_QUEUE, file=sys.stderr)
+        return 2
+    from conduit import queue
+    from conduit.bootstrap import bootstrap
+    from conduit.errors import UnavailableError
+
+    services = bootstrap(settings)
+    try:
+        said = queue.told(services.database) if retried is None else queue.retried(services.database, retried)
+    except UnavailableError as error:
+        print(f"What is in the queue can't be told: {error}", file=sys.stderr)
+        return 1
+    finally:
+        services.close()
+    if said is None:
+        print(f"No task with the key {retried} is dead.", file=sys.stderr)
+        return 1
+    print(said)
     return 0
 
 

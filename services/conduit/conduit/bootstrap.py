@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from conduit import pages
@@ -23,6 +24,9 @@ from conduit.passwords import Passwords
 from conduit.ports import Database, Limits, Listener, Mail, Media, Reads, Tasks
 from conduit.settings import Settings
 from conduit.tokens import Tokens
+
+if TYPE_CHECKING:
+    from conduit.adapters.tasks_celery import CeleryTasks
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
         # In this order: what the edge asks for anew must not come from a cache that still has the old.
         database = _database(settings, [purging(edge)])
     media = DiskMedia(settings.media_dir) if settings.media_url is None else HttpMedia(settings.media_url)
-    tasks = InlineTasks(lambda: services, settings.task_seconds)
+    tasks = _tasks(settings, lambda: services)
     url = urlsplit(settings.database_url)
     services = Services(
         database=database,
@@ -77,18 +81,28 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
             "media": f"files under {settings.media_dir}, served by this app"
             if settings.media_url is None
             else f"by HTTP to {urlsplit(settings.media_url).netloc}",
-            "tasks": "done inside the request that asks for them",
+            "tasks": "done inside the request that asks for them"
+            if settings.broker_url is None
+            else f"by workers, through the queue at {urlsplit(settings.broker_url).netloc}",
             "mail": "only logged" if settings.smtp_server is None else "by SMTP to {}:{}".format(*settings.smtp_server),
             "limits": f"in memory; writes {settings.write_limit}, signing in {settings.login_limit}",
             "edge": "none" if settings.edge_url is None else f"purged at {urlsplit(settings.edge_url).netloc}",
             "events": "not recorded",
             "pages": "not served" if settings.web_dir is None else f"from memory, read from {settings.web_dir}",
         },
-        # Nobody else would give up what was left; a queue still does what waits in it.
         before_requests=tasks.begin,
         after_requests=tasks.end,
     )
     return services
+
+
+def _tasks(settings: Settings, services: Callable[[], Services]) -> "InlineTasks | CeleryTasks":
+    if settings.broker_url is None:
+        return InlineTasks(services, settings.task_seconds)
+    # Loaded here: an app that has no queue need not hold Celery in its memory.
+    from conduit.adapters.tasks_celery import CeleryTasks, queue_at  # noqa: PLC0415
+
+    return CeleryTasks(queue_at(settings.broker_url))
 
 
 def _mail(settings: Settings) -> Mail:

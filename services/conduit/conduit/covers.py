@@ -159,6 +159,11 @@ def give_up(services: "Services", arguments: Mapping[str, Any]) -> None:
     _finish(services, arguments["article_id"], arguments["digest"], "failed")
 
 
+def set_aside(services: "Services", arguments: Mapping[str, Any]) -> None:
+    """Nobody makes the files, unless somebody is told to after all: the upload stays for that."""
+    _say(services, arguments["article_id"], arguments["digest"], "failed")
+
+
 def give_up_left(services: "Services", older_than: float) -> None:
     """Nobody makes the files any more of uploads kept for so many seconds or longer. Raises UnavailableError."""
     for name in services.media.left_in(UPLOADS, older_than):
@@ -167,8 +172,12 @@ def give_up_left(services: "Services", older_than: float) -> None:
 
 
 def _finish(services: "Services", article_id: int, digest: str, state: str) -> None:
+    _say(services, article_id, digest, state)
+    services.media.delete(upload_file(digest, article_id))
+
+
+def _say(services: "Services", article_id: int, digest: str, state: str) -> None:
     with services.database.writing(article_id) as writer:
         row = writer.first(writes.FINISH_COVER, article_id=article_id, digest=digest, state=state)
         if row is not None:
             writer.record(ArticleChanged(article_id, row[0]))
-    services.media.delete(upload_file(digest, article_id))

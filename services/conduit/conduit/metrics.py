@@ -27,5 +27,22 @@ TASKS = Histogram(
 TASK_CPU = Counter("conduit_task_cpu_seconds_total", "CPU seconds that tasks took of their threads", ["task"])
 TASK_FAILURES = Counter("conduit_task_failures_total", "Tasks that raised", ["task"])
 TASKS_DROPPED = Counter("conduit_tasks_dropped_total", "Tasks that were due and never begun", ["task"])
+TASK_WAITS = Histogram(
+    "conduit_task_wait_seconds", "Seconds from a task's noting until a worker begins it", ["task"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)  # fmt: skip
+TASKS_CLOSED = Counter(
+    "conduit_tasks_closed_total",
+    "Tries by what the task then was: done, failed for now, dead, or lost to another box",
+    ["task", "result"],
+)
+TASKS_SENT = Counter("conduit_tasks_sent_total", "Messages about tasks by what became of them", ["result"])
+CACHE_READS = Counter("conduit_cache_reads_total", "Reads by what the cache had of them", ["what", "result"])
+CACHE_SECONDS = Histogram(
+    "conduit_cache_seconds", "Seconds of one call of the cache", ["call"],
+    buckets=(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
+)  # fmt: skip
+CACHE_REFUSED = Counter("conduit_cache_fills_refused_total", "Values that were older than a change by when they came")
+REDIS_ERRORS = Counter("conduit_redis_errors_total", "Calls of Redis that failed", ["server"])
 PURGES = Counter("conduit_edge_purges_total", "Articles that the edge was to forget, by what became of it", ["result"])
 MAILS = Counter("conduit_mails_total", "Messages by what became of them", ["result"])

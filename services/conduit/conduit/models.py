@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -156,6 +157,32 @@ reports = Table(
     CheckConstraint(f"state IN {_STATES}", name="state"),
 )
 
+# Slow work that somebody else does. A task is here from the transaction on that makes it necessary, until after its
+# effect is done: a queue may lose what it holds. Its owner is what it is about, and may be gone by now: no foreign key.
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("owner_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("arguments", JSONB, nullable=False),
+    # "failed" waits for its next try, "dead" has had its last.
+    Column("state", Text, nullable=False, server_default=text("'waiting'")),
+    # How often it has been asked for: again while it is being done, and it is done once more.
+    Column("asked", Integer, nullable=False, server_default=text("1")),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    # The box that is at it.
+    Column("taken_by", Text),
+    Column("error", Text),
+    Column("noted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("finished_at", DateTime(timezone=True)),
+    # When somebody has to look at it: to send it again, to try it again, to take it from a box that is silent, or to
+    # delete it.
+    Column("due_at", DateTime(timezone=True)),
+    CheckConstraint("state IN ('waiting', 'running', 'failed', 'dead', 'done')", name="state"),
+    Index(None, "state", "due_at"),
+)
+
 article_counts = Table(
     "article_counts",
     metadata,
@@ -192,6 +219,7 @@ OWNED_TABLES = (
     comments,
     follows,
     reports,
+    tasks,
     article_counts,
     tag_counts,
     favorite_counts,

@@ -4,6 +4,7 @@ from email.headerregistry import Address
 from email.utils import parseaddr
 from ipaddress import ip_network
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -23,6 +24,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _POSTGRES_URL = TypeAdapter(PostgresDsn)
 _HTTP_URL = TypeAdapter(HttpUrl)
+_REDIS_URL: TypeAdapter[AnyUrl] = TypeAdapter(
+    Annotated[AnyUrl, UrlConstraints(allowed_schemes=["redis"], host_required=True)]
+)
 _SMTP_URL: TypeAdapter[AnyUrl] = TypeAdapter(
     Annotated[AnyUrl, UrlConstraints(allowed_schemes=["smtp"], host_required=True)]
 )
@@ -48,6 +52,16 @@ class Settings(BaseSettings):
     media_url: str | None = None
     # The edge's port for purging, http://host:port; none: nothing keeps what this app answers.
     edge_url: str | None = None
+    # What was read before, and how often an account wrote, redis://host:port/number; none: everything is read from the
+    # database, and counted in this process's memory.
+    cache_url: str | None = None
+    limits_url: str | None = None
+    # One at a time asks the database for what the cache has not; false only to measure what that is worth.
+    cache_single_flight: bool = True
+    # The queue's broker, redis://host:port/number; none: slow work is done inside the request that asks for it.
+    broker_url: str | None = None
+    # What a worker is called in the rows of the tasks that it is at; no two of them may share a name.
+    box_name: str = Field(default_factory=gethostname, min_length=1)
     # Where mail goes, smtp://host:port; none: it is only logged. The address it comes from, and the one in its links.
     smtp_url: str | None = None
     mail_from: str = "Conduit <news@conduit.test>"
@@ -110,6 +124,16 @@ class Settings(BaseSettings):
     def _networks(cls, value: str) -> str:
         for network in filter(None, map(str.strip, value.split(","))):
             ip_network(network)
+        return value
+
+    @field_validator("broker_url", "cache_url", "limits_url", mode="before")
+    @classmethod
+    def _redis(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        url = _REDIS_URL.validate_python(value)
+        if url.username or url.query or url.fragment or not (url.path or "").lstrip("/").isdecimal():
+            raise ValueError("must be redis://host:port/number and nothing more")
         return value
 
     @field_validator("mail_from")

@@ -21,20 +21,23 @@ Arguments = Mapping[str, Any]
 class Handler(NamedTuple):
     """How a task is done, and what is left in its place once it is given up. ``kind`` names its time and its CPU.
 
-    ``alone`` are those that take long and hold much in memory, with nobody before them who lets in one at a time: no
-    process does two of a kind at once.
+    ``owner`` is the argument with the id whose logical shard the task's row is on. ``set_aside``, where it is not the
+    same as giving up, leaves what the task needs to be done after all. ``alone`` are those that take long and hold much
+    in memory, with nobody before them who lets in one at a time: no process does two of a kind at once.
     """
 
     kind: str
     work: Callable[["Services", Arguments], Sequence[Task]]
     give_up: Callable[["Services", Arguments], None]
+    owner: str
+    set_aside: Callable[["Services", Arguments], None] | None = None
     alone: bool = False
 
 
 HANDLERS = {
-    covers.TASK: Handler("image", covers.make, covers.give_up),
-    mail.TASK: Handler("mail", mail.to_followers, mail.give_up),
-    reports.TASK: Handler("report", reports.make, reports.give_up, alone=True),
+    covers.TASK: Handler("image", covers.make, covers.give_up, "article_id", covers.set_aside),
+    mail.TASK: Handler("mail", mail.to_followers, mail.give_up, "article_id"),
+    reports.TASK: Handler("report", reports.make, reports.give_up, "report_id", alone=True),
 }
 
 
@@ -60,6 +63,21 @@ def perform(services: "Services", task: Task) -> Sequence[Task]:
 def give_up(services: "Services", task: Task) -> None:
     """Say in the task's row, if it has one, that nobody is at it any more."""
     HANDLERS[task.name].give_up(services, task.arguments)
+
+
+def set_aside(services: "Services", task: Task) -> None:
+    """Say so of a task that has had all its tries, and may be given more by hand."""
+    handler = HANDLERS[task.name]
+    (handler.set_aside or handler.give_up)(services, task.arguments)
+
+
+def kind_of(task: Task) -> str:
+    return HANDLERS[task.name].kind
+
+
+def owner_of(task: Task) -> int:
+    """The id whose logical shard holds what the task is about."""
+    return int(task.arguments[HANDLERS[task.name].owner])
 
 
 def dropped(task: Task) -> None:
