@@ -13,9 +13,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 def made(person: Person) -> str:
     """The address of a new report's file, below /api."""
-    response = person.post("/user/reports")
-    assert response.status_code == 201, response.text
-    report = response.json()["report"]
+    report = person.report()
     assert report["state"] == "ready"
     assert person.get(f"/user/reports/{report['id']}").json() == {"report": report}
     return str(report["url"]).removeprefix("/api")
@@ -70,11 +68,13 @@ def test_a_report_is_a_file_to_keep_for_oneself(jo: Person) -> None:
 
 def test_asking_for_one_says_what_it_cost(jo: Person) -> None:
     response = jo.post("/user/reports")
-    assert "report" in boundaries(response)
     report = response.json()["report"]
     assert set(report) == {"id", "state", "createdAt", "url"}
     assert TIME.fullmatch(report["createdAt"])
-    assert report["url"] == f"/api/user/reports/{report['id']}/audience.csv"
+    # Made by somebody else, it cost this request nothing, and is waited for.
+    address = f"/api/user/reports/{report['id']}/audience.csv"
+    made_at_once = "report" in boundaries(response)
+    assert (report["state"], report["url"]) == (("ready", address) if made_at_once else ("pending", None))
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
@@ -115,7 +115,7 @@ def test_an_unknown_report_is_404(jo: Person, number: str) -> None:
         assert (response.status_code, response.json()) == (404, {"errors": {"report": ["not found"]}})
 
 
-@pytest.mark.parametrize("number", ["x", "-1", "9007199254740992", "1.5", "%00"])
+@pytest.mark.parametrize("number", ["x", "-1", "9007199254740992", "1.5"])
 def test_what_is_no_reports_number_is_422(jo: Person, number: str) -> None:
     for path in (f"/user/reports/{number}", f"/user/reports/{number}/audience.csv"):
         response = jo.get(path)
