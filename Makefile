@@ -35,6 +35,8 @@ ceiling: venv  ## Find the highest rate that holds the SLO: MIX=browse, QUICK=1
 	@$(RUN) ceiling $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick)
 shares: venv  ## What static files, covers and slow work take of the CPU: MIX=pages or publish
 	@$(RUN) shares $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(RATE),--rate '$(RATE)') $(if $(filter-out 0,$(QUICK)),--quick)
+experiment: venv  ## Break something under load: WHAT=stampede, kill, restart, cache, queue or publishing, QUICK=1
+	@$(RUN) experiment $(STAGES) --what '$(WHAT)' $(if $(RATE),--rate '$(RATE)') $(if $(filter-out 0,$(QUICK)),--quick)
 import: venv  ## Bring another stage's data over: FROM=stage1
 	@$(RUN) import $(STAGES) $(if $(FROM),--from '$(FROM)') $(REPLACED)
 nginx: venv  ## The configuration of its balancer and its other NGINX boxes
@@ -82,5 +84,5 @@ always:
 .DEFAULT:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
-.PHONY: always venv setup doctor up down status logs seed load ceiling shares import nginx \
+.PHONY: always venv setup doctor up down status logs seed load ceiling shares experiment import nginx \
   rolling-restart diff compare bench bench-sizes test test-unit test-long lint clean help

@@ -14,6 +14,7 @@ from infra.stage.problems import Problem
 SIZES = ("small", "medium", "large")
 MIXES = ("browse", "pages", "publish", "feed", "login", "spike")
 MIXES_WITH_PARTS = ("pages", "publish")
+EXPERIMENTS = ("stampede", "kill", "restart", "cache", "queue", "publishing")
 INTERRUPTED = 130
 
 Given = ParamSpec("Given")
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", default="small")
     parser.add_argument("--mix", default="")
     parser.add_argument("--rate", default="")
+    parser.add_argument("--what", default="")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--replace", action="store_true")
     parser.add_argument("--from", dest="source", default="")
@@ -73,6 +75,9 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
         ),
         "shares": lambda given: _with_docker(tools.shares)(
             _stage(given), _one_of("MIX", given.mix or "pages", MIXES_WITH_PARTS), given.quick, _rate(given)
+        ),
+        "experiment": lambda given: _with_docker(tools.experiment)(
+            _stage(given), _one_of("WHAT", given.what, EXPERIMENTS), given.quick, _rate(given)
         ),
         "import": lambda given: _with_docker(tools.bring_over)(_stage(given), _source(given), given.replace),
         "nginx": lambda given: _with_docker(nginx.show)(_stage(given)),

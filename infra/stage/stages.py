@@ -16,7 +16,7 @@ PLANNED = {
     6: "CQRS, two regions",
 }
 VERBS = (
-    *("up", "down", "status", "logs", "seed", "load", "ceiling", "shares", "import", "diff"),
+    *("up", "down", "status", "logs", "seed", "load", "ceiling", "shares", "experiment", "import", "diff"),
     *("nginx", "rolling-restart"),
 )
 

@@ -1,4 +1,4 @@
-"""What works on a running stage from the tools' container: seed, load, ceiling, import."""
+"""What works on a running stage from the tools' container: seed, load, ceiling, experiment, import."""
 
 import os
 import sys
@@ -82,6 +82,15 @@ def shares(number: int, mix: str, quick: bool, rate: float | None) -> int:
     from loadtests.shares.cli import main  # noqa: PLC0415 - its libraries take a second that other verbs need not wait
 
     return main(number, mix, quick, rate)
+
+
+def experiment(number: int, what: str, quick: bool, rate: float | None) -> int:
+    """Break something of a stage that is loaded, and count what people notice; returns the exit status."""
+    topology.read(number)
+    build(number)
+    from loadtests.experiments.cli import main  # noqa: PLC0415 - its libraries take a second that other verbs need not
+
+    return main(number, what, quick, rate)
 
 
 def bring_over(number: int, source: int, replace: bool) -> None:

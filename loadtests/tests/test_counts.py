@@ -1,5 +1,7 @@
 """What the apps and the balancer count of a trial."""
 
+from typing import Any
+
 import pytest
 
 from loadtests.ceiling import counts
@@ -43,7 +45,7 @@ def test_the_origin_is_asked_what_its_balancer_answered_in_the_window() -> None:
 
 
 def test_a_request_leads_to_what_all_trials_counted() -> None:
-    trials = [
+    trials: list[dict[str, Any]] = [
         {"counts": {"queries": 50.0, "hits": 60.0, "misses": 20.0}, "result": {"total": {"completed_rate": 100.0}}},
         {"counts": {"queries": 70.0, "hits": 36.0, "misses": 4.0}, "result": {"total": {"completed_rate": 140.0}}},
         {"counts": {}, "result": {"total": {"completed_rate": 1000.0}}},

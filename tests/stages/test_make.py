@@ -8,7 +8,7 @@ import pytest
 
 from tests.stages.conftest import ROOT, Run
 
-VERBS = ("up", "down", "status", "logs", "seed", "load", "ceiling", "shares", "import", "diff")
+VERBS = ("up", "down", "status", "logs", "seed", "load", "ceiling", "shares", "experiment", "import", "diff")
 
 
 def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
@@ -39,6 +39,9 @@ def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
         (["stage2", "shares", "MIX=browse"], "Possible: pages, publish"),
         (["stage2", "shares", "RATE=fast"], "RATE=fast is no rate"),
         (["stage2", "shares", "RATE=-1"], "RATE=40"),
+        (["stage3", "experiment"], "Possible: stampede, kill, restart, cache, queue, publishing"),
+        (["stage3", "experiment", "WHAT=fire"], "There is no WHAT=fire"),
+        (["stage3", "experiment", "WHAT=kill", "RATE=0"], "RATE=0 is no rate"),
         (["stage2", "import"], "make stage2 import FROM=stage1"),
         (["stage2", "import", "FROM=stage9"], "There is no 'stage9'"),
         (["stage1", "import", "FROM=stage1"], "Name another stage"),

@@ -1,0 +1,84 @@
+"""Requests that are all under way at once: a process on the stage's network, in JSON lines on stdin and stdout.
+
+In:   {"path": "/api/articles?limit=20", "count": 500}, then, once it is ready, any line as the starting shot.
+Out:  {"ready": 500} when that many connections are open, shared evenly among the targets; then {"result": …}.
+It ends by itself when stdin does.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from typing import Any
+from urllib.parse import urlsplit
+
+TIME_OUT = 60.0
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def burst(targets: list[str], path: str, count: int) -> dict[str, Any]:
+    """Open ``count`` connections, wait for the starting shot, send the same request on each.
+
+    Statuses, how many were under way at most, and ms until the first and the last answer.
+    """
+    places = [urlsplit(target) for target in targets]
+    connections = []
+    for number in range(count):
+        place = places[number % len(places)]
+        connections.append(await asyncio.open_connection(place.hostname, place.port))
+    say(ready=count)
+    await line()
+    head = f"GET {path} HTTP/1.1\r\nHost: stage\r\nConnection: close\r\n\r\n".encode()
+    began = time.perf_counter()
+    for _, writer in connections:
+        writer.write(head)
+    sent = time.perf_counter()
+    answers = await asyncio.gather(*(_answer(connection) for connection in connections))
+    return {
+        "statuses": dict(Counter(status for status, _ in answers)),
+        "most_in_flight": sum(finished >= sent for _, finished in answers),
+        "first_ms": round((min(finished for _, finished in answers) - began) * 1000, 1),
+        "last_ms": round((max(finished for _, finished in answers) - began) * 1000, 1),
+    }
+
+
+async def _answer(connection: Connection) -> tuple[str, float]:
+    """The status of an answer and when its end came."""
+    reader, writer = connection
+    try:
+        whole = await asyncio.wait_for(reader.read(-1), TIME_OUT)
+    except (OSError, TimeoutError) as error:
+        return type(error).__name__, time.perf_counter()
+    finally:
+        writer.close()
+    words = whole[:16].split(b" ")
+    return (words[1].decode() if len(words) > 1 else "nothing"), time.perf_counter()
+
+
+def say(**message: object) -> None:
+    """One line to whoever drives."""
+    print(json.dumps(message), flush=True)
+
+
+async def line() -> str:
+    """The next line of stdin; empty at its end."""
+    return await asyncio.to_thread(sys.stdin.readline)
+
+
+async def main() -> None:
+    """Bursts until stdin ends."""
+    parser = argparse.ArgumentParser(description="Sends many requests at once, driven by JSON lines.")
+    parser.add_argument("--target", action="append", required=True, help="as http://app1:8000; may be given again")
+    options = parser.parse_args()
+    while wanted := await line():
+        asked = json.loads(wanted)
+        try:
+            say(result=await burst(options.target, asked["path"], int(asked["count"])))
+        except OSError as error:
+            say(error=str(error))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

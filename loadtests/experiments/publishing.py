@@ -1,0 +1,108 @@
+"""How long publishing with a cover takes: until the API has answered, and until the cover is there to be seen."""
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from loadtests.ceiling.record import RUNS
+from loadtests.experiments.plan import Plan
+from loadtests.experiments.rows import ask
+from loadtests.experiments.scene import Load, Scene
+from loadtests.experiments.verdict import Verdict, limits
+from loadtests.report.words import ms
+from loadtests.summary import percentile
+
+JOURNEY = "publishing with a cover"
+# All that the mix has beside it.
+OTHERS = ("api", "report")
+SETTLES_WITHIN = 120.0
+AT_LEAST_TIMES = 5.0
+"""Lower than at the stage before, where somebody else makes the covers."""
+# Of those asked for since a time: how far they are, and the seconds from the asking until they were done.
+_COVERS = """
+SELECT state, extract(epoch FROM coalesce(finished_at, now()) - noted_at)::float8
+FROM tasks WHERE name = 'cover' AND noted_at >= to_timestamp({since})
+"""
+
+
+def run(scene: Scene, plan: Plan) -> Verdict:
+    """Publish with covers, and nothing else, at the rate at which the mix would have them."""
+    with scene.load(plan.mix, [(plan.during, plan.rate)], plan.warmup, without=OTHERS) as load:
+        load.until(plan.during)
+    queued = bool(scene.queued())
+    covers = _settled(scene, load) if queued else []
+    scene.keep(load, covers=covers)
+    before = _newest(scene.run.data, RUNS.glob(f"*-stage{scene.stage.number - 1}-experiment-publishing"))
+    found = load.result["journeys"].get(JOURNEY, {"count": 0, "failed": 0, "waits_ms": []})
+    return judge(found, covers if queued else None, before, limits(load.result, plan.rate))
+
+
+def _settled(scene: Scene, load: Load) -> list[dict[str, Any]]:
+    """The covers that were asked for, once no more of them is waiting."""
+    deadline = time.monotonic() + SETTLES_WITHIN
+    while True:
+        rows = ask(scene, _COVERS.format(since=load.began))
+        covers = [{"state": state, "seconds": round(float(seconds), 3)} for state, seconds in rows]
+        if time.monotonic() > deadline or all(cover["state"] in ("done", "dead") for cover in covers):
+            return covers
+        time.sleep(1)
+
+
+def _newest(run: Mapping[str, Any], folders: Iterable[Any]) -> float | None:
+    """The p95 in ms of the newest run of the stage before, of the same load and size of boxes."""
+    for folder in sorted(folders, reverse=True):
+        try:
+            other = json.loads((folder / "run.json").read_text())
+        except (OSError, ValueError):
+            continue
+        alike = other.get("complete") and all(_asked(other)[key] == _asked(run)[key] for key in _asked(run))
+        if alike and (p95 := other["verdict"]["figures"].get("p95")) is not None:
+            return float(p95)
+    return None
+
+
+def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
+    sizes = {(box["cpus"], box["period_us"], box["memory"]) for box in run["boxes"]}
+    return {"settings": run["settings"], "sizes": sorted(sizes), "cores": run["machine"].get("cores")}
+
+
+def judge(
+    found: Mapping[str, Any],
+    covers: Sequence[Mapping[str, Any]] | None,
+    before: float | None,
+    limited: Sequence[str],
+) -> Verdict:
+    """``found`` is the journey; ``covers`` those that a worker made, None where the request did; ``before`` the p95 in
+    ms of the stage before.
+
+    Held where none failed, none is left undone, and, against the stage before, the p95 is so much lower.
+    """
+    p95 = percentile(found["waits_ms"], 0.95)
+    facts = [
+        ("published with a cover", str(found["count"])),
+        ("failed", str(found["failed"])),
+        ("until the API had answered: p50, p95", f"{ms(percentile(found['waits_ms'], 0.5))}, {ms(p95)} ms"),
+    ]
+    figures: dict[str, Any] = {"count": found["count"], "failed": found["failed"], "p95": p95}
+    undone = 0
+    sentence = f"Publishing with a cover is answered within {ms(p95)} ms (p95 of {found['count']})"
+    if covers is not None:
+        waits = sorted(1000 * cover["seconds"] for cover in covers if cover["state"] == "done")
+        undone = len(covers) - len(waits)
+        figures |= {"ready_p95": percentile(waits, 0.95), "undone": undone}
+        shown = f"{ms(percentile(waits, 0.5))}, {ms(percentile(waits, 0.95))} ms"
+        facts.append(("from then on until the cover was there: p50, p95", shown))
+        facts.append(("covers never made", str(undone)))
+        sentence += f"; the cover is there {ms(percentile(waits, 0.95))} ms later (p95)"
+    if covers is not None and before is not None and p95:
+        figures["times_lower"] = round(before / p95, 1)
+        facts.append(("at the stage before, p95", f"{ms(before)} ms"))
+        sentence += f"; at the stage before it was {ms(before)} ms, {before / p95:.1f} times that"
+    if not found["count"]:
+        return Verdict(None, "No verdict: nobody published with a cover; take longer or a higher RATE.", facts, figures)
+    if limited:
+        return Verdict(None, f"No verdict: {', '.join(limited)}.", facts, figures)
+    low_enough = covers is None or before is None or not p95 or before / p95 >= AT_LEAST_TIMES
+    return Verdict(not found["failed"] and not undone and low_enough, f"{sentence}.", facts, figures)
+
