@@ -69,7 +69,9 @@ def failures(routes: Mapping[str, Mapping[str, Any]]) -> Failures:
         counts[method in IDEMPOTENT][1] += sum(found["errors"].values())
         for kind, count in found["errors"].items():
             kinds[kind] = kinds.get(kind, 0) + count
-    return Failures(*counts[True], *counts[False], dict(sorted(kinds.items(), key=lambda item: -item[1])))
+    (idempotent, idempotent_failed), (others, others_failed) = counts[True], counts[False]
+    ordered = dict(sorted(kinds.items(), key=lambda item: -item[1]))
+    return Failures(idempotent, idempotent_failed, others, others_failed, ordered)
 
 
 def limits(result: dict[str, Any], rate: float) -> list[str]:

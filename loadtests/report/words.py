@@ -1,5 +1,6 @@
 """A run in words: the verdict in a sentence, what to know before believing it, the figures in short."""
 
+from collections.abc import Callable
 from typing import Any
 
 NONE = "–"
@@ -133,7 +134,7 @@ def remedy(run: dict[str, Any]) -> str:
 def a_request(run: dict[str, Any]) -> dict[str, tuple[str, float]]:
     """What a client's request leads to behind the edge, by what is counted: in words, and as a number."""
     found = run.get("a_request") or {}
-    said = {
+    said: dict[str, tuple[str, Callable[[float], str]]] = {
         "queries": ("database queries a request", lambda value: f"{value:.2f}"),
         "hit_ratio": ("cache hits, of its look-ups", percent),
         "origin_requests": ("requests at the origin a request", lambda value: f"{value:.2f}"),

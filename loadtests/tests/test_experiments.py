@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from infra.stage import topology
 from infra.stage.__main__ import EXPERIMENTS
 from loadtests import mixes
 from loadtests.ceiling.boxes import DockerUnreachableError
 from loadtests.ceiling.drive import Generator, GeneratorError
+from loadtests.ceiling.record import Run
 from loadtests.experiments import cache, cli, harm, kill, plan, publishing, queue, restart, scene, stampede, verdict
 from loadtests.experiments.scene import CannotError, Load
 from loadtests.experiments.verdict import Failures
@@ -25,8 +28,8 @@ HERE = Path(__file__).parent
 APP1, APP2 = "10.83.3.11", "10.83.3.12"
 
 
-def entry(time: float, upstream: str, status: int = 200, seconds: float = 0.01) -> dict[str, Any]:
-    return {"time": time, "seconds": seconds, "status": status, "upstream": upstream, "bytes": 100}
+def entry(at: float, upstream: str, status: int = 200, seconds: float = 0.01) -> dict[str, Any]:
+    return {"time": at, "seconds": seconds, "status": status, "upstream": upstream, "bytes": 100}
 
 
 def test_every_experiment_can_be_typed_and_has_a_short_and_a_long_form() -> None:
@@ -253,7 +256,7 @@ def test_a_worker_that_is_not_up_yet_is_waited_for(monkeypatch: pytest.MonkeyPat
             raise error
 
     monkeypatch.setattr(harm, "kill", kill)
-    monkeypatch.setattr(queue.time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     nobody: Any = None
     queue._kill(nobody)
     assert next(answers, "all asked") == "all asked"
@@ -394,6 +397,5 @@ def _prepared(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     monkeypatch.setattr(cli, "interruptible", lambda: None)
     monkeypatch.setattr(cli, "ready", lambda *_: (SimpleNamespace(), open(runs.parent / "held", "w")))  # noqa: SIM115
     monkeypatch.setattr(cli, "described", lambda *_: described)
-    monkeypatch.setattr(cli.topology, "read", lambda _: SimpleNamespace(number=3))
-    run = cli.Run
-    monkeypatch.setattr(cli, "Run", lambda stage, name: run(stage, name, runs))
+    monkeypatch.setattr(topology, "read", lambda _: SimpleNamespace(number=3))
+    monkeypatch.setattr(cli, "Run", lambda stage, name: Run(stage, name, runs))
