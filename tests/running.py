@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PORTS = {1: 18001, 2: 18002}
-MAIL_PORTS = {1: 18026, 2: 18027}
+PORTS = {1: 18001, 2: 18002, 3: 18003, 4: 18004}
+MAIL_PORTS = {1: 18026, 2: 18027, 3: 18028, 4: 18029}
+NETWORKS = {3: "10.93.3", 4: "10.93.4"}
 _UNLIMITED = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
 
 
@@ -116,8 +117,9 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def environment() -> dict[str, str]:
-    """The ports of the tests, no limits in the app, and nothing of a make that runs the tests."""
+    """The ports and networks of the tests, no limits in the app, and nothing of a make that runs the tests."""
     ports = {f"STAGE{number}_PORT": str(port) for number, port in PORTS.items()}
     ports |= {f"STAGE{number}_MAIL_PORT": str(port) for number, port in MAIL_PORTS.items()}
+    ports |= {f"STAGE{number}_NETWORK": network for number, network in NETWORKS.items()}
     env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     return env | ports | _UNLIMITED
