@@ -88,7 +88,7 @@ def test_the_outside_worlds_mail_server_is_there_on_the_stages_network(stage: St
     assert (page.status_code, "<h1>Mail</h1>" in page.text) == (200, True)
 
 
-KILLS = {"app": "conduit serve", "postgres": "postgres -D"}
+KILLS = {"app": "python -m conduit", "postgres": "postgres -D"}
 
 
 @pytest.mark.parametrize("program", KILLS.values(), ids=KILLS)

@@ -30,15 +30,18 @@ def wait_for(url: str, seconds: float = WAIT_SECONDS) -> None:
             return
 
 
-def migrate(url: str) -> None:
-    """Run the migrations that the database does not have yet, under an advisory lock. Raises MigrationError."""
+def migrate(url: str) -> bool:
+    """Run the migrations that the database does not have yet, under an advisory lock; whether there were any.
+
+    Raises MigrationError.
+    """
     try:
         with psycopg.connect(url, autocommit=True) as lock:
             lock.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
             version = _version(lock)
             if version == newest_version():
                 log.info("the schema is up to date")
-                return
+                return False
             if version is not None and version not in _versions():
                 raise MigrationError(
                     f"the data was migrated by a newer version of the app, to {version}, which this version does not "
@@ -48,6 +51,7 @@ def migrate(url: str) -> None:
     except psycopg.Error as error:
         raise MigrationError(f"the database was not migrated: {_first_line(error)}") from error
     log.info("the schema is migrated")
+    return True
 
 
 def newest_version() -> str:
