@@ -13,6 +13,8 @@ from infra.stage.topology import Topology
 DRAINED_WITHIN = 60
 STOPS_WITHIN = 30
 READY_WITHIN = 60
+# Docker asks every five seconds how a box is; one that was just started is "starting" until then.
+CHECKED_WITHIN = 10
 # Between the balancer's choice of a box and the request's arrival there.
 CHOSEN_ALREADY = 0.5
 _IN_FLIGHT = re.compile(r"^conduit_requests_in_flight ([0-9.e+]+)$", re.MULTILINE)
@@ -28,11 +30,13 @@ def restart(number: int) -> None:
             f"Stage {number} has no balancer, so nobody could take over from its app.",
             "From stage 3 on there is one: make stage3 rolling-restart",
         )
+    _until(lambda: lifecycle.is_up(stage), CHECKED_WITHIN)
     lifecycle.require_up(stage)
     nginx.put_back(stage, stage.apps)  # what an interrupted restart left out
     began = time.monotonic()
     for place, app in enumerate(stage.apps, start=1):
         _restart(stage, app, f"{place} of {len(stage.apps)}  {app}:")
+    _until(lambda: lifecycle.is_up(stage), CHECKED_WITHIN)
     print(f"All {len(stage.apps)} apps of stage {number} were restarted, in {time.monotonic() - began:.0f} s")
 
 
