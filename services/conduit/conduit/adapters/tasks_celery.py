@@ -78,7 +78,7 @@ class CeleryTasks:
 
     def send(self, task: Task) -> None:
         with self._lock:
-            if self._sender is None:
+            if self._sender is None or not self._sender.is_alive():
                 self._sender = Thread(target=self._send, name="task sender", daemon=True)
                 self._sender.start()
         try:

@@ -17,7 +17,7 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import bindparam, select
 
-from conduit import articles, covers, ids, mail, reports, tasks, writes
+from conduit import articles, covers, ids, mail, reports, task_rows, tasks, worker, writes
 from conduit.adapters import tasks_inline
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.bootstrap import Services, bootstrap
@@ -31,6 +31,7 @@ from conduit.statements import Statement
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp, settings_for
 from conduit_testing.pictures import png, upload
+from conduit_testing.queued import Hand, clear
 
 _STATES = Statement("states", select(table.c.state).where(table.c.user_id == bindparam("user_id")))
 DRAFT = NewArticle("Title", "d", "b", [])
@@ -61,18 +62,37 @@ class Work:
     settle: Callable[[], None]
 
 
-def _inline(database: PostgresDatabase, directory: Path) -> Iterator[Work]:
+def _inline(
+    database: PostgresDatabase, directory: Path, _request: pytest.FixtureRequest | None = None
+) -> Iterator[Work]:
     letters = Letters()
     services = bootstrap(settings_for("postgresql://nowhere/x", media_dir=directory), database, letters)
     yield Work(services, letters, lambda: None)
 
 
-_WORKERS: dict[str, Callable[[PostgresDatabase, Path], Iterator[Work]]] = {"inline": _inline}
+def _queued(database: PostgresDatabase, directory: Path, request: pytest.FixtureRequest) -> Iterator[Work]:
+    letters, broker_url = Letters(), request.getfixturevalue("new_redis")()
+    settings = settings_for("postgresql://nowhere/x", media_dir=directory, broker_url=broker_url)
+    clear(database)
+    services = bootstrap(settings, database, letters)
+    with pytest.MonkeyPatch.context() as patch:
+        # No try is waited for, and there are few of them.
+        patch.setattr(worker, "FIRST_PAUSE_SECONDS", 0)
+        patch.setattr(worker, "TRIES", 3)
+        patch.setattr(task_rows, "FIRST_SECONDS", 0)
+        yield Work(services, letters, Hand(services, broker_url).settle)
+    services.after_requests()
+
+
+_WORKERS: dict[str, Callable[[PostgresDatabase, Path, pytest.FixtureRequest], Iterator[Work]]] = {
+    "inline": _inline,
+    "queued": _queued,
+}
 
 
 @pytest.fixture(params=_WORKERS.values(), ids=list(_WORKERS))
 def work(request: pytest.FixtureRequest, database: PostgresDatabase, tmp_path: Path) -> Iterator[Work]:
-    yield from request.param(database, tmp_path)
+    yield from request.param(database, tmp_path, request)
 
 
 @pytest.fixture
@@ -88,6 +108,14 @@ def _uploaded(work: Work, author: int, slug: str, content: bytes) -> None:
     use = work.services
     with contextlib.suppress(ImageError):
         covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
+    work.settle()
+
+
+def _ask(work: Work, task: Task) -> None:
+    """For what has been asked for before, maybe."""
+    with work.services.database.writing(tasks.owner_of(task)) as writer:
+        work.services.tasks.note(writer, task)
+    work.services.tasks.send(task)
     work.settle()
 
 
@@ -122,8 +150,7 @@ def test_work_done_twice_is_done_once(work: Work, author: int) -> None:
     slug, content = _published(work, author).slug, upload()
     _uploaded(work, author, slug, content)
     before = _now(work, slug)
-    work.services.tasks.send(_task(slug, content))
-    work.settle()
+    _ask(work, _task(slug, content))
     assert _now(work, slug) == before
 
 
@@ -141,8 +168,7 @@ def test_only_the_upload_that_the_article_waits_for_becomes_its_cover(work: Work
     _uploaded(work, author, slug, second)
     before = _now(work, slug)
     work.services.media.put(upload_file(digest_of(first), article_id), first, "image/png")
-    work.services.tasks.send(_task(slug, first))
-    work.settle()
+    _ask(work, _task(slug, first))
     assert _now(work, slug) == before
 
 
@@ -164,15 +190,15 @@ def test_a_task_about_what_is_gone_changes_nothing(work: Work, author: int, sign
     follower = sign_up(fresh())
     _follow(work, follower, author)
     articles.delete(work.services.database, author, slug)
-    work.services.tasks.send(_task(slug, upload()))
-    work.services.tasks.send(mail.to_followers_of(author, articles.id_of(slug)))
-    work.settle()
+    _ask(work, _task(slug, upload()))
+    _ask(work, mail.to_followers_of(author, articles.id_of(slug)))
     assert work.services.reads.article(articles.id_of(slug), None) is None
     assert work.letters.got == []
 
 
 def test_what_is_noted_in_a_transaction_that_fails_is_never_done(work: Work, author: int, sign_up: SignUp) -> None:
     slug = _published(work, author).slug
+    work.settle()
     _follow(work, sign_up(fresh()), author)
 
     def fail() -> None:
@@ -214,8 +240,8 @@ def test_every_follower_is_written_to_once_and_nobody_else(
 def test_mail_sent_again_is_the_same_mail(work: Work, author: int, sign_up: SignUp) -> None:
     _follow(work, sign_up(fresh()), author)
     slug = _published(work, author).slug
-    work.services.tasks.send(mail.to_followers_of(author, articles.id_of(slug)))
     work.settle()
+    _ask(work, mail.to_followers_of(author, articles.id_of(slug)))
     assert len(work.letters.got) == 2
     assert len(set(work.letters.ids())) == 1
     assert len(set(work.letters.got)) == 1
