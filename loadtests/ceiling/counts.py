@@ -11,8 +11,8 @@ from typing import Any
 
 COUNTERS = {
     "queries": re.compile(r"^conduit_database_seconds_count(?:\{.*\})? (\S+)$", re.MULTILINE),
-    "hits": re.compile(r'^conduit_cache_\w*total\{.*result="hit".*\} (\S+)$', re.MULTILINE),
-    "misses": re.compile(r'^conduit_cache_\w*total\{.*result="miss".*\} (\S+)$', re.MULTILINE),
+    "hits": re.compile(r'^conduit_cache_reads_total\{.*result="hit".*\} (\S+)$', re.MULTILINE),
+    "misses": re.compile(r'^conduit_cache_reads_total\{.*result="miss".*\} (\S+)$', re.MULTILINE),
 }
 # A health check asks the database one thing, and is no request of anybody's.
 _CHECKS = re.compile(r'^conduit_request_seconds_count\{.*route="/ready".*\} (\S+)$', re.MULTILINE)

@@ -1,8 +1,9 @@
 """``python -m loadtests.report.cited``: fill the tables of figures in the docs from the runs that they cite.
 
 A table stands between ``<!-- figures: NAME NAME -->`` and ``<!-- end -->``; each name is a folder in ``docs/runs``. No
-figure is typed by hand, and a test holds the pages against the runs. ``figures`` are of ceilings; ``shares`` what parts
-of the load take of the CPU; ``journeys`` how long what people do one after another takes.
+figure is typed by hand, and a test holds the pages against the runs. ``figures`` are of ceilings, and ``requests`` what
+one request leads to there; ``shares`` what parts of the load take of the CPU; ``journeys`` how long what people do one
+after another takes; ``experiments`` what came of them.
 """
 
 import json
@@ -11,11 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from loadtests.report import shares
-from loadtests.report.words import ms, percent, rate
+from loadtests.report import experiment, shares
+from loadtests.report.words import NONE, a_request, ms, percent, rate
 
 ROOT = Path(__file__).resolve().parents[2]
-_BLOCK = re.compile(r"(<!-- (figures|shares|journeys): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_KINDS = "figures|requests|shares|journeys|experiments"
+_BLOCK = re.compile(rf"(<!-- ({_KINDS}): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 Runs = list[tuple[str, dict[str, Any]]]
 Table = tuple[list[str], list[list[str]]]
 
@@ -30,7 +32,7 @@ def filled(page: Path) -> str:
     above = "../" * (len(page.relative_to(ROOT).parts) - 1)
 
     def table(block: re.Match[str]) -> str:
-        make = {"figures": _ceilings, "shares": _shares, "journeys": _journeys}[block[2]]
+        make = _TABLES[block[2]]
         head, rows = make([(name, _run(name)) for name in block[3].split()], above)
         lines = [_line(head), _line(["---"] * len(head)), *(_line(row) for row in rows)]
         return block[1] + "\n".join(lines) + "\n" + block[4]
@@ -49,6 +51,28 @@ def _ceilings(runs: Runs, above: str) -> Table:
         "run",
     ]
     return head, [_cells(name, run, above) for name, run in runs]
+
+
+def _requests(runs: Runs, above: str) -> Table:
+    """A row for what is counted behind the edge, a column for each run."""
+    head = ["at the ceiling"]
+    head += [f"[stage {run['stage']}, {run['mix']['name']}]({above}docs/runs/{name}/report.html)" for name, run in runs]
+    found = [a_request(run) for _, run in runs]
+    names = dict.fromkeys(name for one in found for name in one)
+    return head, [[name, *(one[name][0] if name in one else NONE for one in found)] for name in names]
+
+
+def _experiments(runs: Runs, above: str) -> Table:
+    rows = [
+        [
+            f"{run['stage']}, {run['experiment']}",
+            f"**{experiment.WORDS[run['verdict']['held']]}**",
+            run["verdict"]["sentence"],
+            f"[{run['mode']}, {run['started'][:10]}]({above}docs/runs/{name}/report.html)",
+        ]
+        for name, run in runs
+    ]
+    return ["stage, experiment", "what was promised", "what was seen", "run"], rows
 
 
 def _shares(runs: Runs, above: str) -> Table:
@@ -75,6 +99,15 @@ def _journeys(runs: Runs, above: str) -> Table:
             for row in found
         ]
     return [*head, "run"], rows
+
+
+_TABLES = {
+    "figures": _ceilings,
+    "requests": _requests,
+    "shares": _shares,
+    "journeys": _journeys,
+    "experiments": _experiments,
+}
 
 
 def _run(name: str) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def settings(run: dict[str, Any]) -> Markup:
         "generator": f"{run['generator']['cpus']:g} CPU, on the stage's network",
         "dataset": f"{counts}; requests go to {data['articles_sampled']:,} of the articles".replace(",000", " 000"),
         "commit": commit[:12] + (" and changes since" if run["commit"]["changed"] else ""),
-        "search": f"{run['mode']}: "
+        run.get("kind", "search"): f"{run['mode']}: "
         + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run["settings"].items() if name != "mode"),
         "measured": f"{words.time(run['started'])} to {words.time(run['ended'] or 'an unknown time')}",
     }

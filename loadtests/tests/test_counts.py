@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
+from conduit import metrics as metrics_of_app
 from loadtests.ceiling import counts
 from loadtests.ceiling.boxes import group_programs
 
@@ -33,6 +35,17 @@ def test_queries_are_those_of_all_apps_without_their_health_checks() -> None:
     before = {"app1": (10.0, metrics(100, 10, 5)), "app2": (10.0, metrics(0, 0, 0)), "gone": (10.0, metrics(9, 9, 9))}
     after = {"app1": (20.0, metrics(300, 30, 7)), "app2": (15.0, metrics(52, 3, 5))}
     assert counts.a_second(before, after)["queries"] == pytest.approx((220 - 2) / 10 + (55 - 5) / 5)
+
+
+def test_the_counters_are_those_that_the_app_has() -> None:
+    was = counts.counted(generate_latest().decode())
+    metrics_of_app.QUERIES.labels("main", "read").observe(0.001)
+    metrics_of_app.QUERIES.labels("main", "write").observe(0.001)
+    metrics_of_app.REQUESTS.labels("GET", "/ready", "200").observe(0.001)
+    for result, times in (("hit", 3), ("miss", 2), ("away", 9), ("not cached", 9)):
+        metrics_of_app.CACHE_READS.labels("article", result).inc(times)
+    now = counts.counted(generate_latest().decode())
+    assert {name: now[name] - was[name] for name in now} == {"queries": 1, "hits": 3, "misses": 2}
 
 
 def test_an_app_that_was_started_anew_counts_from_nothing() -> None:

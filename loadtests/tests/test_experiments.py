@@ -20,7 +20,7 @@ from loadtests.ceiling.record import Run
 from loadtests.experiments import cache, cli, harm, kill, plan, publishing, queue, restart, scene, stampede, verdict
 from loadtests.experiments.scene import CannotError, Load
 from loadtests.experiments.verdict import Failures
-from loadtests.report import experiment
+from loadtests.report import cited, experiment
 from loadtests.tests.runs import record, total
 from loadtests.tests.test_report import checked
 
@@ -350,6 +350,29 @@ def test_an_experiment_is_one_page_that_needs_no_network(tmp_path: Path, held: b
     assert "<killed>" not in html
     assert ("app1 <killed>" in text) == (events == 1)
     assert "take boxes of half the size" in text, "the host had 1 % idle CPU"
+
+
+def test_the_docs_cite_what_came_of_experiments_and_what_a_request_leads_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = kill.judge(Failures(500, 0, 50, 0), [3.0], 2, [])
+    kept = {"stage3-kill": run_of(shown) | {"mode": "full"}, "stage2-browse": record(capacity=100, stage=2)}
+    kept["stage3-browse"] = record(capacity=250, stage=3)
+    for name, run in kept.items():
+        folder = tmp_path / "docs" / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps(run))
+    page = tmp_path / "docs" / "stage3.md"
+    page.write_text(
+        "<!-- experiments: stage3-kill -->\n<!-- end -->\n"
+        "<!-- requests: stage2-browse stage3-browse -->\n<!-- end -->\n"
+    )
+    monkeypatch.setattr(cited, "ROOT", tmp_path)
+    text = cited.filled(page)
+    link = "[full, 2026-01-01](../docs/runs/stage3-kill/report.html)"
+    assert f"| 3, kill | **Held** | {shown.sentence} | {link} |" in text
+    assert "| database queries a request | 1.50 | 0.50 |" in text
+    assert "| cache hits, of its look-ups | – | 90 % |" in text
 
 
 @pytest.mark.parametrize(("held", "code"), [(True, 0), (False, 1), (None, 3)])
