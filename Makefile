@@ -43,6 +43,8 @@ nginx: venv  ## The configuration of its balancer and its other NGINX boxes
 	@$(RUN) nginx $(STAGES)
 rolling-restart: venv  ## Restart its apps one after the other; no request fails
 	@$(RUN) rolling-restart $(STAGES)
+queue: venv  ## What waits in its queue and what is dead: RETRY=all, or a task's key, tries again
+	@$(RUN) queue $(STAGES) $(if $(RETRY),--retry '$(RETRY)')
 diff: venv  ## What changed since the stage before
 	@$(RUN) diff $(STAGES)
 

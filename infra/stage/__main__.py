@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from infra.stage import checks, engine, lifecycle, nginx, rolling, stages, tools
+from infra.stage import checks, engine, lifecycle, nginx, queue, rolling, stages, tools
 from infra.stage.problems import Problem
 
 SIZES = ("small", "medium", "large")
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--replace", action="store_true")
     parser.add_argument("--from", dest="source", default="")
+    parser.add_argument("--retry", default="")
     parser.add_argument("--a", default="")
     parser.add_argument("--b", default="")
     return parser
@@ -82,6 +83,7 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
         "import": lambda given: _with_docker(tools.bring_over)(_stage(given), _source(given), given.replace),
         "nginx": lambda given: _with_docker(nginx.show)(_stage(given)),
         "rolling-restart": lambda given: _with_docker(rolling.restart)(_stage(given)),
+        "queue": lambda given: _with_docker(queue.show)(_stage(given), given.retry),
         "diff": lambda given: diff(_stage(given)),
         "compare": lambda given: compare(given.a, given.b),
         "doctor": lambda _: doctor(),

@@ -82,7 +82,7 @@ def set_up() -> str:
 
 def memory(docker: engine.Engine, stage: Topology) -> None:
     """Raises Problem when the boxes together do not fit into the engine's memory."""
-    boxes = sum(box.memory for box in stage.boxes.values())
+    boxes = sum(box.memory * box.count for box in stage.boxes.values())
     needed = boxes + MEMORY_BESIDE_BOXES
     if docker.memory < needed:
         raise Problem(

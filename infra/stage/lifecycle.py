@@ -74,15 +74,17 @@ def down(number: int, volumes: bool) -> None:
 
 def require_up(stage: Topology) -> None:
     """Raises Problem when a box is missing or not healthy."""
-    rows = {row["Service"]: row for row in _boxes(stage)}
+    rows = _boxes(stage)
     for box in stage.boxes:
-        if box not in rows or rows[box]["State"] != "running":
+        of_it = [row for row in rows if row["Service"] == box]
+        if not of_it or any(row["State"] != "running" for row in of_it):
             raise Problem(f"Stage {stage.number} is not up.", f"Start it with: make stage{stage.number} up")
-        if not _is_well(rows[box]):
-            raise Problem(
-                f"Stage {stage.number} is not healthy: {box} is {_health(rows[box])}.",
-                f"What it says: make stage{stage.number} logs. To start it again: make stage{stage.number} up",
-            )
+        for row in of_it:
+            if not _is_well(row):
+                raise Problem(
+                    f"Stage {stage.number} is not healthy: {_name(stage, row)} is {_health(row)}.",
+                    f"What it says: make stage{stage.number} logs. To start it again: make stage{stage.number} up",
+                )
 
 
 def is_up(stage: Topology) -> bool:
@@ -97,20 +99,21 @@ def is_up(stage: Topology) -> bool:
 def status(number: int) -> None:
     """A table of the boxes: health, CPU as a share of the box's quota, memory of the box's limit."""
     stage = topology.read(number)
-    rows = {row["Service"]: row for row in _boxes(stage)}
+    rows = _boxes(stage)
     if not rows:
         print(f"Stage {number} is down. Start it with: make stage{number} up")
         return
-    meters = _meters([row["Name"] for row in rows.values()])
+    meters = _meters([row["Name"] for row in rows])
     print(f"{'box':<10} {'state':<12} {'health':<12} {'CPU of its quota':>16}  {'memory':>24}")
     for name, box in stage.boxes.items():
-        row = rows.get(name)
-        if row is None:
+        of_it = sorted((row for row in rows if row["Service"] == name), key=lambda row: str(row["Name"]))
+        if not of_it:
             print(f"{name:<10} {'missing':<12}")
-            continue
-        meter = meters.get(row["Name"], {})
-        cpu = float(meter.get("CPUPerc", "0%").rstrip("%") or 0) / box.cpu
-        print(f"{name:<10} {row['State']:<12} {_health(row):<12} {cpu:>14.0f} %  {meter.get('MemUsage', ''):>24}")
+        for row in of_it:
+            meter = meters.get(row["Name"], {})
+            cpu = float(meter.get("CPUPerc", "0%").rstrip("%") or 0) / box.cpu
+            shown = f"{_name(stage, row):<10} {row['State']:<12} {_health(row):<12}"
+            print(f"{shown} {cpu:>14.0f} %  {meter.get('MemUsage', ''):>24}")
     print(f"\n{stage.url}")
     for service, url in stage.page_urls.items():
         print(f"{url}  {service}")
@@ -122,6 +125,11 @@ def logs(number: int) -> None:
     if not _boxes(stage):
         raise Problem(f"Stage {number} is down, so there are no logs.", f"Start it with: make stage{number} up")
     run(compose(number, "logs", "--follow", "--tail", "100"))
+
+
+def _name(stage: Topology, row: dict[str, Any]) -> str:
+    """What a box is called: after its service, and with a number from the second on."""
+    return str(row["Name"]).removeprefix(f"{stage.project}-").removesuffix("-1")
 
 
 def _boxes(stage: Topology) -> list[dict[str, Any]]:

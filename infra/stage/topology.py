@@ -38,6 +38,8 @@ class Topology:
     """The service that shares requests among the apps."""
     apps: tuple[str, ...] = ()
     """Those that it shares them among."""
+    worker: str | None = None
+    """The service that does what waits in the queue, on one box or several."""
 
     @property
     def url(self) -> str:
@@ -69,6 +71,8 @@ class Box:
 
     cpu: float
     memory: int
+    count: int = 1
+    """How many of them there are."""
 
 
 def config(command: Sequence[str]) -> dict[str, Any]:
@@ -113,6 +117,7 @@ def of(number: int, config: Mapping[str, Any]) -> Topology:
         network=addresses(config).get("subnet"),
         balancer=next((name for name, labels in labelled.items() if labels.get("stage.nginx") == "lb"), None),
         apps=tuple(sorted((name for name, labels in labelled.items() if "stage.upstream" in labels), key=_in_order)),
+        worker=next((name for name, labels in labelled.items() if labels.get("stage.worker") == "true"), None),
     )
 
 
@@ -134,4 +139,5 @@ def _published(service: dict[str, Any], inside: str) -> int:
 
 
 def _box(service: dict[str, Any]) -> Box:
-    return Box(int(service["cpu_quota"]) / int(service["cpu_period"]), int(service["mem_limit"]))
+    count = int(service.get("deploy", {}).get("replicas", 1))
+    return Box(int(service["cpu_quota"]) / int(service["cpu_period"]), int(service["mem_limit"]), count)
