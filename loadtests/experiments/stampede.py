@@ -76,7 +76,7 @@ def _recreate(scene: Scene, apps: Sequence[str], settings: Mapping[str, str]) ->
     more = ROOT / ".stages" / "experiment.yml"
     more.parent.mkdir(exist_ok=True)
     more.write_text(json.dumps({"services": {app: {"environment": dict(settings)} for app in apps}}))
-    up = ["up", "--detach", "--no-deps", "--no-build", "--wait", "--wait-timeout", "120", *apps]
+    up = ["up", "--detach", "--no-deps", "--no-build", "--wait", "--wait-timeout", "55", *apps]
     base = compose(scene.stage.number)
     try:
         done = answer([*base, *(["-f", str(more.relative_to(ROOT))] if settings else []), *up], os.environ)
