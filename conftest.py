@@ -3,17 +3,21 @@
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
 
 import psycopg
 import pytest
 from psycopg import sql
 
 NewDatabase = Callable[[], str]
+NewRedis = Callable[[], str]
 
 _IMAGE = "conduit/postgres"
 _REMEDY = "run `make setup`, or set TEST_DATABASE_URL to a PostgreSQL role that may create databases"
@@ -40,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)  # before -m selects by the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not {"postgres", "object_store"}.isdisjoint(getattr(item, "fixturenames", ())):
+        if not {"postgres", "object_store", "redis"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("docker")
 
 
@@ -58,6 +62,30 @@ def postgres() -> Iterator[str]:
         yield url
     finally:
         _docker("rm", "--force", "--volumes", container)
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[str]:
+    """Host and port of a Redis that is a cache as at stage 3; only that it has more databases: a container."""
+    _need_image("conduit/redis", 3, "cache")
+    container = _docker(
+        "run", "--detach", "--publish", "127.0.0.1::6379", "--user", "1000:1000", "--read-only",
+        "--label", "conduit.tests=redis", "conduit/redis",
+        "redis-server", "/etc/conduit/redis/cache.conf", "--databases", "1000",
+    )  # fmt: skip
+    try:
+        address = _docker("port", container, "6379/tcp")
+        _wait_for_pong(address, container)
+        yield address
+    finally:
+        _docker("rm", "--force", "--volumes", container)
+
+
+@pytest.fixture(scope="session")
+def new_redis(redis: str) -> NewRedis:
+    """Call it for the URL of a new, empty database of Redis."""
+    numbers = count()
+    return lambda: f"redis://{redis}/{next(numbers)}"
 
 
 @pytest.fixture(scope="session")
@@ -151,3 +179,16 @@ def _wait_for_answer(url: str, container: str) -> None:
             time.sleep(0.1)
         else:
             return
+
+
+def _wait_for_pong(address: str, container: str) -> None:
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + 60
+    while True:
+        with suppress(OSError), socket.create_connection((host, int(port)), timeout=3) as connection:
+            connection.sendall(b"PING\r\n")
+            if connection.recv(64).startswith(b"+PONG"):
+                return
+        if time.monotonic() > deadline:
+            pytest.fail(f"Redis in the test container did not start:\n{_docker('logs', container)}")
+        time.sleep(0.1)

@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from conduit import pages
+from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
 from conduit.adapters.edge_null import NullEdge
 from conduit.adapters.edge_purge import PurgeEdge
 from conduit.adapters.events_null import NullEvents
 from conduit.adapters.limits_memory import MemoryLimits
+from conduit.adapters.limits_redis import RedisLimits
 from conduit.adapters.mail_log import LogMail
 from conduit.adapters.mail_smtp import SmtpMail
 from conduit.adapters.media_disk import DiskMedia
 from conduit.adapters.media_http import HttpMedia
 from conduit.adapters.postgres_server import PostgresServer
+from conduit.adapters.reads_cached import CachedReads, invalidating
 from conduit.adapters.reads_sql import SqlReads
 from conduit.adapters.tasks_inline import InlineTasks
 from conduit.edge import purging
@@ -50,34 +53,41 @@ class Services:
     wired: dict[str, str]
     before_requests: Callable[[], None]
     after_requests: Callable[[], None]
+    closers: Sequence[Callable[[], None]]
 
     def close(self) -> None:
-        self.database.close()
+        for close in self.closers:
+            close()
 
 
 def bootstrap(settings: Settings, database: Database | None = None, mail: Mail | None = None) -> Services:
     """Build the adapters that the settings name, and open what must be open. Tests may bring a Database or a Mail."""
     edge = NullEdge() if settings.edge_url is None else PurgeEdge(settings.edge_url)
+    cache = _cache(settings)
     if database is None:
         # In this order: what the edge asks for anew must not come from a cache that still has the old.
-        database = _database(settings, [purging(edge)])
+        database = _database(settings, [*([] if cache is None else [invalidating(cache)]), purging(edge)])
     media = DiskMedia(settings.media_dir) if settings.media_url is None else HttpMedia(settings.media_url)
     tasks = _tasks(settings, lambda: services)
+    reads = SqlReads(database, media)
+    limits = _limits(settings)
     url = urlsplit(settings.database_url)
     services = Services(
         database=database,
-        reads=SqlReads(database, media),
+        reads=reads if cache is None else CachedReads(reads, cache, media),
         media=media,
         tasks=tasks,
         mail=mail or _mail(settings),
         sender=Sender(settings.mail_address, settings.public_url),
-        limits=MemoryLimits(settings.write_limit_item, settings.login_limit_item),
+        limits=limits,
         passwords=Passwords(settings.password_hashes_at_once),
         tokens=Tokens(settings.jwt_secret.get_secret_value(), settings.token_hours),
         pages=pages.NO_FILES if settings.web_dir is None else pages.read(settings.web_dir),
         wired={
             "database": f"PostgreSQL at {url.hostname}:{url.port or 5432}, logical shards 0-63",
-            "reads": "from the database",
+            "reads": "from the database"
+            if settings.cache_url is None
+            else f"from Redis at {urlsplit(settings.cache_url).netloc}, else from the database",
             "media": f"files under {settings.media_dir}, served by this app"
             if settings.media_url is None
             else f"by HTTP to {urlsplit(settings.media_url).netloc}",
@@ -85,15 +95,40 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
             if settings.broker_url is None
             else f"by workers, through the queue at {urlsplit(settings.broker_url).netloc}",
             "mail": "only logged" if settings.smtp_server is None else "by SMTP to {}:{}".format(*settings.smtp_server),
-            "limits": f"in memory; writes {settings.write_limit}, signing in {settings.login_limit}",
+            "limits": f"in {_limits_place(settings)}; writes {settings.write_limit}, signing in {settings.login_limit}",
             "edge": "none" if settings.edge_url is None else f"purged at {urlsplit(settings.edge_url).netloc}",
             "events": "not recorded",
             "pages": "not served" if settings.web_dir is None else f"from memory, read from {settings.web_dir}",
         },
         before_requests=tasks.begin,
         after_requests=tasks.end,
+        closers=[
+            database.close,
+            *([] if cache is None else [cache.close]),
+            *([limits.close] if isinstance(limits, RedisLimits) else []),
+        ],
     )
     return services
+
+
+def _cache(settings: Settings) -> RedisCache | None:
+    if settings.cache_url is None:
+        return None
+    cache = RedisCache(settings.cache_url, single_flight=settings.cache_single_flight)
+    cache.open()
+    return cache
+
+
+def _limits_place(settings: Settings) -> str:
+    return "memory" if settings.limits_url is None else f"Redis at {urlsplit(settings.limits_url).netloc}"
+
+
+def _limits(settings: Settings) -> MemoryLimits | RedisLimits:
+    if settings.limits_url is None:
+        return MemoryLimits(settings.write_limit_item, settings.login_limit_item)
+    limits = RedisLimits(settings.limits_url, settings.write_limit_item, settings.login_limit_item)
+    limits.open()
+    return limits
 
 
 def _tasks(settings: Settings, services: Callable[[], Services]) -> "InlineTasks | CeleryTasks":

@@ -121,6 +121,8 @@ class Boundary:
             "database_ms": round(spent.database_seconds * 1000, 2),
             "queries": sum(spent.queries.values()),
         }
+        if spent.redis_seconds:
+            line["cache_ms"] = round(spent.redis_seconds * 1000, 2)
         for kind, task_seconds in spent.task_seconds.items():
             line[f"{kind}_ms"] = round(task_seconds * 1000, 2)
         # Whoever reads the log may be gone, and its disk may be full; the answer must not fail of that.
@@ -136,6 +138,8 @@ def _server_timing(spent: Tally, seconds: float) -> bytes:
         spent.database_seconds * 1000,
         queries,
     )
+    if spent.redis_seconds:
+        timing += b", cache;dur=%.2f" % (spent.redis_seconds * 1000)
     for kind, task_seconds in spent.task_seconds.items():
         timing += b", %s;dur=%.2f" % (kind.encode(), task_seconds * 1000)
     return timing

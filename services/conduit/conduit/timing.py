@@ -6,11 +6,12 @@ from contextvars import ContextVar
 class Tally:
     """Seconds and calls spent at the boundaries behind the API while one request was answered."""
 
-    __slots__ = ("database_seconds", "queries", "task_seconds")
+    __slots__ = ("database_seconds", "queries", "redis_seconds", "task_seconds")
 
     def __init__(self) -> None:
         self.database_seconds = 0.0
         self.queries: dict[str, int] = {}
+        self.redis_seconds = 0.0  # cache and limits; also what a request may still wait for them is counted by this
         # What was done inside the request, its own queries included: image, mail, report.
         self.task_seconds: dict[str, float] = {}
 

@@ -3,7 +3,7 @@
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,11 @@ from conduit.adapters.postgres_server import PostgresServer
 from conduit.bootstrap import bootstrap
 from conduit.main import create_app
 from conduit.migrate import migrate
+from conduit.ports import Listener
 from conduit.settings import Settings
 
 NewDatabase = Callable[[], str]
+NewRedis = Callable[[], str]
 SignUp = Callable[[str], int]
 
 SECRET = "a secret of the tests, long enough for HS256"
@@ -53,16 +55,19 @@ def migrated(new_database: NewDatabase) -> str:
     return url
 
 
-def database_on_one_server(url: str) -> PostgresDatabase:
-    return one_server(PostgresServer("main", url, 10), NullEvents())
+def database_on_one_server(url: str, listeners: Sequence[Listener] = ()) -> PostgresDatabase:
+    return one_server(PostgresServer("main", url, 10), NullEvents(), listeners)
 
 
 def database_on_two_servers(
-    first: str, second: str, kind: type[PostgresDatabase] = PostgresDatabase
+    first: str,
+    second: str,
+    kind: type[PostgresDatabase] = PostgresDatabase,
+    listeners: Sequence[Listener] = (),
 ) -> PostgresDatabase:
     """Logical shards 0-31 and 32-63 on two servers; the names on a third, which keeps them in the first's database."""
     one, two = PostgresServer("one", first, 10), PostgresServer("two", second, 10)
-    return kind([one] * 32 + [two] * 32, PostgresServer("directory", first, 10), NullEvents())
+    return kind([one] * 32 + [two] * 32, PostgresServer("directory", first, 10), NullEvents(), listeners)
 
 
 @contextmanager

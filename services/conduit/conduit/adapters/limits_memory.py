@@ -14,7 +14,7 @@ class MemoryLimits:
     """Sliding-window counters by account for writes, by address and by account for signing in and up."""
 
     def __init__(self, write: RateLimitItem, sign_in: RateLimitItem) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._alone = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._write = write
         self._sign_in = sign_in
 
@@ -26,6 +26,17 @@ class MemoryLimits:
         self._count(self._sign_in, "attempts to sign in to this account", "account", account)
 
     def _count(self, limit: RateLimitItem, what: str, *identifiers: str) -> None:
-        if not self._limiter.hit(limit, *identifiers):
-            reset = self._limiter.get_window_stats(limit, *identifiers).reset_time
-            raise TooManyError(what, max(1, math.ceil(reset - time.time())))
+        wait = self._wait(limit, *identifiers)
+        if wait is not None:
+            raise TooManyError(what, max(1, math.ceil(wait)))
+
+    def _wait(self, limit: RateLimitItem, *identifiers: str) -> float | None:
+        """Count; the seconds until the window is over, where the limit has been reached."""
+        return counted(self._alone, limit, *identifiers)
+
+
+def counted(limiter: SlidingWindowCounterRateLimiter, limit: RateLimitItem, *identifiers: str) -> float | None:
+    """None where this is within the limit, else the seconds until its window is over."""
+    if limiter.hit(limit, *identifiers):
+        return None
+    return limiter.get_window_stats(limit, *identifiers).reset_time - time.time()

@@ -5,7 +5,7 @@ asks every server for its newest rows and merges by id, which is a time. Where o
 applies the offset.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -33,29 +33,37 @@ class SqlReads:
         self, page: Page, viewer: int | None, *, tag: str | None, author: str | None, favorited: str | None
     ) -> tuple[list[ArticleSummary], int]:
         """The newest articles that pass every filter given. An unknown author or user has none."""
+        filters = {"tag": tag, "author": author, "favorited": favorited}
+        rows, count, _ = self._listed(page, viewer, filters, with_owner=False)
+        authors = {row[sql.AUTHOR_ID] for row in rows}
+        followed = self._followed(viewer, authors)
+        return [_summary(row, self._media, row[sql.AUTHOR_ID] in followed) for row in rows], count
+
+    def _listed(
+        self, page: Page, viewer: int | None, filters: Mapping[str, str | None], *, with_owner: bool
+    ) -> tuple[list[Row], int, int | None]:
+        """The rows of a list, its count and, where that is asked for, the id of the user that it is named for."""
         parameters: dict[str, Any] = {"before": page.before, "viewer": viewer}
         readers: Sequence[Reader] = self._database.readers()
-        if author is not None:
+        if (author := filters["author"]) is not None:
             if (found := self._database.find_username(author)) is None:
-                return [], 0
+                return [], 0, None
             readers = [found.reader]
             parameters |= {"author": author, "author_id": found.user_id}
-        if favorited is not None:
+        if (favorited := filters["favorited"]) is not None:
             if (found := self._database.find_username(favorited)) is None:
-                return [], 0
+                return [], 0, None
             parameters |= {"favorited": favorited, "favorited_id": found.user_id}
-        if tag is not None:
+        if (tag := filters["tag"]) is not None:
             parameters["tag"] = tag
         statement = sql.list_statement(
             tag=tag is not None,
             author=author is not None,
             favorited=favorited is not None,
             signed_in=viewer is not None,
+            with_owner=with_owner,
         )
-        rows, count = self._newest(statement, readers, page, parameters)
-        authors = {row[sql.AUTHOR_ID] for row in rows}
-        followed = self._followed(viewer, authors)
-        return [_summary(row, self._media, row[sql.AUTHOR_ID] in followed) for row in rows], count
+        return self._newest(statement, readers, page, parameters)
 
     def feed(self, page: Page, viewer: int) -> tuple[list[ArticleSummary], int]:
         followees = [row[0] for row in self._database.reader(viewer).all(sql.FOLLOWEES, viewer=viewer)]
@@ -63,7 +71,7 @@ class SqlReads:
         if not groups:
             return [], 0
         ids_at = {reader.server: ids for reader, ids in groups}
-        rows, count = self._newest(
+        rows, count, _ = self._newest(
             sql.FEED,
             [reader for reader, _ in groups],
             page,
@@ -79,8 +87,9 @@ class SqlReads:
         page: Page,
         parameters: dict[str, Any],
         authors_at: dict[str, list[int]] | None = None,
-    ) -> tuple[list[Row], int]:
-        """The page's rows over all readers, newest first, and the sum of their counts."""
+    ) -> tuple[list[Row], int, int | None]:
+        """The page's rows over all readers, newest first, the sum of their counts, and what a row ends in: the list's
+        owner, where the statement has one."""
         alone = len(readers) == 1
         bounds = {
             "limit": page.limit if alone else page.offset + page.limit,
@@ -91,16 +100,18 @@ class SqlReads:
         }
         rows: list[Row] = []
         count = 0
+        owner: int | None = None
         for reader in readers:
             extra = {} if authors_at is None else {"authors": authors_at[reader.server]}
             answer = reader.all(statement, **parameters, **bounds, **extra)
             # Every row carries its server's count; a server with none on this page sends one row of it alone.
             count += answer[0][0] if answer else 0
+            owner = answer[0][-1] if answer else None
             rows += answer if answer and answer[0][sql.ID] is not None else []
         if alone:
-            return rows, count
+            return rows, count, owner
         rows.sort(key=itemgetter(sql.ID), reverse=True)
-        return rows[page.offset : page.offset + page.limit], count
+        return rows[page.offset : page.offset + page.limit], count, owner
 
     def tags(self) -> list[str]:
         return sorted({row[0] for reader in self._database.readers() for row in reader.all(sql.TAGS)})
@@ -108,18 +119,11 @@ class SqlReads:
     # Comments and profiles ----------------------------------------------------------------------------------
 
     def comments(self, article_id: int, viewer: int | None, page: Page) -> list[Comment] | None:
-        rows = self._database.reader(article_id).all(
-            sql.COMMENTS, article_id=article_id, before=page.before, limit=page.limit
-        )
-        if not rows:
+        rows = self.shared_comments(article_id, page)
+        if rows is None:
             return None
-        rows = [row for row in rows if row[0] is not None]
         writers = {row[4] for row in rows}
-        people = {
-            person[0]: person
-            for reader, ids in self._database.readers_of(writers)
-            for person in reader.all(sql.PEOPLE, ids=ids)
-        }
+        people = {person[0]: person for person in self.people(writers)}
         followed = self._followed(viewer, writers)
         return [
             Comment(
@@ -134,14 +138,74 @@ class SqlReads:
         ]
 
     def profile(self, username: str, viewer: int | None) -> Profile | None:
-        found = self._database.find_username(username)
-        row = found.reader.first(sql.PROFILE, username=username, username_id=found.user_id) if found else None
+        row = self.shared_profile(username)
         if row is None:
             return None
         return profile_from(row, row[0] in self._followed(viewer, (row[0],)))
 
     def _followed(self, viewer: int | None, authors: Iterable[int]) -> set[int]:
         return followed_by(self._database, viewer, authors)
+
+    # What is everybody's, with the ids of whose it is, and what is one viewer's -------------------------------
+
+    def shared_article(self, article_id: int) -> Row | None:
+        """A row of ``reads_statements.ARTICLE_COLUMNS``."""
+        return self._database.reader(article_id).first(sql.ARTICLE, article_id=article_id)
+
+    def shared_articles(
+        self, page: Page, *, tag: str | None = None, author: str | None = None, favorited: str | None = None
+    ) -> tuple[list[Row], int, int | None]:
+        """The rows of a list with one filter at the most, its count, and the id of the user whom that names."""
+        filters = {"tag": tag, "author": author, "favorited": favorited}
+        named = author is not None or favorited is not None
+        rows, count, owner = self._listed(page, None, filters, with_owner=named)
+        return rows, count, owner if named else None
+
+    def summaries(self, article_ids: Iterable[int]) -> list[Row]:
+        """Rows of a list, of these articles as far as there are any."""
+        return [
+            row
+            for reader, ids in self._database.readers_of(article_ids)
+            for row in reader.all(sql.SUMMARIES, ids=ids)
+            if row[sql.ID] is not None
+        ]
+
+    def shared_comments(self, article_id: int, page: Page) -> list[Row] | None:
+        """Rows of id, text, times and who wrote it; None without the article."""
+        rows = self._database.reader(article_id).all(
+            sql.COMMENTS, article_id=article_id, before=page.before, limit=page.limit
+        )
+        return [row for row in rows if row[0] is not None] if rows else None
+
+    def people(self, user_ids: Iterable[int]) -> list[Row]:
+        """Rows of id, name, bio and image."""
+        return [
+            person
+            for reader, ids in self._database.readers_of(user_ids)
+            for person in reader.all(sql.PEOPLE, ids=ids)
+        ]
+
+    def shared_profile(self, username: str) -> Row | None:
+        found = self._database.find_username(username)
+        return found.reader.first(sql.PROFILE, username=username, username_id=found.user_id) if found else None
+
+    def own_marks(self, viewer: int, article_ids: Iterable[int], authors: Iterable[int]) -> tuple[set[int], set[int]]:
+        """Of these articles the viewer's favourites, and of these authors those whom the viewer follows.
+
+        Favourites lie with the articles and follows with the viewer: one query a server, whichever it has.
+        """
+        others = [author for author in authors if author != viewer]
+        own = self._database.reader(viewer)
+        asked = self._database.readers_of(article_ids)
+        if others and all(reader is not own for reader, _ in asked):
+            asked.append((own, []))
+        favorites: set[int] = set()
+        followed: set[int] = set()
+        for reader, ids in asked:
+            theirs = others if reader is own else []
+            for favorited, found in reader.all(sql.OWN_MARKS, viewer=viewer, articles=ids, authors=theirs):
+                (favorites if favorited else followed).add(found)
+        return favorites, followed
 
 
 def followed_by(database: Database, viewer: int | None, authors: Iterable[int]) -> set[int]:

@@ -87,13 +87,17 @@ ID = 1
 AUTHOR_ID = 2
 
 
-def _list(count: ColumnElement[Any], ids: Subquery, *, signed_in: bool) -> Select[Any]:
+def _list(
+    count: ColumnElement[Any], ids: Subquery, *, signed_in: bool, owner: ColumnElement[Any] | None = None
+) -> Select[Any]:
     """The articles of a page of ids. Outer-joined to the count, which an empty page must carry too.
 
     ``OFFSET 0`` keeps the planner from pulling the subqueries up, so that each id of the page is looked up by primary
     key. It plans without seeing the limit, takes a page for a tenth of the table, and would join it to all users.
+    ``owner`` is the id of who the list is named for, and comes last in every row.
     """
-    counted = select(cast(func.coalesce(count, _ZERO), BigInteger).label("count")).subquery("counted")
+    total = select(cast(func.coalesce(count, _ZERO), BigInteger).label("count"))
+    counted = (total if owner is None else total.add_columns(owner.label("owner"))).subquery("counted")
     favorited: ColumnElement[bool] = false()
     if signed_in:
         marks = favorites.c.article_id == ids.c.id, favorites.c.user_id == _param("viewer")
@@ -119,7 +123,9 @@ def _list(count: ColumnElement[Any], ids: Subquery, *, signed_in: bool) -> Selec
         .select_from(ids.join(article, true()).join(author, true()))
         .subquery("page")
     )
-    return select(counted.c.count, *page.c).select_from(counted.outerjoin(page, true())).order_by(page.c.id.desc())
+    last = () if owner is None else (counted.c.owner,)
+    rows = select(counted.c.count, *page.c, *last)
+    return rows.select_from(counted.outerjoin(page, true())).order_by(page.c.id.desc())
 
 
 def _page_of(ids: Select[Any], column: ColumnElement[Any]) -> Subquery:
@@ -134,9 +140,14 @@ def _page_of(ids: Select[Any], column: ColumnElement[Any]) -> Subquery:
 
 
 @cache
-def list_statement(*, tag: bool, author: bool, favorited: bool, signed_in: bool) -> Statement:
+def list_statement(
+    *, tag: bool, author: bool, favorited: bool, signed_in: bool, with_owner: bool = False
+) -> Statement:
     """The list for a set of filters. One filter, the common case, has its count from a counter; several have no
-    counter and are counted among the few rows of the author or the user they name."""
+    counter and are counted among the few rows of the author or the user they name.
+
+    ``with_owner`` has the id of the one user that it is named for behind each row: ``favorited`` comes before it.
+    """
     filters = [name for name, wanted in (("tag", tag), ("author", author), ("favorited", favorited)) if wanted]
     name = "articles by " + " and ".join(filters) if filters else "articles"
     has_tag = and_(article_tags.c.tag == bindparam("tag", type_=Text))
@@ -165,7 +176,8 @@ def list_statement(*, tag: bool, author: bool, favorited: bool, signed_in: bool)
     if author:
         ids = select(articles.c.id).where(articles.c.author_id == _named("author"))
         count = select(users.c.articles_count).where(users.c.id == _named("author")).scalar_subquery()
-        return Statement(name, _list(count, _page_of(ids, articles.c.id), signed_in=signed_in))
+        owner = _named("author") if with_owner else None
+        return Statement(name, _list(count, _page_of(ids, articles.c.id), signed_in=signed_in, owner=owner))
     if favorited:
         ids = select(favorites.c.article_id.label("id")).where(favorites.c.user_id == _named("favorited"))
         count = (
@@ -173,7 +185,8 @@ def list_statement(*, tag: bool, author: bool, favorited: bool, signed_in: bool)
             .where(favorite_counts.c.user_id == _named("favorited"))
             .scalar_subquery()
         )
-        return Statement(name, _list(count, _page_of(ids, favorites.c.article_id), signed_in=signed_in))
+        owner = _named("favorited") if with_owner else None
+        return Statement(name, _list(count, _page_of(ids, favorites.c.article_id), signed_in=signed_in, owner=owner))
     count = select(func.sum(article_counts.c.count)).scalar_subquery()
     return Statement(name, _list(count, _page_of(select(articles.c.id), articles.c.id), signed_in=signed_in))
 
@@ -218,6 +231,23 @@ def _feed() -> Select[Any]:
 
 
 FEED = Statement("feed", _feed())
+
+# The columns are those of a list's row, so that one is read as the other: a count that says nothing comes first.
+SUMMARIES = Statement(
+    "summaries",
+    _list(_ZERO, select(func.unnest(_ids("ids")).label("id")).subquery("ids"), signed_in=False),
+)
+# What is a viewer's own about articles and authors, each wherever it lies: (True, article) and (False, author).
+OWN_MARKS = Statement(
+    "marks of a viewer",
+    select(true().label("favorited"), favorites.c.article_id)
+    .where(favorites.c.user_id == _param("viewer"), favorites.c.article_id == func.any(_ids("articles")))
+    .union_all(
+        select(false(), follows.c.followee_id).where(
+            follows.c.follower_id == _param("viewer"), follows.c.followee_id == func.any(_ids("authors"))
+        )
+    ),
+)
 
 FOLLOWEES = Statement("followees", select(follows.c.followee_id).where(follows.c.follower_id == _param("viewer")))
 FOLLOWED = Statement(

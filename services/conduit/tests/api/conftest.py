@@ -1,4 +1,5 @@
-"""One API suite; where it runs is a parameter: on one server, on two, or against a running stage (--stage-url)."""
+"""One API suite; where it runs is a parameter: on one server, with a cache or without, on two, or against a running
+stage (--stage-url)."""
 
 from collections.abc import Iterator
 
@@ -6,9 +7,20 @@ import httpx
 import pytest
 
 from conduit_testing.client import Api, Person
-from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_one_server, deployed_on_two_servers
+from conduit_testing.deployments import (
+    Deployment,
+    NewDatabase,
+    NewRedis,
+    deployed_on_one_server,
+    deployed_on_two_servers,
+)
 
-_IN_PROCESS = {"one server": deployed_on_one_server, "two servers": deployed_on_two_servers}
+_CACHED = "one server, cached"
+_IN_PROCESS = {
+    "one server": deployed_on_one_server,
+    _CACHED: deployed_on_one_server,
+    "two servers": deployed_on_two_servers,
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -24,7 +36,11 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
         yield Deployment(name.rstrip("/"))
         return
     new_database: NewDatabase = request.getfixturevalue("new_database")
-    with _IN_PROCESS[name](new_database) as deployment:
+    redis = {}
+    if name == _CACHED:
+        new_redis: NewRedis = request.getfixturevalue("new_redis")
+        redis = {"cache_url": new_redis(), "limits_url": new_redis()}
+    with _IN_PROCESS[name](new_database, **redis) as deployment:
         yield deployment
 
 

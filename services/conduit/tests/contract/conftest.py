@@ -1,37 +1,69 @@
 """Every adapter of a port, for one suite that does not ask which it got."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from conduit import users
+from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.media_disk import DiskMedia
+from conduit.adapters.reads_cached import invalidating
+from conduit.events import Event
 from conduit.passwords import Passwords
-from conduit.ports import Media, Task, Tasks, Writer
+from conduit.ports import Listener, Media, Task, Tasks, Writer
 from conduit.schemas import NewUser
 from conduit.tokens import Tokens
-from conduit_testing.deployments import NewDatabase, SignUp, database_on_one_server, database_on_two_servers, migrated
+from conduit_testing.deployments import (
+    NewDatabase,
+    NewRedis,
+    SignUp,
+    database_on_one_server,
+    database_on_two_servers,
+    migrated,
+)
 
 
-@contextmanager
-def _one(new_database: NewDatabase) -> Iterator[PostgresDatabase]:
-    yield database_on_one_server(migrated(new_database))
+def _one(new_database: NewDatabase, listeners: Sequence[Listener]) -> PostgresDatabase:
+    return database_on_one_server(migrated(new_database), listeners)
 
 
-@contextmanager
-def _two(new_database: NewDatabase) -> Iterator[PostgresDatabase]:
-    yield database_on_two_servers(migrated(new_database), migrated(new_database))
+def _two(new_database: NewDatabase, listeners: Sequence[Listener]) -> PostgresDatabase:
+    return database_on_two_servers(migrated(new_database), migrated(new_database), listeners=listeners)
+
+
+class Told(list[Listener]):
+    """Whoever is told at the moment what a database committed."""
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        for listener in self:
+            listener(events)
+
+
+@pytest.fixture(scope="session")
+def told() -> Told:
+    return Told()
 
 
 @pytest.fixture(scope="session", params=[_one, _two], ids=["one server", "two servers"])
-def database(request: pytest.FixtureRequest, new_database: NewDatabase) -> Iterator[PostgresDatabase]:
+def database(request: pytest.FixtureRequest, new_database: NewDatabase, told: Told) -> Iterator[PostgresDatabase]:
     """A Database, on one server or on two."""
-    with request.param(new_database) as database:
-        database.open()
-        yield database
-        database.close()
+    database: PostgresDatabase = request.param(new_database, [told])
+    database.open()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def cache(new_redis: NewRedis, told: Told) -> Iterator[RedisCache]:
+    """An empty cache, told what the database commits."""
+    cache = RedisCache(new_redis())
+    cache.open()
+    listener = invalidating(cache)
+    told.append(listener)
+    yield cache
+    told.remove(listener)
+    cache.close()
 
 
 @pytest.fixture(scope="session")

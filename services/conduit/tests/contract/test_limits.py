@@ -1,19 +1,26 @@
 """What every Limits adapter does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from limits import parse
 
 from conduit.adapters.limits_memory import MemoryLimits
+from conduit.adapters.limits_redis import RedisLimits
 from conduit.errors import TooManyError
 from conduit.ports import Limits
 
 
-@pytest.fixture(params=[MemoryLimits], ids=["memory"])
-def limits(request: pytest.FixtureRequest) -> Limits:
-    made: Limits = request.param(parse("3/minute"), parse("5/minute"))
-    return made
+@pytest.fixture(params=["memory", "redis"])
+def limits(request: pytest.FixtureRequest) -> Iterator[Limits]:
+    bounds = parse("3/minute"), parse("5/minute")
+    if request.param == "memory":
+        yield MemoryLimits(*bounds)
+        return
+    limits = RedisLimits(request.getfixturevalue("new_redis")(), *bounds)
+    limits.open()
+    yield limits
+    limits.close()
 
 
 def _refused(count: int, call: Callable[[], None]) -> list[bool]:

@@ -8,10 +8,12 @@ import pytest
 from conduit import articles, comments, ids, profiles, users
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.events_null import NullEvents
+from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.events import ArticlePublished
+from conduit.passwords import Passwords
 from conduit.ports import Media, Page, Reads, Tasks
-from conduit.schemas import ArticleChanges, NewArticle
+from conduit.schemas import ArticleChanges, NewArticle, UserChanges
 from conduit.timing import Tally, tally
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
@@ -20,10 +22,10 @@ PAGE = Page(20, 0, ids.MAX_ID + 1)
 NOWHERE = {"tag": None, "author": None, "favorited": None}
 
 
-@pytest.fixture(params=[SqlReads], ids=["sql"])
+@pytest.fixture(params=["sql", "cached"])
 def reads(request: pytest.FixtureRequest, database: PostgresDatabase, media: Media) -> Reads:
-    made: Reads = request.param(database, media)
-    return made
+    behind = SqlReads(database, media)
+    return behind if request.param == "sql" else CachedReads(behind, request.getfixturevalue("cache"), media)
 
 
 def _most_queries(work: Callable[[], Any]) -> int:
@@ -63,6 +65,8 @@ def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
     article_id = articles.id_of(slugs[0])
     readers: tuple[int | None, ...] = (None, viewer)
     for reader in readers:
+        # Each twice: what an adapter has kept of the first time must not make the second dearer.
+        assert _most_queries(lambda who=reader: reads.article(article_id, who)) <= 2  # type: ignore[misc]
         assert _most_queries(lambda who=reader: reads.article(article_id, who)) <= 2  # type: ignore[misc]
         assert _most_queries(lambda who=reader: reads.profile(names[1], who)) <= 2  # type: ignore[misc]
         assert _most_queries(lambda who=reader: reads.comments(article_id, who, PAGE)) <= 3  # type: ignore[misc]
@@ -110,6 +114,126 @@ def test_every_filter_and_page_agrees_with_a_model_in_memory(
             found, count = reads.articles(page, None, tag=tag_wanted, author=author_wanted, favorited=fan_wanted)
             assert [one.slug for one in found] == expected[offset : offset + limit]
             assert count == len(expected)
+
+
+def test_a_write_shows_at_once_wherever_it_is_read(
+    reads: Reads, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp
+) -> None:
+    name, fan_name, tag = fresh(), fresh(), fresh("tag")
+    assert reads.profile(name, None) is None
+    assert reads.articles(PAGE, None, **NOWHERE | {"author": name}) == ([], 0)
+    author, fan = sign_up(name), sign_up(fan_name)
+    filters: list[dict[str, Any]] = [
+        NOWHERE | wanted for wanted in ({}, {"tag": tag}, {"author": name}, {"favorited": fan_name})
+    ]
+    profile = reads.profile(name, None)
+    assert profile is not None
+    assert profile.username == name
+
+    def titles() -> list[list[str]]:
+        """Of the author's articles in each list, the viewer being nobody and somebody."""
+        found = []
+        for where in filters:
+            anonymous, _ = reads.articles(PAGE, None, **where)
+            assert [a.slug for a in anonymous] == [a.slug for a in reads.articles(PAGE, fan, **where)[0]]
+            found.append([a.title for a in anonymous if a.author.username == name])
+        return found
+
+    assert titles() == [[], [], [], []]
+    assert tag not in reads.tags()
+    slug = articles.publish(database, tasks, author, NewArticle("one", "d", "b", [tag])).slug
+    article_id = articles.id_of(slug)
+    assert titles() == [["one"], ["one"], ["one"], []]
+    assert tag in reads.tags()
+    articles.mark(database, media, fan, slug, favorited=True)
+    assert titles() == [["one"]] * 4
+    for where in filters:
+        counts = {a.slug: (a.favorites_count, a.favorited) for a in reads.articles(PAGE, fan, **where)[0]}
+        assert counts[slug] == (1, True)
+    mine, anybodys = reads.article(article_id, fan), reads.article(article_id, None)
+    assert mine is not None
+    assert anybodys is not None
+    assert (mine.favorites_count, mine.favorited, anybodys.favorited) == (1, True, False)
+    changed = articles.change(database, media, author, slug, ArticleChanges(title="two", body="B", tag_list=[])).slug
+    article = reads.article(article_id, None)
+    assert article is not None
+    assert (article.slug, article.title, article.body) == (changed, "two", "B")
+    assert titles() == [["two"], [], ["two"], ["two"]]
+    assert tag not in reads.tags()
+    articles.mark(database, media, fan, slug, favorited=False)
+    assert titles() == [["two"], [], ["two"], []]
+    articles.mark(database, media, fan, slug, favorited=True)
+    assert titles() == [["two"], [], ["two"], ["two"]]
+    articles.delete(database, author, slug)
+    assert titles() == [[], [], [], []]
+    assert reads.articles(PAGE, None, **NOWHERE | {"favorited": fan_name})[1] == 0
+    assert reads.article(article_id, None) is None
+    assert reads.comments(article_id, None, PAGE) is None
+
+
+def test_a_new_name_shows_at_once_wherever_its_bearer_is_shown(
+    reads: Reads,
+    database: PostgresDatabase,
+    tasks: Tasks,
+    passwords: Passwords,
+    sign_up: SignUp,
+) -> None:
+    name, new_name, reader_name = fresh(), fresh(), fresh()
+    who, reader = sign_up(name), sign_up(reader_name)
+    slug = articles.publish(database, tasks, who, NewArticle("t", "d", "b", [])).slug
+    comments.add(database, who, slug, "text")
+    profiles.follow(database, reader, name, following=True)
+
+    def shown(to: int | None) -> set[tuple[str, bool]]:
+        article = reads.article(articles.id_of(slug), to)
+        listed = [a for a in reads.articles(PAGE, to, **NOWHERE)[0] if a.slug == slug]
+        commented = reads.comments(articles.id_of(slug), to, PAGE)
+        assert article is not None
+        assert commented is not None
+        authors = [article.author, *(a.author for a in listed), *(c.author for c in commented)]
+        assert len(authors) == 3
+        return {(author.username, author.following) for author in authors}
+
+    for _ in range(2):
+        assert shown(None) == {(name, False)}
+        assert shown(reader) == {(name, True)}
+    assert reads.profile(new_name, None) is None
+    changes = UserChanges(username=new_name, email=f"{new_name}@example.com", bio="b")
+    users.change(database, passwords, who, "token", changes)
+    assert shown(None) == {(new_name, False)}
+    assert shown(reader) == {(new_name, True)}
+    assert reads.profile(name, None) is None
+    profile = reads.profile(new_name, reader)
+    assert profile is not None
+    assert (profile.bio, profile.following) == ("b", True)
+    assert reads.articles(PAGE, None, **NOWHERE | {"author": name}) == ([], 0)
+    assert reads.articles(PAGE, None, **NOWHERE | {"author": new_name})[1] == 1
+    profiles.follow(database, reader, new_name, following=False)
+    assert shown(reader) == {(new_name, False)}
+    # Its old name is another's now.
+    other = sign_up(name)
+    profile = reads.profile(name, other)
+    assert profile is not None
+    assert profile.bio is None
+
+
+def test_comments_show_at_once_newest_first_and_no_more_than_asked_for(
+    reads: Reads, database: PostgresDatabase, tasks: Tasks, sign_up: SignUp
+) -> None:
+    who = sign_up(fresh())
+    slug = articles.publish(database, tasks, who, NewArticle("t", "d", "b", [])).slug
+    article_id = articles.id_of(slug)
+    assert reads.comments(article_id, None, PAGE) == []
+    made = [comments.add(database, who, slug, f"{n}").id for n in range(4)]
+
+    def bodies(page: Page) -> list[str]:
+        return [comment.body for comment in reads.comments(article_id, None, page) or []]
+
+    assert bodies(PAGE) == ["3", "2", "1", "0"]
+    assert bodies(Page(2, 0, ids.MAX_ID + 1)) == ["3", "2"]
+    assert bodies(Page(2, 0, made[2])) == ["1", "0"]
+    comments.delete(database, who, slug, made[3])
+    assert bodies(PAGE) == ["2", "1", "0"]
 
 
 def test_events_that_nobody_keeps_are_dropped(database: PostgresDatabase, sign_up: SignUp) -> None:

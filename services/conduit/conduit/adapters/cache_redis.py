@@ -1,0 +1,161 @@
+"""The cache in Redis: looking, filling, and telling it what changed."""
+
+import os
+import random
+from collections.abc import Callable, Iterable
+from itertools import count
+from threading import Lock
+
+import msgspec
+
+from conduit import metrics
+from conduit.adapters import cache_scripts
+from conduit.adapters.cache_records import (
+    JITTER,
+    ArticleLook,
+    CommentsLook,
+    Miss,
+    PageLook,
+    Part,
+    ProfileLook,
+    Record,
+    Seen,
+    TagsLook,
+)
+from conduit.adapters.redis_server import RedisServer, Reply, Script, evaluated, packed
+from conduit.errors import UnavailableError
+
+LEASE_SECONDS = 1.0
+# Changes that are remembered while Redis is away; with more than that, all that is cached is given up instead.
+MOST_UNTOLD = 10_000
+
+_Change = tuple[frozenset[bytes], frozenset[bytes]]  # slots and keys
+
+
+class RedisCache:
+    """The cache at ``url``. Every look raises UnavailableError where Redis does not answer in time.
+
+    Without ``single_flight`` whoever misses is told to ask the database: for measuring what the lease spares it.
+    """
+
+    def __init__(self, url: str, *, single_flight: bool = True) -> None:
+        self._server = RedisServer(url, cache_scripts.ALL, self._before_use)
+        self._lease = b"%d" % (LEASE_SECONDS * 1000 if single_flight else 0)
+        self._process = os.urandom(6).hex().encode()
+        self._numbers = count()
+        self._lock = Lock()
+        self._untold: set[_Change] = set()
+        self._too_much = False
+        self._seconds = {what: metrics.CACHE_SECONDS.labels(what) for what in ("look", "fill", "invalidate")}
+
+    def open(self) -> None:
+        self._server.open()
+
+    def close(self) -> None:
+        self._server.close()
+
+    # Looking ------------------------------------------------------------------------------------------------
+
+    def article(self, article_id: int) -> tuple[ArticleLook, Seen]:
+        reply, token = self._look(cache_scripts.ARTICLE, b"%d" % article_id)
+        look = _ARTICLE_LOOK(reply)
+        return look, _seen(b"a:%d" % article_id, look.miss, token)
+
+    def page(self, part: Part) -> tuple[PageLook, Seen]:
+        words = part.kind.encode(), part.name.encode(), part.bounds
+        reply, token = self._look(cache_scripts.PAGE, *words)
+        look = _PAGE_LOOK(reply)
+        return look, _seen(b"l:%b%b%b" % words, look.miss, token)
+
+    def comments(self, article_id: int) -> tuple[CommentsLook, Seen]:
+        reply, token = self._look(cache_scripts.COMMENTS, b"%d" % article_id)
+        look = _COMMENTS_LOOK(reply)
+        return look, _seen(b"m:%d" % article_id, look.miss, token)
+
+    def profile(self, username: str) -> tuple[ProfileLook, Seen]:
+        reply, token = self._look(cache_scripts.PROFILE, username.encode())
+        look = _PROFILE_LOOK(reply)
+        return look, _seen(b"u:" + username.encode(), look.miss, token)
+
+    def tags(self) -> tuple[TagsLook, Seen]:
+        reply, token = self._look(cache_scripts.TAGS)
+        look = _TAGS_LOOK(reply)
+        return look, _seen(b"t", look.miss, token)
+
+    def _look(self, script: Script, *arguments: bytes) -> tuple[bytes, bytes]:
+        token = b"%b-%d" % (self._process, next(self._numbers))
+        reply = self._run("look", script, token, self._lease, *arguments)
+        assert isinstance(reply, bytes)
+        return reply, token
+
+    def _run(self, what: str, script: Script, *arguments: bytes, must: bool = False) -> Reply:
+        with self._seconds[what].time():
+            return self._server.run(script, *arguments, must=must)
+
+    # Filling ------------------------------------------------------------------------------------------------
+
+    def fill(self, seen: Seen, records: Iterable[Record]) -> None:
+        """Keep what was read after the look, where nothing of it has changed since; let the next one lead."""
+        arguments = [
+            argument
+            for record in records
+            for argument in (
+                record.key,
+                record.slot,
+                record.value,
+                b"%d" % (record.seconds * 1000 * random.uniform(1 - JITTER, 1)),  # noqa: S311 - no secret
+                b"1" if record.stamped else b"0",
+            )
+        ]
+        try:
+            refused = self._run("fill", cache_scripts.FILL, seen.token, seen.marks, seen.name, *arguments)
+        except UnavailableError:
+            return  # the next one asks the database too
+        if isinstance(refused, int) and refused:
+            metrics.CACHE_REFUSED.inc(refused)
+
+    # Invalidating -------------------------------------------------------------------------------------------
+
+    def invalidate(self, slots: Iterable[bytes], keys: Iterable[bytes]) -> None:
+        """Called after the commit, whose answer waits for it. What Redis can't be told now is told before this process
+        looks there again."""
+        change = frozenset(slots), frozenset(keys)
+        try:
+            self._run("invalidate", cache_scripts.INVALIDATE, *self._invalidation(change), must=True)
+        except UnavailableError:
+            self._remember(change)
+
+    def _invalidation(self, change: _Change) -> list[bytes]:
+        slots, keys = change
+        token = b"%b-%d" % (self._process, next(self._numbers))
+        return [token, b"%d" % len(slots), *slots, *keys]
+
+    def _remember(self, change: _Change) -> None:
+        with self._lock:
+            self._untold.add(change)
+            if len(self._untold) > MOST_UNTOLD:
+                self._untold.clear()
+                self._too_much = True
+        # Found again meanwhile, and the one who told it what it missed did not know of this.
+        self._server.give_up("it was not told of a change")
+
+    def _before_use(self, ask: Callable[[bytes], Reply]) -> None:
+        with self._lock:
+            if self._too_much:
+                ask(packed(b"FLUSHDB", b"ASYNC"))
+                self._too_much = False
+            while self._untold:
+                change = next(iter(self._untold))
+                ask(evaluated(cache_scripts.INVALIDATE, *self._invalidation(change)))
+                self._untold.remove(change)
+
+
+_ARTICLE_LOOK = msgspec.msgpack.Decoder(ArticleLook).decode
+_PAGE_LOOK = msgspec.msgpack.Decoder(PageLook).decode
+_COMMENTS_LOOK = msgspec.msgpack.Decoder(CommentsLook).decode
+_PROFILE_LOOK = msgspec.msgpack.Decoder(ProfileLook).decode
+_TAGS_LOOK = msgspec.msgpack.Decoder(TagsLook).decode
+
+
+def _seen(name: bytes, miss: Miss, token: bytes) -> Seen:
+    return Seen(name, (miss.marks or "").encode(), token)

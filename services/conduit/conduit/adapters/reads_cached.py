@@ -1,0 +1,486 @@
+"""Reads that ask the cache first, and what stands behind it for what is not there.
+
+Cached is what is everybody's: articles, the first pages of lists with one filter at most, the newest comments,
+profiles, tags. A viewer's own favourites and follows are one query a server, and nobody in particular needs none. What
+is missed is asked for by one at a time (``cache_redis``): the others wait for it, briefly, and look again. They do not
+take over what the one has read: it may have begun before a change that they have been told of.
+
+Without the cache everything comes from behind it, as if there were none.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event as Signal
+from typing import Protocol, TypeVar
+
+from conduit import metrics
+from conduit.adapters import cache_records as cached
+from conduit.adapters import reads_statements as sql
+from conduit.adapters.cache_records import (
+    ArticleLook,
+    Card,
+    CommentsLook,
+    Miss,
+    PageLook,
+    Part,
+    ProfileLook,
+    Record,
+    Seen,
+    Summary,
+    TagsLook,
+)
+from conduit.adapters.cache_redis import RedisCache
+from conduit.adapters.reads_sql import cover_from
+from conduit.errors import UnavailableError
+from conduit.events import (
+    ArticleChanged,
+    ArticleDeleted,
+    ArticleFavorited,
+    ArticlePublished,
+    CommentsChanged,
+    Event,
+    UserChanged,
+)
+from conduit.ids import MAX_ID
+from conduit.ports import Listener, Media, Page, Reads, Row
+from conduit.schemas import Article, ArticleSummary, Comment, Profile
+
+# Lists are cached as deep as that, and comments as many: what is read of nearly all.
+DEPTH = 100
+NEWEST_COMMENTS = Page(DEPTH, 0, MAX_ID + 1)
+# How long one waits for another to ask, before asking too. Ten threads are all that a box has.
+PATIENCE_SECONDS = 0.3
+LOOK_AGAIN_SECONDS = 0.01
+
+
+
+class _Looked(Protocol):
+    @property
+    def miss(self) -> Miss: ...
+
+
+Look = TypeVar("Look", bound=_Looked)
+Value = TypeVar("Value")
+
+
+class SharedReads(Reads, Protocol):
+    """What CachedReads asks of the Reads behind it beside the port: the shared part of an answer with the ids of whose
+    it is, and a viewer's own part. Rows are those of ``reads_statements``."""
+
+    def shared_article(self, article_id: int) -> Row | None: ...
+
+    def shared_articles(
+        self, page: Page, *, tag: str | None = None, author: str | None = None, favorited: str | None = None
+    ) -> tuple[list[Row], int, int | None]: ...
+
+    def summaries(self, article_ids: Iterable[int]) -> list[Row]: ...
+
+    def shared_comments(self, article_id: int, page: Page) -> list[Row] | None: ...
+
+    def people(self, user_ids: Iterable[int]) -> list[Row]: ...
+
+    def shared_profile(self, username: str) -> Row | None: ...
+
+    def own_marks(
+        self, viewer: int, article_ids: Iterable[int], authors: Iterable[int]
+    ) -> tuple[set[int], set[int]]: ...
+
+
+class _List:
+    """A page of a list put together: ids in their order, and what is known of each."""
+
+    def __init__(self, count: int, ids: list[int], summaries: dict[int, Summary], cards: dict[int, Card]) -> None:
+        self.count = count
+        self.ids = ids
+        self.summaries = summaries
+        self.cards = cards
+
+
+class CachedReads:
+    """Any reads, behind a cache."""
+
+    def __init__(self, reads: SharedReads, cache: RedisCache, media: Media) -> None:
+        self._reads = reads
+        self._cache = cache
+        self._media = media
+        self._flights: dict[bytes, Signal] = {}
+
+    # Articles -----------------------------------------------------------------------------------------------
+
+    def article(self, article_id: int, viewer: int | None) -> Article | None:
+        try:
+            found = self._through(
+                "article",
+                lambda: self._cache.article(article_id),
+                _whole_article,
+                lambda _look: self._ask_article(article_id),
+            )
+        except _AwayError:
+            return self._reads.article(article_id, viewer)
+        if found is None:
+            return None
+        summary, body, card = found
+        author = summary.author_id
+        favorites, followed = self._own(viewer, (article_id,), (author,))
+        return Article(
+            summary.slug,
+            summary.title,
+            summary.description,
+            summary.tag_list,
+            summary.created_at,
+            summary.updated_at,
+            article_id in favorites,
+            summary.favorites_count,
+            _profile(card, author in followed),
+            cover_from(self._media, summary.cover_digest, summary.cover_state),
+            body,
+        )
+
+    def _ask_article(self, article_id: int) -> tuple["_Article | None", list[Record]]:
+        row = self._reads.shared_article(article_id)
+        if row is None:
+            return None, [cached.no_article_record(article_id)]
+        summary = Summary(row[0], row[1], row[2], row[3], row[5], row[6], row[7], row[8], row[12], row[13])
+        body, card = row[4], Card(row[9], row[10], row[11])
+        return (summary, body, card), [
+            cached.summary_record(article_id, summary),
+            cached.body_record(article_id, body),
+            cached.card_record(row[0], card),
+        ]
+
+    # Lists --------------------------------------------------------------------------------------------------
+
+    def articles(
+        self, page: Page, viewer: int | None, *, tag: str | None, author: str | None, favorited: str | None
+    ) -> tuple[list[ArticleSummary], int]:
+        filters = {"tag": tag, "author": author, "favorited": favorited}
+        given = {kind: name for kind, name in filters.items() if name is not None}
+        if len(given) > 1 or page.offset + page.limit > DEPTH or page.before <= MAX_ID:
+            metrics.CACHE_READS.labels("list", "not cached").inc()
+            return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
+        part = Part(*next(iter(given.items()), ("home", "")), page.limit, page.offset)
+        try:
+            found = self._through(
+                "list", lambda: self._cache.page(part), _whole_list, lambda look: self._ask_list(part, page, look)
+            )
+        except _AwayError:
+            return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
+        favorites, followed = self._own(viewer, found.ids, found.cards)
+        listed = [
+            ArticleSummary(
+                summary.slug,
+                summary.title,
+                summary.description,
+                summary.tag_list,
+                summary.created_at,
+                summary.updated_at,
+                article_id in favorites,
+                summary.favorites_count,
+                _profile(found.cards[summary.author_id], summary.author_id in followed),
+                cover_from(self._media, summary.cover_digest, summary.cover_state),
+            )
+            for article_id in found.ids
+            for summary in (found.summaries[article_id],)
+        ]
+        return listed, found.count
+
+    def _ask_list(self, part: Part, page: Page, look: PageLook) -> tuple[_List, list[Record]]:
+        if look.ids is not None and (mended := self._mended(look)) is not None:
+            return mended
+        filters = {} if part.kind == "home" else {part.kind: part.name}
+        rows, count, owner = self._reads.shared_articles(page, **filters)
+        found = _List(count, [row[sql.ID] for row in rows], *_parts(rows))
+        records = [*_records(rows)]
+        if part.kind in ("author", "favorited"):
+            records.append(cached.name_record(part.name, owner))
+            if owner is None:
+                return found, records
+        records.append(cached.page_record(part, owner, found.ids, list(found.cards), count))
+        return found, records
+
+    def _mended(self, look: PageLook) -> tuple[_List, list[Record]] | None:
+        """The page with what it lacks: one query a server. None where an article is gone, and so the page is old."""
+        found = _known(look)
+        lacking = [
+            article_id
+            for article_id in found.ids
+            if (summary := found.summaries.get(article_id)) is None or summary.author_id not in found.cards
+        ]
+        rows = self._reads.summaries(lacking)
+        summaries, cards = _parts(rows)
+        found.summaries.update(summaries)
+        found.cards.update(cards)
+        if len(found.summaries) < len(found.ids):
+            return None
+        return found, [*_records(rows)]
+
+    def feed(self, page: Page, viewer: int) -> tuple[list[ArticleSummary], int]:
+        return self._reads.feed(page, viewer)
+
+    # Comments, profiles, tags -------------------------------------------------------------------------------
+
+    def comments(self, article_id: int, viewer: int | None, page: Page) -> list[Comment] | None:
+        if page.before <= MAX_ID:
+            metrics.CACHE_READS.labels("comments", "not cached").inc()
+            return self._reads.comments(article_id, viewer, page)
+        try:
+            found = self._through(
+                "comments",
+                lambda: self._cache.comments(article_id),
+                _whole_comments,
+                lambda look: self._ask_comments(article_id, look),
+            )
+        except _AwayError:
+            return self._reads.comments(article_id, viewer, page)
+        if found is None:
+            return None
+        comments, cards = found
+        shown = [comment for comment in comments if comment.author_id in cards][: page.limit]
+        _, followed = self._own(viewer, (), {comment.author_id for comment in shown})
+        return [
+            Comment(
+                comment.id,
+                comment.created_at,
+                comment.updated_at,
+                comment.body,
+                _profile(cards[comment.author_id], comment.author_id in followed),
+            )
+            for comment in shown
+        ]
+
+    def _ask_comments(self, article_id: int, look: CommentsLook) -> tuple["_Comments | None", list[Record]]:
+        if look.comments is not None and isinstance(look.authors, list):
+            comments = look.comments
+            cards = {who: card for who, card in zip(look.authors, look.cards, strict=True) if card is not None}
+            records = []
+        else:
+            rows = self._reads.shared_comments(article_id, NEWEST_COMMENTS)
+            if rows is None:
+                return None, [cached.comments_record(article_id, None)]
+            comments = [cached.Comment(*row[:5]) for row in rows]
+            cards = {}
+            records = [cached.comments_record(article_id, comments)]
+        people = self._reads.people({comment.author_id for comment in comments} - cards.keys())
+        asked = {person[0]: Card(*person[1:4]) for person in people}
+        records += [cached.card_record(who, card) for who, card in asked.items()]
+        return (comments, cards | asked), records
+
+    def profile(self, username: str, viewer: int | None) -> Profile | None:
+        try:
+            found = self._through(
+                "profile",
+                lambda: self._cache.profile(username),
+                _whole_profile,
+                lambda _look: self._ask_profile(username),
+            )
+        except _AwayError:
+            return self._reads.profile(username, viewer)
+        if found is None:
+            return None
+        user_id, card = found
+        _, followed = self._own(viewer, (), (user_id,))
+        return _profile(card, user_id in followed)
+
+    def _ask_profile(self, username: str) -> tuple[tuple[int, Card] | None, list[Record]]:
+        row = self._reads.shared_profile(username)
+        if row is None:
+            return None, [cached.name_record(username, None)]
+        card = Card(*row[1:4])
+        return (row[0], card), [cached.name_record(username, row[0]), cached.card_record(row[0], card)]
+
+    def tags(self) -> list[str]:
+        def ask(_look: TagsLook) -> tuple[list[str], list[Record]]:
+            tags = self._reads.tags()
+            return tags, [cached.tags_record(tags)]
+
+        try:
+            return self._through("tags", self._cache.tags, _whole_tags, ask)
+        except _AwayError:
+            return self._reads.tags()
+
+    def _own(
+        self, viewer: int | None, article_ids: Sequence[int], authors: Iterable[int]
+    ) -> tuple[set[int], set[int]]:
+        if viewer is None:
+            return set(), set()
+        return self._reads.own_marks(viewer, article_ids, authors)
+
+    # Through the cache --------------------------------------------------------------------------------------
+
+    def _through(
+        self,
+        what: str,
+        look: Callable[[], tuple[Look, Seen]],
+        whole: Callable[[Look], tuple[Value] | None],
+        ask: Callable[[Look], tuple[Value, list[Record]]],
+    ) -> Value:
+        """What the cache has, or what is asked for in its place and kept there. Raises _AwayError without the cache."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                found, seen = look()
+            except UnavailableError as error:
+                metrics.CACHE_READS.labels(what, "away").inc()
+                raise _AwayError from error
+            if (value := whole(found)) is not None:
+                metrics.CACHE_READS.labels(what, "hit").inc()
+                return value[0]
+            if found.miss.leads or time.monotonic() >= until:
+                break
+            self._wait(seen.name, until)
+        metrics.CACHE_READS.labels(what, "miss").inc()
+        records: list[Record] = []
+        with self._leading(seen.name):
+            try:
+                asked, records = ask(found)
+            finally:
+                # Also with nothing to keep: whoever waits is not to wait for it.
+                self._cache.fill(seen, records)
+        return asked
+
+    @contextmanager
+    def _leading(self, name: bytes) -> Iterator[None]:
+        """Wakes those of this process who wait."""
+        signal = self._flights[name] = Signal()
+        try:
+            yield
+        finally:
+            if self._flights.get(name) is signal:
+                self._flights.pop(name, None)
+            signal.set()
+
+    def _wait(self, name: bytes, until: float) -> None:
+        """Until the one who asks is done or, where that is another box, for long enough to look again."""
+        signal = self._flights.get(name)
+        if signal is None:
+            time.sleep(LOOK_AGAIN_SECONDS)
+        else:
+            signal.wait(until - time.monotonic())
+
+
+class _AwayError(Exception):
+    """The cache does not answer."""
+
+
+# Whole, or not ----------------------------------------------------------------------------------------------
+# Each gives what was looked for in a tuple of one, as it may be None itself; and None where something is missing.
+
+_Article = tuple[Summary, str, Card]
+_Comments = tuple[list[cached.Comment], dict[int, Card]]
+
+
+def _whole_article(look: ArticleLook) -> tuple[_Article | None] | None:
+    if look.summary is cached.UNKNOWN:
+        return (None,)
+    if isinstance(look.summary, Summary) and look.body is not None and look.card is not None:
+        return ((look.summary, look.body, look.card),)
+    return None
+
+
+def _whole_list(look: PageLook) -> tuple[_List] | None:
+    if look.owner is cached.UNKNOWN:
+        return (_List(0, [], {}, {}),)
+    if look.miss.leads is not None:
+        return None
+    found = _known(look)
+    return (found,) if len(found.summaries) == len(found.ids) else None
+
+
+def _known(look: PageLook) -> _List:
+    ids, authors = look.ids or [], look.authors or []
+    return _List(
+        look.count or 0,
+        ids,
+        {key: value for key, value in zip(ids, look.summaries, strict=True) if isinstance(value, Summary)},
+        {key: value for key, value in zip(authors, look.cards, strict=True) if value is not None},
+    )
+
+
+def _whole_comments(look: CommentsLook) -> tuple[_Comments | None] | None:
+    if look.authors is cached.UNKNOWN:
+        return (None,)
+    if look.miss.leads is not None or look.comments is None or not isinstance(look.authors, list):
+        return None
+    return ((look.comments, dict(zip(look.authors, look.cards, strict=True))),)  # type: ignore[arg-type]
+
+
+def _whole_profile(look: ProfileLook) -> tuple[tuple[int, Card] | None] | None:
+    if look.owner is cached.UNKNOWN:
+        return (None,)
+    return None if look.owner is None or look.card is None else ((look.owner, look.card),)
+
+
+def _whole_tags(look: TagsLook) -> tuple[list[str]] | None:
+    return None if look.tags is None else (look.tags,)
+
+
+# From rows, and to what the API shows ------------------------------------------------------------------------
+
+
+def _parts(rows: Iterable[Row]) -> tuple[dict[int, Summary], dict[int, Card]]:
+    """What the rows of a list say of articles and of authors, by their ids."""
+    summaries, cards = {}, {}
+    for row in rows:
+        author = row[sql.AUTHOR_ID]
+        summaries[row[sql.ID]] = Summary(
+            author, row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[13], row[14]
+        )
+        cards[author] = Card(row[10], row[11], row[12])
+    return summaries, cards
+
+
+def _records(rows: Iterable[Row]) -> Iterator[Record]:
+    summaries, cards = _parts(rows)
+    for article_id, summary in summaries.items():
+        yield cached.summary_record(article_id, summary)
+    for user_id, card in cards.items():
+        yield cached.card_record(user_id, card)
+
+
+def _profile(card: Card, following: bool) -> Profile:
+    return Profile(card.username, card.bio, card.image, following)
+
+
+# Invalidating -----------------------------------------------------------------------------------------------
+
+
+def invalidating(cache: RedisCache) -> Listener:
+    """A listener that has the cache forget what committed events made old, all of them in one call."""
+
+    def listener(events: Sequence[Event]) -> None:
+        slots: set[bytes] = set()
+        keys: set[bytes] = set()
+        for event in events:
+            _collect(event, slots, keys)
+        if slots:
+            cache.invalidate(slots, keys)
+
+    return listener
+
+
+def _collect(event: Event, slots: set[bytes], keys: set[bytes]) -> None:
+    match event:
+        case UserChanged(user_id, username, former):
+            names = [name for name in (username, former) if name is not None]
+            slots.update([cached.slot_of(user_id), *map(cached.slot_of_name, names)])
+            keys.update(cached.user_keys(user_id, names))
+        case ArticlePublished(article_id, author_id):
+            # Somebody may have asked for its id before it was there.
+            slots.update([cached.slot_of(article_id), cached.slot_of(author_id), cached.PUBLISHED, cached.TAGGED])
+            keys.update(cached.article_keys(article_id))
+        case ArticleChanged(article_id, _):
+            slots.update([cached.slot_of(article_id), cached.TAGGED])
+            keys.update(cached.article_keys(article_id))
+        case ArticleDeleted(article_id, author_id):
+            slots.update([cached.slot_of(article_id), cached.slot_of(author_id)])
+            slots.update([cached.PUBLISHED, cached.TAGGED, cached.DELETED])
+            keys.update(cached.article_keys(article_id))
+        case ArticleFavorited(article_id, user_id, _):
+            slots.update([cached.slot_of(article_id), cached.slot_of(user_id)])
+            keys.add(cached.summary_key(article_id))
+        case CommentsChanged(article_id):
+            slots.add(cached.slot_of(article_id))
+            keys.add(cached.comments_key(article_id))
+        case _:
+            pass  # whom a viewer follows is never cached
