@@ -83,8 +83,13 @@ def everything() -> Iterator[Rendered]:
     """What every stage and exercise has, as the files say and with no box more."""
     for number in available():
         yield from render(topology.config(["docker", "compose", "-f", compose_file(number).name]))
-    for override, number in EXERCISES.items():
-        if (ROOT / override).exists():
+        yield from exercises(number)
+
+
+def exercises(number: int) -> Iterator[Rendered]:
+    """What the exercises on a stage mount instead of its own."""
+    for override, of_stage in EXERCISES.items():
+        if of_stage == number:
             files = ["-f", compose_file(number).name, "-f", override]
             own = f"{Path(override).stem}."
             both = render(topology.config(["docker", "compose", *files]))

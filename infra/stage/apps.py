@@ -49,8 +49,13 @@ def more(number: int, wanted: str) -> str:
             "APPS= is for stages from 3 on: make stage3 up APPS=4",
             status=2,
         )
-    network, _, last = services[apps[-1]]["networks"]["default"]["ipv4_address"].rpartition(".")
-    taken = [_last_part(service) for service in services.values() if "networks" in service]
+    addresses = {
+        name: service["networks"]["default"]["ipv4_address"]
+        for name, service in services.items()
+        if isinstance(service.get("networks"), dict)
+    }
+    network, _, last = addresses[apps[-1]].rpartition(".")
+    taken = [int(address.rpartition(".")[2]) for address in addresses.values()]
     free = min(part for part in (*taken, FIRST_DYNAMIC) if part > int(last)) - int(last) - 1
     least, most = len(apps), len(apps) + free
     if not re.fullmatch(r"[0-9]{1,4}", wanted, re.ASCII) or not least <= int(wanted) <= most:
@@ -70,10 +75,6 @@ def more(number: int, wanted: str) -> str:
     mounted = f"./{more_boxes(number).parent.name}/stage{number}.lb.conf:{CONFIGURATION}:ro"
     added[balancer] = {"volumes": [mounted], "depends_on": {name: {"condition": "service_healthy"} for name in new}}
     return f"# Made by: make stage{number} up APPS={wanted}\n{json.dumps({'services': added}, indent=2)}\n"
-
-
-def _last_part(service: dict[str, Any]) -> int:
-    return int(service["networks"]["default"]["ipv4_address"].rpartition(".")[2])
 
 
 def _write(number: int, text: str) -> None:

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from infra.nginx.render import MOUNTED_AT, Rendered, render
+from infra.nginx.render import MOUNTED_AT, Rendered, exercises, render
 from infra.stage import topology
 from infra.stage.problems import Problem
 from infra.stage.shell import answer, compose
@@ -16,7 +16,7 @@ from infra.stage.topology import Topology
 def configure(number: int) -> list[Rendered]:
     """Bring the configuration of every NGINX of a stage up to date; what they are."""
     found = render(topology.config(compose(number)))
-    for one in found:
+    for one in (*found, *exercises(number)):
         one.write()
     return found
 

@@ -11,22 +11,24 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(ROOT.glob("docker-compose.stage*.yml"))
 TOOLS = ROOT / "infra/tools.compose.yml"
-TOP_LEVEL = ["name", "include", "x-image", "x-box", "services", "volumes"]
+TOP_LEVEL = ["name", "include", "x-image", "x-box", "services", "networks", "volumes"]
 SERVICE = [
     "<<",
     "image",
     "build",
     "command",
+    "deploy",
     "labels",
     "environment",
     "env_file",
     "volumes",
+    "networks",
     "ports",
     "depends_on",
     "healthcheck",
 ]
 # What the step to a stage may change beside its services. Anything else in a diff would distract from the step.
-MAY_DIFFER = {"name", "services", "volumes"}
+MAY_DIFFER = {"name", "services", "networks", "volumes"}
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -63,7 +65,9 @@ def test_says_at_its_top_what_it_is_and_why(path: Path) -> None:
 
 @each_file
 def test_keys_stand_in_the_same_order(path: Path) -> None:
-    assert list(load(path)) == TOP_LEVEL
+    parsed = load(path)
+    assert list(parsed) == [key for key in TOP_LEVEL if key in parsed]
+    assert {*TOP_LEVEL} - {*parsed} <= {"networks"}
     for keys in keys_as_written(path).values():
         assert keys == [key for key in SERVICE if key in keys]
 
@@ -125,10 +129,34 @@ def test_a_box_waits_until_what_it_depends_on_is_healthy(path: Path) -> None:
 
 
 @each_file
-def test_data_is_in_named_volumes(path: Path) -> None:
+def test_data_is_in_named_volumes_and_files_of_this_repository_cannot_be_written(path: Path) -> None:
     parsed = load(path)
-    mounted = {volume.split(":")[0] for one in parsed["services"].values() for volume in one.get("volumes", [])}
-    assert mounted == set(parsed["volumes"])
+    mounts = [volume.split(":") for one in parsed["services"].values() for volume in one.get("volumes", [])]
+    assert {source for source, *_ in mounts if not source.startswith("./")} == set(parsed["volumes"])
+    for source, _, *how in (mount for mount in mounts if mount[0].startswith("./")):
+        assert (ROOT / source).is_file()
+        assert how == ["ro"]
+
+
+@each_file
+def test_boxes_that_others_name_by_address_have_one_that_is_never_given_out(path: Path) -> None:
+    parsed = load(path)
+    named = {
+        name: box["networks"]["default"]["ipv4_address"]
+        for name, box in boxes(path).items()
+        if isinstance(box.get("networks"), dict)
+    }
+    by_nginx = {name for name, box in boxes(path).items() if {"stage.nginx", "stage.upstream"} & {*box["labels"]}}
+    assert set(named) == by_nginx
+    assert ("networks" in parsed) == bool(named)
+    if named:
+        number = re.sub(r"\D", "", path.name)
+        network = f"${{STAGE{number}_NETWORK:-10.83.{number}}}"
+        (addresses,) = parsed["networks"]["default"]["ipam"]["config"]
+        assert addresses == {"subnet": f"{network}.0/24", "gateway": f"{network}.1", "ip_range": f"{network}.128/25"}
+        last = [int(address.removeprefix(f"{network}.")) for address in named.values()]
+        assert len({*last}) == len(last)
+        assert all(1 < part < 128 for part in last)
 
 
 @each_file
@@ -145,6 +173,7 @@ def test_defaults_are_those_of_the_settings_file(path: Path) -> None:
 def test_neighbours_differ_in_the_step_only(before: Path, after: Path) -> None:
     old, new = load(before), load(after)
     for parsed in (old, new):
+        parsed.setdefault("networks", {})
         parsed["include"] = [_without_number(entry) for entry in parsed["include"]]
     assert {key for key in TOP_LEVEL if old[key] != new[key]} <= MAY_DIFFER
 
@@ -161,6 +190,28 @@ def test_stage_2_takes_the_database_out_of_the_box_and_nothing_else() -> None:
     assert after["db"]["volumes"] == box["volumes"]
     assert after["app"]["volumes"] == ["files:/data"]
     assert "environment" not in after["db"]
+
+
+def test_stage_3_takes_what_two_apps_must_share_out_of_the_app_and_nothing_else() -> None:
+    app, db = boxes(FILES[1])["app"], boxes(FILES[1])["db"]
+    after = boxes(FILES[2])
+    assert list(after) == ["lb", "app1", "app2", "cache", "media", "db"]
+    same = set(app) - {"labels", "environment", "volumes", "ports", "depends_on"}
+    assert {key: after["app1"][key] for key in same} == {key: app[key] for key in same}
+    environment = {name: value for name, value in app["environment"].items() if name != "MEDIA_DIR"}
+    shared = {
+        "CACHE_URL": "redis://cache:6379/0",
+        "LIMITS_URL": "redis://cache:6379/1",
+        "MEDIA_URL": "http://media:8080",
+        "PUBLIC_URL": _published_at(3),
+        "TRUSTED_PROXIES": after["lb"]["networks"]["default"]["ipv4_address"],
+    }
+    assert after["app1"]["environment"] == environment | shared
+    assert not {"volumes", "ports"} & {*after["app1"]}
+    assert {*after["app1"]["depends_on"]} == {"cache", "media", *app["depends_on"]}
+    assert after["app2"] == after["app1"] | {"networks": after["app2"]["networks"]}
+    assert after["media"]["volumes"][0] == app["volumes"][0]
+    assert after["db"] == db
 
 
 def _published_at(number: int) -> str:

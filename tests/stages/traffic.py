@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from types import TracebackType
+from functools import partial
 
 import httpx
 
@@ -46,7 +46,7 @@ class Traffic:
         self.goes_on(20)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopped.set()
         for thread in self._threads:
             thread.join(60)
@@ -60,17 +60,17 @@ class Traffic:
 
     def _ask(self) -> None:
         comments = f"/api/articles/{self._slug}/comments"
+        headers = {"Authorization": f"Token {self._writer.token}"}
+        body = {"comment": {"body": "Still there."}}
         with httpx.Client(base_url=self._url, timeout=70) as http:
             reads = [f"/api/articles/{self._slug}", "/api/articles", "/", "/api/tags", comments]
             number = 0
             while not self._stopped.is_set():
                 number += 1
                 if number % 10:
-                    self._count("GET", lambda path=reads[number % len(reads)]: http.get(path))  # type: ignore[misc]
+                    self._count("GET", partial(http.get, reads[number % len(reads)]))
                 else:
-                    headers = {"Authorization": f"Token {self._writer.token}"}
-                    body = {"comment": {"body": "Still there."}}
-                    self._count("POST", lambda: http.post(comments, json=body, headers=headers))
+                    self._count("POST", partial(http.post, comments, json=body, headers=headers))
                 time.sleep(0.02)
 
     def _count(self, method: str, ask: Callable[[], httpx.Response]) -> None:
