@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -137,8 +138,8 @@ class Boxes:
             raise DockerUnreachableError(f"Docker does not answer: {error}. Try: make doctor") from error
         if not self.boxes:
             raise StageDownError(f"no box of {project} runs")
-        # One connection each: stats of several boxes are asked for at the same moment.
-        self._pool = ThreadPoolExecutor(max_workers=len(self.boxes))
+        # A connection each, twice: stats of all boxes are asked for at the same moment, and glances meanwhile.
+        self._pool = ThreadPoolExecutor(max_workers=2 * len(self.boxes))
         # A command in a box costs the box and the machine CPU: only those are asked again that had something to tell.
         self._mixed = self._telling = self.boxes
 
@@ -204,6 +205,36 @@ class Boxes:
         except (DockerException, OSError) as error:
             raise DockerUnreachableError(f"the log of {box.name} cannot be read: {error}") from error
         return said.decode(errors="replace")
+
+
+class Glances:
+    """The boxes' loads for people who watch.
+
+    Read beside what is measured, for which nothing may wait: Docker may answer a second later.
+    """
+
+    def __init__(self, boxes: Boxes) -> None:
+        self._boxes = boxes
+        self._before: dict[str, Reading] = {}
+        self._loads: dict[str, Load] = {}
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def latest(self) -> dict[str, Load]:
+        """What was found last; begins to look again."""
+        if not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._read, daemon=True)
+            self._thread.start()
+        return self._loads
+
+    def _read(self) -> None:
+        try:
+            reading = self._boxes.read()
+        except DockerUnreachableError:
+            return  # told by what measures
+        if self._before:
+            self._loads = self._boxes.between(self._before, reading)
+        self._before = reading
 
 
 def _endpoint() -> str:

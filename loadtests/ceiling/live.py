@@ -23,8 +23,13 @@ class Progress:
         self._live = Live(console=self.console, refresh_per_second=4, transient=True)
         self._phase = ""
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody sees what is shown each second."""
+        return self.console.is_terminal
+
     def __enter__(self) -> "Progress":
-        if self.console.is_terminal:
+        if self.watched:
             self._live.start()
         return self
 
@@ -42,7 +47,7 @@ class Progress:
 
     def second(self, progress: dict[str, Any] | None, loads: dict[str, Load]) -> None:
         """What the trial shows this second."""
-        if not self.console.is_terminal:
+        if not self.watched:
             return
         lines = [Text(f"{self._title}: {self._phase}", style="bold")]
         if progress is not None:

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from loadtests.ceiling import counts
-from loadtests.ceiling.boxes import Boxes, DockerUnreachableError, Load, Reading
+from loadtests.ceiling.boxes import Boxes, DockerUnreachableError, Glances, Load, Reading
 from loadtests.ceiling.drive import Generator
 from loadtests.ceiling.live import Progress
 from loadtests.ceiling.record import Run, now
@@ -44,7 +44,7 @@ class Bench:
         metrics: dict[str, dict[str, tuple[float, str]]] = {}
         times: dict[str, float] = {}
         threads: list[threading.Thread] = []
-        last = self._boxes.read()
+        glances = Glances(self._boxes) if self._progress.watched else None
         began = now()
 
         def tell_more(window: str) -> None:
@@ -53,18 +53,15 @@ class Bench:
 
         def on_window(window: str) -> None:
             times[window] = time.time()
-            readings[window] = self._boxes.read()
             if phase in TELLS_MORE:
                 # On a saturated box the commands take their time; the generator's next line does not wait for
                 # them.
                 threads.append(threading.Thread(target=tell_more, args=(window,), daemon=True))
                 threads[-1].start()
+            readings[window] = self._boxes.read()
 
         def on_progress(progress: dict[str, Any]) -> None:
-            nonlocal last
-            reading = self._boxes.read()
-            self._progress.second(progress, self._boxes.between(last, reading))
-            last = reading
+            self._progress.second(progress, glances.latest() if glances else {})
 
         result = self._generator.trial(wanted, on_window, on_progress)
         for thread in threads:

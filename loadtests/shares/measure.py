@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from loadtests.ceiling.boxes import Boxes, DockerUnreachableError, Reading
+from loadtests.ceiling.boxes import Boxes, DockerUnreachableError, Glances, Reading
 from loadtests.ceiling.drive import Generator
 from loadtests.ceiling.live import Progress
 from loadtests.ceiling.record import Run, now
@@ -57,7 +57,7 @@ class Trials:
         self._progress.begin(f"without {variant}" if variant in LEFT_OUT[self._mix] else variant, rate)
         readings: dict[str, dict[str, Reading]] = {}
         metrics: dict[str, dict[str, tuple[float, str]]] = {}
-        last = self._boxes.read()
+        glances = Glances(self._boxes) if self._progress.watched else None
         began = now()
 
         def on_window(window: str) -> None:
@@ -69,10 +69,7 @@ class Trials:
                 metrics[window] = self._boxes.metrics()
 
         def on_progress(progress: dict[str, Any]) -> None:
-            nonlocal last
-            reading = self._boxes.read()
-            self._progress.second(progress, self._boxes.between(last, reading))
-            last = reading
+            self._progress.second(progress, glances.latest() if glances else {})
 
         result = self._generator.trial(wanted, on_window, on_progress)
         if set(readings) != {"start", "end"}:

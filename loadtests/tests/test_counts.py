@@ -1,5 +1,7 @@
 """What the apps and the balancer count of a trial."""
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ from prometheus_client import generate_latest
 
 from conduit import metrics as metrics_of_app
 from loadtests.ceiling import counts
-from loadtests.ceiling.boxes import group_programs
+from loadtests.ceiling.boxes import Glances, Load, Reading, group_programs
 
 METRICS = """\
 # TYPE conduit_database_seconds histogram
@@ -71,3 +73,26 @@ def test_programs_of_every_box_have_a_name() -> None:
     line = "{} ({}) S 1 1 1 0 -1 0 0 0 0 0 {} 0 0 0 20 0"
     lines = [line.format(n, name, 100) for n, name in enumerate(("nginx", "redis-server", "celery", "python3", "cat"))]
     assert group_programs(lines) == dict.fromkeys(("NGINX", "Redis", "worker", "app", "other"), 1.0)
+
+
+def test_what_is_measured_does_not_wait_for_what_is_shown() -> None:
+    answer = threading.Event()
+
+    class Slow:
+        """Boxes that answer when they are let."""
+
+        def read(self) -> dict[str, Reading]:
+            answer.wait()
+            return {"app": Reading(at=time.monotonic(), cpu_ns=0, periods=0, throttled=0, memory=1)}
+
+        def between(self, before: dict[str, Reading], after: dict[str, Reading]) -> dict[str, Load]:
+            return {"app": Load(after["app"].at - before["app"].at, 0.5, 0.0, 1)}
+
+    boxes: Any = Slow()
+    glances = Glances(boxes)
+    assert glances.latest() == {}
+    answer.set()
+    deadline = time.monotonic() + 10
+    while not glances.latest() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert glances.latest()["app"].utilisation == 0.5
