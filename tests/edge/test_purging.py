@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 import pytest
@@ -110,9 +111,14 @@ def test_a_purged_article_is_not_brought_back_by_an_origin_that_is_away(
 
 def test_two_purges_in_one_moment_are_two(edge: Edge, origin: Origin, article: int) -> None:
     for number in range(5):
-        origin.answer = lambda _, number=number: Answer(str(number))
+        text = str(number)
+        origin.answer = partial(_says, text)
         edge.purge(article)
-        assert edge.get(f"/api/articles/{article}").text == str(number)
+        assert edge.get(f"/api/articles/{article}").text == text
+
+
+def _says(text: str, _asked: Asked) -> Answer:
+    return Answer(text)
 
 
 @pytest.mark.parametrize(
