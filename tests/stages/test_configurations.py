@@ -1,0 +1,136 @@
+"""NGINX's configurations: what is committed is what the compose files say, and NGINX takes it."""
+
+import json
+import re
+import subprocess
+from typing import Any
+
+import pytest
+
+from conduit.routes.covers import MAX_UPLOAD_BYTES
+from conduit.validation import MAX_BODY_BYTES
+from infra.nginx import render
+from infra.stage import apps, stages, topology
+from infra.stage.problems import Problem
+from tests.running import ROOT
+
+BALANCED = [number for number in stages.available() if number >= 3]
+
+
+def config(number: int, *overrides: str) -> dict[str, Any]:
+    files = [stages.compose_file(number).name, *overrides]
+    return topology.config(["docker", "compose", *(word for file in files for word in ("-f", file))])
+
+
+def rendered(number: int, role: str = "lb") -> str:
+    return next(one.text for one in render.render(config(number)) if one.role == role)
+
+
+@pytest.mark.docker
+def test_what_is_committed_is_what_the_compose_files_say() -> None:
+    found = list(render.everything())
+    assert [one.file for one in found if one.file.read_text() != one.text] == [], (
+        "render them: python -m infra.nginx.render"
+    )
+    assert {one.file for one in found} == {*(ROOT / "infra/nginx/rendered").iterdir()}
+
+
+@pytest.mark.docker
+def test_nginx_takes_every_configuration() -> None:
+    subprocess.run(
+        ["docker", "compose", "-f", "docker-compose.stage3.yml", "build", "--quiet", "lb"], cwd=ROOT, check=True
+    )
+    folder = "infra/nginx"
+    mounts = [f"{ROOT}/{folder}/rendered:/rendered:ro", f"{ROOT}/{folder}/edge.js:/etc/nginx/edge.js:ro"]
+    script = "for file in /rendered/*; do nginx -e stderr -t -c $file || exit 1; done"
+    done = subprocess.run(
+        ["docker", "run", "--rm", "--read-only", "--user", "1000:1000", "--network", "none",
+         *(word for place in ("tmp", "run", "data") for word in ("--tmpfs", f"/{place}:uid=1000")),
+         *(word for mount in mounts for word in ("-v", mount)), "conduit/nginx", "sh", "-c", script],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("test is successful") == len([*(ROOT / folder / "rendered").iterdir()])
+    assert "[warn]" not in done.stderr
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("number", BALANCED)
+def test_a_body_that_the_app_would_take_is_let_through_and_no_larger_one(number: int) -> None:
+    sizes = re.findall(r"client_max_body_size (\d+);", rendered(number))
+    assert {int(size) for size in sizes} == {MAX_BODY_BYTES, MAX_UPLOAD_BYTES}
+    told = re.findall(r"map \$uri \$most {\s+default (\d+);\s+\S+cover\S+ (\d+);", rendered(number))
+    assert [(int(body), int(upload)) for body, upload in told] == [(MAX_BODY_BYTES, MAX_UPLOAD_BYTES)]
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("number", BALANCED)
+def test_more_app_boxes_are_in_the_balancer_and_each_is_its_first_again(
+    number: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    override = tmp_path_factory.mktemp("override") / "more.yml"
+    override.write_text(apps.more(number, "4"))
+    both = config(number, str(override))
+    found = topology.of(number, both)
+    assert found.apps == ("app1", "app2", "app3", "app4")
+    assert found.balancer == "lb"
+    (balancer,) = (one for one in render.render(both) if one.role == "lb")
+    assert balancer.file == ROOT / f".stages/stage{number}.lb.conf"
+    network = both["networks"]["default"]["ipam"]["config"][0]["subnet"].removesuffix(".0/24")
+    for last, name in enumerate(found.apps, start=11):
+        box = both["services"][name]
+        assert f"server {network}.{last}:8000 " in balancer.text
+        assert box | {"networks": {}} == both["services"]["app1"] | {"networks": {}}
+        assert name in both["services"]["lb"]["depends_on"]
+
+
+def test_as_many_as_the_file_has_need_no_file_of_their_own() -> None:
+    assert apps.more(3, "2") == ""
+
+
+@pytest.mark.parametrize("wanted", ["0", "1", "20", "x", "-2", "2.5", "٣", "99999", " 3"])
+def test_a_number_of_apps_that_cannot_be_is_told(wanted: str) -> None:
+    with pytest.raises(Problem, match="stage 3 can have 2 to 19 app boxes"):
+        apps.more(3, wanted)
+
+
+def test_apps_that_could_not_be_had_are_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    file = tmp_path / "folder" / "stage3.yml"
+    monkeypatch.setattr(apps, "more_boxes", lambda _number: file)
+    with apps.chosen(3, "3"):
+        assert '"app3"' in file.read_text()
+    with pytest.raises(Problem, match="too little"), apps.chosen(3, "19"):  # noqa: PT012 - fails while they are chosen
+        assert '"app19"' in file.read_text()
+        raise Problem("too little memory")
+    assert '"app19"' not in file.read_text()
+    with apps.chosen(3, None):
+        assert '"app3"' in file.read_text()
+    with apps.chosen(3, ""):
+        assert not file.exists()
+
+
+@pytest.mark.docker
+def test_an_app_that_keeps_its_own_files_is_asked_for_them() -> None:
+    both = config(3)
+    assert "upstream media" in next(one.text for one in render.render(both) if one.role == "lb")
+    for name in ("app1", "app2"):
+        both["services"][name]["environment"]["MEDIA_URL"] = ""
+    text = next(one.text for one in render.render(both) if one.role == "lb")
+    assert "media" not in re.sub("#.*", "", text)
+
+
+@pytest.mark.docker
+def test_what_nginx_needs_and_the_file_lacks_is_told() -> None:
+    whole = json.dumps(config(3))
+    without_address = json.loads(whole)
+    without_address["services"]["app2"]["networks"] = {"default": None}
+    with pytest.raises(Problem, match="The box app2 has no ipv4_address"):
+        render.render(without_address)
+    without_mount = json.loads(whole)
+    without_mount["services"]["lb"]["volumes"] = []
+    with pytest.raises(Problem, match="The box lb mounts nothing at "):
+        render.render(without_mount)
+    no_number = json.loads(whole)
+    no_number["services"]["lb"]["labels"]["stage.at-once"] = "many"
+    with pytest.raises(Problem, match="LB_AT_ONCE=many is no number of requests"):
+        render.render(no_number)
