@@ -36,6 +36,7 @@ LONGEST_PAUSE_SECONDS = 300.0
 SOFT_SECONDS = 120
 HARD_SECONDS = 150
 SWEEP_SECONDS = 2.0
+MOST_SAID = 500  # characters of an error that are kept
 ROUNDS_UNTIL_FORGOTTEN = 30
 # Touched while the main process turns its loop; the box's health check asks how old it is.
 ALIVE = Path("/tmp/worker-alive")  # noqa: S108 - the box's own, a memory file system
@@ -106,7 +107,7 @@ class Worker:
         error: Exception | None = None,
         follows: Sequence[Task] = (),
     ) -> None:
-        said = None if error is None else (str(error) or repr(error))[:500]
+        said = None if error is None else _said(error)
         with self._services.database.writing(tasks.owner_of(taken.task)) as writer:
             now = task_rows.close(writer, taken, state, seconds, said)
             if now is not None:
@@ -142,11 +143,15 @@ class Worker:
         task_rows.forget(self._services.database)
 
 
-class AbandonedError(Exception):
-    """Whoever tried it died, each time."""
+def _said(error: Exception) -> str:
+    """A line about what went wrong."""
+    if isinstance(error, AppError):
+        return "; ".join(f"{field} {text}" for field, texts in error.errors.items() for text in texts)[:MOST_SAID]
+    return repr(error)[:MOST_SAID]
 
-    def __init__(self) -> None:
-        super().__init__("whoever was at it died, each time")
+
+class AbandonedError(Exception):
+    """Whoever was at it died, each time: it may be the task that kills."""
 
 
 class Sweeper(Thread):

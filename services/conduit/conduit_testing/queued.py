@@ -50,8 +50,12 @@ class Hand:
     def settle(self) -> None:
         """Work until no task is left that anybody waits for."""
         while task_rows.counts(self.services.database).oldest:
-            self.worker.look_after()
-            self.work()
+            self.settle_once()
+
+    def settle_once(self) -> None:
+        """Send what is due, and do what the broker has."""
+        self.worker.look_after()
+        self.work()
 
 
 def clear(database: Database) -> None:
