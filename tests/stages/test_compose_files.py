@@ -4,6 +4,7 @@ import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -212,6 +213,37 @@ def test_stage_3_takes_what_two_apps_must_share_out_of_the_app_and_nothing_else(
     assert after["app2"] == after["app1"] | {"networks": after["app2"]["networks"]}
     assert after["media"]["volumes"][0] == app["volumes"][0]
     assert after["db"] == db
+
+
+def test_stage_4_puts_an_edge_before_and_a_queue_behind_and_nothing_else() -> None:
+    before, after = boxes(FILES[2]), boxes(FILES[3])
+    assert list(after) == ["cdn", "lb", "app1", "app2", "worker", "cache", "broker", "media", "db"]
+    app = before["app1"]
+    told = {
+        "EDGE_URL": "http://cdn:8081",
+        "BROKER_URL": "redis://broker:6379/0",
+        "PUBLIC_URL": _published_at(4),
+        "TRUSTED_PROXIES": after["lb"]["networks"]["default"]["ipv4_address"],
+    }
+    assert after["app1"] == app | {"environment": app["environment"] | told, "networks": after["app1"]["networks"]}
+    assert after["app2"] == after["app1"] | {"networks": after["app2"]["networks"]}
+    own = {"command", "deploy", "labels", "networks", "depends_on", "healthcheck"}
+    assert {key: value for key, value in after["worker"].items() if key not in own} == {
+        key: value for key, value in after["app1"].items() if key not in own
+    }
+    assert before["lb"]["labels"] == after["lb"]["labels"] | {"stage.edge": "8000"}
+    assert "ports" not in after["lb"]
+    assert after["cache"] == before["cache"]
+    assert after["db"] == before["db"]
+    assert after["media"]["volumes"][0] == before["media"]["volumes"][0]
+
+
+def test_stage_4s_edge_is_asked_for_by_readers_and_told_by_boxes() -> None:
+    """Readers come to the one port that it publishes; what the app tells it goes to another, by the stage's network."""
+    after = boxes(FILES[3])
+    assert [port.rpartition(":")[2] for port in after["cdn"]["ports"]] == ["8000"]
+    assert urlsplit(after["app1"]["environment"]["EDGE_URL"]).port == 8081
+    assert after["worker"]["environment"]["EDGE_URL"] == after["app1"]["environment"]["EDGE_URL"]
 
 
 def _published_at(number: int) -> str:

@@ -1,0 +1,106 @@
+"""An edge that is gone or hangs costs a writer next to nothing, and is told again soon after it is back."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from conduit import metrics
+from conduit.adapters import edge_purge
+from conduit.adapters.edge_purge import PurgeEdge
+from conduit_testing.proxy import Proxy, proxied
+
+MOST_SECONDS = 0.3  # a tenth is promised; the rest is for a busy machine
+BACK_WITHIN_SECONDS = 5.0
+
+every_break = pytest.mark.parametrize("broken", [Proxy.cut, Proxy.hold], ids=["refused", "hanging"])
+told: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxy]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _note(self) -> None:
+            told.append(self.path)
+            self.send_response(204)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST = _note
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with proxied(f"http://127.0.0.1:{server.server_address[1]}") as proxy:
+        yield proxy
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def edge(proxy: Proxy) -> Iterator[PurgeEdge]:
+    """One that was found, whose proxy is whole again afterwards."""
+    edge = PurgeEdge(proxy.url)
+    _until_told(edge, 1)
+    yield edge
+    proxy.mend()
+
+
+def _until_told(edge: PurgeEdge, article_id: int) -> None:
+    deadline = time.monotonic() + BACK_WITHIN_SECONDS
+    told.clear()
+    while f"/articles/{article_id}" not in told:
+        assert time.monotonic() < deadline
+        edge.purge([article_id])
+        time.sleep(0.05)
+
+
+def _seconds(call: Callable[[], None]) -> float:
+    started = time.monotonic()
+    call()
+    return time.monotonic() - started
+
+
+def _counted(result: str) -> float:
+    return metrics.PURGES.labels(result)._value.get()
+
+
+@every_break
+def test_the_first_to_notice_waits_a_moment_and_the_others_not_at_all(
+    edge: PurgeEdge, proxy: Proxy, broken: Callable[[Proxy], None]
+) -> None:
+    failed, not_tried = _counted("failed"), _counted("not tried")
+    broken(proxy)
+    assert _seconds(lambda: edge.purge([2])) < MOST_SECONDS
+    assert _seconds(lambda: [edge.purge([3]) for _ in range(50)] and None) < MOST_SECONDS
+    assert (_counted("failed") - failed, _counted("not tried") - not_tried) == (1, 50)
+    proxy.mend()
+    _until_told(edge, 4)
+
+
+def test_a_connection_that_was_closed_while_it_waited_loses_no_purge(edge: PurgeEdge, proxy: Proxy) -> None:
+    proxy.drop_connections()
+    told.clear()
+    edge.purge([5])
+    assert told == ["/articles/5"]
+
+
+def test_a_name_that_the_dns_takes_seconds_over_keeps_no_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def slow(*_arguments: Any, **_named: Any) -> Any:
+        over.wait(10)
+        raise socket.gaierror
+
+    monkeypatch.setattr(edge_purge.socket, "getaddrinfo", slow)
+    edge = PurgeEdge("http://cdn:8081")
+    assert _seconds(lambda: edge.purge([1])) < MOST_SECONDS
+    assert _seconds(lambda: [edge.purge([1]) for _ in range(50)] and None) < MOST_SECONDS
+    over.set()
