@@ -36,7 +36,7 @@ QUICK = {
     "kill": Plan("quick", before=4, during=12, after=12, rate=25),
     "restart": Plan("quick", before=4, during=40, after=4, rate=25),
     "cache": Plan("quick", before=8, during=8, after=14, rate=25),
-    "queue": Plan("quick", before=2, during=5, after=2, rate=5, mix="publish", times=5),
+    "queue": Plan("quick", before=2, during=5, after=2, rate=10, mix="publish", times=5),
     "publishing": Plan("quick", before=0, during=40, after=0, rate=10, mix="publish"),
 }
 FULL = {

@@ -12,7 +12,7 @@ from loadtests.ceiling.boxes import Box
 from loadtests.experiments import harm
 from loadtests.experiments.plan import Plan
 from loadtests.experiments.rows import ask
-from loadtests.experiments.scene import CannotError, Scene
+from loadtests.experiments.scene import CannotError, Load, Scene
 from loadtests.experiments.verdict import Verdict
 
 BROKER_EVERY = 5
@@ -32,6 +32,7 @@ SELECT name, state, count(*), count(*) FILTER (WHERE tries > 1),
        count(DISTINCT CASE name WHEN 'mail_followers' THEN arguments ->> 'article_id' ELSE key END)
 FROM tasks WHERE noted_at >= to_timestamp({since}) GROUP BY name, state
 """
+_AT_WORK = "SELECT count(*) FROM tasks WHERE state = 'running' AND name = 'cover'"
 _UNFINISHED = """
 SELECT (SELECT count(*) FROM articles WHERE cover_state <> 'ready' AND updated_at >= to_timestamp({since}))
      + (SELECT count(*) FROM reports WHERE state <> 'ready' AND created_at >= to_timestamp({since}))
@@ -46,6 +47,7 @@ def run(scene: Scene, plan: Plan) -> Verdict:
         raise CannotError("This needs a queue and its workers, which stage 4 brings: make stage4 experiment WHAT=queue")
     mailed = _mail(scene)
     since = time.time()
+    at_work = 0
     with scene.load(plan.mix, [(plan.seconds, plan.rate)], 0.0) as load:
         for turn in range(plan.times):
             load.until(plan.before + turn * plan.during)
@@ -54,6 +56,7 @@ def run(scene: Scene, plan: Plan) -> Verdict:
                 load.note("broker restarted")
             else:
                 worker = workers[turn % len(workers)]
+                at_work += _at_work(scene, load, load.t + plan.during / 2)
                 _kill(worker)
                 load.note(f"{worker.name} killed")
     began = time.monotonic()
@@ -62,9 +65,19 @@ def run(scene: Scene, plan: Plan) -> Verdict:
     unfinished = int(ask(scene, _UNFINISHED.format(since=since))[0][0])
     after = _mail(scene)
     mail = {name: after[name] - mailed[name] for name in ("received", "duplicates")} | {"twice": _twice(scene)}
-    scene.keep(load, tasks=tasks, mail=mail, unfinished=unfinished, settled_after=took)
+    scene.keep(load, tasks=tasks, mail=mail, unfinished=unfinished, settled_after=took, at_work=at_work)
     faults = Counter(event["what"].split()[-1] for event in load.events)
+    faults["killed while a cover was made"] = at_work
     return judge(_answered(load.result["routes"]), tasks, mail, unfinished, faults)
+
+
+def _at_work(scene: Scene, load: Load, until: float) -> bool:
+    """Wait until a cover is being made, which takes a while, but not beyond a second of the load; whether one is."""
+    while load.t < until:
+        if ask(scene, _AT_WORK)[0] != ["0"]:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _kill(worker: Box) -> None:

@@ -248,6 +248,18 @@ def test_messages_that_somebody_has_twice_are_found_on_all_pages(monkeypatch: py
     assert queue._twice(nowhere) == 1
 
 
+def test_a_worker_is_killed_while_it_makes_a_cover_where_that_can_be_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = iter([[["0"]], [["0"]], [["1"]]])
+    monkeypatch.setattr(queue, "ask", lambda *_: next(answers))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    nowhere: Any = None
+    load: Any = SimpleNamespace(t=4.0)
+    assert queue._at_work(nowhere, load, 5.0)
+    assert not queue._at_work(nowhere, load, 4.0)
+
+
 def test_a_worker_that_is_not_up_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([CannotError("does not run"), CannotError("does not run"), None])
 
