@@ -25,8 +25,10 @@ _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|://[^/@]*:[^/@]*@")
 METRICS = "http://127.0.0.1:9100/metrics"
 # /proc's clock ticks: USER_HZ, the same 100 on every Linux that Docker runs on.
 TICKS_PER_SECOND = 100.0
-# Less than this of a box's CPU, as the curl of a health check takes, is no program of its own.
-LEAST_PART = 0.05
+# Less than this of a box's CPU, as a supervisor takes, is not worth asking the box again.
+LEAST_PART = 0.02
+OTHERS = "other"
+"""What has no name below, as the curl of a health check."""
 PROGRAMS = (
     (re.compile(r"postgres"), "PostgreSQL"),
     (re.compile(r"nginx"), "NGINX"),
@@ -289,8 +291,9 @@ def _metrics(box: Box) -> tuple[float, str]:
 
 
 def _several(seconds: dict[str, float]) -> bool:
-    """Whether more than one program takes a part worth telling of a box's CPU."""
-    return sum(spent > LEAST_PART * sum(seconds.values()) for spent in seconds.values()) > 1
+    """Whether more than one program that has a name takes a part worth telling of a box's CPU."""
+    least = LEAST_PART * sum(seconds.values())
+    return sum(spent > least for program, spent in seconds.items() if program != OTHERS) > 1
 
 
 def _programs(box: Box) -> dict[str, float]:
@@ -314,7 +317,7 @@ def group_programs(lines: Iterable[str]) -> dict[str, float]:
         if "(" not in head or len(fields) < 15:
             continue
         command = head.split("(", 1)[1]
-        program = next((name for pattern, name in PROGRAMS if pattern.search(command)), "other")
+        program = next((name for pattern, name in PROGRAMS if pattern.search(command)), OTHERS)
         ticks = sum(int(field) for field in fields[11:15])
         seconds[program] = seconds.get(program, 0.0) + ticks / TICKS_PER_SECOND
     return seconds
