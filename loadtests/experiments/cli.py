@@ -72,6 +72,8 @@ def _do(stage: int, what: str, plan: Plan) -> int:
     run.save()
     if verdict is not None:
         _print(verdict)
+        if note := experiment.note(run.data):
+            print(note)
         print(f"Report: {_short(experiment.write(run.folder))}")
     print(f"Raw data: {_short(run.folder / 'run.json')}")
     return code

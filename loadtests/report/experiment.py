@@ -25,7 +25,6 @@ def page(run: dict[str, Any]) -> str:
     """The HTML."""
     verdict = run["verdict"]
     loads = [trial for trial in run["trials"] if trial["result"].get("series")]
-    limited = [{"limits": [text]} for trial in loads for text in _limits(trial["result"])]
     return (
         environment()
         .get_template("experiment.html")
@@ -34,12 +33,18 @@ def page(run: dict[str, Any]) -> str:
             title=f"Stage {run['stage']}, experiment {run['experiment']}",
             word=WORDS[verdict["held"]],
             verdict=verdict,
-            note=remedy(run | {"trials": limited}),
+            note=note(run),
             figures=[drawn(figure) for trial in loads for figure in (answers(trial), waits(trial))],
             settings=settings(run),
             model=paragraphs(run["mix"]["model"]),
         )
     )
+
+
+def note(run: dict[str, Any]) -> str:
+    """What to do where the host was the limit; empty where it was not."""
+    loads = [trial["result"] for trial in run["trials"] if trial["result"].get("series")]
+    return remedy(run | {"trials": [{"limits": _limits(result)} for result in loads]})
 
 
 def _limits(result: dict[str, Any]) -> list[str]:
