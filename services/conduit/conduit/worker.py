@@ -14,7 +14,9 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
 
+import celery.worker.request
 from celery import Celery, bootsteps, signals
+from kombu.asynchronous import get_event_loop
 from prometheus_client import start_http_server
 
 from conduit import images, metrics, task_rows, tasks  # noqa: F401 - Pillow, loaded before the child is made, is shared
@@ -191,13 +193,46 @@ class Alive(bootsteps.StartStopStep):  # type: ignore[misc]
         worker.timer.call_repeatedly(ALIVE_SECONDS, ALIVE.touch)
 
 
+class Request(celery.worker.request.Request):  # type: ignore[misc]
+    """A message under way whose acknowledgement, where it can't be given, ends the connection.
+
+    Celery only logs that. But a worker that has as many messages as it may fetch does not listen to its connection, so
+    that it took the lost acknowledgement for a message under way, and never fetched another.
+    """
+
+    def __init__(self, message: Any, *, connection_errors: tuple[type[Exception], ...] = (), **options: Any) -> None:
+        super().__init__(message, connection_errors=(), **options)
+        self._lost = connection_errors
+
+    def acknowledge(self) -> None:
+        try:
+            super().acknowledge()
+        except self._lost as error:
+            _connect_again(error)
+
+    def reject(self, requeue: bool = False) -> None:
+        try:
+            super().reject(requeue)
+        except self._lost as error:
+            _connect_again(error)
+
+
+def _connect_again(error: Exception) -> None:
+    """Tell the main process's loop, which does so by itself where it is told by an error of the connection."""
+
+    def tell() -> None:
+        raise error
+
+    get_event_loop().call_later(0, tell)
+
+
 def run(settings: Settings) -> int:
     """Work until told to stop; the exit code. At SIGTERM the task that is under way is finished first."""
     assert settings.broker_url is not None, "whoever calls this has looked"
     app = queue_at(settings.broker_url, ANSWER_SECONDS)
     _configure(app)
     child = Child(settings)
-    app.task(child.do, name=DO)
+    app.task(child.do, name=DO, Request=Request)
     signals.setup_logging.connect(_leave_logging_alone)
     signals.worker_process_init.connect(child.begin)
     signals.worker_process_shutdown.connect(child.end)

@@ -1,0 +1,232 @@
+"""The worker as a program, with a real broker: killed, told to stop, and without its broker for a while."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from conduit import articles, users, writes
+from conduit.bootstrap import Services, bootstrap
+from conduit.passwords import Passwords
+from conduit.schemas import NewArticle, NewUser
+from conduit.worker import HARD_SECONDS, SOFT_SECONDS
+from conduit_testing.client import fresh
+from conduit_testing.deployments import SECRET, NewDatabase, migrated, settings_for
+from conduit_testing.mail_server import MailServer, free_port, mail_server
+from conduit_testing.proxy import Proxy
+
+CODE = Path(__file__).parents[2]
+DRAFT = NewArticle("Title", "d", "b", [])
+
+
+@dataclass
+class Site:
+    """An app whose slow work is left to workers, and all that those work with."""
+
+    services: Services
+    database_url: str
+    broker: Proxy
+    mail: MailServer
+    way_to_mail: Proxy
+    media_dir: Path
+    author: int
+
+    def publish(self, number: int = 1) -> None:
+        for _ in range(number):
+            articles.publish(self.services.database, self.services.tasks, self.author, DRAFT)
+
+    def states(self) -> list[tuple[str, int]]:
+        """State and tries of every task, oldest first."""
+        with psycopg.connect(self.database_url) as connection:
+            return connection.execute("SELECT state, tries FROM tasks ORDER BY owner_id").fetchall()
+
+    def until(self, *states: str) -> None:
+        """Return when the tasks are in these states."""
+        _until(lambda: tuple(state for state, _ in self.states()) == states, f"not {states}", self.states)
+
+    @contextmanager
+    def worker(self, box: str = "box") -> Iterator["subprocess.Popen[bytes]"]:
+        """A worker that is killed with its children at the end, if it lives still."""
+        environment = os.environ | {
+            "PYTHONPATH": str(CODE),
+            "DATABASE_URL": self.database_url,
+            "JWT_SECRET": SECRET,
+            "BROKER_URL": self.broker.url,
+            "SMTP_URL": self.way_to_mail.url,
+            "MEDIA_DIR": str(self.media_dir),
+            "BOX_NAME": box,
+            "METRICS_PORT": str(free_port()),
+        }
+        command = [sys.executable, "-m", "conduit", "worker"]
+        process = subprocess.Popen(  # noqa: S603 - the program itself
+            command, env=environment, cwd=CODE, start_new_session=True
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _until(true: Callable[[], object], what: str, now: Callable[[], object] = lambda: "") -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, f"{what}: {now()}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def site(new_database: NewDatabase, new_redis: Callable[[], str], tmp_path: Path) -> Iterator[Site]:
+    """Its author has one follower."""
+    url, broker = migrated(new_database), Proxy(new_redis())
+    services = bootstrap(settings_for(url, media_dir=tmp_path, broker_url=broker.url))
+    people = []
+    for name in (fresh(), fresh()):
+        user = users.sign_up(
+            services.database, Passwords(1), services.tokens, NewUser(name, f"{name}@example.com", "p")
+        )
+        people.append(services.tokens.user_id(user.token))
+    with services.database.writing(people[1]) as writer:
+        writer.all(writes.FOLLOW, viewer=people[1], followee=people[0])
+    with mail_server() as mail:
+        way_to_mail = Proxy(mail.url)
+        yield Site(services, url, broker, mail, way_to_mail, tmp_path, people[0])
+        way_to_mail.close()
+    services.after_requests()
+    services.close()
+    broker.close()
+
+
+def _children(process: "subprocess.Popen[bytes]") -> list[int]:
+    return [
+        int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ]
+
+
+def test_a_worker_whose_child_is_killed_in_the_middle_goes_on_and_the_task_is_done_once(site: Site) -> None:
+    with site.worker() as worker:
+        site.way_to_mail.hold()
+        site.publish()
+        site.until("running")
+        (child,) = _children(worker)
+        os.kill(child, signal.SIGKILL)
+        _until(lambda: _children(worker) not in ([child], []), "no other child")
+        site.way_to_mail.mend()
+        site.until("done")
+        assert worker.poll() is None
+    assert len(site.mail.got) == 1
+    assert site.states()[0][1] >= 2
+
+
+@pytest.mark.parametrize("broker_forgets", [False, True])
+def test_a_worker_that_is_killed_in_the_middle_loses_nothing(site: Site, broker_forgets: bool) -> None:
+    with site.worker() as worker:
+        site.way_to_mail.hold()
+        site.publish(3)
+        _until(lambda: ("running", 1) in site.states(), "none is begun")
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+    site.way_to_mail.mend()
+    if broker_forgets:
+        site.broker.cut()
+        _flush(site)
+        site.broker.mend()
+    with site.worker():
+        site.until("done", "done", "done")
+    assert len(site.mail.got) == 3
+    assert sorted(tries for _, tries in site.states()) == [1, 1, 2]
+
+
+def _flush(site: Site) -> None:
+    from redis import Redis
+
+    host, port = site.broker._target
+    with Redis(host, port, db=int(site.broker.url.rpartition("/")[2])) as broker:
+        broker.flushdb()
+
+
+def test_told_to_stop_it_finishes_what_it_is_at_and_ends_well(site: Site) -> None:
+    with site.worker() as worker:
+        site.way_to_mail.hold()
+        site.publish()
+        site.until("running")
+        worker.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert worker.poll() is None
+        site.way_to_mail.mend()
+        assert worker.wait(30) == 0
+    assert site.states() == [("done", 1)]
+    assert len(site.mail.got) == 1
+
+
+def test_a_worker_outlives_its_broker(site: Site) -> None:
+    with site.worker() as worker:
+        site.publish()
+        site.until("done")
+        site.broker.cut()
+        site.publish()
+        time.sleep(1)
+        site.broker.mend()
+        site.until("done", "done")
+        assert worker.poll() is None
+    assert [tries for _, tries in site.states()] == [1, 1]
+
+
+def test_a_worker_whose_broker_goes_while_it_is_at_a_task_goes_on_with_the_next(site: Site) -> None:
+    """Nobody is there then to be told that the task is done."""
+    with site.worker():
+        site.way_to_mail.hold()
+        site.publish()
+        site.until("running")
+        site.broker.cut()
+        site.way_to_mail.mend()
+        site.until("done")
+        site.broker.mend()
+        site.publish()
+        site.until("done", "done")
+    assert len(site.mail.got) == 2
+
+
+def test_it_tells_how_long_tasks_wait_and_how_they_end(site: Site) -> None:
+    with site.worker() as worker:
+        site.publish()
+        site.until("done")
+        environment = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
+        port = next(entry.split(b"=")[1] for entry in environment if entry.startswith(b"METRICS_PORT=")).decode()
+        told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert 'conduit_tasks_closed_total{result="done",task="mail"} 1.0' in told
+    assert 'conduit_task_wait_seconds_count{task="mail"} 1.0' in told
+    assert 'conduit_task_seconds_count{task="mail"} 1.0' in told
+
+
+def test_no_task_may_take_longer_than_its_message_is_another_workers() -> None:
+    from conduit.adapters.tasks_celery import VISIBILITY_SECONDS, queue_at
+
+    conf = queue_at("redis://nowhere/0").conf
+    assert conf.broker_transport_options["visibility_timeout"] == VISIBILITY_SECONDS
+    assert conf.result_backend_transport_options["visibility_timeout"] == VISIBILITY_SECONDS
+    assert conf.visibility_timeout == VISIBILITY_SECONDS
+    assert SOFT_SECONDS < HARD_SECONDS < VISIBILITY_SECONDS
+
+
+@pytest.mark.parametrize("command", [["worker"], ["queue"], ["queue", "--retry", "all"]], ids=" ".join)
+def test_without_a_queue_there_is_nothing_to_do(command: list[str]) -> None:
+    environment = os.environ | {
+        "PYTHONPATH": str(CODE), "DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "JWT_SECRET": SECRET,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "conduit", *command]
+    done = subprocess.run(  # noqa: S603 - the program itself
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "there is no queue: BROKER_URL is not set" in done.stdout + done.stderr
