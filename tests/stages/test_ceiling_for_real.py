@@ -48,7 +48,11 @@ def _folders(stage: Stage) -> set[Path]:
     return {path for path in runs.iterdir() if path.is_dir()}
 
 
-@pytest.mark.parametrize("number", [1, 2])
+BOXES = {1: {"box"}, 2: {"app", "db"}, 3: {"lb", "app1", "app2", "cache", "media", "db"}}
+BOXES[4] = BOXES[3] | {"cdn", "broker", "worker"}
+
+
+@pytest.mark.parametrize("number", BOXES)
 def test_a_quick_ceiling_is_found_within_four_minutes_and_reported_in_one_file(stages: Stages, number: int) -> None:
     stage = _seeded(stages, number)
     before, began = _folders(stage), time.monotonic()
@@ -59,7 +63,7 @@ def test_a_quick_ceiling_is_found_within_four_minutes_and_reported_in_one_file(s
     folder, run = _new_run(stage, before)
     assert run["complete"]
     assert run["mode"] == "quick"
-    assert {box["name"] for box in run["boxes"]} == ({"box"} if number == 1 else {"app", "db"})
+    assert {box["name"] for box in run["boxes"]} == BOXES[number]
     page = (folder / "report.html").read_text()
     assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", page)
     # Either a verdict, with what it needs to be believed, or the reason why this machine gave none.
@@ -70,6 +74,8 @@ def test_a_quick_ceiling_is_found_within_four_minutes_and_reported_in_one_file(s
     else:
         assert 0 < ceiling["p95"]["median"] <= run["slo"]["p95_ms"]
         assert all(box["per_request_ms"] > 0 for box in run["demand"]["boxes"])
+        counted = {"queries", *(("hit_ratio", "origin_requests", "origin_bytes") if number > 2 else ())}
+        assert all(run["a_request"][name] > 0 for name in counted)
 
 
 def test_an_interrupted_ceiling_keeps_what_it_measured(stages: Stages) -> None:
