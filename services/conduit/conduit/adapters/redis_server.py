@@ -5,8 +5,8 @@ elsewhere. No address is looked up in a request: of a box that is gone, the DNS 
 Redis does not answer, it is given up for all requests, and looked for beside them until it is back.
 
 The protocol is spoken here (RESP2, https://redis.io/docs/latest/develop/reference/protocol-spec/), the few kinds of
-replies that are used: redis-py took 0.11 ms of CPU for a look at the cache, this 0.03, and a look that costs what a
-query costs is no help to a small box.
+replies that are used: redis-py took 0.19 ms of CPU for a look at the tags, this 0.06, and PostgreSQL's driver 0.16 for
+the query that it spares. A look that costs what a query costs is no help to a small box.
 """
 
 import hashlib
@@ -76,6 +76,7 @@ class RedisServer:
         self._lock = Lock()
         self._found = Signal()
         self._looking = False
+        self._given_up = 0
         self._closed = False
         self._errors = metrics.REDIS_ERRORS.labels(self.name)
 
@@ -179,6 +180,7 @@ class RedisServer:
         with self._lock:
             was_there = self._found.is_set()
             self._found.clear()
+            self._given_up += 1
             if not self._looking and not self._closed:
                 self._looking = True
                 Thread(target=self._look, name="redis-look", daemon=True).start()
@@ -209,14 +211,23 @@ class RedisServer:
         try:
             for script in self._scripts:
                 ask(packed(b"SCRIPT", b"LOAD", script.source))
-            self._before_use(ask)
+            while not self._is_found(ask):
+                pass
         except BaseException:
             connection.close()
             raise
+
+    def _is_found(self, ask: Callable[[bytes], Reply]) -> bool:
+        """Whether nobody gave it up again while it was made ready: then there is more to be told."""
+        given_up = self._given_up
+        self._before_use(ask)
         with self._lock:
+            if self._given_up != given_up:
+                return False
             self._late = 0
             self._looking = False
             self._found.set()
+            return True
 
 
 def packed(*words: bytes) -> bytes:

@@ -10,7 +10,7 @@ from conduit_testing.client import Api, Person, queries
 from conduit_testing.deployments import Deployment
 from conduit_testing.pictures import upload
 
-TIMING = re.compile(r'app;dur=\d+\.\d\d, db;dur=\d+\.\d\d;desc="\d+ queries"')
+TIMING = re.compile(r'app;dur=\d+\.\d\d, db;dur=\d+\.\d\d;desc="\d+ queries"(, cache;dur=\d+\.\d\d)?')
 
 
 def test_every_answer_says_where_its_time_went_and_carries_an_id(api: Api, jo: Person) -> None:
@@ -66,7 +66,9 @@ def test_reading_takes_at_most_two_queries_a_server_and_three_for_comments(
     for path, limit in most.items():
         answer = reader.call("GET", path)
         assert answer.status_code == 200
-        assert 1 <= queries(answer) <= limit, path
+        # None at all where a cache has it; but no cache has what is one's own, or filtered thrice.
+        least = 1 if path in ("/user", "/articles/feed") or path.count("=") > 1 else 0
+        assert least <= queries(answer) <= limit, path
 
 
 def test_a_hundred_readers_at_once_are_all_answered(api: Api, jo: Person) -> None:

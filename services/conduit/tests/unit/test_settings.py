@@ -27,6 +27,7 @@ def test_the_defaults_are_those_of_a_box_of_256_megabytes() -> None:
         {"media_url": "media:8080"}, {"media_url": "https://media"}, {"media_url": "http://media/files"},
         {"media_url": "http://user@media"}, {"media_url": "http://media?x"},
         {"broker_url": "broker:6379"}, {"broker_url": "redis://broker"}, {"broker_url": "redis://broker:6379/0?x=1"},
+        {"cache_url": "cache:6379"}, {"limits_url": "redis://user@cache:6379/1"}, {"limits_url": "redis://cache:6379/"},
         {"box_name": ""}, {"edge_url": "cdn:8081"}, {"edge_url": "http://cdn:8081/purge"},
         {"public_url": "ftp://x"}, {"public_url": ""}, {"mail_seconds": 0}, {"task_seconds": 0},
         {"uploads_at_once": 0}, {"upload_seconds": 0}, {"upload_wait_seconds": -1},
