@@ -1,5 +1,6 @@
 """A machine that cannot run a stage is told so before anything is built, in one line and a remedy."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -41,7 +42,9 @@ NEED_DOCKER = [verb for verb in stages.VERBS if verb != "diff"]
 
 
 def typed(verb: str) -> list[str]:
-    return [verb, "stage2", "--from", "stage1"] if verb == "import" else [verb, "stage1"]
+    if verb == "import":
+        return [verb, "stage2", "--from", "stage1"]
+    return [verb, "stage1", "--what", "kill"] if verb == "experiment" else [verb, "stage1"]
 
 
 @pytest.mark.parametrize("verb", NEED_DOCKER)
@@ -160,6 +163,37 @@ def test_a_port_that_a_container_holds(docker_says: Says, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", docker_says("ps*) echo conduit-stage2-app-1 ;;")["PATH"])
     assert ports.holder(taken_port, "conduit-stage1") == "the container conduit-stage2-app-1"
     assert ports.holder(taken_port, "conduit-stage2") is None, "a stage may start again over itself"
+
+
+NETWORKS = [
+    {"Name": "conduit-stage3_default", "IPAM": {"Config": [{"Subnet": "10.83.3.0/24"}]}},
+    {"Name": "bridge", "IPAM": {"Config": [{"Subnet": "172.17.0.0/16"}, {"Subnet": "fd00::/80"}]}},
+    {"Name": "none", "IPAM": {"Config": None}},
+    {"Name": "office", "IPAM": {"Config": [{"Subnet": "10.84.0.0/16"}]}},
+]
+
+
+def test_addresses_that_another_network_has(docker_says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = json.dumps(NETWORKS)
+    monkeypatch.setenv("PATH", docker_says(f"'network ls'*) echo a b ;;\n'network inspect'*) echo '{said}' ;;")["PATH"])
+    stage = Topology(3, "conduit-stage3", {}, "lb", 8000, 8003, network="10.83.3.0/24")
+    checks.free_network(stage)
+    with pytest.raises(Problem, match=r"network office already(.|\n)*STAGE3_NETWORK=10\.93\.3 make stage3 up"):
+        checks.free_network(dataclasses.replace(stage, network="10.84.3.0/24"))
+    with pytest.raises(Problem, match=r"network conduit-stage3_default already"):
+        checks.free_network(dataclasses.replace(stage, project="another"))
+    with pytest.raises(Problem, match=r"10\.83\.0/24 are no addresses of a network\.\n(.|\n)*STAGE3_NETWORK="):
+        checks.free_network(dataclasses.replace(stage, network="10.83.0/24"))
+    checks.free_network(dataclasses.replace(stage, network=None))
+
+
+def test_a_reader_that_has_read_enough_is_no_error(docker_says: Says) -> None:
+    command = [sys.executable, "-m", "infra.stage", "diff", "stage2"]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    child.stdout.close()
+    _, said = child.communicate(timeout=30)
+    assert (child.returncode, said) == (0, "")
 
 
 def test_a_free_port() -> None:

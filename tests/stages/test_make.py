@@ -45,6 +45,12 @@ def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
         (["stage2", "import"], "make stage2 import FROM=stage1"),
         (["stage2", "import", "FROM=stage9"], "There is no 'stage9'"),
         (["stage1", "import", "FROM=stage1"], "Name another stage"),
+        (["stage3", "up", "APPS=1"], "stage 3 can have 2 to 19 app boxes"),
+        (["stage3", "up", "APPS=many"], "APPS=many"),
+        (["stage3", "up", "APPS=0"], "As many as its file has, 2: make stage3 up"),
+        (["stage2", "up", "APPS=2"], "Stage 2 has no balancer, so it has one app"),
+        (["stage2", "nginx"], "make stage3 nginx"),
+        (["stage2", "rolling-restart"], "make stage3 rolling-restart"),
         (["compare"], "make compare A=stage1 B=stage2"),
     ],
 )
