@@ -23,10 +23,12 @@ from conduit.adapters.cache_records import (
     Seen,
     TagsLook,
 )
-from conduit.adapters.redis_server import RedisServer, Reply, Script, evaluated, packed
+from conduit.adapters.redis_server import REQUEST_SECONDS, RedisServer, Reply, Script, evaluated, packed
 from conduit.errors import UnavailableError
 
 LEASE_SECONDS = 1.0
+# What a fill may wait after a look that took all the time there was: undone, its lease would keep the others waiting.
+FILL_SECONDS = 0.01
 # Changes that are remembered while Redis is away; with more than that, all that is cached is given up instead.
 MOST_UNTOLD = 10_000
 _TOLD_AT_ONCE = 200
@@ -90,10 +92,12 @@ class RedisCache:
         assert isinstance(reply, bytes)
         return reply, token
 
-    def _run(self, what: str, script: Script, *arguments: bytes, must: bool = False) -> Reply:
+    def _run(
+        self, what: str, script: Script, *arguments: bytes, least: float = 0.0, must: bool = False
+    ) -> Reply:
         started = perf_counter()
         try:
-            return self._server.run(script, *arguments, must=must)
+            return self._server.run(script, *arguments, least=least, must=must)
         finally:
             self._seconds[what].observe(perf_counter() - started)
 
@@ -113,7 +117,8 @@ class RedisCache:
             )
         ]
         try:
-            refused = self._run("fill", cache_scripts.FILL, seen.token, seen.marks, seen.name, *arguments)
+            stated = seen.token, seen.marks, seen.name
+            refused = self._run("fill", cache_scripts.FILL, *stated, *arguments, least=FILL_SECONDS)
         except UnavailableError:
             return  # the next one asks the database too
         if isinstance(refused, int) and refused:
@@ -126,7 +131,8 @@ class RedisCache:
         looks there again."""
         change = frozenset(slots), frozenset(keys)
         try:
-            self._run("invalidate", cache_scripts.INVALIDATE, *self._invalidation(change), must=True)
+            arguments = self._invalidation(change)
+            self._run("invalidate", cache_scripts.INVALIDATE, *arguments, least=REQUEST_SECONDS, must=True)
         except UnavailableError:
             self._remember(change)
 

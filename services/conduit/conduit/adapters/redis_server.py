@@ -97,26 +97,37 @@ class RedisServer:
 
     # Asking -------------------------------------------------------------------------------------------------
 
-    def run(self, script: Script, *arguments: bytes, keys: Sequence[bytes] = (), must: bool = False) -> Reply:
-        """What the script returns. Raises UnavailableError when that takes what a request may wait; ``must``: a wait of
-        its own, however long this request has waited before, and without an answer the server is given up."""
+    def run(
+        self,
+        script: Script,
+        *arguments: bytes,
+        keys: Sequence[bytes] = (),
+        least: float = 0.0,
+        must: bool = False,
+    ) -> Reply:
+        """What the script returns. Raises UnavailableError when that takes longer than this request may wait.
+
+        It may wait ``least`` seconds at the least, however long it has waited before. ``must``: without an answer the
+        server is given up.
+        """
+        command = packed(b"EVALSHA", script.digest, b"%d" % len(keys), *keys, *arguments)
         try:
             try:
-                return self._ask(packed(b"EVALSHA", script.digest, b"%d" % len(keys), *keys, *arguments), must)
+                return self._ask(command, least, must)
             except RefusedError as error:
                 if not str(error).startswith("NOSCRIPT"):
                     raise
-                return self._ask(evaluated(script, *arguments, keys=keys), must)
+                return self._ask(evaluated(script, *arguments, keys=keys), least, must)
         except RefusedError as error:
             self._errors.inc()
             log.warning("Redis refuses", extra={"server": self.name, "cause": str(error)})
             raise UnavailableError("Redis") from error
 
-    def _ask(self, command: bytes, must: bool) -> Reply:
+    def _ask(self, command: bytes, least: float, must: bool) -> Reply:
         request = tally.get()
         left = REQUEST_SECONDS
-        if request is not None and not must:
-            left -= request.redis_seconds
+        if request is not None:
+            left = max(left - request.redis_seconds, least)
         if left < LEAST_SECONDS or not self._found.is_set():
             raise UnavailableError("Redis")
         started = perf_counter()

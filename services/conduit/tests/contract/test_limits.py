@@ -1,5 +1,6 @@
 """What every Limits adapter does."""
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from conduit.adapters.limits_memory import MemoryLimits
 from conduit.adapters.limits_redis import RedisLimits
 from conduit.errors import TooManyError
 from conduit.ports import Limits
+from conduit_testing.deployments import NewRedis
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -47,6 +49,17 @@ def test_signing_in_is_counted_by_address_and_by_account(limits: Limits) -> None
     assert _refused(7, lambda: limits.count_sign_in("10.0.0.1", next(accounts))) == [False] * 5 + [True] * 2
     addresses = iter(f"10.0.1.{n}" for n in range(10))
     assert _refused(7, lambda: limits.count_sign_in(next(addresses), "jo")) == [False] * 5 + [True] * 2
+
+
+def test_two_boxes_count_an_account_together(new_redis: NewRedis) -> None:
+    url = new_redis()
+    boxes = [RedisLimits(url, parse("3/minute"), parse("5/minute")) for _ in range(2)]
+    for box in boxes:
+        box.open()
+    turns = itertools.cycle(boxes)
+    assert _refused(5, lambda: next(turns).count_write("jo")) == [False] * 3 + [True] * 2
+    for box in boxes:
+        box.close()
 
 
 def test_writes_and_signing_in_are_counted_apart(limits: Limits) -> None:

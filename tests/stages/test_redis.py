@@ -1,0 +1,53 @@
+"""Redis as the stages start it: a cache that may forget, and a broker that may not."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+# The fixture ``redis`` is what builds the image where it is missing.
+pytestmark = pytest.mark.usefixtures("redis")
+
+
+@contextmanager
+def _started(role: str) -> Iterator[str]:
+    container = _docker(
+        "run", "--detach", "--read-only", "--user", "1000:1000", "--cap-drop", "ALL", "--memory", "256m",
+        "--tmpfs", "/data:uid=1000,gid=1000,mode=0700", "--label", "conduit.tests=redis", "conduit/redis",
+        "start-redis", role,
+    )  # fmt: skip
+    try:
+        _docker("exec", container, "sh", "-c", "until redis-cli -e ping 2>/dev/null; do sleep 0.1; done")
+        yield container
+    finally:
+        _docker("rm", "--force", "--volumes", container)
+
+
+def _docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.strip()
+
+
+def _setting(container: str, name: str) -> str:
+    return _docker("exec", container, "redis-cli", "config", "get", name).partition("\n")[2]
+
+
+def test_the_cache_forgets_what_is_read_seldom_and_keeps_nothing_on_disk() -> None:
+    with _started("cache") as container:
+        found = {name: _setting(container, name) for name in ("maxmemory-policy", "save", "appendonly", "maxmemory")}
+        assert found == {
+            "maxmemory-policy": "allkeys-lfu",
+            "save": "",
+            "appendonly": "no",
+            "maxmemory": str(160 << 20),
+        }
+
+
+def test_the_broker_refuses_rather_than_forgets_and_writes_down_what_it_has() -> None:
+    with _started("broker") as container:
+        assert _setting(container, "maxmemory-policy") == "noeviction"
+        assert _setting(container, "appendfsync") == "everysec"
+        _docker("exec", container, "redis-cli", "lpush", "queue", "task")
+        files = _docker("exec", container, "sh", "-c", "cat /data/appendonlydir/*.incr.aof")
+        assert "task" in files
