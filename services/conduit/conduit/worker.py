@@ -223,7 +223,9 @@ def _connect_again(error: Exception) -> None:
     def tell() -> None:
         raise error
 
-    get_event_loop().call_later(0, tell)
+    loop = get_event_loop()
+    assert loop is not None, "the main process runs it"
+    loop.call_later(0, tell)
 
 
 def run(settings: Settings) -> int:

@@ -117,7 +117,12 @@ def _until(true: Callable[[], object], what: str) -> None:
 def _messages(hand: Hand, number: int) -> list[tuple[int, str]]:
     """So many messages, once the thread that sends them has."""
     got: list[tuple[int, str]] = []
-    _until(lambda: len(got) >= number or got.extend(hand.messages()), f"{number} messages did not come")
+
+    def there() -> bool:
+        got.extend(hand.messages())
+        return len(got) >= number
+
+    _until(there, f"{number} messages did not come")
     return got
 
 
