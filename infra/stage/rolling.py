@@ -80,5 +80,5 @@ def _until(holds: Callable[[], bool], seconds: float) -> bool:
     while not holds():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.3)
+        time.sleep(1)  # to ask in a box takes its CPU, of which a start needs all
     return True
