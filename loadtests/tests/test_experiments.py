@@ -99,9 +99,40 @@ def test_a_kill_held_where_nobody_who_may_ask_again_noticed_and_the_box_came_bac
 def test_a_restart_held_where_no_request_at_all_failed(
     found: Failures, ok: bool, in_load: bool, held: bool | None, said: str
 ) -> None:
-    shown = restart.judge(found, 31.0, ok=ok, in_load=in_load, limited=[])
+    shown = restart.judge(found, [31.0], ok=ok, in_load=in_load, limited=[])
     assert shown.held is held
     assert said in shown.sentence
+
+
+def test_apps_are_restarted_as_often_as_the_load_lasts() -> None:
+    clock = iter([10.0, 40.0, 41.0, 71.0, 72.0, 102.0, 103.0, 133.0])
+    kept: dict[str, Any] = {}
+
+    class Going:
+        """A load in which a restart takes 30 s."""
+
+        result: dict[str, Any] = {"routes": {"GET /api/articles": {"sent": 10, "errors": {}}}}  # noqa: RUF012
+
+        def __enter__(self) -> "Going":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def until(self, t: float) -> None: ...
+
+        def note(self, _: str) -> float:
+            return next(clock)
+
+    stage: Any = SimpleNamespace(
+        apps=list, load=lambda *_: Going(), command=lambda _: (0, "done"), keep=lambda _, **more: kept.update(more)
+    )
+    shape: Any = SimpleNamespace(p95=1, completed_rate=1, achieved=1, error_share=0)
+    Going.result |= {"total": total(1.0, shape)}
+    Going.result |= {"series": [{"in_flight": 0}], "generator": {"cpu_share": 0.1}, "host_idle": 0.5}
+    shown = restart.run(stage, plan.FULL["restart"])
+    assert [one["seconds"] for one in kept["restarts"]] == [30.0] * 3
+    assert "3 times" in shown.sentence
+    assert shown.held
 
 
 def stretches(errors: int = 0) -> list[dict[str, Any]]:
