@@ -53,8 +53,11 @@ from conduit.schemas import Article, ArticleSummary, Comment, Profile
 DEPTH = 100
 NEWEST_COMMENTS = Page(DEPTH, 0, MAX_ID + 1)
 # How long one waits for another to ask, before asking too. Ten threads are all that a box has.
-PATIENCE_SECONDS = 0.3
+PATIENCE_SECONDS = 0.8
+# Pauses between looks for what another box asks, doubled each time: on a box with everything to do they cost the CPU that
+# the answers need.
 LOOK_AGAIN_SECONDS = 0.01
+LONGEST_PAUSE_SECONDS = 0.08
 
 
 
@@ -320,6 +323,7 @@ class CachedReads:
     ) -> Value:
         """What the cache has, or what is asked for in its place and kept there. Raises _AwayError without the cache."""
         until = time.monotonic() + PATIENCE_SECONDS
+        pause = LOOK_AGAIN_SECONDS
         while True:
             try:
                 found, seen = look()
@@ -331,7 +335,8 @@ class CachedReads:
                 return value[0]
             if found.miss.leads or time.monotonic() >= until:
                 break
-            self._wait(seen.name, until)
+            self._wait(seen.name, until, pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         _counter(what, "miss").inc()
         records: list[Record] = []
         with self._leading(seen.name):
@@ -353,11 +358,11 @@ class CachedReads:
                 self._flights.pop(name, None)
             signal.set()
 
-    def _wait(self, name: bytes, until: float) -> None:
+    def _wait(self, name: bytes, until: float, pause: float) -> None:
         """Until the one who asks is done or, where that is another box, for long enough to look again."""
         signal = self._flights.get(name)
         if signal is None:
-            time.sleep(LOOK_AGAIN_SECONDS)
+            time.sleep(pause)
         else:
             signal.wait(until - time.monotonic())
 

@@ -313,7 +313,7 @@ def test_nobody_waits_long_for_one_who_asks_and_does_not_come_back(
     assert seen.marks
     started = time.monotonic()
     assert reads.article(story.article_id, None) is not None
-    assert reads_cached.PATIENCE_SECONDS <= time.monotonic() - started < 1
+    assert reads_cached.PATIENCE_SECONDS <= time.monotonic() - started < 2 * reads_cached.PATIENCE_SECONDS
 
 
 def test_whoever_waits_is_woken_when_the_one_who_asks_fails(
