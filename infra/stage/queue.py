@@ -9,7 +9,11 @@ def show(number: int, retry: str) -> int:
     """Print the queue, or put back the dead task with the key ``retry`` ("all" for every one); the exit status."""
     stage = topology.read(number)
     if stage.worker is None:
-        raise Problem(f"Stage {number} has no queue: its slow work is done inside requests.", "Stage 4 has.", status=2)
+        raise Problem(
+            f"Stage {number} has no queue: its slow work is done inside requests.",
+            "The first that has one: make stage4 queue",
+            status=2,
+        )
     rows = compose_rows(number, "ps", "--all")
     running = [row["Service"] for row in rows if row["State"] == "running" and row["Service"] in stage.apps]
     if not running:

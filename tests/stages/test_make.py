@@ -51,6 +51,7 @@ def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
         (["stage2", "up", "APPS=2"], "Stage 2 has no balancer, so it has one app"),
         (["stage2", "nginx"], "make stage3 nginx"),
         (["stage2", "rolling-restart"], "make stage3 rolling-restart"),
+        (["stage2", "queue"], "make stage4 queue"),
         (["compare"], "make compare A=stage1 B=stage2"),
     ],
 )
