@@ -164,6 +164,13 @@ def test_paths_that_look_alike_are_different(edge: Edge, origin: Origin, word: s
     assert edge.get(f"/api/profiles/%C3%A9{word}").json()["path"] == f"/api/profiles/%C3%A9{word}"
 
 
+def test_a_path_that_leads_out_of_itself_is_the_apps_to_refuse(edge: Edge, origin: Origin, word: str) -> None:
+    origin.answer = lambda asked: Answer(asked.path, 404)
+    for path in ("/api/articles/..%2f..", "/media/%2e%2e", f"/article/{word}%2F..%2F{word}", "/api/%2E%2e/feed"):
+        answer = edge.get(path)
+        assert (answer.status_code, answer.text, answer.headers["x-cache"]) == (404, path, "BYPASS")
+
+
 def test_no_path_brings_a_line_into_the_request_to_the_origin(edge: Edge, origin: Origin, word: str) -> None:
     line = "%0D%0AX-Evil:%201"
     for path in (f"/api/profiles/{word}{line}", f"/api/articles/{word}{line}-7", f"/article/{word}{line}"):
