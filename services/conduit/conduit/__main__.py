@@ -39,14 +39,7 @@ def _run(settings: Settings, arguments: list[str]) -> int:
         case ["migrate"]:
             return 1 if _migrate(settings) is None else 0
         case ["api"]:
-            migrated = _migrate(settings)
-            if migrated is None:
-                return 1
-            if migrated:
-                # Begun anew, so that what only the migration needs is not kept in a small box's memory. Who finds
-                # nothing to do goes on: on a quarter of a core a beginning takes seconds.
-                os.execv(sys.executable, [sys.executable, "-m", "conduit", "serve"])  # noqa: S606
-            return _serve(settings)
+            return _migrate_and_serve(settings)
         case ["serve"]:
             return _serve(settings)
         case ["worker"]:
@@ -55,6 +48,17 @@ def _run(settings: Settings, arguments: list[str]) -> int:
             return _queue(settings, *arguments[2:])
     log.error(_USAGE)
     return 2
+
+
+def _migrate_and_serve(settings: Settings) -> int:
+    migrated = _migrate(settings)
+    if migrated is None:
+        return 1
+    if migrated:
+        # Begun anew, so that what only the migration needs is not kept in a small box's memory. Who finds nothing to do
+        # goes on: on a quarter of a core a beginning takes seconds.
+        os.execv(sys.executable, [sys.executable, "-m", "conduit", "serve"])  # noqa: S606
+    return _serve(settings)
 
 
 def _migrate(settings: Settings) -> bool | None:
