@@ -54,7 +54,7 @@ DEPTH = 100
 NEWEST_COMMENTS = Page(DEPTH, 0, MAX_ID + 1)
 # How long one waits for another to ask, before asking too. Ten threads are all that a box has.
 PATIENCE_SECONDS = 0.8
-# Pauses between looks for what another box asks, doubled each time: on a box with everything to do a look costs CPU that
+# Pauses between looks for what another box asks, doubled each time: on a busy box a look costs the CPU that
 # answers need.
 LOOK_AGAIN_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.08
