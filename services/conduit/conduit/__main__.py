@@ -93,8 +93,8 @@ def _queue(settings: Settings, retried: str | None = None) -> int:
     services = bootstrap(settings)
     try:
         said = queue.told(services.database) if retried is None else queue.retried(services.database, retried)
-    except UnavailableError as error:
-        print(f"What is in the queue can't be told: {error}", file=sys.stderr)
+    except UnavailableError:
+        print("What is in the queue can't be told: the database does not answer.", file=sys.stderr)
         return 1
     finally:
         services.close()
