@@ -1,4 +1,4 @@
-"""Chromium in a container on stage 2's network, driven from here. Screenshots go to runs/pages/."""
+"""Chromium in a container on stage 4's network, driven from here. Screenshots go to runs/pages/."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from infra.stage import topology
 from tests.pages.visitors import DESK, REPORT_VIOLATIONS, SHOTS, Join, Member, Visit, Visitor, sign_in
 from tests.running import Stage, Stages
 
-NUMBER = 2
+NUMBER = 4
 PATIENCE_MS = 10_000
 _FAILED = pytest.StashKey[bool]()
 

@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import Locator, Route, expect
 
 from conduit_testing.client import PASSWORD, Api, fresh
+from conduit_testing.pictures import png
 from tests.pages import pictures
-from tests.pages.visitors import Join, Member, Visit, Visitor, alert, answers, sign_in, write
+from tests.pages.visitors import Join, Member, Visit, Visitor, alert, answers, sign_in, wait_until, write
 from tests.running import ROOT, Stage
 
 pytestmark = [pytest.mark.stage, pytest.mark.docker]
@@ -85,7 +86,7 @@ REFUSED = {
 }
 
 
-def test_covers_that_are_refused_say_why_and_what_was_typed_stays(visit: Visit, ann: Member, api: Api) -> None:
+def test_covers_that_are_refused_say_why_and_what_was_typed_stays(visit: Visit, ann: Member) -> None:
     """One article, published at the first try; then each bad file in turn, and at last a good one."""
     writer = visit(ann.state)
     writer.expected = {422, 413}
@@ -104,10 +105,21 @@ def test_covers_that_are_refused_say_why_and_what_was_typed_stays(visit: Visit, 
     cover.set_input_files(pictures.file(pictures.picture()))
     send.click()
     expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
-    found, _ = api.articles(author=ann.person.username)
+    found, _ = ann.person.articles(author=ann.person.username)
     stubborn = [slug for slug in found if slug.startswith(title.lower().replace(" ", "-"))]
     assert len(stubborn) == 1, "published once, however often its cover was refused"
-    assert api.article(stubborn[0])["cover"]["state"] == "ready"
+    assert ann.person.settled_cover(stubborn[0], ann.person.article(stubborn[0])["cover"])["state"] == "ready"
+
+
+def test_a_picture_that_only_a_worker_sees_is_damaged_is_said_in_its_place(visit: Visit, ann: Member) -> None:
+    writer = visit(ann.state)
+    page = writer.go("/editor")
+    write(page, title := f"Unlucky {fresh()}")
+    page.get_by_label("Cover image").set_input_files(pictures.file(png(40, 40, b"\0" * 1_000)))  # of 4,840
+    page.get_by_role("button", name="Publish article").click()
+    expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
+    expect(page.get_by_text("This cover could not be made")).to_be_visible(timeout=30_000)
+    writer.shoot("article-cover-failed")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +159,7 @@ def test_a_text_that_takes_too_long_to_arrive_has_surely_not_been_published(visi
     expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
 
 
-def test_what_is_published_is_no_draft_of_the_next_article(visit: Visit, join: Join, api: Api) -> None:
+def test_what_is_published_is_no_draft_of_the_next_article(visit: Visit, join: Join) -> None:
     """What is done to an article after its publishing is kept under its own address, and goes with it to a new one."""
     member = join()
     writer = visit(member.state)
@@ -158,7 +170,7 @@ def test_what_is_published_is_no_draft_of_the_next_article(visit: Visit, join: J
     page.get_by_label("Cover image").set_input_files(pictures.file(pictures.damaged()))
     page.get_by_role("button", name="Publish article").click()
     expect(error_of(page.get_by_label("Cover image"))).to_contain_text("damaged")
-    (slug,) = api.articles(author=member.person.username)[0]
+    (slug,) = member.person.articles(author=member.person.username)[0]
     expect(page).to_have_url(f"{writer.origin}/editor/{slug}")
     page.get_by_label("Cover image").set_input_files(pictures.file(pictures.picture()))
     page.get_by_label(re.compile("^Body")).fill("On second thoughts.")
@@ -177,7 +189,7 @@ def test_what_is_published_is_no_draft_of_the_next_article(visit: Visit, join: J
     page.get_by_role("button", name="Save article").click()
     expect(page.get_by_role("heading", level=1, name=f"Renamed {title}")).to_be_visible()
     assert page.evaluate(_DRAFTS) == []
-    assert len(api.articles(author=member.person.username)[0]) == 1
+    assert len(member.person.articles(author=member.person.username)[0]) == 1
 
 
 def expired(token: str) -> str:
@@ -189,7 +201,7 @@ def expired(token: str) -> str:
     return jwt.encode(claims | {"iat": past, "exp": past + timedelta(hours=1)}, secret, "HS256")
 
 
-def test_a_session_that_ends_while_writing_loses_nothing(visit: Visit, ben: Member, api: Api) -> None:
+def test_a_session_that_ends_while_writing_loses_nothing(visit: Visit, ben: Member) -> None:
     writer = visit(ben.state)
     writer.expected = {401}
     page = writer.go("/editor")
@@ -206,7 +218,7 @@ def test_a_session_that_ends_while_writing_loses_nothing(visit: Visit, ben: Memb
     expect(page.get_by_role("main").get_by_text("patience")).to_be_visible()
     page.get_by_role("button", name="Publish article").click()
     expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
-    assert api.articles(author=ben.person.username)[0][0].startswith("written-for-long")
+    assert ben.person.articles(author=ben.person.username)[0][0].startswith("written-for-long")
 
 
 def test_a_session_that_ended_does_not_keep_anybody_from_reading(visit: Visit, ann: Member, ben: Member) -> None:
@@ -248,8 +260,11 @@ def test_too_many_requests(visitor: Visitor, ann: Member) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_an_api_that_fails_leaves_the_rest_of_the_page(visitor: Visitor, ann: Member, status: int) -> None:
+def test_an_api_that_fails_leaves_the_rest_of_the_page(
+    visitor: Visitor, ann: Member, api: Api, status: int
+) -> None:
     ann.person.publish(f"Behind the failure {fresh()}", tagList=["failure"])
+    wait_until(lambda: "failure" in api.get("/tags").json()["tags"], "a popular tag")
     visitor.expected = {status}
     page = visitor.page
     page.route(re.compile(r"/api/articles\?"), answers(status, {"body": ["is away"]}))

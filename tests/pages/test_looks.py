@@ -61,7 +61,7 @@ def paths(ann: Member, ben: Member) -> dict[str, str]:
         draft = {"body": BODY, "description": "A sentence or two that say why.", "tagList": ["craft", fresh("t")]}
         slug = ann.person.slug(title, **draft)
         content = pictures.picture(*size, motif=motif)
-        assert ann.person.call("PUT", f"/articles/{slug}/cover", content=content).status_code == 200
+        assert ann.person.cover(slug, content)["state"] == "ready"
     ann.person.slug(UNCOVERED, tagList=["craft"])
     ben.person.comment(slug, "Thank you, this helped.\nEspecially the second part.")
     ben.person.follow(ann.person)

@@ -2,6 +2,7 @@
 
 import io
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -15,7 +16,7 @@ from loadtests import site
 from loadtests.dataset import ON_A_PAGE, Article, Dataset, User
 from loadtests.mixes import pages
 from loadtests.mixes.pages import DEVICES, SIZES, Device, Traffic, chosen
-from tests.pages.visitors import Member, Visit, Visitor
+from tests.pages.visitors import OLDEST_ANSWER_SECONDS, Member, Visit, Visitor
 from tests.running import Stage
 
 pytestmark = [pytest.mark.stage, pytest.mark.docker]
@@ -34,7 +35,8 @@ def data(ann: Member, http: httpx.Client) -> Dataset:
         if number % 2:
             picture = io.BytesIO()
             Image.effect_mandelbrot((1600, 900), (-2, -1, 1, 1), number + 2).save(picture, "PNG")
-            assert ann.person.upload(slug, picture.getvalue()).status_code == 200
+            assert ann.person.cover(slug, picture.getvalue())["state"] == "ready"
+    time.sleep(OLDEST_ANSWER_SECONDS)
     listed = http.get("/api/articles", params={"limit": 50}).json()["articles"]
     newest = [Article(one["slug"], _digest(one["cover"])) for one in listed]
     covered = next(article for article in newest if article.cover)

@@ -1,5 +1,6 @@
 """Covers and reports that are not there yet when they are shown: the page asks again, less and less often, and ends."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from conduit_testing.client import Api
+from conduit_testing.client import Api, fresh
 from conduit_testing.pictures import upload
-from tests.pages.visitors import Join, Member, Visit, Visitor, answers
+from tests.pages import pictures
+from tests.pages.visitors import Join, Member, Visit, Visitor, answers, write
+from tests.running import Stage
 
 pytestmark = [pytest.mark.stage, pytest.mark.docker]
 
@@ -59,7 +62,7 @@ def _later(page: Page, api: Slow) -> None:
 def slug(api: Api) -> str:
     author = api.sign_up()
     slug = author.slug()
-    assert author.upload(slug, upload()).status_code == 200
+    assert author.cover(slug, upload())["state"] == "ready"
     return slug
 
 
@@ -75,6 +78,30 @@ def test_a_cover_is_shown_when_it_is_there(visitor: Visitor, slug: str) -> None:
     expect(page.get_by_text("Cover is being prepared")).to_have_count(0)
     expect(page.locator("[data-article] .cover img")).to_have_js_property("complete", True)
     assert len([request for request in visitor.requests if request.is_navigation_request()]) == 1
+
+
+def test_a_cover_is_there_for_everybody_once_a_worker_has_made_it(visit: Visit, ann: Member, stage: Stage) -> None:
+    """Nothing simulated: the worker stands still until both have seen that the cover is not there yet."""
+    writer, reader = visit(ann.state), visit()
+    page = writer.go("/editor")
+    write(page, title := f"Soon with a picture {fresh()}")
+    page.get_by_label("Cover image").set_input_files(pictures.file(pictures.picture(motif=3)))
+    stage.compose("pause", "worker")
+    try:
+        page.get_by_role("button", name="Publish article").click()
+        expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
+        expect(page.get_by_text("Cover is being prepared")).to_be_visible()
+        writer.shoot("article-cover-pending")
+        reader.go(f"/article/{page.url.rpartition('/')[2]}")
+        expect(reader.page.get_by_text("Cover is being prepared")).to_be_visible()
+    finally:
+        stage.compose("unpause", "worker")
+    for visitor in (writer, reader):
+        cover = visitor.page.locator("[data-article] .cover img")
+        expect(cover).to_have_attribute("src", re.compile("^/media/"), timeout=30_000)
+        expect(cover).to_have_js_property("complete", True)
+        expect(visitor.page.get_by_text("Cover is being prepared")).to_have_count(0)
+    assert len([request for request in reader.requests if request.is_navigation_request()]) == 1
 
 
 def test_a_cover_that_does_not_come_is_asked_for_a_few_times_only(visitor: Visitor, slug: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,9 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, R
 from conduit_testing.client import PASSWORD, Person
 from tests.running import ROOT
 
+SETTLED_WITHIN_SECONDS = 30
+# Nobody who isn't signed in sees the API's answers older than this (docs/decisions/0004-the-edge.md).
+OLDEST_ANSWER_SECONDS = 3
 SHOTS = ROOT / "runs" / "pages"
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
@@ -98,6 +102,14 @@ class Member:
 
 
 Join = Callable[[], Member]
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """Wait for what is done after the answer, or is seen a second or two later by those who are not signed in."""
+    deadline = time.monotonic() + SETTLED_WITHIN_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"not {what} within {SETTLED_WITHIN_SECONDS} s"
+        time.sleep(0.1)
 
 
 def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
