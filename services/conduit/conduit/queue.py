@@ -17,10 +17,11 @@ def told(database: Database) -> str:
     """Tasks by state, how long the oldest has been waiting, and the dead by name."""
     found = task_rows.counts(database)
     lines = [f"{state:<8} {found.by_state.get(state, 0):>7}  {what}" for state, what in _STATES.items()]
-    lines.append(f"\nThe oldest that is not settled was asked for {found.oldest:.0f} s ago." if found.oldest else "")
+    if found.oldest:
+        lines.append(f"\nThe oldest that is not settled was asked for {found.oldest:.0f} s ago.")
     if dead := task_rows.dead(database, SHOWN):
-        lines.append(f"\n{'dead':<48} {'tries':>5}  what went wrong in the last")
-        lines += [f"{one.key:<48} {one.tries:>5}  {one.error}" for one in dead]
+        lines.append(f"\n{'dead':<56} {'tries':>5}  what went wrong in the last")
+        lines += [f"{one.key:<56} {one.tries:>5}  {one.error}" for one in dead]
         if (more := found.by_state.get("dead", 0) - len(dead)) > 0:
             lines.append(f"and {more} more")
     return "\n".join(lines).rstrip()
