@@ -225,7 +225,7 @@ def _connect_again(error: Exception) -> None:
 
     loop = get_event_loop()
     assert loop is not None, "the main process runs it"
-    loop.call_later(0, tell)
+    loop.call_later(0, tell)  # type: ignore[no-untyped-call]  # kombu's loop has no types
 
 
 def run(settings: Settings) -> int:
