@@ -1,6 +1,8 @@
 """Stage 3's apps may die, be restarted and be more than two, and who uses the site does not notice."""
 
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -94,7 +96,7 @@ def test_a_rolling_restart_that_is_interrupted_leaves_nothing_out(stage: Stage) 
         )
         assert child.stdout is not None
         assert "gets nothing new" in child.stdout.readline()
-        subprocess.run(["kill", "-INT", f"-{child.pid}"], check=True)
+        os.killpg(child.pid, signal.SIGINT)
         assert child.wait(60) != 0
         assert stage.compose("exec", "-T", "lb", "sh", "-c", "ls /run").split() == ["nginx.pid"]
         _until(lambda: _healthy(stage, "app1", "app2"), 60)
