@@ -94,15 +94,30 @@ start_engine() {
   if has_systemd; then
     doing docker "starting the engine (systemctl enable --now docker)"
     systemctl enable --now docker >/dev/null 2>&1 || true
-  elif grep -qx dockerd /proc/[0-9]*/comm 2>/dev/null; then
-    doing docker "waiting for the engine that is starting"
   else
-    doing docker "starting the engine (no systemd here; its log is $DOCKERD_LOG)"
-    prefer_working_iptables
-    launch_dockerd
+    wait_for_engine_under_way
+    if ! engine_version >/dev/null; then
+      doing docker "starting the engine (no systemd here; its log is $DOCKERD_LOG)"
+      prefer_working_iptables
+      launch_dockerd
+    fi
   fi
   wait_for_engine
 }
+
+# One that runs and does not answer is about to start, or to end; which of the two, only waiting tells.
+wait_for_engine_under_way() {
+  local tries=0
+  dockerd_runs || return 0
+  doing docker "waiting for the engine that is starting or stopping"
+  while dockerd_runs && ! engine_version >/dev/null && [ "$tries" -lt 120 ]; do
+    tries=$((tries + 1))
+    sleep 0.5
+  done
+  ! dockerd_runs || engine_version >/dev/null || engine_did_not_start
+}
+
+dockerd_runs() { grep -qx dockerd /proc/[0-9]*/comm 2>/dev/null; }
 
 # A session of its own, so that neither Ctrl-C nor the end of this terminal stops it; and none of the open files of
 # whoever called make, since a lock or a make job slot would otherwise stay taken as long as the engine runs.
@@ -142,12 +157,14 @@ wait_for_engine() {
   local tries=0
   until engine_version >/dev/null; do
     tries=$((tries + 1))
-    if [ "$tries" -gt 120 ]; then
-      if has_systemd; then journalctl -u docker -n 15 --no-pager >&2 || true
-      else tail -n 15 "$DOCKERD_LOG" >&2 || true; fi
-      fail "The Docker engine did not start within 60 s; its last log lines are above."
-    fi
+    if [ "$tries" -gt 120 ]; then engine_did_not_start; fi
     sleep 0.5
   done
   done_with docker "engine $(engine_version) runs"
+}
+
+engine_did_not_start() {
+  if has_systemd; then journalctl -u docker -n 15 --no-pager >&2 || true
+  else tail -n 15 "$DOCKERD_LOG" >&2 || true; fi
+  fail "The Docker engine did not start within 60 s; its last log lines are above."
 }

@@ -234,3 +234,26 @@ def test_a_pid_file_of_a_running_engine_stays(tmp_path: Path) -> None:
         script = f". infra/setup/common.sh; . infra/setup/docker.sh; forget_dead_pid {file} {own!r}"
         subprocess.run(["bash", "-euc", script], cwd=ROOT, check=True, capture_output=True)
         assert file.exists()
+
+
+@pytest.mark.parametrize(("becomes", "begun"), [("answering", 0), ("gone", 1)])
+def test_an_engine_that_runs_and_does_not_answer_is_waited_for_and_begun_anew_if_it_was_ending(
+    tmp_path: Path, becomes: str, begun: int
+) -> None:
+    """Its looks are counted in a file: at the third it answers, or is gone until it is launched."""
+    (tmp_path / "looks").write_text("")
+    script = f"""
+        . infra/setup/common.sh; . infra/setup/docker.sh
+        cd {tmp_path}
+        is_root() {{ true; }}; has_systemd() {{ false; }}; sleep() {{ :; }}; prefer_working_iptables() {{ :; }}
+        third() {{ echo >>looks; [ "$(wc -l <looks)" -ge 3 ]; }}
+        launch_dockerd() {{ echo >>launched; }}
+        engine_version() {{ [ -f launched ] || {{ [ {becomes} = answering ] && third; }}; }}
+        dockerd_runs() {{ [ {becomes} = answering ] || ! third; }}
+        start_engine
+    """
+    done = subprocess.run(["bash", "-euc", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert "starting or stopping" in done.stdout
+    launched = tmp_path / "launched"
+    assert (len(launched.read_text().splitlines()) if launched.exists() else 0) == begun
