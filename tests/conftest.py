@@ -8,8 +8,24 @@ from tests.running import Stages, copy_repository
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Last, because the stage that they use is the one that the tests of the stages leave running.
-    items.sort(key=lambda item: "tests/pages/" in item.nodeid)
+    # One stage after the other, for to change it takes longer than most tests; of each first those that time its start.
+    # Pages last, at the stage that is left running.
+    items.sort(
+        key=lambda item: (
+            "tests/pages/" in item.nodeid,
+            _stage_of(item),
+            "test_running_stages" not in item.nodeid,
+        )
+    )
+
+
+def _stage_of(item: pytest.Item) -> int:
+    """The number of the stage that a test needs, by its parameter or its marker, as in ``stage(3)``; 0 for none."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    for given in (params.get("stage"), params.get("number")):
+        if isinstance(given, int):
+            return given
+    return next((marker.args[0] for marker in item.iter_markers("stage") if marker.args), 0)
 
 
 @pytest.fixture(scope="session")

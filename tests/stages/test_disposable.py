@@ -14,7 +14,7 @@ from tests.stages.traffic import Traffic
 
 BACK_WITHIN = 10
 
-pytestmark = [pytest.mark.stage, pytest.mark.docker]
+pytestmark = [pytest.mark.stage(3), pytest.mark.docker]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.running import Stage, Stages
 SECONDS_OLD_AT_MOST = 3.0
 READERS = 20
 
-pytestmark = [pytest.mark.stage, pytest.mark.docker]
+pytestmark = [pytest.mark.stage(4), pytest.mark.docker]
 
 
 @pytest.fixture(scope="module")
