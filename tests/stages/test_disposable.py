@@ -43,7 +43,8 @@ def _state(stage: Stage, app: str, what: str) -> str:
 
 def _answered(stage: Stage, app: str) -> float:
     """Requests to the API that a box has answered since it was started; none while it is not there."""
-    asking = ["docker", "exec", stage.container(app), "curl", "-fsS", "-m", "2", "http://127.0.0.1:9100/metrics"]
+    # By its name: Compose knows an app that was asked for besides only with the file that says so.
+    asking = ["docker", "exec", stage.host(app), "curl", "-fsS", "-m", "2", "http://127.0.0.1:9100/metrics"]
     said = subprocess.run(asking, capture_output=True, text=True, check=False).stdout
     counts = re.findall(r'^conduit_request_seconds_count{.*"/api/.* (\S+)$', said, re.MULTILINE)
     return sum(map(float, counts))
