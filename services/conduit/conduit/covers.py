@@ -8,7 +8,7 @@ the articles that can be waiting: to find those, nobody reads through all articl
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
@@ -52,7 +52,7 @@ def replace(database: Database, media: Media, tasks: Tasks, viewer: int, slug: s
     article_id = id_of(slug)
     inspect(upload)
     digest = digest_of(upload)
-    task = Task(TASK, {"article_id": article_id, "digest": digest}, f"{TASK}-{article_id}-{digest}")
+    task = Task(TASK, {"article_id": article_id, "digest": digest}, _key(article_id, digest))
     # Before the transaction, which would hold a connection while the file is written.
     kept = upload_file(digest, article_id)
     media.put(kept, upload, "application/octet-stream")
@@ -87,6 +87,10 @@ def remove(database: Database, media: Media, viewer: int, slug: str) -> Article:
             writer.all(writes.SET_COVER, article_id=article_id, digest=None, state=None)
             writer.record(ArticleChanged(article_id, viewer))
     return _article(database, media, article_id, viewer)
+
+
+def _key(article_id: int, digest: str) -> str:
+    return f"{TASK}-{article_id}-{digest}"
 
 
 def _check(row: Row | None, viewer: int) -> Row:
@@ -164,10 +168,13 @@ def set_aside(services: "Services", arguments: Mapping[str, Any]) -> None:
     _say(services, arguments["article_id"], arguments["digest"], "failed")
 
 
-def give_up_left(services: "Services", older_than: float) -> None:
-    """Nobody makes the files any more of uploads kept for so many seconds or longer. Raises UnavailableError."""
+def give_up_left(services: "Services", older_than: float, known: Collection[str] = ()) -> None:
+    """Nobody makes the files any more of uploads kept for so many seconds or longer, unless their task's key is among
+    the ``known``. Raises UnavailableError.
+    """
     for name in services.media.left_in(UPLOADS, older_than):
-        if found := _KEPT.fullmatch(name):
+        found = _KEPT.fullmatch(name)
+        if found and _key(int(found[1]), found[2]) not in known:
             _finish(services, int(found[1]), found[2], "failed")
 
 

@@ -6,7 +6,7 @@ those who made them with those people. All of it is read in pages by key, so tha
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,7 @@ def request(database: Database, tasks: Tasks, viewer: int) -> Report:
         with database.writing(viewer) as writer:
             row = writer.first(writes.NEW_REPORT, viewer=viewer, shard=ids.shard_of(viewer))
             assert row is not None, "the statement always gives a row"
-            task = Task(TASK, {"report_id": row[0], "author_id": viewer}, f"{TASK}-{row[0]}")
+            task = Task(TASK, {"report_id": row[0], "author_id": viewer}, _key(row[0]))
             tasks.note(writer, task)
     except MissingOwnerError as error:
         raise NotSignedInError(message="is of no user here") from error
@@ -116,6 +116,10 @@ def file(database: Database, media: Media, viewer: int, report_id: int) -> bytes
     if content is None:
         raise NotFoundError("report")
     return content
+
+
+def _key(report_id: int) -> str:
+    return f"{TASK}-{report_id}"
 
 
 def _report(reader: Reader, viewer: int, report_id: int) -> Report:
@@ -145,11 +149,14 @@ def give_up(services: "Services", arguments: Mapping[str, Any]) -> None:
     _finish(services, arguments["report_id"], "failed")
 
 
-def give_up_left(services: "Services", older_than: float) -> None:
-    """Nobody makes reports any more that were asked for so many seconds ago or earlier. Raises UnavailableError."""
+def give_up_left(services: "Services", older_than: float, known: Collection[str] = ()) -> None:
+    """Nobody makes reports any more that were asked for so many seconds ago or earlier, unless their task's key is
+    among the ``known``. Raises UnavailableError.
+    """
     for server in services.database.readers():
         for (report_id,) in server.all(_WAITED_FOR, older_than=timedelta(seconds=older_than)):
-            _finish(services, report_id, "failed")
+            if _key(report_id) not in known:
+                _finish(services, report_id, "failed")
 
 
 def _finish(services: "Services", report_id: int, state: str) -> None:

@@ -140,6 +140,7 @@ _DEAD = _statement(
     WHERE state = 'dead' ORDER BY finished_at LIMIT :limit
     """,
 )
+_NOT_DONE = _statement("tasks not done", "SELECT key FROM tasks WHERE name = :name AND state <> 'done'")
 _REVIVE = _statement(
     "revive tasks",
     """
@@ -277,6 +278,11 @@ def dead(database: Database, limit: int) -> list[Dead]:
     """Some of those that have had all their tries, oldest first."""
     found = [Dead(*row) for row in _everywhere(database, _DEAD, limit=limit)]
     return sorted(found, key=lambda one: -one.age)[:limit]
+
+
+def not_done(database: Database, name: str) -> set[str]:
+    """The keys of the tasks of this name that somebody does yet, or may be told to: the dead are among them."""
+    return {row[0] for row in _everywhere(database, _NOT_DONE, name=name)}
 
 
 def revive(database: Database, key: str | None) -> list[str]:

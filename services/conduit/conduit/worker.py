@@ -19,7 +19,14 @@ from celery import Celery, bootsteps, signals
 from kombu.asynchronous import get_event_loop
 from prometheus_client import start_http_server
 
-from conduit import images, metrics, task_rows, tasks  # noqa: F401 - Pillow, loaded before the child is made, is shared
+from conduit import (
+    covers,
+    images,  # noqa: F401 - Pillow, loaded before the child is made, is shared
+    metrics,
+    reports,
+    task_rows,
+    tasks,
+)
 from conduit.adapters.tasks_celery import DO, CeleryTasks, queue_at
 from conduit.bootstrap import Services, bootstrap
 from conduit.errors import AppError, InvalidError
@@ -40,6 +47,9 @@ HARD_SECONDS = 150
 SWEEP_SECONDS = 2.0
 MOST_SAID = 500  # characters of an error that are kept
 ROUNDS_UNTIL_FORGOTTEN = 30
+ROUNDS_UNTIL_GIVEN_UP = 300
+# A task is noted in the request that keeps its upload, and no request takes as long.
+LONGEST_SECONDS = 60.0
 # Touched while the main process turns its loop; the box's health check asks how old it is.
 ALIVE = Path("/tmp/worker-alive")  # noqa: S108 - the box's own, a memory file system
 ALIVE_SECONDS = 5.0
@@ -144,6 +154,14 @@ class Worker:
     def forget(self) -> None:
         task_rows.forget(self._services.database)
 
+    def give_up_left(self) -> None:
+        """Give up what waits without a row: an app that had no queue died at it, or its transaction never came."""
+        # The rows first: what is noted after that is too young to be given up.
+        known = task_rows.not_done(self._services.database, covers.TASK)
+        covers.give_up_left(self._services, LONGEST_SECONDS, known)
+        known = task_rows.not_done(self._services.database, reports.TASK)
+        reports.give_up_left(self._services, LONGEST_SECONDS, known)
+
 
 def _said(error: Exception) -> str:
     """A line about what went wrong."""
@@ -171,8 +189,10 @@ class Sweeper(Thread):
                 self._worker.look_after()
                 if rounds % ROUNDS_UNTIL_FORGOTTEN == 0:
                     self._worker.forget()
+                if rounds % ROUNDS_UNTIL_GIVEN_UP == 0:
+                    self._worker.give_up_left()
             except Exception as error:
-                log.warning("what is due is not sent again", extra={"cause": repr(error)})
+                log.warning("the rows are not looked after", extra={"cause": repr(error)})
             rounds += 1
             # Not in step with the other workers', who look for the same.
             if self._over.wait(SWEEP_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret

@@ -62,7 +62,7 @@ class CeleryTasks:
         self._sender: Thread | None = None
 
     def begin(self) -> None:
-        """Nothing: what an earlier process left is in its row, and is done."""
+        """Nothing: what an earlier process left is in its row, and is done. What has none is given up by a worker."""
 
     def end(self) -> None:
         """Send what is left, where that is soon done."""
