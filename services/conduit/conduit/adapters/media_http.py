@@ -15,7 +15,7 @@ from threading import Lock, Thread
 from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
-from urllib3.exceptions import HTTPError, ProtocolError
+from urllib3.exceptions import EmptyPoolError, HTTPError, ProtocolError
 
 from conduit.errors import UnavailableError
 from conduit.media_names import checked, public_address
@@ -77,6 +77,9 @@ class HttpMedia:
         store = self._found()
         try:
             answer = self._ask(store, method, f"/{path}", body, headers)
+        except EmptyPoolError as error:
+            # Its places here are taken, which says nothing of the store: for those who have one, it answers.
+            raise self._failed(error) from error
         except HTTPError as error:
             with self._lock:
                 if self._store is store:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from conduit.adapters import media_http
 from conduit.adapters.media_disk import DiskMedia
 from conduit.adapters.media_http import HttpMedia
 from conduit.errors import UnavailableError
@@ -190,6 +191,45 @@ def test_a_name_that_the_dns_takes_long_over_is_told_of_soon(monkeypatch: pytest
     assert time.monotonic() - began < 2
     assert media.url("public/x.webp") == "/media/x.webp"
     done.set()
+
+
+def test_who_finds_every_place_taken_is_told_and_the_store_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on, arrived, looked = threading.Event(), threading.Semaphore(0), threading.Semaphore(0)
+
+    class Store(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            looked.release()
+            self._answer()
+
+        def do_GET(self) -> None:
+            arrived.release()
+            goes_on.wait(10)
+            self._answer()
+
+        def _answer(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(media_http, "PLACE_SECONDS", 0.1)
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Store) as server,
+        ThreadPoolExecutor(media_http.AT_ONCE) as threads,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        media = HttpMedia(f"http://127.0.0.1:{server.server_address[1]}")
+        taken = [threads.submit(media.get, _public()) for _ in range(media_http.AT_ONCE)]
+        assert all(arrived.acquire(timeout=10) for _ in taken)
+        with pytest.raises(UnavailableError):
+            media.get(_public())
+        goes_on.set()
+        assert [one.result() for one in taken] == [b""] * media_http.AT_ONCE
+        assert media.get(_public()) == b""
+        assert looked.acquire(timeout=10)
+        assert not looked.acquire(blocking=False), "it was looked for again"
+        server.shutdown()
 
 
 def test_a_store_that_refuses_is_unavailable_and_goes_on_being_asked() -> None:
