@@ -148,7 +148,9 @@ def test_boxes_that_others_name_by_address_have_one_that_is_never_given_out(path
         if isinstance(box.get("networks"), dict)
     }
     by_nginx = {name for name, box in boxes(path).items() if {"stage.nginx", "stage.upstream"} & {*box["labels"]}}
-    assert set(named) == by_nginx
+    # A client looks for it where it was found last: never may one be where another was.
+    redis = {name for name, box in boxes(path).items() if box["image"] == "conduit/redis"}
+    assert set(named) == by_nginx | redis
     assert ("networks" in parsed) == bool(named)
     if named:
         number = re.sub(r"\D", "", path.name)
@@ -233,7 +235,7 @@ def test_stage_4_puts_an_edge_before_and_a_queue_behind_and_nothing_else() -> No
     }
     assert before["lb"]["labels"] == after["lb"]["labels"] | {"stage.edge": "8000"}
     assert "ports" not in after["lb"]
-    assert after["cache"] == before["cache"]
+    assert after["cache"] == before["cache"] | {"networks": after["cache"]["networks"]}
     assert after["db"] == before["db"]
     assert after["media"]["volumes"][0] == before["media"]["volumes"][0]
 
