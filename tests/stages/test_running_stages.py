@@ -13,8 +13,10 @@ import httpx
 import pytest
 from PIL import Image
 
+from conduit.ids import id_from_slug
 from conduit_testing.client import errors
-from tests.running import MAIL_PORTS, PORTS, ROOT, Stage, Stages, run
+from conduit_testing.pictures import png
+from tests.running import MAIL_PORTS, PORTS, ROOT, Stage, Stages, environment, run
 
 STARTS_WITHIN_SECONDS = 60
 HEALS_WITHIN_SECONDS = 45
@@ -197,18 +199,73 @@ def test_a_database_that_goes_away_is_told_in_time_and_used_again_by_itself(
 
 def _publish_with_a_cover(stage: Stage) -> str:
     """The path of the cover's large file, new to every stage."""
-    name = f"painter{time.time_ns()}"
-    draft = {"title": "A picture", "description": "of one colour", "body": "See above.", "tagList": []}
     picture = io.BytesIO()
     Image.new("RGB", (400, 225), tuple(secrets.token_bytes(3))).save(picture, "PNG")
+    path: str = _published(stage, picture.getvalue())["cover"]["large"]
+    return path
+
+
+def _published(stage: Stage, picture: bytes) -> dict[str, Any]:
+    """An article by somebody new, as it is once its cover is uploaded."""
+    name = f"painter{time.time_ns()}"
+    draft = {"title": "A picture", "description": "of one colour", "body": "See above.", "tagList": []}
     with httpx.Client(base_url=stage.url, timeout=30) as client:
         given = {"user": {"username": name, "email": f"{name}@example.com", "password": "a picture of one colour"}}
         user = client.post("/api/users", json=given).raise_for_status().json()["user"]
         client.headers["Authorization"] = f"Token {user['token']}"
         article = client.post("/api/articles", json={"article": draft}).raise_for_status().json()["article"]
-        covered = client.put(f"/api/articles/{article['slug']}/cover", content=picture.getvalue()).raise_for_status()
-    path: str = covered.json()["article"]["cover"]["large"]
-    return path
+        covered = client.put(f"/api/articles/{article['slug']}/cover", content=picture).raise_for_status()
+    shown: dict[str, Any] = covered.json()["article"]
+    return shown
+
+
+def test_what_is_dead_in_the_queue_is_told_and_put_back(stage: Stage) -> None:
+    if stage.number != 4:
+        pytest.skip("there is no queue")
+    stage.make("queue", "RETRY=all")  # of the dead only the oldest are listed
+    # Its head is that of a picture; what follows is seen to be none when it is decoded.
+    slug = _published(stage, png(40, 40, b"\x09" * 8_000))["slug"]
+    key = f"cover-{id_from_slug(slug)}-"
+
+    def listed() -> bool:
+        return bool(re.search(rf"^{key}[0-9a-f]+ +1  cover is damaged$", stage.make("queue"), re.MULTILINE))
+
+    _seconds_until(listed, HEALS_WITHIN_SECONDS, "dead")
+    assert stage.get(f"/api/articles/{slug}").json()["article"]["cover"]["state"] == "failed"
+    counts = dict(re.findall(r"^(waiting|running|failed|dead|done) +(\d+)  ", stage.make("queue"), re.MULTILINE))
+    assert list(counts) == ["waiting", "running", "failed", "dead", "done"]
+    assert int(counts["dead"]) > 0
+
+    command = stage.make_command("queue", "RETRY=no-such-key")
+    told = subprocess.run(
+        command, cwd=stage.folder, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert told.returncode != 0
+    assert "no-such-key" in told.stdout + told.stderr
+    assert listed()
+
+    said = stage.make("queue", "RETRY=all")
+    assert re.search(r"^[1-9]\d* put back; a worker tries them in a few seconds\.$", said, re.MULTILINE), said
+
+    def settled() -> bool:
+        said = stage.make("queue")
+        return all(re.search(rf"^{state} +0  ", said, re.MULTILINE) for state in ("waiting", "running"))
+
+    _seconds_until(settled, HEALS_WITHIN_SECONDS, "tried again")
+    # Its upload is gone, so that there is nothing to be done: it has failed, and is not dead again.
+    assert key not in stage.make("queue")
+
+
+def test_more_workers_are_asked_for_by_their_number(stage: Stage) -> None:
+    if stage.number != 4:
+        pytest.skip("there is no worker")
+    shown = r"^(worker\S*) +running +healthy"
+    try:
+        stage.make("up", "WORKERS=2")
+        assert re.findall(shown, stage.make("status"), re.MULTILINE) == ["worker", "worker-2"]
+    finally:
+        stage.make("up", "WORKERS=1")
+    assert re.findall(shown, stage.make("status"), re.MULTILINE) == ["worker"]
 
 
 def test_the_stage_before_is_brought_over_whole(stage: Stage) -> None:
