@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qsl, quote
 
@@ -10,7 +11,7 @@ import pytest
 
 from conduit import pages
 from conduit.ids import id_from_slug
-from tests.edge.conftest import ROOT, Edge
+from tests.edge.conftest import ROOT, Edge, docker
 from tests.edge.origin import FOREVER, Answer, Asked, GoneError, Origin, as_the_app
 
 pytestmark = pytest.mark.docker
@@ -388,6 +389,38 @@ def test_a_body_larger_than_any_that_the_app_takes_is_refused(edge: Edge, origin
     assert answer.status_code == 413
     assert answer.json()["errors"]["body"]
     assert httpx.put(f"{edge.url}/api/articles/x-{article}/cover", content=b"x" * 5_000_000).status_code == 200
+
+
+def _kilobytes_in_tmp(edge: Edge) -> int:
+    tmp = "/tmp"  # noqa: S108 - the container's own
+    return int(docker("exec", edge.container, "df", "--output=used", "-k", tmp).split()[-1])
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/health", "/feed", "/assets/{}.js", "/api/tags?{}", "/api/articles/x-{}"])
+def test_no_body_waits_at_the_edge_and_reading_with_one_is_not_kept(
+    edge: Edge, origin: Origin, article: int, method: str, path: str
+) -> None:
+    path, size, before = path.format(article), 4_000_000, _kilobytes_in_tmp(edge)
+    held = []
+
+    def content() -> Iterator[bytes]:
+        for _ in range(4):
+            yield b"x" * (size // 4)
+        held.append(_kilobytes_in_tmp(edge))
+
+    headers = {"Content-Length": str(size)}
+    for _ in range(2):
+        answer = httpx.request(method, f"{edge.url}{path}", content=content(), headers=headers)
+        assert (answer.status_code, answer.headers["x-cache"]) == (200, "BYPASS")
+    assert [len(asked.body) for asked in origin.asked_for(path)] == [size] * 2
+    assert max(held) - before < 1_000
+
+
+def test_reading_that_says_it_has_no_body_is_kept(edge: Edge, origin: Origin, article: int) -> None:
+    path = f"/api/articles/x-{article}"
+    at_a_seconds_start()
+    assert [edge.get(path, Content_Length="0").headers["x-cache"] for _ in range(2)] == ["MISS", "HIT"]
 
 
 def test_what_cannot_be_read_is_told_in_the_apis_shape_and_long_tokens_get_through(edge: Edge, origin: Origin) -> None:

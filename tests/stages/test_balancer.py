@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.docker
 
 NETWORK = "10.93.19"
 AT_ONCE = 2
+LARGE_AT_ONCE = 16
 ANSWERS_AGAIN_WITHIN = 10
 # Says what it was asked, one line a request. A path may name a box that breaks off without an answer, or be slow.
 BOX = """
@@ -38,7 +40,7 @@ class Box(BaseHTTPRequestHandler):
     def answer(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         asked = {"box": name, "method": self.command, "path": self.path, "headers": dict(self.headers.items())}
-        print(json.dumps(asked), flush=True)
+        print(json.dumps(asked) + "\\n", end="", flush=True)  # in one piece: others are writing too
         if self.path.endswith("breaks-at-" + name):
             self.close_connection = True
             return
@@ -296,6 +298,49 @@ def test_a_body_that_comes_slowly_holds_no_app(lb: Balanced) -> None:
         connection.sendall(b"x" * 20_000)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     assert len(lb.asked(path)) == 1
+
+
+def _sending(lb: Balanced, length: str, sent: int) -> socket.socket:
+    """A client in the middle of a body."""
+    host, _, port = lb.url.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=10)
+    connection.sendall(f"PUT /api/held HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode() + b"x" * sent)
+    return connection
+
+
+def _kilobytes_in_tmp(lb: Balanced) -> int:
+    tmp = "/tmp"  # noqa: S108 - the container's own
+    return int(docker("exec", lb.container("lb"), "df", "--output=used", "-k", tmp).split()[-1])
+
+
+def test_large_bodies_at_once_are_few_enough_for_memory_and_small_ones_are_not_counted(lb: Balanced) -> None:
+    _all_answer(lb)
+    with ExitStack() as held, httpx.Client(base_url=lb.url) as http:
+        for place in range(LARGE_AT_ONCE):
+            length = "Content-Length: 900000" if place else "Transfer-Encoding: chunked"
+            held.enter_context(_sending(lb, length, 100_000 if place else 0))
+        _until(lambda: _kilobytes_in_tmp(lb) >= (LARGE_AT_ONCE - 1) * 75)  # not by asking: who asks may take a place
+        before = len(lb.asked("/api/large"))
+        for path in ("/api/large", "/a-page"):
+            for content in (b"x" * 16_000, iter([b"of unknown length"])):
+                refused = http.put(path, content=content)
+                assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+                assert errors(refused) == {"body": ["too many requests are under way; try again shortly"]}
+        assert len(lb.asked("/api/large")) == before
+        assert http.put("/api/small", content=b"x" * 15_999).json()["bytes"] == 15_999
+        assert http.put("/api/articles/a-1/cover", content=b"x" * 20_000).json()["bytes"] == 20_000
+        assert http.get("/api/small").status_code == 200
+    _until(lambda: httpx.put(f"{lb.url}/api/large", content=b"x" * 16_000).status_code == 200)
+
+
+def test_a_small_body_is_never_in_tmp(lb: Balanced) -> None:
+    with ExitStack() as held:
+        for _ in range(2 * LARGE_AT_ONCE):
+            held.enter_context(_sending(lb, "Content-Length: 15999", 15_998))
+        large = held.enter_context(_sending(lb, "Content-Length: 900000", 800_000))
+        _until(lambda: _kilobytes_in_tmp(lb) >= 700)  # so that those before it are read, too
+        assert _kilobytes_in_tmp(lb) < 900
+        large.close()
 
 
 def test_what_is_no_request_is_told_in_the_apis_shape(lb: Balanced) -> None:
