@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
+from infra.nginx.render import MOUNTED_AT
 from infra.stage.problems import Problem
 from infra.stage.stages import compose_file, more_boxes
 
-CONFIGURATION = "/etc/nginx/nginx.conf"
 # From here on the network gives addresses out by itself.
 FIRST_DYNAMIC = 128
 
@@ -72,7 +72,7 @@ def more(number: int, wanted: str) -> str:
         name: first | {"networks": {"default": {"ipv4_address": f"{network}.{int(last) + place}"}}}
         for place, name in enumerate(new, start=1)
     }
-    mounted = f"./{more_boxes(number).parent.name}/stage{number}.lb.conf:{CONFIGURATION}:ro"
+    mounted = f"./{more_boxes(number).parent.name}/stage{number}.lb.conf:{MOUNTED_AT}:ro"
     added[balancer] = {"volumes": [mounted], "depends_on": {name: {"condition": "service_healthy"} for name in new}}
     return f"# Made by: make stage{number} up APPS={wanted}\n{json.dumps({'services': added}, indent=2)}\n"
 

@@ -15,7 +15,7 @@ from infra.stage.topology import Topology
 
 def configure(number: int) -> list[Rendered]:
     """Bring the configuration of every NGINX of a stage up to date; what they are."""
-    found = render(topology.config(compose(number)))
+    found = _rendered(number)
     for one in (*found, *exercises(number)):
         one.write()
     return found
@@ -49,8 +49,8 @@ def follow(stage: Topology, configurations: Sequence[Rendered]) -> None:
 
 
 def show(number: int) -> None:
-    """Print the configuration of every NGINX of a stage."""
-    found = configure(number)
+    """Print what the configuration of every NGINX of a stage would be; the files stay as they are."""
+    found = _rendered(number)
     if not found:
         raise Problem(f"Stage {number} has no NGINX.", "The first is the balancer of stage 3: make stage3 nginx")
     for one in found:
@@ -75,6 +75,10 @@ def put_back(stage: Topology, apps: Sequence[str]) -> None:
 def inside(stage: Topology, service: str, *command: str) -> "subprocess.CompletedProcess[str]":
     """Run a command in a service's container, for its answer."""
     return answer(["docker", "exec", stage.container(service), *command])
+
+
+def _rendered(number: int) -> list[Rendered]:
+    return render(topology.config(compose(number)))
 
 
 def _mark(app: str) -> str:

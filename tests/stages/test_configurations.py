@@ -10,10 +10,12 @@ import pytest
 from conduit.routes.covers import MAX_UPLOAD_BYTES
 from conduit.validation import MAX_BODY_BYTES
 from infra.nginx import render
-from infra.stage import apps, stages, topology
+from infra.nginx.render import Rendered
+from infra.stage import apps, nginx, stages, topology
 from infra.stage.problems import Problem
 from tests.running import ROOT
 
+SIZE_OF_TMP = re.compile(r"^/tmp:size=(\d+)m\b")
 BALANCED = [number for number in stages.available() if number >= 3]
 
 
@@ -61,6 +63,29 @@ def test_a_body_that_the_app_would_take_is_let_through_and_no_larger_one(number:
     assert {int(size) for size in sizes} == {MAX_BODY_BYTES, MAX_UPLOAD_BYTES}
     told = re.findall(r"map \$uri \$most {\s+default (\d+);\s+\S+cover\S+ (\d+);", rendered(number))
     assert [(int(body), int(upload)) for body, upload in told] == [(MAX_BODY_BYTES, MAX_UPLOAD_BYTES)]
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("number", BALANCED)
+def test_all_bodies_that_may_wait_at_once_fit_into_tmp(number: int) -> None:
+    text = rendered(number)
+    uploads, bodies = (int(re.findall(rf"limit_conn {zone} (\d+);", text)[0]) for zone in ("uploads", "large_bodies"))
+    (size,) = (int(said) for mount in config(number)["services"]["lb"]["tmpfs"] for said in SIZE_OF_TMP.findall(mount))
+    assert uploads * MAX_UPLOAD_BYTES + bodies * MAX_BODY_BYTES < size * 2**20
+    assert text.count("client_body_buffer_size 16k;") == 1
+
+
+@pytest.mark.docker
+def test_who_shows_a_configuration_writes_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[Rendered] = []
+    monkeypatch.setattr(Rendered, "write", lambda one: written.append(one))  # noqa: PLW0108 - a method, for its self
+    nginx.show(3)
+    assert "# Stage 3's balancer" in capsys.readouterr().out
+    assert written == []
+    nginx.configure(3)
+    assert {"lb", "media"} <= {one.service for one in written}
 
 
 @pytest.mark.docker
