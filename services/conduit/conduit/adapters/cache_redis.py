@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import count, islice
 from threading import Lock
 from time import perf_counter
+from typing import TypeVar
 
 import msgspec
 
@@ -26,7 +27,13 @@ from conduit.adapters.cache_records import (
 from conduit.adapters.redis_server import REQUEST_SECONDS, RedisServer, Reply, Script, evaluated, packed
 from conduit.errors import UnavailableError
 
+Look = TypeVar("Look")
+
 LEASE_SECONDS = 1.0
+# What a look may wait in a request that has waited for Redis already: those who wait for another's question look often.
+LOOK_SECONDS = 0.02
+# Larger records are not kept: an answer that is long on its way would count as one of a Redis that is gone.
+LARGEST_RECORD = 64 << 10
 # What a fill may wait after a look that took all the time there was: undone, its lease would keep the others waiting.
 FILL_SECONDS = 0.01
 # Changes that are remembered while Redis is away; with more than that, all that is cached is given up instead.
@@ -62,33 +69,33 @@ class RedisCache:
 
     def article(self, article_id: int) -> tuple[ArticleLook, Seen]:
         reply, token = self._look(cache_scripts.ARTICLE, b"%d" % article_id)
-        look = _ARTICLE_LOOK(reply)
+        look = _read(_ARTICLE_LOOK, reply)
         return look, _seen(b"a:%d" % article_id, look.miss, token)
 
     def page(self, part: Part) -> tuple[PageLook, Seen]:
         words = part.kind.encode(), part.name.encode(), part.bounds
         reply, token = self._look(cache_scripts.PAGE, *words)
-        look = _PAGE_LOOK(reply)
+        look = _read(_PAGE_LOOK, reply)
         return look, _seen(b"l:%b%b%b" % words, look.miss, token)
 
     def comments(self, article_id: int) -> tuple[CommentsLook, Seen]:
         reply, token = self._look(cache_scripts.COMMENTS, b"%d" % article_id)
-        look = _COMMENTS_LOOK(reply)
+        look = _read(_COMMENTS_LOOK, reply)
         return look, _seen(b"m:%d" % article_id, look.miss, token)
 
     def profile(self, username: str) -> tuple[ProfileLook, Seen]:
         reply, token = self._look(cache_scripts.PROFILE, username.encode())
-        look = _PROFILE_LOOK(reply)
+        look = _read(_PROFILE_LOOK, reply)
         return look, _seen(b"u:" + username.encode(), look.miss, token)
 
     def tags(self) -> tuple[TagsLook, Seen]:
         reply, token = self._look(cache_scripts.TAGS)
-        look = _TAGS_LOOK(reply)
+        look = _read(_TAGS_LOOK, reply)
         return look, _seen(b"t", look.miss, token)
 
     def _look(self, script: Script, *arguments: bytes) -> tuple[bytes, bytes]:
         token = b"%b-%d" % (self._process, next(self._numbers))
-        reply = self._run("look", script, token, self._lease, *arguments)
+        reply = self._run("look", script, token, self._lease, *arguments, least=LOOK_SECONDS)
         assert isinstance(reply, bytes)
         return reply, token
 
@@ -108,6 +115,7 @@ class RedisCache:
         arguments = [
             argument
             for record in records
+            if len(record.value) <= LARGEST_RECORD
             for argument in (
                 record.key,
                 record.slot,
@@ -168,6 +176,14 @@ _PAGE_LOOK = msgspec.msgpack.Decoder(PageLook).decode
 _COMMENTS_LOOK = msgspec.msgpack.Decoder(CommentsLook).decode
 _PROFILE_LOOK = msgspec.msgpack.Decoder(ProfileLook).decode
 _TAGS_LOOK = msgspec.msgpack.Decoder(TagsLook).decode
+
+
+def _read(decode: Callable[[bytes], Look], reply: bytes) -> Look:
+    """What a look found. Raises UnavailableError for a record of another shape: an older app may have kept it."""
+    try:
+        return decode(reply)
+    except msgspec.DecodeError as error:
+        raise UnavailableError("what the cache holds") from error
 
 
 def _seen(name: bytes, miss: Miss, token: bytes) -> Seen:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy import bindparam, select, text
 
 from conduit.adapters.postgres_server import PostgresServer
+from conduit.errors import UnavailableError
 from conduit.events import Event
 from conduit.ids import SHARDS, shard_of
 from conduit.models import emails, usernames
@@ -74,11 +75,18 @@ class PostgresDatabase:
 
     @contextmanager
     def _transaction(self, server: PostgresServer) -> Iterator[Writer]:
-        with server.transaction() as writer:
-            yield writer
-            if writer.events:
-                self._events.record(writer, writer.events)
-        self._tell(writer.events)
+        told: Sequence[Event] = ()
+        try:
+            with server.transaction() as writer:
+                told = writer.events
+                yield writer
+                if writer.events:
+                    self._events.record(writer, writer.events)
+        except UnavailableError:
+            # A commit that nobody answered may have been one, and what is told for nothing does no harm.
+            self._tell(told)
+            raise
+        self._tell(told)
 
     def _tell(self, events: Sequence[Event]) -> None:
         if events:

@@ -4,17 +4,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pytest
 from redis import Redis
 
 from conduit import articles, comments, ids, profiles, users
 from conduit.adapters import reads_cached
-from conduit.adapters.cache_redis import RedisCache
+from conduit.adapters.cache_redis import LARGEST_RECORD, RedisCache
 from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.adapters.postgres_server import PostgresServer, PostgresTransaction
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
+from conduit.adapters.redis_server import REQUEST_SECONDS
+from conduit.errors import UnavailableError
 from conduit.passwords import Passwords
 from conduit.ports import Media, Page, Reads, Tasks
 from conduit.schemas import ArticleChanges, NewArticle, UserChanges
@@ -335,3 +340,60 @@ def test_whoever_waits_is_woken_when_the_one_who_asks_fails(
         assert time.monotonic() - started < reads_cached.PATIENCE_SECONDS
         with pytest.raises(ZeroDivisionError):
             failing.result()
+
+
+def test_a_commit_that_nobody_answered_is_told_as_one(
+    story: Story, reads: CachedReads, database: PostgresDatabase, media: Media, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transaction = PostgresServer.transaction
+
+    @contextmanager
+    def unanswered(self: PostgresServer) -> Iterator[PostgresTransaction]:
+        with transaction(self) as writer:
+            yield writer
+        raise UnavailableError("the database")
+
+    before = reads.article(story.article_id, None)
+    monkeypatch.setattr(PostgresServer, "transaction", unanswered)
+    with pytest.raises(UnavailableError):
+        articles.change(database, media, story.author, story.slug, ArticleChanges(title="another"))
+    monkeypatch.undo()
+    after = reads.article(story.article_id, None)
+    assert before is not None
+    assert after is not None
+    assert (before.title, after.title) == ("one", "another")
+
+
+def test_who_has_waited_for_redis_already_may_look_once_more(
+    story: Story, reads: CachedReads, behind: Slow
+) -> None:
+    reads.article(story.article_id, None)
+    behind.asked.clear()
+    spent = Tally()
+    spent.redis_seconds = REQUEST_SECONDS
+    token = tally.set(spent)
+    try:
+        assert reads.article(story.article_id, None) is not None
+    finally:
+        tally.reset(token)
+    assert behind.asked == []
+
+
+def test_what_is_too_large_is_read_each_time_and_keeps_nobody_waiting(
+    story: Story, reads: CachedReads, database: PostgresDatabase, inside: Redis
+) -> None:
+    for _ in range(2):
+        comments.add(database, story.fan, story.slug, "long" * (LARGEST_RECORD // 6))
+    for _ in range(2):
+        started = time.monotonic()
+        found = reads.comments(story.article_id, None, PAGE)
+        assert time.monotonic() - started < reads_cached.PATIENCE_SECONDS
+        assert found is not None
+        assert len(found) == 3
+    assert not inside.exists(f"m:{story.article_id}")
+
+
+def test_a_record_of_another_shape_is_as_good_as_none(story: Story, reads: CachedReads, inside: Redis) -> None:
+    whole = reads.article(story.article_id, None)
+    inside.set(f"s:{story.article_id}", msgspec.msgpack.encode([story.author, "what an older app kept"]))
+    assert reads.article(story.article_id, None) == whole
