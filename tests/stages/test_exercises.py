@@ -9,7 +9,7 @@ import pytest
 
 from tests.running import ROOT, Stage, Stages, environment
 
-pytestmark = [pytest.mark.stage(3), pytest.mark.docker]
+pytestmark = [pytest.mark.stage(3), pytest.mark.docker, pytest.mark.long]
 
 _BREAK, _COVER, _SIGN_IN, _GO_BACK = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/exercises.md").read_text(), re.DOTALL)
 
