@@ -5,8 +5,8 @@ elsewhere. No address is looked up in a request: of a box that is gone, the DNS 
 Redis does not answer, it is given up for all requests, and looked for beside them until it is back.
 
 The protocol is spoken here (RESP2, https://redis.io/docs/latest/develop/reference/protocol-spec/), the few kinds of
-replies that are used. A look that costs what the query costs that it spares is no help to a small box, and with redis-py
-it did.
+replies that are used. A look that costs what the query costs that it spares is no help to a small box, and it did with
+redis-py.
 """
 
 import hashlib
