@@ -42,6 +42,13 @@ class Edge:
         return int(docker("exec", self.container, *curl, f"http://127.0.0.1:8081{path}"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects by the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/edge/" in item.nodeid:
+            item.add_marker("docker")
+
+
 def docker(*arguments: str) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
