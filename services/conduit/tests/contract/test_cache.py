@@ -379,7 +379,7 @@ def test_who_has_waited_for_redis_already_may_look_once_more(
     assert behind.asked == []
 
 
-def test_what_is_too_large_is_read_each_time_and_keeps_nobody_waiting(
+def test_what_is_too_large_is_read_each_time_and_gives_its_lease_back(
     story: Story, reads: CachedReads, database: PostgresDatabase, inside: Redis
 ) -> None:
     for _ in range(2):
