@@ -64,7 +64,8 @@ def test_a_cache_that_is_away_is_hardly_missed(stages: Stages, seeded: dict[int,
 def test_a_hot_key_that_is_gone_is_filled_once(stages: Stages, seeded: dict[int, Stage]) -> None:
     run = _experiment(_stage(stages, seeded, 3), "stampede", "--quick")
     fills = run["verdict"]["figures"]["fills"]
-    assert all(times > 1 for times in fills["without"].values()), f"what single flight is held against: {run['verdict']}"
+    # What single flight is held against; the whole verdict tells what was seen instead.
+    assert all(times > 1 for times in fills["without"].values()), run["verdict"]
     assert all(burst["burst"]["most_in_flight"] > 400 for burst in run["bursts"])
 
 
