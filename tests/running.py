@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +55,21 @@ class Stage:
     def host(self, service: str) -> str:
         """The name of a service's container, by which it is found on the stage's network too."""
         return f"conduit-test-stage{self.number}-{service}-1"
+
+    @contextmanager
+    def whole_cores(self) -> Iterator[None]:
+        """For suites that are not about what a box can do: each may use a core meanwhile, as far as there are any."""
+        boxes = self.compose("ps", "--quiet").split()
+        shape = "{{.Id}} {{.HostConfig.CpuPeriod}} {{.HostConfig.CpuQuota}}"
+        shares = [line.split() for line in run(["docker", "inspect", "-f", shape, *boxes], self.folder).splitlines()]
+        quotas = {box: (period, quota) for box, period, quota in shares if int(quota) > 0}
+        for box, (period, _) in quotas.items():
+            run(["docker", "update", "--cpu-quota", period, box], self.folder)
+        try:
+            yield
+        finally:
+            for box, (_, quota) in quotas.items():
+                run(["docker", "update", "--cpu-quota", quota, box], self.folder)
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", timeout=10)

@@ -271,7 +271,11 @@ def test_an_api_that_fails_leaves_the_rest_of_the_page(
     visitor.go("/")
     expect(alert(page)).to_have_count(1)
     expect(page.get_by_role("link", name="Sign in")).to_be_visible()
-    expect(page.get_by_role("complementary").get_by_role("link", name="failure")).to_be_visible()
+    tags = page.get_by_role("complementary")
+    expect(tags.get_by_role("link").first).to_be_visible()
+    if (others := tags.get_by_role("button", name="Show all")).count():  # on a site that has many
+        others.click()
+    expect(tags.get_by_role("link", name="failure", exact=True)).to_be_visible()
     visitor.shoot(f"error-{status}", whole=False)
     page.unroute(re.compile(r"/api/articles\?"))
     page.get_by_role("button", name="Try again").click()

@@ -61,7 +61,8 @@ def _is_well(stage: Stage, service: str) -> bool:
 def _passes(stage: Stage, tests: str) -> int:
     """How many tests passed that ran against the stage. Fails with what they said where one did not."""
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, f"--stage-url={stage.url}"]
-    done = subprocess.run(suite, cwd=ROOT, capture_output=True, text=True, timeout=570, check=False)
+    with stage.whole_cores():
+        done = subprocess.run(suite, cwd=ROOT, capture_output=True, text=True, timeout=570, check=False)
     assert done.returncode == 0, done.stdout[-8000:]
     passed = re.search(r"^(\d+) passed", done.stdout, re.MULTILINE)
     assert passed, done.stdout[-500:]

@@ -42,7 +42,7 @@ def publish(database: Database, tasks: Tasks, viewer: int, draft: NewArticle) ->
                 raise NotSignedInError(message="is of no user here")
             announcement = mail.to_followers_of(viewer, row[12])
             tasks.note(writer, announcement)
-            writer.record(ArticlePublished(row[12], viewer))
+            writer.record(ArticlePublished(row[12], viewer, tuple(row[5])))
     except MissingOwnerError as error:
         raise NotSignedInError(message="is of no user here") from error
     _send_in_any_case(tasks, announcement)
@@ -66,7 +66,7 @@ def change(database: Database, media: Media, viewer: int, slug: str, changes: Ar
     tags = changes.tag_list if isinstance(changes.tag_list, list) else None
     with database.writing(article_id) as writer:
         # The lock waits for another change under way, so that the statement after it sees that one's tags.
-        _lock(writer, article_id, viewer)
+        former_tags = _lock(writer, article_id, viewer)[3]
         row = writer.first(
             writes.CHANGE_ARTICLE,
             article_id=article_id,
@@ -79,7 +79,7 @@ def change(database: Database, media: Media, viewer: int, slug: str, changes: Ar
             tags=tags,
         )
         assert row is not None, "it is locked by this transaction"
-        writer.record(ArticleChanged(article_id, viewer))
+        writer.record(ArticleChanged(article_id, viewer, tuple(sorted({*former_tags} ^ {*row[5]}))))
     return article_from(row, cover_from(media, row[12], row[13]), following=False)
 
 
@@ -88,9 +88,9 @@ def delete(database: Database, viewer: int, slug: str) -> None:
     article_id = id_of(slug)
     with database.writing(article_id) as writer:
         # The locks wait for marks and publishing under way, so that the statement after them sees and uncounts all.
-        _lock(writer, article_id, viewer, writes.LOCK_ARTICLE_AND_AUTHOR)
+        tags = _lock(writer, article_id, viewer, writes.LOCK_ARTICLE_AND_AUTHOR)[3]
         writer.all(writes.DELETE_ARTICLE, article_id=article_id, shard=ids.shard_of(article_id))
-        writer.record(ArticleDeleted(article_id, viewer))
+        writer.record(ArticleDeleted(article_id, viewer, tuple(tags)))
 
 
 def mark(database: Database, media: Media, viewer: int, slug: str, *, favorited: bool) -> Article:

@@ -16,16 +16,21 @@ class UserChanged(Event, frozen=True):
 class ArticlePublished(Event, frozen=True):
     article_id: int
     author_id: int
+    tags: tuple[str, ...] = ()
 
 
 class ArticleChanged(Event, frozen=True):
+    """``tags`` are those that it got or lost."""
+
     article_id: int
     author_id: int
+    tags: tuple[str, ...] = ()
 
 
 class ArticleDeleted(Event, frozen=True):
     article_id: int
     author_id: int
+    tags: tuple[str, ...] = ()
 
 
 class ArticleFavorited(Event, frozen=True):

@@ -23,6 +23,7 @@ from conduit.adapters.cache_records import (
     Record,
     Seen,
     TagsLook,
+    slot_of_tag,
 )
 from conduit.adapters.redis_server import REQUEST_SECONDS, RedisServer, Reply, Script, evaluated, packed
 from conduit.errors import UnavailableError
@@ -32,8 +33,6 @@ Look = TypeVar("Look")
 LEASE_SECONDS = 1.0
 # What a look may wait in a request that has waited for Redis already: those who wait for another's question look often.
 LOOK_SECONDS = 0.02
-# Larger records are not kept: an answer that is long on its way would count as one of a Redis that is gone.
-LARGEST_RECORD = 64 << 10
 # What a fill may wait after a look that took all the time there was: undone, its lease would keep the others waiting.
 FILL_SECONDS = 0.01
 # Changes that are remembered while Redis is away; with more than that, all that is cached is given up instead.
@@ -74,7 +73,7 @@ class RedisCache:
 
     def page(self, part: Part) -> tuple[PageLook, Seen]:
         words = part.kind.encode(), part.name.encode(), part.bounds
-        reply, token = self._look(cache_scripts.PAGE, *words)
+        reply, token = self._look(cache_scripts.PAGE, *words, slot_of_tag(part.name))
         look = _read(_PAGE_LOOK, reply)
         return look, _seen(b"l:%b%b%b" % words, look.miss, token)
 
@@ -115,7 +114,6 @@ class RedisCache:
         arguments = [
             argument
             for record in records
-            if len(record.value) <= LARGEST_RECORD
             for argument in (
                 record.key,
                 record.slot,

@@ -11,6 +11,7 @@ from conduit.ids import SEQUENCE_BITS, SHARDS
 
 # Every one begins with these. ARGV[1] is a token of the caller's own: the lease's, and the epoch's where there is none.
 _COMMON = """
+-- As values of records: FALSE of what is not there, TRUE of what is too large to be kept.
 local NIL, FALSE, TRUE = '\\192', '\\194', '\\195'
 
 local function array(parts, size)
@@ -71,18 +72,18 @@ return '\\148' .. (summary or NIL) .. (body or NIL) .. (card or NIL) .. miss(who
 
 PAGE = _script(
     f"""
-local kind, name, part, users_slot = ARGV[3], ARGV[4], ARGV[5], nil
+local kind, name, part, slot_of_tag = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local owner, list, stale = NIL, kind .. name, 0
 if kind == 'home' then
   stale = mark('{PUBLISHED.decode()}')
 elseif kind == 'tag' then
-  stale = mark('{TAGGED.decode()}')
+  stale = mark(slot_of_tag)
 else
   owner = redis.call('GET', 'u:' .. name)
   if owner and owner ~= FALSE then
     local id = cmsgpack.unpack(owner)
     list = key(kind, id)
-    -- The user's slot, as slot_of in cache_redis.py has it: the shard, and six bits of the time above it.
+    -- The user's slot, as slot_of in cache_records.py has it: the shard, and six bits of the time above it.
     local above = math.floor(id / {1 << SEQUENCE_BITS})
     local shard, time = above % {SHARDS}, math.floor(above / {SHARDS}) % {SLOTS_A_SHARD}
     stale = mark(string.format('%d', shard * {SLOTS_A_SHARD} + time))
@@ -108,7 +109,7 @@ COMMENTS = _script(
     """
 local id = ARGV[3]
 local found = redis.call('GET', 'm:' .. id)
-if not found or found == FALSE then
+if not found or found == FALSE or found == TRUE then
   return '\\148' .. (found or NIL) .. NIL .. '\\144' .. miss(found, 'm:' .. id)
 end
 local _, authors = cmsgpack.unpack_one(found)

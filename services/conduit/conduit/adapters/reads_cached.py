@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event as Signal
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from prometheus_client import Counter
 
@@ -127,6 +127,8 @@ class CachedReads:
         if found is None:
             return None
         summary, body, card = found
+        if isinstance(body, bool):  # too large
+            return self._reads.article(article_id, viewer)
         author = summary.author_id
         favorites, followed = self._own(viewer, (article_id,), (author,))
         return Article(
@@ -241,6 +243,8 @@ class CachedReads:
             return self._reads.comments(article_id, viewer, page)
         if found is None:
             return None
+        if found is cached.TOO_LARGE:
+            return self._reads.comments(article_id, viewer, page)
         comments, cards = found
         shown = [comment for comment in comments if comment.author_id in cards][: page.limit]
         _, followed = self._own(viewer, (), {comment.author_id for comment in shown})
@@ -255,7 +259,7 @@ class CachedReads:
             for comment in shown
         ]
 
-    def _ask_comments(self, article_id: int, look: CommentsLook) -> tuple["_Comments | None", list[Record]]:
+    def _ask_comments(self, article_id: int, look: CommentsLook) -> tuple["_Comments | _TooLarge | None", list[Record]]:
         if look.comments is not None and isinstance(look.authors, list):
             comments = look.comments
             cards = {who: card for who, card in zip(look.authors, look.cards, strict=True) if card is not None}
@@ -380,8 +384,9 @@ def _counter(what: str, result: str) -> Counter:
 # Whole, or not ----------------------------------------------------------------------------------------------
 # Each gives what was looked for in a tuple of one, as it may be None itself; and None where something is missing.
 
-_Article = tuple[Summary, str, Card]
+_Article = tuple[Summary, str | bool, Card]
 _Comments = tuple[list[cached.Comment], dict[int, Card]]
+_TooLarge = Literal[True]
 
 
 def _whole_article(look: ArticleLook) -> tuple[_Article | None] | None:
@@ -411,9 +416,11 @@ def _known(look: PageLook) -> _List:
     )
 
 
-def _whole_comments(look: CommentsLook) -> tuple[_Comments | None] | None:
+def _whole_comments(look: CommentsLook) -> tuple[_Comments | _TooLarge | None] | None:
     if look.authors is cached.UNKNOWN:
         return (None,)
+    if look.authors is cached.TOO_LARGE:
+        return (cached.TOO_LARGE,)
     if look.miss.leads is not None or look.comments is None or not isinstance(look.authors, list):
         return None
     return ((look.comments, dict(zip(look.authors, look.cards, strict=True))),)  # type: ignore[arg-type]
@@ -479,16 +486,17 @@ def _collect(event: Event, slots: set[bytes], keys: set[bytes]) -> None:
             names = [name for name in (username, former) if name is not None]
             slots.update([cached.slot_of(user_id), *map(cached.slot_of_name, names)])
             keys.update(cached.user_keys(user_id, names))
-        case ArticlePublished(article_id, author_id):
+        case ArticlePublished(article_id, author_id, tags):
             # Somebody may have asked for its id before it was there.
-            slots.update([cached.slot_of(article_id), cached.slot_of(author_id), cached.PUBLISHED, cached.TAGGED])
+            slots.update([cached.slot_of(article_id), cached.slot_of(author_id), cached.PUBLISHED])
+            slots.update(_tagged(tags))
             keys.update(cached.article_keys(article_id))
-        case ArticleChanged(article_id, _):
-            slots.update([cached.slot_of(article_id), cached.TAGGED])
+        case ArticleChanged(article_id, _, tags):
+            slots.update([cached.slot_of(article_id), *_tagged(tags)])
             keys.update(cached.article_keys(article_id))
-        case ArticleDeleted(article_id, author_id):
+        case ArticleDeleted(article_id, author_id, tags):
             slots.update([cached.slot_of(article_id), cached.slot_of(author_id)])
-            slots.update([cached.PUBLISHED, cached.TAGGED, cached.DELETED])
+            slots.update([cached.PUBLISHED, cached.DELETED, *_tagged(tags)])
             keys.update(cached.article_keys(article_id))
         case ArticleFavorited(article_id, user_id, _):
             slots.update([cached.slot_of(article_id), cached.slot_of(user_id)])
@@ -498,3 +506,8 @@ def _collect(event: Event, slots: set[bytes], keys: set[bytes]) -> None:
             keys.add(cached.comments_key(article_id))
         case _:
             pass  # whom a viewer follows is never cached
+
+
+def _tagged(tags: Sequence[str]) -> list[bytes]:
+    """The slots of tags that an article got or lost: of their lists, and of the tags in use."""
+    return [cached.TAGGED, *map(cached.slot_of_tag, tags)] if tags else []
