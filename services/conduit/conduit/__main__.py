@@ -130,8 +130,7 @@ def _serve(settings: Settings) -> int:
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies,
+        proxy_headers=False,  # who asks is found where it matters
         timeout_graceful_shutdown=10,
         timeout_keep_alive=75,
     )

@@ -52,7 +52,10 @@ def create_app(settings: Settings, services: Services) -> Boundary:
         *probes.ROUTES,
     ]
     uploads = Uploads(settings.uploads_at_once, settings.upload_seconds, settings.upload_wait_seconds)
-    api = Api(routes, services, threads, uploads, lifespan(None))
+    state = SimpleNamespace(
+        services=services, threads=threads, uploads=uploads, trusted_proxies=settings.trusted_networks
+    )
+    api = Api(routes, state, lifespan(None))
     pages = Pages(api, services.pages)
     return Boundary(pages, settings.max_in_flight, always=pages.has)
 
@@ -67,12 +70,10 @@ class Api:
     def __init__(
         self,
         routes: Sequence[BaseRoute],
-        services: Services,
-        threads: Threads,
-        uploads: Uploads,
+        state: SimpleNamespace,
         lifespan: AbstractAsyncContextManager[None],
     ) -> None:
-        self.state = SimpleNamespace(services=services, threads=threads, uploads=uploads)
+        self.state = state
         self._router = Router(routes, lifespan=lambda _app: lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

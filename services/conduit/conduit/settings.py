@@ -2,7 +2,7 @@
 
 from email.headerregistry import Address
 from email.utils import parseaddr
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from socket import gethostname
 from typing import Annotated
@@ -121,9 +121,8 @@ class Settings(BaseSettings):
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _networks(cls, value: str) -> str:
-        for network in filter(None, map(str.strip, value.split(","))):
-            ip_network(network)
+    def _are_networks(cls, value: str) -> str:
+        _networks(value)
         return value
 
     @field_validator("broker_url", "cache_url", "limits_url", mode="before")
@@ -165,6 +164,10 @@ class Settings(BaseSettings):
         return url.hostname or "", url.port or 25
 
     @property
+    def trusted_networks(self) -> list[IPv4Network | IPv6Network]:
+        return _networks(self.trusted_proxies)
+
+    @property
     def mail_address(self) -> Address:
         name, address = parseaddr(self.mail_from)
         return Address(name, addr_spec=address)
@@ -176,3 +179,7 @@ class Settings(BaseSettings):
     @property
     def write_limit_item(self) -> RateLimitItem:
         return parse(self.write_limit)
+
+
+def _networks(value: str) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(network) for network in filter(None, map(str.strip, value.split(",")))]
