@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from conduit import pages
+from conduit.adapters.cache_invalidating import invalidating
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
 from conduit.adapters.edge_null import NullEdge
@@ -18,7 +19,7 @@ from conduit.adapters.mail_smtp import SmtpMail
 from conduit.adapters.media_disk import DiskMedia
 from conduit.adapters.media_http import HttpMedia
 from conduit.adapters.postgres_server import PostgresServer
-from conduit.adapters.reads_cached import CachedReads, invalidating
+from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.adapters.tasks_inline import InlineTasks
 from conduit.edge import purging

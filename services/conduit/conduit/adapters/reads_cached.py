@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event as Signal
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from prometheus_client import Counter
 
@@ -21,32 +21,33 @@ from conduit import metrics
 from conduit.adapters import cache_records as cached
 from conduit.adapters import reads_statements as sql
 from conduit.adapters.cache_records import (
-    ArticleLook,
     Card,
     CommentsLook,
     Miss,
     PageLook,
     Part,
-    ProfileLook,
     Record,
     Seen,
     Summary,
     TagsLook,
 )
 from conduit.adapters.cache_redis import RedisCache
+from conduit.adapters.cache_wholes import (
+    ListPage,
+    TooLarge,
+    WholeArticle,
+    WholeComments,
+    known,
+    whole_article,
+    whole_comments,
+    whole_list,
+    whole_profile,
+    whole_tags,
+)
 from conduit.adapters.reads_sql import cover_from
 from conduit.errors import UnavailableError
-from conduit.events import (
-    ArticleChanged,
-    ArticleDeleted,
-    ArticleFavorited,
-    ArticlePublished,
-    CommentsChanged,
-    Event,
-    UserChanged,
-)
 from conduit.ids import MAX_ID
-from conduit.ports import Listener, Media, Page, Reads, Row
+from conduit.ports import Media, Page, Reads, Row
 from conduit.schemas import Article, ArticleSummary, Comment, Profile
 
 # Lists are cached as deep as that, and comments as many: what is read of nearly all.
@@ -93,16 +94,6 @@ class SharedReads(Reads, Protocol):
     ) -> tuple[set[int], set[int]]: ...
 
 
-class _List:
-    """A page of a list put together: ids in their order, and what is known of each."""
-
-    def __init__(self, count: int, ids: list[int], summaries: dict[int, Summary], cards: dict[int, Card]) -> None:
-        self.count = count
-        self.ids = ids
-        self.summaries = summaries
-        self.cards = cards
-
-
 class CachedReads:
     """Any reads, behind a cache."""
 
@@ -119,7 +110,7 @@ class CachedReads:
             found = self._through(
                 "article",
                 lambda: self._cache.article(article_id),
-                _whole_article,
+                whole_article,
                 lambda _look: self._ask_article(article_id),
             )
         except _AwayError:
@@ -145,7 +136,7 @@ class CachedReads:
             body,
         )
 
-    def _ask_article(self, article_id: int) -> tuple["_Article | None", list[Record]]:
+    def _ask_article(self, article_id: int) -> tuple[WholeArticle | None, list[Record]]:
         row = self._reads.shared_article(article_id)
         if row is None:
             return None, [cached.no_article_record(article_id)]
@@ -170,7 +161,7 @@ class CachedReads:
         part = Part(*next(iter(given.items()), ("home", "")), page.limit, page.offset)
         try:
             found = self._through(
-                "list", lambda: self._cache.page(part), _whole_list, lambda look: self._ask_list(part, page, look)
+                "list", lambda: self._cache.page(part), whole_list, lambda look: self._ask_list(part, page, look)
             )
         except _AwayError:
             return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
@@ -193,12 +184,12 @@ class CachedReads:
         ]
         return listed, found.count
 
-    def _ask_list(self, part: Part, page: Page, look: PageLook) -> tuple[_List, list[Record]]:
+    def _ask_list(self, part: Part, page: Page, look: PageLook) -> tuple[ListPage, list[Record]]:
         if look.ids is not None and (mended := self._mended(look)) is not None:
             return mended
         filters = {} if part.kind == "home" else {part.kind: part.name}
         rows, count, owner = self._reads.shared_articles(page, **filters)
-        found = _List(count, [row[sql.ID] for row in rows], *_parts(rows))
+        found = ListPage(count, [row[sql.ID] for row in rows], *_parts(rows))
         records = [*_records(rows)]
         if part.kind in ("author", "favorited"):
             records.append(cached.name_record(part.name, owner))
@@ -207,9 +198,9 @@ class CachedReads:
         records.append(cached.page_record(part, owner, found.ids, list(found.cards), count))
         return found, records
 
-    def _mended(self, look: PageLook) -> tuple[_List, list[Record]] | None:
+    def _mended(self, look: PageLook) -> tuple[ListPage, list[Record]] | None:
         """The page with what it lacks: one query a server. None where an article is gone, and so the page is old."""
-        found = _known(look)
+        found = known(look)
         lacking = [
             article_id
             for article_id in found.ids
@@ -236,7 +227,7 @@ class CachedReads:
             found = self._through(
                 "comments",
                 lambda: self._cache.comments(article_id),
-                _whole_comments,
+                whole_comments,
                 lambda look: self._ask_comments(article_id, look),
             )
         except _AwayError:
@@ -259,7 +250,9 @@ class CachedReads:
             for comment in shown
         ]
 
-    def _ask_comments(self, article_id: int, look: CommentsLook) -> tuple["_Comments | _TooLarge | None", list[Record]]:
+    def _ask_comments(
+        self, article_id: int, look: CommentsLook
+    ) -> tuple[WholeComments | TooLarge | None, list[Record]]:
         if look.comments is not None and isinstance(look.authors, list):
             comments = look.comments
             cards = {who: card for who, card in zip(look.authors, look.cards, strict=True) if card is not None}
@@ -281,7 +274,7 @@ class CachedReads:
             found = self._through(
                 "profile",
                 lambda: self._cache.profile(username),
-                _whole_profile,
+                whole_profile,
                 lambda _look: self._ask_profile(username),
             )
         except _AwayError:
@@ -305,7 +298,7 @@ class CachedReads:
             return tags, [cached.tags_record(tags)]
 
         try:
-            return self._through("tags", self._cache.tags, _whole_tags, ask)
+            return self._through("tags", self._cache.tags, whole_tags, ask)
         except _AwayError:
             return self._reads.tags()
 
@@ -381,61 +374,6 @@ def _counter(what: str, result: str) -> Counter:
     return metrics.CACHE_READS.labels(what, result)
 
 
-# Whole, or not ----------------------------------------------------------------------------------------------
-# Each gives what was looked for in a tuple of one, as it may be None itself; and None where something is missing.
-
-_Article = tuple[Summary, str | bool, Card]
-_Comments = tuple[list[cached.Comment], dict[int, Card]]
-_TooLarge = Literal[True]
-
-
-def _whole_article(look: ArticleLook) -> tuple[_Article | None] | None:
-    if look.summary is cached.UNKNOWN:
-        return (None,)
-    if isinstance(look.summary, Summary) and look.body is not None and look.card is not None:
-        return ((look.summary, look.body, look.card),)
-    return None
-
-
-def _whole_list(look: PageLook) -> tuple[_List] | None:
-    if look.owner is cached.UNKNOWN:
-        return (_List(0, [], {}, {}),)
-    if look.miss.leads is not None:
-        return None
-    found = _known(look)
-    return (found,) if len(found.summaries) == len(found.ids) else None
-
-
-def _known(look: PageLook) -> _List:
-    ids, authors = look.ids or [], look.authors or []
-    return _List(
-        look.count or 0,
-        ids,
-        {key: value for key, value in zip(ids, look.summaries, strict=True) if isinstance(value, Summary)},
-        {key: value for key, value in zip(authors, look.cards, strict=True) if value is not None},
-    )
-
-
-def _whole_comments(look: CommentsLook) -> tuple[_Comments | _TooLarge | None] | None:
-    if look.authors is cached.UNKNOWN:
-        return (None,)
-    if look.authors is cached.TOO_LARGE:
-        return (cached.TOO_LARGE,)
-    if look.miss.leads is not None or look.comments is None or not isinstance(look.authors, list):
-        return None
-    return ((look.comments, dict(zip(look.authors, look.cards, strict=True))),)  # type: ignore[arg-type]
-
-
-def _whole_profile(look: ProfileLook) -> tuple[tuple[int, Card] | None] | None:
-    if look.owner is cached.UNKNOWN:
-        return (None,)
-    return None if look.owner is None or look.card is None else ((look.owner, look.card),)
-
-
-def _whole_tags(look: TagsLook) -> tuple[list[str]] | None:
-    return None if look.tags is None else (look.tags,)
-
-
 # From rows, and to what the API shows ------------------------------------------------------------------------
 
 
@@ -461,53 +399,3 @@ def _records(rows: Iterable[Row]) -> Iterator[Record]:
 
 def _profile(card: Card, following: bool) -> Profile:
     return Profile(card.username, card.bio, card.image, following)
-
-
-# Invalidating -----------------------------------------------------------------------------------------------
-
-
-def invalidating(cache: RedisCache) -> Listener:
-    """A listener that has the cache forget what committed events made old, all of them in one call."""
-
-    def listener(events: Sequence[Event]) -> None:
-        slots: set[bytes] = set()
-        keys: set[bytes] = set()
-        for event in events:
-            _collect(event, slots, keys)
-        if slots:
-            cache.invalidate(slots, keys)
-
-    return listener
-
-
-def _collect(event: Event, slots: set[bytes], keys: set[bytes]) -> None:
-    match event:
-        case UserChanged(user_id, username, former):
-            names = [name for name in (username, former) if name is not None]
-            slots.update([cached.slot_of(user_id), *map(cached.slot_of_name, names)])
-            keys.update(cached.user_keys(user_id, names))
-        case ArticlePublished(article_id, author_id, tags):
-            # Somebody may have asked for its id before it was there.
-            slots.update([cached.slot_of(article_id), cached.slot_of(author_id), cached.PUBLISHED])
-            slots.update(_tagged(tags))
-            keys.update(cached.article_keys(article_id))
-        case ArticleChanged(article_id, _, tags):
-            slots.update([cached.slot_of(article_id), *_tagged(tags)])
-            keys.update(cached.article_keys(article_id))
-        case ArticleDeleted(article_id, author_id, tags):
-            slots.update([cached.slot_of(article_id), cached.slot_of(author_id)])
-            slots.update([cached.PUBLISHED, cached.DELETED, *_tagged(tags)])
-            keys.update(cached.article_keys(article_id))
-        case ArticleFavorited(article_id, user_id, _):
-            slots.update([cached.slot_of(article_id), cached.slot_of(user_id)])
-            keys.add(cached.summary_key(article_id))
-        case CommentsChanged(article_id):
-            slots.add(cached.slot_of(article_id))
-            keys.add(cached.comments_key(article_id))
-        case _:
-            pass  # whom a viewer follows is never cached
-
-
-def _tagged(tags: Sequence[str]) -> list[bytes]:
-    """The slots of tags that an article got or lost: of their lists, and of the tags in use."""
-    return [cached.TAGGED, *map(cached.slot_of_tag, tags)] if tags else []
