@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from conduit import users
+from conduit.adapters.cache_invalidating import invalidating
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.media_disk import DiskMedia
-from conduit.adapters.cache_invalidating import invalidating
 from conduit.events import Event
 from conduit.passwords import Passwords
 from conduit.ports import Listener, Media, Task, Tasks, Writer
