@@ -58,6 +58,11 @@ class RedisCache:
         self._too_much = False
         self._seconds = {what: metrics.CACHE_SECONDS.labels(what) for what in ("look", "fill", "invalidate")}
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it was not given up: what it was asked may have been answered late, but is still answered."""
+        return self._server.is_there
+
     def open(self) -> None:
         self._server.open()
 

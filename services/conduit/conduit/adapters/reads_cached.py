@@ -321,17 +321,21 @@ class CachedReads:
         """What the cache has, or what is asked for in its place and kept there. Raises _AwayError without the cache."""
         until = time.monotonic() + PATIENCE_SECONDS
         pause = LOOK_AGAIN_SECONDS
+        seen: Seen | None = None
         while True:
             try:
                 found, seen = look()
             except UnavailableError as error:
-                _counter(what, "away").inc()
-                raise _AwayError from error
-            if (value := whole(found)) is not None:
-                _counter(what, "hit").inc()
-                return value[0]
-            if found.miss.leads or time.monotonic() >= until:
-                break
+                # One late look of one who waits says that Redis is busy, and that is when the database needs sparing.
+                if seen is None or not self._cache.is_there or time.monotonic() >= until:
+                    _counter(what, "away").inc()
+                    raise _AwayError from error
+            else:
+                if (value := whole(found)) is not None:
+                    _counter(what, "hit").inc()
+                    return value[0]
+                if found.miss.leads or time.monotonic() >= until:
+                    break
             self._wait(seen.name, until, pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         _counter(what, "miss").inc()

@@ -1,0 +1,178 @@
+"""What experiments with boxes that go away conclude from what they saw: killed, restarted, a cache lost."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from infra.stage.__main__ import EXPERIMENTS
+from loadtests import mixes
+from loadtests.experiments import cache, kill, plan, restart, stampede, verdict
+from loadtests.experiments.verdict import Failures
+from loadtests.tests.runs import total
+
+APP1, APP2 = "10.83.3.11", "10.83.3.12"
+
+
+def entry(at: float, upstream: str, status: int = 200, seconds: float = 0.01) -> dict[str, Any]:
+    return {"time": at, "seconds": seconds, "status": status, "upstream": upstream, "bytes": 100}
+
+
+def test_every_experiment_can_be_typed_and_has_a_short_and_a_long_form() -> None:
+    assert tuple(plan.QUICK) == tuple(plan.FULL) == EXPERIMENTS
+    for name in plan.NAMES:
+        short, long = plan.QUICK[name], plan.FULL[name]
+        assert (short.mode, long.mode) == ("quick", "full")
+        assert short.seconds <= 60
+        assert mixes.load(short.mix).steady
+
+
+def test_failures_are_told_by_what_may_be_sent_again() -> None:
+    routes = {
+        "GET /api/articles": {"sent": 100, "errors": {"status 502": 1}},
+        "PUT /api/articles/{slug}/cover": {"sent": 5, "errors": {}},
+        "POST /api/articles": {"sent": 10, "errors": {"status 502": 2, "time-out": 1}},
+        "not sent": {"sent": 0, "errors": {"generator: too many in flight": 4}},
+    }
+    found = verdict.failures(routes)
+    assert found == Failures(105, 1, 10, 3, {"status 502": 3, "time-out": 1})
+    assert found.failed == 4
+    assert ("other requests failed", "3 of 10") in found.facts()
+
+
+def test_a_box_is_back_with_its_first_answer_to_a_request_that_began_after_its_death() -> None:
+    requests = [
+        entry(99.0, f"{APP1}:8000"),
+        entry(100.4, f"{APP1}:8000", seconds=0.5),  # answered just before it died, and logged after
+        entry(100.5, f"{APP1}:8000, {APP2}:8000"),
+        entry(101.0, f"{APP1}:8000", status=502),
+        entry(104.5, f"{APP2}:8000, {APP1}:8000"),
+        entry(109.0, f"{APP1}:8000"),
+    ]
+    assert kill.back_after(requests, APP1, 100.0) == 4.5
+    assert kill.back_after(requests[:4], APP1, 100.0) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "back", "limited", "held", "said"),
+    [
+        (Failures(900, 0, 100, 2), [4.2], [], True, "0 of 900 idempotent requests failed, 2 of 100 others"),
+        (Failures(900, 0, 100, 0), [4.2], ["host with 1% idle CPU"], True, "traffic again after 4.2 s"),
+        (Failures(900, 1, 100, 0), [4.2], [], False, "1 of 900"),
+        (Failures(900, 1, 100, 0), [4.2], ["host with 1% idle CPU"], None, "host with 1% idle CPU"),
+        (Failures(900, 0, 100, 0), [4.2, 10.1], [], False, "killed 2 times"),
+        (Failures(900, 0, 100, 0), [4.2, None], [], False, "1 times not before the load ended"),
+    ],
+)
+def test_a_kill_held_where_nobody_who_may_ask_again_noticed_and_the_box_came_back_in_time(
+    found: Failures, back: list[float | None], limited: list[str], held: bool | None, said: str
+) -> None:
+    shown = kill.judge(found, back, 3, limited)
+    assert shown.held is held
+    assert said in shown.sentence
+
+
+@pytest.mark.parametrize(
+    ("found", "ok", "in_load", "held", "said"),
+    [
+        (Failures(900, 0, 100, 0), True, True, True, "0 of 1000 requests failed"),
+        (Failures(900, 0, 100, 1), True, True, False, "1 of 1000 requests failed"),
+        (Failures(900, 0, 100, 0), False, True, False, "itself failed"),
+        (Failures(900, 0, 100, 0), True, False, None, "the load ended before"),
+        (Failures(900, 2, 100, 0), True, False, False, "2 of 1000 requests failed"),
+    ],
+)
+def test_a_restart_held_where_no_request_at_all_failed(
+    found: Failures, ok: bool, in_load: bool, held: bool | None, said: str
+) -> None:
+    shown = restart.judge(found, [31.0], ok=ok, in_load=in_load, limited=[])
+    assert shown.held is held
+    assert said in shown.sentence
+
+
+def test_apps_are_restarted_as_often_as_the_load_lasts() -> None:
+    clock = iter([10.0, 40.0, 41.0, 71.0, 72.0, 102.0, 103.0, 133.0])
+    kept: dict[str, Any] = {}
+
+    class Going:
+        """A load in which a restart takes 30 s."""
+
+        result: dict[str, Any] = {"routes": {"GET /api/articles": {"sent": 10, "errors": {}}}}  # noqa: RUF012
+
+        def __enter__(self) -> "Going":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def until(self, t: float) -> None: ...
+
+        def note(self, _: str) -> float:
+            return next(clock)
+
+    stage: Any = SimpleNamespace(
+        apps=list, load=lambda *_: Going(), command=lambda _: (0, "done"), keep=lambda _, **more: kept.update(more)
+    )
+    shape: Any = SimpleNamespace(p95=1, completed_rate=1, achieved=1, error_share=0)
+    Going.result |= {"total": total(1.0, shape)}
+    Going.result |= {"series": [{"in_flight": 0}], "generator": {"cpu_share": 0.1}, "host_idle": 0.5}
+    shown = restart.run(stage, plan.FULL["restart"])
+    assert [one["seconds"] for one in kept["restarts"]] == [30.0] * 3
+    assert "3 times" in shown.sentence
+    assert shown.held
+
+
+def stretches(errors: int = 0) -> list[dict[str, Any]]:
+    one = {"sent": 300, "errors": {}, "p95": 40.0, "completed_rate": 30.0, "offered_rate": 30.0}
+    return [one, one | {"errors": {"status 503": errors} if errors else {}, "p95": 180.0}, one | {"p95": 45.0}]
+
+
+COUNTED = [
+    {"queries": 15.0, "hits": 45.0, "misses": 5.0},
+    {"queries": 60.0, "hits": 0.0, "misses": 0.0},
+    {"queries": 45.0, "hits": 10.0, "misses": 40.0},
+    {"queries": 18.0, "hits": 42.0, "misses": 8.0},
+]
+
+
+@pytest.mark.parametrize(
+    ("errors", "hits_after", "limited", "held"),
+    [
+        (0, 2.5, [], True),
+        (1, 2.5, [], False),
+        (0, None, [], False),
+        (1, 2.5, ["generator at 90% of its CPU"], None),
+    ],
+)
+def test_a_lost_cache_held_where_nobody_noticed_and_it_was_used_again(
+    errors: int, hits_after: float | None, limited: list[str], held: bool | None
+) -> None:
+    shown = cache.judge(stretches(errors), COUNTED, hits_after, limited)
+    assert shown.held is held
+    if held is not None:
+        assert "The cache gone for 10 s" in shown.sentence
+        assert "p95 40 ms before, 180 ms without it, 45 ms after" in shown.sentence
+    assert ("without the cache: queries a request, hits", "2.00, none") in shown.facts
+    assert ("after: queries a request, hits", "0.60, 84 %") in shown.facts
+
+
+def bursts(with_flight: float, without: float, status: str = "200") -> list[dict[str, Any]]:
+    burst = {"statuses": {status: 500}, "most_in_flight": 500, "first_ms": 10.0, "last_ms": 1500.0}
+    return [
+        {
+            "setting": setting,
+            "what": "article",
+            "one": {"queries": 2.0},
+            "burst": burst | {"queries": asked},
+        }
+        for setting, asked in ((stampede.WITH, with_flight), (stampede.WITHOUT, without))
+    ]
+
+
+def test_a_stampede_held_where_a_key_is_filled_once_and_everybody_is_answered() -> None:
+    shown = stampede.judge(bursts(2.0, 40.0))
+    assert shown.held
+    assert "article: filled 1 times with single flight, 20 without" in shown.sentence
+    assert stampede.judge(bursts(4.0, 40.0)).held is False
+    refused = stampede.judge(bursts(2.0, 40.0, status="503"))
+    assert refused.held is False
+    assert "1000 were not answered" in refused.sentence

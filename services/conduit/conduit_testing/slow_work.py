@@ -1,0 +1,92 @@
+"""Slow work in this process, whoever does it: what the suites about it ask for, and look at afterwards."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from sqlalchemy import bindparam, select
+
+from conduit import articles, covers, tasks, writes
+from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.bootstrap import Services, bootstrap
+from conduit.errors import UnavailableError
+from conduit.image_structure import ImageError
+from conduit.media_names import digest_of
+from conduit.models import reports as table
+from conduit.ports import Letter, Task
+from conduit.schemas import Article, NewArticle
+from conduit.statements import Statement
+from conduit_testing.deployments import settings_for
+
+REPORT_STATES = Statement("states", select(table.c.state).where(table.c.user_id == bindparam("user_id")))
+DRAFT = NewArticle("Title", "d", "b", [])
+
+
+@dataclass
+class Letters:
+    """A Mail that keeps what it is given, or does not answer."""
+
+    got: list[Letter] = field(default_factory=list)
+    answers: bool = True
+
+    def deliver(self, letters: Sequence[Letter]) -> None:
+        if not self.answers:
+            raise UnavailableError("the mail server")
+        self.got.extend(letters)
+
+    def ids(self) -> list[str]:
+        return [letter.message_id for letter in self.got]
+
+
+@dataclass
+class Work:
+    """The services, whose Tasks is what the suite is about. ``settle`` returns when nothing is waiting any more."""
+
+    services: Services
+    letters: Letters
+    settle: Callable[[], None]
+
+
+def inline(
+    database: PostgresDatabase, directory: Path, _request: pytest.FixtureRequest | None = None
+) -> Iterator[Work]:
+    letters = Letters()
+    services = bootstrap(settings_for("postgresql://nowhere/x", media_dir=directory), database, letters)
+    yield Work(services, letters, lambda: None)
+
+
+def published(work: Work, author: int) -> Article:
+    return articles.publish(work.services.database, work.services.tasks, author, DRAFT)
+
+
+def uploaded(work: Work, author: int, slug: str, content: bytes) -> None:
+    use = work.services
+    with contextlib.suppress(ImageError):
+        covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
+    work.settle()
+
+
+def ask(work: Work, task: Task) -> None:
+    """For what has been asked for before, maybe."""
+    with work.services.database.writing(tasks.owner_of(task)) as writer:
+        work.services.tasks.note(writer, task)
+    work.services.tasks.send(task)
+    work.settle()
+
+
+def now(work: Work, slug: str) -> Article:
+    article = work.services.reads.article(articles.id_of(slug), None)
+    assert article is not None
+    return article
+
+
+def cover_task(slug: str, content: bytes) -> Task:
+    article_id, digest = articles.id_of(slug), digest_of(content)
+    return Task(covers.TASK, {"article_id": article_id, "digest": digest}, f"cover-{article_id}-{digest}")
+
+
+def follow(work: Work, follower: int, author: int) -> None:
+    with work.services.database.writing(follower) as writer:
+        writer.all(writes.FOLLOW, viewer=follower, followee=author)

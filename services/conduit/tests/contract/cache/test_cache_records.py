@@ -1,0 +1,145 @@
+"""What the cache spares the database: what it keeps and for how long, and what is too large or too deep for it."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from redis import Redis
+
+from conduit import articles, comments, ids
+from conduit.adapters import reads_cached
+from conduit.adapters.cache_records import LARGEST_RECORD, RECORD_SECONDS, UNKNOWN_SECONDS
+from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.adapters.reads_cached import CachedReads
+from conduit.adapters.reads_sql import SqlReads
+from conduit.adapters.redis_server import REQUEST_SECONDS
+from conduit.ports import Media, Page
+from conduit.schemas import ArticleChanges
+from conduit.timing import Tally, tally
+from conduit_testing.story import NOWHERE, PAGE, Slow, Story
+
+TOO_LARGE = b"\xc3"  # msgpack's true
+
+
+def _queries(work: Callable[[], Any]) -> dict[str, int]:
+    spent = Tally()
+    token = tally.set(spent)
+    try:
+        work()
+    finally:
+        tally.reset(token)
+    return spent.queries
+
+
+def test_what_was_read_before_is_the_same_again_and_asks_nobody(story: Story, reads: CachedReads) -> None:
+    for name, look in story.looks(reads).items():
+        first = look()
+        assert _queries(look) == {}, name
+        assert look() == first, name
+
+
+def test_a_viewer_costs_one_query_a_server(story: Story, reads: CachedReads, behind: Slow) -> None:
+    shared = story.looks(reads)
+    for name, look in story.looks(reads, story.fan).items():
+        shared[name]()
+        asked = _queries(look)
+        assert all(count == 1 for count in asked.values()), (name, asked)
+        assert look() == story.looks(SqlReads(behind._database, behind._media), story.fan)[name](), name
+    article = reads.article(story.article_id, story.fan)
+    assert article is not None
+    assert (article.favorited, article.author.following) == (True, True)
+
+
+def test_lists_that_are_deep_or_have_filters_together_are_read_behind_the_cache(
+    story: Story, reads: CachedReads, inside: Redis
+) -> None:
+    for page, filters in (
+        (Page(20, 81, ids.MAX_ID + 1), {}),
+        (Page(20, 0, story.article_id), {}),
+        (PAGE, {"tag": story.tag, "author": story.name}),
+    ):
+        assert reads.articles(page, None, **NOWHERE | filters) is not None
+    assert reads.comments(story.article_id, None, Page(20, 0, story.article_id)) == []
+    assert inside.keys("[lm]:*") == []
+
+
+def test_everything_but_the_marks_ends_by_itself(story: Story, reads: CachedReads, inside: Redis) -> None:
+    for look in story.looks(reads).values():
+        look()
+    ttls = {key: inside.pttl(key) for key in inside.scan_iter()}
+    assert ttls.pop(b"marks") == -1
+    assert len(ttls) > 12
+    assert all(0 < ttl <= RECORD_SECONDS * 1000 for ttl in ttls.values()), ttls
+    assert len({ttl // 100 for ttl in ttls.values()}) > 5, "they would all end together"
+    unknown = [ttl for key, ttl in ttls.items() if inside.get(key) == b"\xc2"]
+    assert len(unknown) == 3
+    assert max(unknown) <= 5_000
+
+
+def test_parts_that_are_missing_are_filled_by_one_question(
+    story: Story, reads: CachedReads, behind: Slow, inside: Redis
+) -> None:
+    looks = story.looks(reads)
+    whole = {name: looks[name]() for name in ("by author", "comments")}
+    for keys, name, question in (
+        ([f"s:{story.article_id}"], "by author", "summaries"),
+        ([f"p:{story.author}"], "by author", "summaries"),
+        ([f"s:{story.article_id}", f"p:{story.author}"], "by author", "summaries"),
+        ([f"p:{story.fan}"], "comments", "people"),
+    ):
+        assert inside.delete(*keys) == len(keys)
+        behind.asked.clear()
+        assert looks[name]() == whole[name]
+        assert looks[name]() == whole[name]
+        assert behind.asked == [question]
+
+
+def test_who_has_waited_for_redis_already_may_look_once_more(story: Story, reads: CachedReads, behind: Slow) -> None:
+    reads.article(story.article_id, None)
+    behind.asked.clear()
+    spent = Tally()
+    spent.redis_seconds = REQUEST_SECONDS
+    token = tally.set(spent)
+    try:
+        assert reads.article(story.article_id, None) is not None
+    finally:
+        tally.reset(token)
+    assert behind.asked == []
+
+
+def test_comments_too_large_to_be_kept_are_read_each_time_and_nobody_waits_for_another(
+    story: Story, reads: CachedReads, database: PostgresDatabase, inside: Redis
+) -> None:
+    for _ in range(2):
+        comments.add(database, story.fan, story.slug, "long" * (LARGEST_RECORD // 6))
+    for _ in range(2):
+        assert len(reads.comments(story.article_id, None, PAGE) or ()) == 3
+        assert inside.get(f"m:{story.article_id}") == TOO_LARGE
+        assert not inside.exists(f"lease:m:{story.article_id}")
+    assert 0 < inside.ttl(f"m:{story.article_id}") <= UNKNOWN_SECONDS
+    # Somebody who asks at this moment holds nobody up: the second look led, and so would every other.
+    inside.set(f"lease:m:{story.article_id}", "somebody's")
+    started = time.monotonic()
+    assert len(reads.comments(story.article_id, None, Page(2, 0, ids.MAX_ID + 1)) or ()) == 2
+    assert time.monotonic() - started < reads_cached.PATIENCE_SECONDS
+    comments.add(database, story.fan, story.slug, "one more")
+    assert len(reads.comments(story.article_id, None, PAGE) or ()) == 4
+
+
+def test_an_article_too_large_to_be_kept_is_read_each_time(
+    story: Story, reads: CachedReads, database: PostgresDatabase, media: Media, inside: Redis
+) -> None:
+    body = "long" * (LARGEST_RECORD // 3)
+    articles.change(database, media, story.author, story.slug, ArticleChanges(body=body))
+    for _ in range(2):
+        found = reads.article(story.article_id, None)
+        assert found is not None
+        assert found.body == body
+        assert inside.get(f"b:{story.article_id}") == TOO_LARGE
+
+
+def test_a_record_of_another_shape_is_as_good_as_none(story: Story, reads: CachedReads, inside: Redis) -> None:
+    whole = reads.article(story.article_id, None)
+    inside.set(f"s:{story.article_id}", msgspec.msgpack.encode([story.author, "what an older app kept"]))
+    assert reads.article(story.article_id, None) == whole

@@ -1,0 +1,53 @@
+"""A worker by hand with a real broker, and an author whose articles bring work, for the suites about the queue."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conduit import task_rows, worker, writes
+from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.bootstrap import bootstrap
+from conduit_testing.client import fresh
+from conduit_testing.deployments import NewRedis, SignUp, settings_for
+from conduit_testing.proxy import Proxy
+from conduit_testing.queue_rows import Letters
+from conduit_testing.queued import Hand, clear
+
+
+@pytest.fixture
+def letters() -> Letters:
+    return Letters()
+
+
+@pytest.fixture
+def broker(new_redis: NewRedis) -> Iterator[Proxy]:
+    """The way to an empty broker."""
+    proxy = Proxy(new_redis())
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def hand(
+    database: PostgresDatabase, broker: Proxy, letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Hand]:
+    """A worker by hand, who waits for no try, and for whom what is not begun is due again at once."""
+    monkeypatch.setattr(worker, "FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(worker, "TRIES", 3)
+    monkeypatch.setattr(task_rows, "FIRST_SECONDS", 0)
+    clear(database)
+    settings = settings_for("postgresql://nowhere/x", media_dir=tmp_path, broker_url=broker.url)
+    services = bootstrap(settings, database, letters)
+    yield Hand(services, broker.url)
+    services.after_requests()
+
+
+@pytest.fixture
+def author(sign_up: SignUp, database: PostgresDatabase) -> int:
+    """Who has one follower."""
+    author = sign_up(fresh())
+    follower = sign_up(fresh())
+    with database.writing(follower) as writer:
+        writer.all(writes.FOLLOW, viewer=follower, followee=author)
+    return author

@@ -1,0 +1,128 @@
+"""What waits and has no row in the queue is given up; what has one is not, however long it takes.
+
+The broker is a real one; the worker is in this process and works when it is told to.
+"""
+
+import pytest
+
+from conduit import articles, covers, ids, queue, reports, task_rows, tasks, worker, writes
+from conduit.errors import UnavailableError
+from conduit.media_names import digest_of, upload_file
+from conduit.ports import Task
+from conduit_testing.pictures import upload
+from conduit_testing.queue_rows import DRAFT, cover_key, row_of, until
+from conduit_testing.queued import Hand
+
+
+def _cover(hand: Hand, slug: str) -> str | None:
+    """The state of an article's cover."""
+    article = hand.services.reads.article(articles.id_of(slug), None)
+    return article.cover.state if article and article.cover else None
+
+
+def _kept(hand: Hand, slug: str, content: bytes) -> bool:
+    return hand.services.media.get(upload_file(digest_of(content), articles.id_of(slug))) is not None
+
+
+@pytest.fixture
+def without_a_row(hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
+    """As it is after an import from a stage where a box died at them: an article, and a report, that wait."""
+    monkeypatch.setattr(worker, "LONGEST_SECONDS", 0)
+    use, content = hand.services, upload()
+    slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
+    use.media.put(upload_file(digest_of(content), articles.id_of(slug)), content, "image/png")
+    with use.database.writing(author) as writer:
+        writer.all(writes.SET_COVER, article_id=articles.id_of(slug), digest=digest_of(content), state="pending")
+        row = writer.first(writes.NEW_REPORT, viewer=author, shard=ids.shard_of(author))
+    assert row is not None
+    return slug, row[0]
+
+
+def test_what_waits_without_a_row_is_given_up(hand: Hand, author: int, without_a_row: tuple[str, int]) -> None:
+    slug, report_id = without_a_row
+    hand.settle()
+    assert _cover(hand, slug) == "pending"
+    for _ in range(2):  # as two workers may
+        hand.worker.give_up_left()
+    assert _cover(hand, slug) == "failed"
+    assert not _kept(hand, slug, upload())
+    assert reports.show(hand.services.database, author, report_id).state == "failed"
+
+
+def test_what_may_be_noted_yet_is_not_given_up(
+    hand: Hand, author: int, without_a_row: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug, report_id = without_a_row
+    monkeypatch.setattr(worker, "LONGEST_SECONDS", 60)
+    hand.worker.give_up_left()
+    assert (_cover(hand, slug), _kept(hand, slug, upload())) == ("pending", True)
+    assert reports.show(hand.services.database, author, report_id).state == "pending"
+
+
+def test_an_upload_whose_transaction_never_came_is_deleted(
+    hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "LONGEST_SECONDS", 0)
+    use = hand.services
+    slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
+    use.media.put(upload_file(digest_of(b"x"), articles.id_of(slug)), b"x", "image/png")
+    hand.worker.give_up_left()
+    assert (_cover(hand, slug), _kept(hand, slug, b"x")) == (None, False)
+
+
+def test_what_has_a_row_is_not_given_up_however_long_it_takes(
+    hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "LONGEST_SECONDS", 0)
+    use, content = hand.services, upload()
+    slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
+    covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
+    report = reports.request(use.database, use.tasks, author)
+    cover = Task(covers.TASK, {"article_id": articles.id_of(slug)}, cover_key(slug, content))
+    asked = [cover, Task(reports.TASK, {"report_id": report.id}, f"{reports.TASK}-{report.id}")]
+
+    def waits(state: str) -> None:
+        hand.worker.give_up_left()
+        assert {row_of(hand, task)[0] for task in asked} == {state}
+        assert (_cover(hand, slug), _kept(hand, slug, content)) == ("pending", True)
+        assert reports.show(use.database, author, report.id).state == "pending"
+
+    waits("waiting")
+    taken = [task_rows.take(use.database, tasks.owner_of(task), task.key, "another") for task in asked]
+    waits("running")
+    for one in taken:
+        assert one is not None
+        with use.database.writing(tasks.owner_of(one.task)) as writer:
+            task_rows.close(writer, one, "failed", 0, "once")
+    waits("failed")
+    hand.settle()
+    assert (_cover(hand, slug), reports.show(use.database, author, report.id).state) == ("ready", "ready")
+
+
+def test_a_dead_cover_keeps_its_upload(hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LONGEST_SECONDS", 0)
+    use, content = hand.services, upload()
+    slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
+    covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
+
+    def away(*_: object) -> None:
+        raise UnavailableError("the place for files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(use.media, "put", away)
+        hand.settle()
+    hand.worker.give_up_left()
+    assert (_cover(hand, slug), _kept(hand, slug, content)) == ("failed", True)
+    queue.retried(use.database, "all")
+    hand.settle()
+    assert _cover(hand, slug) == "ready"
+
+
+def test_a_worker_looks_for_what_is_left_at_its_start(hand: Hand, author: int, without_a_row: tuple[str, int]) -> None:
+    slug, _ = without_a_row
+    sweeper = worker.Sweeper(hand.worker)
+    sweeper.start()
+    try:
+        until(lambda: _cover(hand, slug) == "failed", "nobody gave it up")
+    finally:
+        sweeper.end()

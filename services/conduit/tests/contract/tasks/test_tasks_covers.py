@@ -1,0 +1,86 @@
+"""What becomes of an upload, whoever makes the cover: at once, or once the work that is waiting is settled.
+
+Nothing here knows whether a task raised in its sender's face or failed out of sight; only what is so afterwards.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from conduit import articles, covers, writes
+from conduit.errors import UnavailableError
+from conduit.media_names import cover_file, digest_of, upload_file
+from conduit.ports import Writer
+from conduit_testing.pictures import png, upload
+from conduit_testing.slow_work import Work, ask, cover_task, now, published, uploaded
+
+
+def test_an_upload_is_made_into_a_cover_and_not_kept(work: Work, author: int) -> None:
+    slug, content = published(work, author).slug, upload()
+    uploaded(work, author, slug, content)
+    cover = now(work, slug).cover
+    assert cover is not None
+    assert cover.state == "ready"
+    digest = digest_of(content)
+    for size in ("small", "medium", "large"):
+        assert work.services.media.get(cover_file(digest, size))
+        assert getattr(cover, size) == work.services.media.url(cover_file(digest, size))
+    assert work.services.media.get(upload_file(digest, articles.id_of(slug))) is None
+
+
+def test_work_done_twice_is_done_once(work: Work, author: int) -> None:
+    slug, content = published(work, author).slug, upload()
+    uploaded(work, author, slug, content)
+    before = now(work, slug)
+    ask(work, cover_task(slug, content))
+    assert now(work, slug) == before
+
+
+def test_what_turns_out_to_be_damaged_is_not_waited_for(work: Work, author: int) -> None:
+    slug, content = published(work, author).slug, png(40, 40, b"\x09" * 8_000)
+    uploaded(work, author, slug, content)
+    cover = now(work, slug).cover
+    assert cover is None or (cover.state, cover.small) == ("failed", None)
+    assert work.services.media.get(upload_file(digest_of(content), articles.id_of(slug))) is None
+
+
+def test_only_the_upload_that_the_article_waits_for_becomes_its_cover(work: Work, author: int) -> None:
+    slug, first, second = published(work, author).slug, upload("PNG"), upload("JPEG")
+    article_id = articles.id_of(slug)
+    uploaded(work, author, slug, second)
+    before = now(work, slug)
+    work.services.media.put(upload_file(digest_of(first), article_id), first, "image/png")
+    ask(work, cover_task(slug, first))
+    assert now(work, slug) == before
+
+
+def test_an_upload_that_is_lost_is_not_waited_for(work: Work, author: int) -> None:
+    slug, content = published(work, author).slug, upload("PNG", 31, 17)
+    with work.services.database.writing(author) as writer:
+        arguments = {"article_id": articles.id_of(slug), "digest": digest_of(content)}
+        writer.all(writes.SET_COVER, **arguments, state="pending")
+        work.services.tasks.note(writer, cover_task(slug, content))
+    work.services.tasks.send(cover_task(slug, content))
+    work.settle()
+    cover = now(work, slug).cover
+    assert cover is not None
+    assert cover.state == "failed"
+
+
+def test_what_is_committed_unheard_keeps_its_upload(work: Work, author: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes the cover, or gives it up at the next start, knows of it by that."""
+    database, slug, content = work.services.database, published(work, author).slug, upload("PNG", 33, 18)
+    writing = database.writing
+
+    @contextlib.contextmanager
+    def unheard(owner_id: int) -> Iterator[Writer]:
+        with writing(owner_id) as writer:
+            yield writer
+        raise UnavailableError("the database")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "writing", unheard)
+        with pytest.raises(UnavailableError):
+            covers.replace(database, work.services.media, work.services.tasks, author, slug, upload=content)
+    assert work.services.media.get(upload_file(digest_of(content), articles.id_of(slug))) == content

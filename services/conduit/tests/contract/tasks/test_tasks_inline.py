@@ -1,0 +1,135 @@
+"""What only slow work inside the request has to promise: it ends in time, and what a dead process left is given up."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+
+from conduit import articles, ids, mail, reports, writes
+from conduit.adapters import tasks_inline
+from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.bootstrap import bootstrap
+from conduit.errors import BusyError
+from conduit.media_names import digest_of, upload_file
+from conduit.ports import Database
+from conduit_testing.client import fresh
+from conduit_testing.deployments import SignUp, settings_for
+from conduit_testing.pictures import upload
+from conduit_testing.slow_work import REPORT_STATES, Letters, Work, follow, inline, now, published, uploaded
+
+
+def test_after_its_time_nothing_more_is_begun_inside_a_request(
+    database: PostgresDatabase, author: int, sign_up: SignUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail, "CHUNK", 2)
+    settings = settings_for("postgresql://nowhere/x", media_dir=tmp_path, task_seconds=1e-6)
+    letters = Letters()
+    work = Work(bootstrap(settings, database, letters), letters, lambda: None)
+    for _ in range(5):
+        follow(work, sign_up(fresh()), author)
+    dropped = REGISTRY.get_sample_value("conduit_tasks_dropped_total", {"task": "mail"}) or 0.0
+    published(work, author)
+    assert len(letters.got) == 2
+    assert REGISTRY.get_sample_value("conduit_tasks_dropped_total", {"task": "mail"}) == dropped + 1
+
+
+def test_one_report_is_made_at_a_time_and_nobody_waits_for_a_turn(
+    database: PostgresDatabase, sign_up: SignUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = next(inline(database, tmp_path))
+    first, second = sign_up(fresh()), sign_up(fresh())
+    begun, go_on = threading.Event(), threading.Event()
+    audience = reports.audience
+
+    def slowly(database: Database, author_id: int) -> Iterator[tuple[str, str, str, str]]:
+        begun.set()
+        assert go_on.wait(10)
+        return audience(database, author_id)
+
+    monkeypatch.setattr(reports, "audience", slowly)
+    with ThreadPoolExecutor(1) as thread:
+        under_way = thread.submit(reports.request, database, work.services.tasks, first)
+        assert begun.wait(10)
+        try:
+            with pytest.raises(BusyError, match="too many reports are under way"):
+                reports.request(database, work.services.tasks, second)
+            # Nothing else has to wait for it.
+            assert published(work, second).title == "Title"
+        finally:
+            go_on.set()
+        assert under_way.result().state == "ready"
+    assert database.reader(second).all(REPORT_STATES, user_id=second) == [("failed",)]
+    assert reports.request(database, work.services.tasks, second).state == "ready"
+
+
+def _interrupted(work: Work, author: int, content: bytes) -> str:
+    """An article whose cover, and its author whose report, wait for a process that is no more."""
+    slug = published(work, author).slug
+    work.services.media.put(upload_file(digest_of(content), articles.id_of(slug)), content, "image/png")
+    with work.services.database.writing(author) as writer:
+        writer.all(writes.SET_COVER, article_id=articles.id_of(slug), digest=digest_of(content), state="pending")
+        writer.all(writes.NEW_REPORT, viewer=author, shard=ids.shard_of(author))
+    return slug
+
+
+def test_what_a_process_that_died_had_under_way_is_given_up_by_the_next(
+    database: PostgresDatabase, author: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = next(inline(database, tmp_path))
+    ready, content = published(work, author).slug, upload()
+    uploaded(work, author, ready, content)
+    reports.request(work.services.database, work.services.tasks, author)
+    # It had said so already, and died before it deleted what it kept.
+    work.services.media.put(upload_file(digest_of(content), articles.id_of(ready)), content, "image/png")
+    slug = _interrupted(work, author, content)
+    (tmp_path / "private/uploads/not-one-of-ours").write_bytes(b"")
+
+    monkeypatch.setattr(tasks_inline, "LONGEST_SECONDS", 0)
+    _started(database, tmp_path)
+    cover, other = now(work, slug).cover, now(work, ready).cover
+    assert cover is not None
+    assert other is not None
+    assert (cover.state, other.state) == ("failed", "ready")
+    assert sorted(database.reader(author).all(REPORT_STATES, user_id=author)) == [("failed",), ("ready",)]
+    assert [path.name for path in (tmp_path / "private/uploads").iterdir()] == ["not-one-of-ours"]
+    uploaded(work, author, slug, content)
+    assert now(work, slug).cover == other
+
+
+def _started(database: PostgresDatabase, directory: Path) -> None:
+    """Another box starts, and stops at once."""
+    services = next(inline(database, directory)).services
+    services.before_requests()
+    services.after_requests()
+
+
+def test_what_another_box_may_be_at_is_left_to_it(database: PostgresDatabase, author: int, tmp_path: Path) -> None:
+    work = next(inline(database, tmp_path))
+    slug = _interrupted(work, author, upload())
+    _started(database, tmp_path)
+    cover = now(work, slug).cover
+    assert cover is not None
+    assert cover.state == "pending"
+    assert database.reader(author).all(REPORT_STATES, user_id=author) == [("pending",)]
+    assert len(work.services.media.left_in("private/uploads", 0)) == 1
+
+
+def test_what_was_too_young_at_the_start_is_given_up_later(
+    database: PostgresDatabase, author: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = next(inline(database, tmp_path))
+    slug = _interrupted(work, author, upload())
+    monkeypatch.setattr(tasks_inline, "LONGEST_SECONDS", 0.5)
+    work.services.before_requests()
+    deadline = time.monotonic() + 10
+    while database.reader(author).all(REPORT_STATES, user_id=author) != [("failed",)]:
+        assert time.monotonic() < deadline, "nobody looked again"
+        time.sleep(0.05)
+    cover = now(work, slug).cover
+    assert cover is not None
+    assert cover.state == "failed"
+    work.services.after_requests()

@@ -1,0 +1,149 @@
+"""What becomes of mail and reports, whoever does the work: at once, or once the work that is waiting is settled.
+
+Nothing here knows whether a task raised in its sender's face or failed out of sight; only what is so afterwards.
+"""
+
+import contextlib
+import tracemalloc
+
+import msgspec
+import pytest
+
+from conduit import articles, ids, mail, reports, tasks
+from conduit.errors import AppError, UnavailableError
+from conduit.ports import Task
+from conduit_testing.client import fresh
+from conduit_testing.deployments import SignUp
+from conduit_testing.pictures import upload
+from conduit_testing.slow_work import REPORT_STATES, Work, ask, cover_task, follow, now, published
+
+# Mail -------------------------------------------------------------------------------------------------------
+
+
+def test_every_follower_is_written_to_once_and_nobody_else(
+    work: Work, author: int, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail, "CHUNK", 3)
+    followers = [sign_up(fresh()) for _ in range(8)]
+    follow(work, author, followers[0])
+    for follower in followers[1:]:
+        follow(work, follower, author)
+    slug = published(work, author).slug
+    work.settle()
+    article_id = articles.id_of(slug)
+    expected = {f"<article-{article_id}.reader-{follower}@conduit.test>" for follower in followers[1:]}
+    assert len(work.letters.got) == len(expected)
+    assert set(work.letters.ids()) == expected
+    assert all(slug.encode() in letter.content for letter in work.letters.got)
+
+
+def test_mail_sent_again_is_the_same_mail(work: Work, author: int, sign_up: SignUp) -> None:
+    follow(work, sign_up(fresh()), author)
+    slug = published(work, author).slug
+    work.settle()
+    ask(work, mail.to_followers_of(author, articles.id_of(slug)))
+    assert len(work.letters.got) == 2
+    assert len(set(work.letters.ids())) == 1
+    assert len(set(work.letters.got)) == 1
+
+
+def test_an_article_is_published_whatever_becomes_of_its_mail(work: Work, author: int, sign_up: SignUp) -> None:
+    follow(work, sign_up(fresh()), author)
+    work.letters.answers = False
+    slug = published(work, author).slug
+    assert now(work, slug).title == "Title"
+
+
+def test_what_is_noted_in_a_transaction_that_fails_is_never_done(work: Work, author: int, sign_up: SignUp) -> None:
+    slug = published(work, author).slug
+    work.settle()
+    follow(work, sign_up(fresh()), author)
+
+    def fail() -> None:
+        with work.services.database.writing(author) as writer:
+            work.services.tasks.note(writer, mail.to_followers_of(author, articles.id_of(slug)))
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+    work.settle()
+    assert work.letters.got == []
+
+
+# Reports ----------------------------------------------------------------------------------------------------
+
+
+def test_a_report_is_made(work: Work, author: int, sign_up: SignUp) -> None:
+    name = fresh()
+    follow(work, sign_up(name), author)
+    asked = reports.request(work.services.database, work.services.tasks, author)
+    work.settle()
+    report = reports.show(work.services.database, author, asked.id)
+    assert (report.state, report.url) == ("ready", f"/api/user/reports/{report.id}/audience.csv")
+    assert ids.shard_of(report.id) == ids.shard_of(author)
+    content = reports.file(work.services.database, work.services.media, author, report.id)
+    assert f"{name},follower,," in content.decode()
+
+
+def test_a_long_report_is_read_in_pages(
+    work: Work, author: int, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [fresh() for _ in range(5)]
+    people = [sign_up(name) for name in names]
+    slugs = [published(work, author).slug for _ in range(3)]
+    for person in people:
+        follow(work, person, author)
+        for slug in slugs:
+            articles.mark(work.services.database, work.services.media, person, slug, favorited=True)
+    whole = list(reports.audience(work.services.database, author))
+    assert len(whole) == 5 + 15
+    for page in (1, 2, 5, 15):
+        monkeypatch.setattr(reports, "PAGE", page)
+        assert list(reports.audience(work.services.database, author)) == whole
+
+
+def test_a_report_that_can_not_be_made_is_not_waited_for(
+    work: Work, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise UnavailableError("the place for files")
+
+    monkeypatch.setattr(work.services.media, "put", away)
+    with contextlib.suppress(AppError):
+        reports.request(work.services.database, work.services.tasks, author)
+    work.settle()
+    states = work.services.database.reader(author).all(REPORT_STATES, user_id=author)
+    assert states == [("failed",)]
+
+
+def test_a_report_takes_little_more_memory_than_its_file() -> None:
+    rows = ((f"person-{number:09}", "follower", "", "2026-03-01T12:00:00.123Z") for number in range(20_000))
+    tracemalloc.start()
+    try:
+        content = reports.as_csv(rows)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert content.count(b"\r\n") == 20_001
+    assert most < 1.5 * len(content)
+
+
+# All --------------------------------------------------------------------------------------------------------
+
+
+def test_a_task_about_what_is_gone_changes_nothing(work: Work, author: int, sign_up: SignUp) -> None:
+    slug = published(work, author).slug
+    follower = sign_up(fresh())
+    follow(work, follower, author)
+    articles.delete(work.services.database, author, slug)
+    ask(work, cover_task(slug, upload()))
+    ask(work, mail.to_followers_of(author, articles.id_of(slug)))
+    assert work.services.reads.article(articles.id_of(slug), None) is None
+    assert work.letters.got == []
+
+
+def test_a_task_can_be_written_down_and_is_known_by_name() -> None:
+    for task in (cover_task("x-7", b""), mail.to_followers_of(1, 2, 3), Task(reports.TASK, {"report_id": 1}, "r-1")):
+        assert msgspec.json.decode(msgspec.json.encode(task.arguments)) == task.arguments
+        assert task.name in tasks.HANDLERS
+    assert mail.to_followers_of(1, 2, 3).key != mail.to_followers_of(1, 2, 4).key
