@@ -19,7 +19,7 @@ doctor: venv  ## Check this machine: Docker, memory, disk, ports; each with its 
 	@$(RUN) doctor
 
 ##@ A stage: make stage1 VERB, make stage2 VERB
-up: venv  ## Build, start, wait until healthy, print the URLs: APPS=4 for more app boxes
+up: venv  ## Build, start, wait until healthy, print the URLs: APPS=4, WORKERS=3 for more boxes
 	@$(RUN) up $(STAGES)$(if $(APPS), --apps '$(APPS)')
 down: venv  ## Stop; the data stays, unless VOLUMES=1
 	@$(RUN) down $(STAGES) $(if $(filter-out 0,$(VOLUMES)),--volumes)
@@ -49,11 +49,11 @@ diff: venv  ## What changed since the stage before
 	@$(RUN) diff $(STAGES)
 
 ##@ Figures
-compare: venv  ## Two ceilings side by side: A=stage1 B=stage2
+compare: venv  ## Two ceilings side by side: A=stage1 B=stage2, MIX=pages for those of a mix
 	@$(RUN) compare $(if $(A),--a '$(A)') $(if $(B),--b '$(B)')
 bench: venv  ## Requests per CPU-second of the app, beside the floor
 	@$(PYTHON) -m loadtests.bench
-bench-sizes: venv  ## Database time of every route at SIZE=large, beside SIZE=small
+bench-sizes: venv  ## Database time of what mixes send, SIZE=large beside SIZE=small
 	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.sizes
 
 ##@ Work on it

@@ -62,7 +62,7 @@ def pair(a: str, b: str, mix: str | None) -> tuple[dict[str, Any], dict[str, Any
     raise IncomparableError(
         f"These runs cannot be compared: {what}.\n  {first['folder'].name}\n  {second['folder'].name}\n"
         f"Measure both with the same mix, dataset and box size: make stage{second['stage']} ceiling "
-        f"MIX={first['mix']['name']}"
+        f"MIX={first['mix']['name']}, or make stage{first['stage']} ceiling MIX={second['mix']['name']}"
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from infra.stage import checks, engine, stages
 from loadtests.report import cited
+from loadtests.tests.runs import record
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*cited.pages(), *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
@@ -41,6 +42,14 @@ def _code(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", cited.pages(), ids=_name)
 def test_every_figure_is_that_of_the_run_it_cites(page: Path) -> None:
     assert cited.filled(page) == page.read_text(), "fill it: python -m loadtests.report.cited"
+
+
+def test_runs_that_cannot_be_compared_do_not_stand_in_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {"one": record(capacity=50), "two": record(capacity=100, stage=2)}
+    runs["two"]["dataset"] = runs["two"]["dataset"] | {"users": 7}
+    monkeypatch.setattr(cited, "_run", runs.__getitem__)
+    with pytest.raises(cited.UnlikeError, match=r"one and two .* 7 users"):
+        cited._ceilings([(name, cited._run(name)) for name in runs], "")
 
 
 def test_the_docs_cite_runs_at_all() -> None:

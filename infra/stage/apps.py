@@ -1,12 +1,13 @@
-"""More app boxes than a stage's file has, for as long as somebody wants them: `make stage3 up APPS=4`.
+"""More boxes of a kind than a stage's file has, for as long as somebody wants them: `make stage4 up APPS=4 WORKERS=3`.
 
 They are in a compose file beside the stage's, which every later command reads as well, until the next `up` without
-APPS. Each is the file's first app again, at the next address; the balancer waits for it, and has its configuration
+them. Each app is the file's first app again, at the next address; the balancer waits for it, and has its configuration
 mounted from beside that file, so that the committed one stays as the stage's own file says.
 """
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,20 +18,22 @@ from infra.nginx.render import MOUNTED_AT
 from infra.stage.problems import Problem
 from infra.stage.stages import compose_file, more_boxes
 
+MOST_WORKERS = 20
 # From here on the network gives addresses out by itself.
 FIRST_DYNAMIC = 128
 
 
 @contextlib.contextmanager
 def chosen(number: int, wanted: str | None) -> Iterator[None]:
-    """The stage has as many app boxes as ``wanted`` says from now on; "" is as many as its file has, None as before.
+    """The stage has as many app boxes as ``wanted`` says from now on; "" is as many as its file has, None as before. So
+    it is with workers, by WORKERS in the environment.
 
     Raises Problem where it cannot have that many. As before, too, where what is done within fails.
     """
     file = more_boxes(number)
     before = file.read_text() if file.exists() else ""
     if wanted is not None:
-        _write(number, more(number, wanted) if wanted else "")
+        _write(number, more(number, wanted, os.environ.get("WORKERS", "")))
     try:
         yield
     except BaseException:
@@ -38,9 +41,35 @@ def chosen(number: int, wanted: str | None) -> Iterator[None]:
         raise
 
 
-def more(number: int, wanted: str) -> str:
-    """The compose file of the boxes that a stage's own file lacks; empty where it lacks none."""
+def more(number: int, apps: str, workers: str = "") -> str:
+    """The compose file of the boxes that a stage's own file lacks; empty where it lacks none. "" wants no more."""
     services: dict[str, dict[str, Any]] = yaml.safe_load(compose_file(number).read_text())["services"]
+    added = (_apps(number, services, apps) if apps else {}) | (_workers(number, services, workers) if workers else {})
+    if not added:
+        return ""
+    typed = [f"{name}={count}" for name, count in (("APPS", apps), ("WORKERS", workers)) if count]
+    head = f"# Made by: make stage{number} up {' '.join(typed)}"
+    return f"{head}\n{json.dumps({'services': added}, indent=2)}\n"
+
+
+def _workers(number: int, services: dict[str, dict[str, Any]], wanted: str) -> dict[str, Any]:
+    names = [name for name, service in services.items() if "stage.worker" in service["labels"]]
+    if not names:
+        raise Problem(
+            f"Stage {number} has no worker: its apps do the slow work.",
+            "WORKERS= is for stages from 4 on: make stage4 up WORKERS=3",
+            status=2,
+        )
+    if not re.fullmatch(r"[0-9]{1,4}", wanted, re.ASCII) or not 1 <= int(wanted) <= MOST_WORKERS:
+        raise Problem(
+            f"WORKERS={wanted}: stage {number} can have 1 to {MOST_WORKERS} workers.",
+            f"As many as .env says: make stage{number} up",
+            status=2,
+        )
+    return {name: {"deploy": {"replicas": int(wanted)}} for name in names}
+
+
+def _apps(number: int, services: dict[str, dict[str, Any]], wanted: str) -> dict[str, Any]:
     apps = [name for name, service in services.items() if "stage.upstream" in service["labels"]]
     balancer = next((name for name, one in services.items() if one["labels"].get("stage.nginx") == "lb"), None)
     if balancer is None:
@@ -66,7 +95,7 @@ def more(number: int, wanted: str) -> str:
         )
     new = [f"app{place}" for place in range(least + 1, int(wanted) + 1)]
     if not new:
-        return ""
+        return {}
     first = services[apps[0]]
     added: dict[str, Any] = {
         name: first | {"networks": {"default": {"ipv4_address": f"{network}.{int(last) + place}"}}}
@@ -74,7 +103,7 @@ def more(number: int, wanted: str) -> str:
     }
     mounted = f"./{more_boxes(number).parent.name}/stage{number}.lb.conf:{MOUNTED_AT}:ro"
     added[balancer] = {"volumes": [mounted], "depends_on": {name: {"condition": "service_healthy"} for name in new}}
-    return f"# Made by: make stage{number} up APPS={wanted}\n{json.dumps({'services': added}, indent=2)}\n"
+    return added
 
 
 def _write(number: int, text: str) -> None:

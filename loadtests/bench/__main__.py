@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from infra.stage import lifecycle, tools, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import answer
+from loadtests.ceiling.record import commit
 
 # Requests per CPU-second that the app sets itself to reach: the article's mark is three times the best public
 # Python backend's, which gave 746 on an article and 241 on a list of 20.
@@ -46,7 +48,16 @@ def main() -> int:
         answer(["docker", "rm", "--force", _FLOOR])
     folder = Path("runs") / f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-bench"
     folder.mkdir(parents=True, exist_ok=True)
-    raw = {"machine": _machine(), "rounds": rounds, "seconds_each": seconds, "goals": GOALS, "samples": samples}
+    raw = {
+        "machine": _machine(),
+        "commit": commit(),
+        "boxes": {name: asdict(box) for name, box in stage.boxes.items()},
+        "size": os.environ.get("SIZE", "medium"),
+        "rounds": rounds,
+        "seconds_each": seconds,
+        "goals": GOALS,
+        "samples": samples,
+    }
     (folder / "bench.json").write_text(json.dumps(raw, indent=1))
     _print(samples)
     print(f"\nRaw data: {folder / 'bench.json'}. The goals are for a quiet core; the ratio holds on any.")

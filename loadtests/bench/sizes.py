@@ -1,4 +1,6 @@
-"""``python -m loadtests.bench.sizes``: database time of every route at SIZE=large beside SIZE=small, interleaved.
+"""``python -m loadtests.bench.sizes``: database time at SIZE=large beside SIZE=small, interleaved, of sixteen calls.
+
+These are what the load mixes send, and no others: not accounts, reports, or the changing of what is there.
 
 Two PostgreSQL containers of a box's memory, each with one dataset, are asked the same calls in turn: the app's own
 reads and use cases, from this process. Keys are drawn by the laws of the load mixes (``loadtests.dataset``): articles,
@@ -29,10 +31,12 @@ from conduit.ports import Page
 from conduit.schemas import NewArticle
 from conduit.settings import Settings
 from conduit.timing import Tally, tally
+from loadtests.ceiling.record import commit
 from loadtests.dataset import Dataset, read
 
 SIZES = ("small", "large")
 ROUNDS = 300
+MEMORY = "256m"
 WARM_UP = 20  # rounds that make connections, plans and caches
 _PASSWORD = "sizes"  # noqa: S105 - of a container that lives for this run
 _PAGE = Page(20, 0, MAX_ID + 1)
@@ -50,7 +54,8 @@ def main() -> int:
             dataset.remove()
     folder = Path("runs") / f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-sizes"
     folder.mkdir(parents=True)
-    (folder / "sizes.json").write_text(json.dumps({"unit": "ms", "samples": samples}))
+    raw = {"unit": "ms", "commit": commit(), "rounds": ROUNDS, "box_memory": MEMORY, "samples": samples}
+    (folder / "sizes.json").write_text(json.dumps(raw))
     _show(samples)
     print(f"\nRaw data: {folder / 'sizes.json'}")
     return 0
@@ -98,7 +103,7 @@ class _Dataset:
         self.size = size
         self._name = f"conduit-sizes-{size}"
         self.remove()
-        limits = ["--memory", "256m", "--cpus", "1", "--env", f"PGPASSWORD={_PASSWORD}", "--publish", "127.0.0.1::5432"]
+        limits = ["--memory", MEMORY, "--cpus", "1", "--env", f"PGPASSWORD={_PASSWORD}", "--publish", "127.0.0.1::5432"]
         limits += ["--tmpfs", "/run:uid=1000,gid=1000,mode=0755"]
         _run("docker", "run", "--detach", "--name", self._name, *limits, "conduit/postgres")
         port = _run("docker", "port", self._name, "5432").strip().rpartition(":")[2]

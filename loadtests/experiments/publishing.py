@@ -35,7 +35,7 @@ def run(scene: Scene, plan: Plan) -> Verdict:
     scene.keep(load, covers=covers)
     before = _newest(scene.run.data, RUNS.glob(f"*-stage{scene.stage.number - 1}-experiment-publishing"))
     found = load.result["journeys"].get(JOURNEY, {"count": 0, "failed": 0, "waits_ms": []})
-    return judge(found, covers if queued else None, before, limits(load.result, plan.rate))
+    return judge(found, covers if queued else None, before, limits(load.result, plan.rate), scene.stage.number)
 
 
 def _settled(scene: Scene, load: Load) -> list[dict[str, Any]]:
@@ -72,11 +72,12 @@ def judge(
     covers: Sequence[Mapping[str, Any]] | None,
     before: float | None,
     limited: Sequence[str],
+    stage: int,
 ) -> Verdict:
     """``found`` is the journey; ``covers`` those that a worker made, None where the request did; ``before`` the p95 in
     ms of the stage before.
 
-    Held where none failed, none is left undone, and, against the stage before, the p95 is so much lower.
+    Held where none failed, none is left undone and, where a worker makes them, the p95 is so much lower than before.
     """
     p95 = percentile(found["waits_ms"], 0.95)
     facts = [
@@ -101,8 +102,14 @@ def judge(
         sentence += f"; at the stage before it was {ms(before)} ms, {before / p95:.1f} times that"
     if not found["count"]:
         return Verdict(None, "No verdict: nobody published with a cover; take longer or a higher RATE.", facts, figures)
+    if found["failed"] or undone:
+        sentence += f". {found['failed']} failed, and {undone} covers were never made."
+        return Verdict(False, sentence, facts, figures)
     if limited:
         return Verdict(None, f"No verdict: {', '.join(limited)}.", facts, figures)
-    low_enough = covers is None or before is None or not p95 or before / p95 >= AT_LEAST_TIMES
-    return Verdict(not found["failed"] and not undone and low_enough, f"{sentence}.", facts, figures)
+    if covers is not None and before is None:
+        sentence += ". No verdict without the stage before; measure it first: "
+        return Verdict(None, f"{sentence}make stage{stage - 1} experiment WHAT=publishing", facts, figures)
+    low_enough = covers is None or not p95 or (before or 0) / p95 >= AT_LEAST_TIMES
+    return Verdict(low_enough, f"{sentence}.", facts, figures)
 

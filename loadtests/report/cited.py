@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from loadtests.compare import differences
 from loadtests.report import experiment, shares
 from loadtests.report.words import NONE, a_request, ms, percent, rate
 
@@ -22,13 +23,21 @@ Runs = list[tuple[str, dict[str, Any]]]
 Table = tuple[list[str], list[list[str]]]
 
 
+class UnlikeError(ValueError):
+    """Figures that must not be set against each other."""
+
+
 def pages() -> list[Path]:
     """The pages that may cite runs: the README and the docs."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def filled(page: Path) -> str:
-    """The page's text with every table made anew from its runs. Raises FileNotFoundError for a run that is not kept."""
+    """The page's text with every table made anew from its runs.
+
+    Raises FileNotFoundError for a run that is not kept, and UnlikeError for runs beside each other that differ in more
+    than their stage.
+    """
     above = "../" * (len(page.relative_to(ROOT).parts) - 1)
 
     def table(block: re.Match[str]) -> str:
@@ -50,7 +59,17 @@ def _ceilings(runs: Runs, above: str) -> Table:
         "goodput at 3×",
         "run",
     ]
+    _check_alike(runs)
     return head, [_cells(name, run, above) for name, run in runs]
+
+
+def _check_alike(runs: Runs) -> None:
+    """Raises UnlikeError where runs of one mix stand beside each other that `make compare` would refuse."""
+    first: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, run in runs:
+        other, before = first.setdefault(run["mix"]["name"], (name, run))
+        if what := differences(before, run):
+            raise UnlikeError(f"{other} and {name} stand in one table and cannot be compared: {'; '.join(what)}")
 
 
 def _requests(runs: Runs, above: str) -> Table:
@@ -125,7 +144,8 @@ def _cells(name: str, run: dict[str, Any], above: str) -> list[str]:
         ", ".join(f"{box['name']} {percent(box['utilisation'])}" for box in demand["boxes"]),
         ", ".join(_demand(box) for box in demand["boxes"]),
         f"{percent(overload['kept'])}, {overload['verdict']}" if overload else "–",
-        f"[{run['mode']}, {run['started'][:10]}]({above}docs/runs/{name}/report.html)",
+        f"[{run['mode']}, {run['dataset']['users']:,} users, {run['started'][:10]}]"
+        f"({above}docs/runs/{name}/report.html)",
     ]
 
 

@@ -5,13 +5,12 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import httpx
 import pytest
 
 from conduit_testing.client import Api
-from conduit_testing.pictures import encoded, picture
+from conduit_testing.pictures import LARGEST, largest
 from tests.stages.conftest import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.stage]
@@ -95,15 +94,6 @@ def test_the_app_is_published_on_this_machine_only_and_the_database_not_at_all()
     assert docker("port", BOX) == f"8000/tcp -> 127.0.0.1:{PORT}"
 
 
-# The largest of each kind, 8 megapixels all of them: what is decoded whole, and what a decoder keeps beside it.
-UPLOADS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "transparent PNG": ("PNG", "RGBA", {"compress_level": 1}),
-    "photograph": ("JPEG", "RGB", {"quality": 90}),
-    "progressive JPEG": ("JPEG", "RGB", {"subsampling": 0, "progressive": True}),
-    "lossless WebP": ("WEBP", "RGBA", {"lossless": True, "quality": 0, "method": 0}),
-}
-
-
 def test_the_largest_uploads_do_not_run_it_out_of_memory() -> None:
     """With all of PostgreSQL's shared memory in use, as after a day of work."""
     fill = (
@@ -116,12 +106,8 @@ def test_the_largest_uploads_do_not_run_it_out_of_memory() -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as http:
         jo = Api(http).sign_up()
         slug = jo.slug()
-        for name, (kind, mode, options) in UPLOADS.items():
-            image = picture(3_264, 2_448)
-            if mode == "RGBA":
-                image.putalpha(image.getchannel("G"))
-            content = encoded(image, kind, **options)
-            response = jo.upload(slug, content)
+        for name in LARGEST:
+            response = jo.upload(slug, largest(name))
             assert response.status_code == 200, f"{name}: {response.text}"
             assert response.json()["article"]["cover"]["state"] == "ready"
         assert jo.get("/articles").status_code == 200

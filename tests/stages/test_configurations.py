@@ -134,6 +134,35 @@ def test_apps_that_could_not_be_had_are_not_kept(monkeypatch: pytest.MonkeyPatch
         assert not file.exists()
 
 
+@pytest.mark.parametrize("wanted", ["0", "21", "x", "-2", "2.5"])
+def test_a_number_of_workers_that_cannot_be_is_told(wanted: str) -> None:
+    with pytest.raises(Problem, match="stage 4 can have 1 to 20 workers"):
+        apps.more(4, "", wanted)
+
+
+def test_workers_where_there_are_none_are_told() -> None:
+    with pytest.raises(Problem, match="Stage 3 has no worker"):
+        apps.more(3, "", "2")
+
+
+@pytest.mark.docker
+def test_more_workers_and_apps_are_kept_together_until_neither_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    file = tmp_path / "folder" / "stage4.yml"
+    monkeypatch.setattr(apps, "more_boxes", lambda _number: file)
+    monkeypatch.setenv("WORKERS", "3")
+    with apps.chosen(4, "3"):
+        pass
+    monkeypatch.delenv("WORKERS")
+    with apps.chosen(4, None):  # what measures
+        both = config(4, str(file))
+    assert both["services"]["worker"]["deploy"]["replicas"] == 3
+    assert "app3" in both["services"]
+    with apps.chosen(4, ""):
+        assert not file.exists()
+
+
 @pytest.mark.docker
 def test_an_app_that_keeps_its_own_files_is_asked_for_them() -> None:
     both = config(3)

@@ -46,13 +46,22 @@ def _experiment(stage: Stage, what: str, *words: str) -> dict[str, Any]:
     return run
 
 
+def _held(stage: Stage, what: str, *words: str) -> dict[str, Any]:
+    """The same; once more where this machine was too busy to tell, and then it has to be seen."""
+    run = _experiment(stage, what, *words)
+    if run["verdict"]["held"] is None:
+        run = _experiment(stage, what, *words)
+    assert run["verdict"]["held"], run["verdict"]["sentence"]
+    return run
+
+
 def _folders(stage: Stage) -> list[Path]:
     return [path for path in (stage.folder / "runs").glob("*") if path.is_dir()]
 
 
 @pytest.mark.stage(3)
 def test_a_cache_that_is_away_is_hardly_missed(stages: Stages, seeded: dict[int, Stage]) -> None:
-    run = _experiment(_stage(stages, seeded, 3), "cache", "--quick")
+    run = _held(_stage(stages, seeded, 3), "cache", "--quick")
     (trial,) = run["trials"]
     assert trial["events"]
     assert trial["result"]["total"]["offered"] > 100
@@ -62,7 +71,7 @@ def test_a_cache_that_is_away_is_hardly_missed(stages: Stages, seeded: dict[int,
 
 @pytest.mark.stage(3)
 def test_a_hot_key_that_is_gone_is_filled_once(stages: Stages, seeded: dict[int, Stage]) -> None:
-    run = _experiment(_stage(stages, seeded, 3), "stampede", "--quick")
+    run = _held(_stage(stages, seeded, 3), "stampede", "--quick")
     fills = run["verdict"]["figures"]["fills"]
     # What single flight is held against; the whole verdict tells what was seen instead.
     assert all(times > 1 for times in fills["without"].values()), run["verdict"]
@@ -71,23 +80,34 @@ def test_a_hot_key_that_is_gone_is_filled_once(stages: Stages, seeded: dict[int,
 
 @pytest.mark.stage(4)
 def test_what_a_queue_accepts_is_done_whoever_dies(stages: Stages, seeded: dict[int, Stage]) -> None:
-    run = _experiment(_stage(stages, seeded, 4), "queue", "--quick")
+    run = _held(_stage(stages, seeded, 4), "queue", "--quick")
     assert run["verdict"]["figures"]["accepted"] > 0
     assert [event["what"] for event in run["trials"][0]["events"]].count("broker restarted") == 1
 
 
 @pytest.mark.stage(4)
 def test_publishing_is_timed_until_the_cover_is_there(stages: Stages, seeded: dict[int, Stage]) -> None:
-    run = _experiment(_stage(stages, seeded, 4), "publishing", "--quick")
-    assert run["verdict"]["figures"]["ready_p95"] > 0
+    # Not held against stage 3, which takes minutes: that is for the long form.
+    figures = _experiment(_stage(stages, seeded, 4), "publishing", "--quick")["verdict"]["figures"]
+    assert figures["ready_p95"] > 0
+    assert (figures["failed"], figures["undone"]) == (0, 0)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("number", "what"), [(3, "stampede"), (3, "kill"), (3, "restart"), (3, "cache"), (4, "queue"), (4, "publishing")]
+    ("number", "what"),
+    [
+        (3, "stampede"),
+        (3, "kill"),
+        (3, "restart"),
+        (3, "cache"),
+        (3, "publishing"),  # which the next stage's is held against
+        (4, "queue"),
+        (4, "publishing"),
+    ],
 )
 def test_the_long_forms(stages: Stages, seeded: dict[int, Stage], number: int, what: str) -> None:
-    run = _experiment(_stage(stages, seeded, number), what)
+    run = _held(_stage(stages, seeded, number), what)
     assert run["mode"] == "full"
     if what == "kill":
         assert all(kill["back_after"] is not None for kill in run["trials"][0]["kills"])

@@ -1,8 +1,10 @@
 """Each stage as users run it: brought up by make, held against the API suite, broken, and taken down."""
 
 import io
+import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +17,7 @@ from PIL import Image
 
 from conduit.ids import id_from_slug
 from conduit_testing.client import errors
-from conduit_testing.pictures import png
+from conduit_testing.pictures import LARGEST, largest, png
 from tests.running import MAIL_PORTS, PORTS, ROOT, Stage, Stages, environment, run
 
 STARTS_WITHIN_SECONDS = 60
@@ -257,6 +259,40 @@ def test_what_is_dead_in_the_queue_is_told_and_put_back(stage: Stage) -> None:
     assert key not in stage.make("queue")
 
 
+def test_the_largest_uploads_do_not_run_a_worker_out_of_memory(stage: Stage) -> None:
+    if stage.number != 4:
+        pytest.skip("there is no worker")
+    # Killed for that, its task would be taken up by the next, and in the end look done.
+    killed = "cat /sys/fs/cgroup/memory/memory.oom_control /sys/fs/cgroup/memory.events 2>/dev/null | grep '^oom_kill '"
+    before = stage.compose("exec", "-T", "worker", "sh", "-c", killed)
+    with stage.whole_cores():  # which is faster, and takes as much memory
+        for name in LARGEST:
+            slug = _published(stage, largest(name))["slug"]
+
+            def ready(path: str = f"/api/articles/{slug}") -> bool:
+                return bool(stage.get(path).json()["article"]["cover"]["state"] == "ready")
+
+            _seconds_until(ready, HEALS_WITHIN_SECONDS, f"ready: {name}")
+    assert stage.compose("exec", "-T", "worker", "sh", "-c", killed) == before
+
+
+def test_locusts_own_page_is_there_until_it_is_interrupted(stage: Stage) -> None:
+    if stage.number != 1:
+        pytest.skip("the same at every stage")
+    env = environment() | {"LOCUST_PORT": "18089"}
+    command = stage.make_command("load", "MIX=feed")
+    loading = subprocess.Popen(
+        command, cwd=stage.folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
+    )
+    try:
+        # The tools' image may have to be built for it.
+        _seconds_until(lambda: "Locust" in httpx.get("http://127.0.0.1:18089", timeout=5).text, 300, "served")
+    finally:
+        os.killpg(loading.pid, signal.SIGINT)
+        loading.wait(60)
+    assert "-load" not in run(["docker", "ps", "--all", "--format", "{{.Names}}"], stage.folder)
+
+
 def test_more_workers_are_asked_for_by_their_number(stage: Stage) -> None:
     if stage.number != 4:
         pytest.skip("there is no worker")
@@ -264,19 +300,22 @@ def test_more_workers_are_asked_for_by_their_number(stage: Stage) -> None:
     try:
         stage.make("up", "WORKERS=2")
         assert re.findall(shown, stage.make("status"), re.MULTILINE) == ["worker", "worker-2"]
+        # As what measures does: it leaves them as they are.
+        run([sys.executable, "-m", "infra.stage", "up", "stage4", "--same-apps"], stage.folder)
+        assert re.findall(shown, stage.make("status"), re.MULTILINE) == ["worker", "worker-2"]
     finally:
-        stage.make("up", "WORKERS=1")
+        stage.make("up")
     assert re.findall(shown, stage.make("status"), re.MULTILINE) == ["worker"]
 
 
 def test_the_stage_before_is_brought_over_whole(stage: Stage) -> None:
     if stage.number == 1:
         pytest.skip("no stage comes before the first")
-    before = Stage(1, stage.folder)
+    before = Stage(stage.number - 1, stage.folder)
     before.make("up")
     cover = _publish_with_a_cover(before)
     assert stage.get(cover).status_code == 404
-    said = stage.make("import", "FROM=stage1", "REPLACE=1")
+    said = stage.make("import", f"FROM=stage{before.number}", "REPLACE=1")
     place = f"stage {stage.number}'s {FILES[stage.number]}"
     assert re.search(rf"^Files: [\d,]+ at {place}, each with the SHA-256 that it had", said, re.MULTILINE), said
     shown = stage.get(cover)

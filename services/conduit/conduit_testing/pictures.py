@@ -28,6 +28,24 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     return out.getvalue()
 
 
+# Of 8 megapixels all of them: what is decoded whole, and what a decoder keeps beside it.
+LARGEST: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "transparent PNG": ("PNG", "RGBA", {"compress_level": 1}),
+    "photograph": ("JPEG", "RGB", {"quality": 90}),
+    "progressive JPEG": ("JPEG", "RGB", {"subsampling": 0, "progressive": True}),
+    "lossless WebP": ("WEBP", "RGBA", {"lossless": True, "quality": 0, "method": 0}),
+}
+
+
+def largest(name: str) -> bytes:
+    """The largest upload of one of the kinds in LARGEST."""
+    kind, mode, options = LARGEST[name]
+    image = picture(3_264, 2_448)
+    if mode == "RGBA":
+        image.putalpha(image.getchannel("G"))
+    return encoded(image, kind, **options)
+
+
 def upload(kind: str = "PNG", width: int = 48, height: int = 32, **options: Any) -> bytes:
     """A picture in one of FORMATS."""
     return encoded(picture(width, height), kind, **options)

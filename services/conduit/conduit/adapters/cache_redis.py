@@ -25,7 +25,7 @@ from conduit.adapters.cache_records import (
     TagsLook,
     slot_of_tag,
 )
-from conduit.adapters.redis_server import REQUEST_SECONDS, RedisServer, Reply, Script, evaluated, packed
+from conduit.adapters.redis_server import RedisServer, Reply, Script, evaluated, packed
 from conduit.errors import UnavailableError
 
 Look = TypeVar("Look")
@@ -33,8 +33,9 @@ Look = TypeVar("Look")
 LEASE_SECONDS = 1.0
 # What a look may wait in a request that has waited for Redis already: those who wait for another's question look often.
 LOOK_SECONDS = 0.02
-# What a fill may wait after a look that took all the time there was: undone, its lease would keep the others waiting.
-FILL_SECONDS = 0.01
+# What may wait for so long after all the time there was is used up: a fill, for undone its lease would keep the others
+# waiting; and the telling of a change, which is remembered where that is not enough. So a request waits 50 ms in all.
+LAST_SECONDS = 0.01
 # Changes that are remembered while Redis is away; with more than that, all that is cached is given up instead.
 MOST_UNTOLD = 10_000
 _TOLD_AT_ONCE = 200
@@ -129,7 +130,7 @@ class RedisCache:
         ]
         try:
             stated = seen.token, seen.marks, seen.name
-            refused = self._run("fill", cache_scripts.FILL, *stated, *arguments, least=FILL_SECONDS)
+            refused = self._run("fill", cache_scripts.FILL, *stated, *arguments, least=LAST_SECONDS)
         except UnavailableError:
             return  # the next one asks the database too
         if isinstance(refused, int) and refused:
@@ -143,7 +144,7 @@ class RedisCache:
         change = frozenset(slots), frozenset(keys)
         try:
             arguments = self._invalidation(change)
-            self._run("invalidate", cache_scripts.INVALIDATE, *arguments, least=REQUEST_SECONDS, must=True)
+            self._run("invalidate", cache_scripts.INVALIDATE, *arguments, least=LAST_SECONDS, must=True)
         except UnavailableError:
             self._remember(change)
 

@@ -1,8 +1,9 @@
 """One Redis server: its connections, how long they are waited for, and what is done when it does not answer.
 
-A request never waits for Redis longer than ``REQUEST_SECONDS`` in all, since whatever it wants there can be had
-elsewhere. No address is looked up in a request: of a box that is gone, the DNS may take seconds to know nothing. When
-Redis does not answer, it is given up for all requests, and looked for beside them until it is back.
+A request waits for Redis no longer than ``REQUEST_SECONDS`` in all, but for the little that a call may wait in any
+case, since whatever it wants there can be had elsewhere. No address is looked up in a request: of a box that is gone,
+the DNS may take seconds to know nothing. When Redis does not answer, it is given up for all requests, and looked for
+beside them until it is back.
 
 The protocol is spoken here (RESP2, https://redis.io/docs/latest/develop/reference/protocol-spec/), the few kinds of
 replies that are used. A look that costs what the query costs that it spares is no help to a small box, and it did with
