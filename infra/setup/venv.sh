@@ -42,7 +42,9 @@ install_python() {
     doing .venv "installing python3-venv"
     apt_install python3 python3-venv
     hash -r
-    find_python >/dev/null || fail "This system's python3 is $(python3 --version 2>&1); 3.11 or newer is needed."
+    find_python >/dev/null && return
+    say "  .venv: this system's python3 is $(python3 --version 2>&1); 3.11 or newer is needed"
+    leave_to_user "apt-get update && apt-get install -y python3.11 python3.11-venv    # Ubuntu 22.04; elsewhere as your system has it"
   elif uses_apt; then
     say "  .venv: no Python 3.11 or newer that can make an environment"
     leave_to_user "sudo apt-get update && sudo apt-get install -y python3 python3-venv"

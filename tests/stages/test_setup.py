@@ -257,3 +257,46 @@ def test_an_engine_that_runs_and_does_not_answer_is_waited_for_and_begun_anew_if
     assert "starting or stopping" in done.stdout
     launched = tmp_path / "launched"
     assert (len(launched.read_text().splitlines()) if launched.exists() else 0) == begun
+
+
+def test_a_second_run_finds_all_that_it_needs(setup: Setup, tmp_path: Path) -> None:
+    if not (ROOT / ".venv/installed-from.txt").exists():
+        pytest.skip("this environment is not the one that the set-up makes")
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    first = setup("secrets")
+    assert first.returncode == 0, first.stderr
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "secrets").iterdir()}
+    docker = ENGINE.replace("esac", "info | ps | image) exit 0 ;; *) echo unexpected $* >&2; exit 1 ;; esac")
+    again = setup(id=USER, docker=docker, python3="exit 9")
+    assert again.returncode == 0, again.stdout + again.stderr
+    *steps, last = again.stdout.strip().splitlines()
+    assert all(line.endswith("(there already)") for line in steps), again.stdout
+    assert {line.split(":")[0].strip() for line in steps} >= {"docker", "compose", "base image", ".venv", "secrets"}
+    assert last == "Ready. Next: make stage1 up"
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "secrets").iterdir()} == before
+
+
+PULLS = ENGINE.replace("esac", "image) exit 1 ;; pull) exit {pulled} ;; tag) echo tagged $* >&2 ;; esac")
+
+
+def test_the_base_image_is_pulled_where_it_can_be(setup: Setup) -> None:
+    done = setup("base", docker=PULLS.format(pulled=0))
+    assert done.returncode == 0, done.stderr
+    assert "tagged tag debian:trixie-slim conduit/base:trixie" in done.stderr
+    assert "base image: conduit/base:trixie, pulled (done)" in done.stdout
+
+
+def test_without_a_registry_who_may_not_make_the_base_image_is_told_how(setup: Setup) -> None:
+    done = setup("base", docker=PULLS.format(pulled=1), id=USER)
+    assert done.returncode != 0
+    assert "it cannot be pulled here" in done.stdout
+    assert "    sudo bash infra/setup/setup.sh base\n" in done.stdout
+
+
+def test_a_python_that_is_too_old_is_told_with_what_to_do(setup: Setup) -> None:
+    old = "case $1 in --version) echo Python 3.10.12 ;; *) exit 1 ;; esac"
+    done = setup("venv", **{"python3": old, "apt-get": "exit 0", "id": "echo 0"})
+    assert done.returncode != 0
+    assert "3.11 or newer is needed" in done.stdout + done.stderr
+    assert "apt-get install -y python3.11 python3.11-venv" in done.stdout + done.stderr
