@@ -94,7 +94,8 @@ def experiment(number: int, what: str, quick: bool, rate: float | None) -> int:
 
 
 def bring_over(number: int, source: int, replace: bool) -> None:
-    """Copy the data of another stage into this one, verified. Stages that are down are started.
+    """Copy the data of another stage into this one, verified. Stages that are down are started, and the other one stopped
+    again when all is there.
 
     The databases are asked before any file goes: the covers and private reports of an import that is refused are not
     left at a stage that keeps its own data. Then the files go before the rows, so that no row names one that is not
@@ -103,9 +104,9 @@ def bring_over(number: int, source: int, replace: bool) -> None:
     if number == source:
         raise Problem(f"Stage {number} already has its own data.", "Name another stage: make stage2 import FROM=stage1")
     stages = topology.read(source), topology.read(number)
-    for stage in stages:
-        if not lifecycle.is_up(stage):
-            lifecycle.up(stage.number)
+    started = [stage for stage in stages if not lifecycle.is_up(stage)]
+    for stage in started:
+        lifecycle.up(stage.number)
     files = media.of(stages[0]), media.of(stages[1])
     build(number)
     flags = ["--replace"] if replace else []
@@ -117,6 +118,9 @@ def bring_over(number: int, source: int, replace: bool) -> None:
     forget(stages[1])
     with _progress() as progress:
         media.verify(media.bring_missing(*files, progress), files[1], replaced, progress)
+    if stages[0] in started:
+        # What runs beside a stage takes CPU from it, and that would be measured with it.
+        lifecycle.down(source, volumes=False)
 
 
 def forget(stage: topology.Topology) -> None:

@@ -302,6 +302,19 @@ def test_an_import_has_its_files_there_before_its_rows(stages_of_folders: tuple[
     assert held(there) == UPLOADS
 
 
+@pytest.mark.parametrize("was_up", [True, False])
+def test_an_import_stops_the_stage_that_it_started_for_its_data(
+    stages_of_folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, was_up: bool
+) -> None:
+    fill(stages_of_folders[0], UPLOADS)
+    done: list[tuple[str, int]] = []
+    monkeypatch.setattr(lifecycle, "is_up", lambda _stage: was_up)
+    monkeypatch.setattr(lifecycle, "up", lambda number: done.append(("up", number)))
+    monkeypatch.setattr(lifecycle, "down", lambda number, volumes: done.append(("data gone" if volumes else "down", number)))
+    tools.bring_over(2, 1, replace=False)
+    assert done == ([] if was_up else [("up", 1), ("up", 2), ("down", 1)])
+
+
 def test_an_import_that_fails_after_its_files_says_that_they_are_there(stages_of_folders: tuple[Path, Path]) -> None:
     here, there = stages_of_folders
     fill(here, UPLOADS)
