@@ -94,8 +94,8 @@ def experiment(number: int, what: str, quick: bool, rate: float | None) -> int:
 
 
 def bring_over(number: int, source: int, replace: bool) -> None:
-    """Copy the data of another stage into this one, verified. Stages that are down are started, and the other one stopped
-    again when all is there.
+    """Copy the data of another stage into this one, verified. Stages that are down are started; the other one is
+    stopped again when all is there.
 
     The databases are asked before any file goes: the covers and private reports of an import that is refused are not
     left at a stage that keeps its own data. Then the files go before the rows, so that no row names one that is not

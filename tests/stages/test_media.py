@@ -310,9 +310,9 @@ def test_an_import_stops_the_stage_that_it_started_for_its_data(
     done: list[tuple[str, int]] = []
     monkeypatch.setattr(lifecycle, "is_up", lambda _stage: was_up)
     monkeypatch.setattr(lifecycle, "up", lambda number: done.append(("up", number)))
-    monkeypatch.setattr(lifecycle, "down", lambda number, volumes: done.append(("data gone" if volumes else "down", number)))
+    monkeypatch.setattr(lifecycle, "down", lambda number, *, volumes: done.append((f"down {volumes}", number)))
     tools.bring_over(2, 1, replace=False)
-    assert done == ([] if was_up else [("up", 1), ("up", 2), ("down", 1)])
+    assert done == ([] if was_up else [("up", 1), ("up", 2), ("down False", 1)])
 
 
 def test_an_import_that_fails_after_its_files_says_that_they_are_there(stages_of_folders: tuple[Path, Path]) -> None:
