@@ -28,7 +28,7 @@ def ready(stage: int, size: str) -> tuple[Boxes, Generator]:
     Raises StageCommandError, DockerUnreachableError, StageDownError, GeneratorError or EmptyStageError.
     """
     run("up", stage, "--same-apps")
-    print(f"Its limits are off for this; to have them back: make stage{stage} up", flush=True)
+    print(f"Its limits are off for this; to have them back: make stage{stage} up", file=sys.stderr)
     boxes = Boxes(topology.read(stage).project)
     return boxes, generator(stage, boxes, size)
 
