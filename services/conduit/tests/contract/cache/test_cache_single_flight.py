@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -10,6 +11,7 @@ from redis import Redis
 from conduit.adapters import reads_cached
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.reads_cached import CachedReads
+from conduit.errors import UnavailableError
 from conduit.ports import Media
 from conduit_testing.story import Slow, Story
 
@@ -81,3 +83,20 @@ def test_whoever_waits_is_woken_when_the_one_who_asks_fails(story: Story, reads:
         assert time.monotonic() - started < reads_cached.PATIENCE_SECONDS
         with pytest.raises(ZeroDivisionError):
             failing.result()
+
+
+def test_one_late_look_of_who_waits_is_not_the_end_of_waiting(
+    story: Story, reads: CachedReads, cache: RedisCache, inside: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, looks = cache.article, iter([False, True, False])
+
+    def sometimes_late(article_id: int) -> Any:
+        if next(looks, False):
+            raise UnavailableError("Redis")
+        return look(article_id)
+
+    monkeypatch.setattr(cache, "article", sometimes_late)
+    inside.set(f"lease:a:{story.article_id}", "somebody's", px=30)
+    assert reads.article(story.article_id, None) is not None
+    # Who asks without the cache keeps nothing in it.
+    assert inside.exists(f"s:{story.article_id}")
