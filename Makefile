@@ -53,7 +53,7 @@ compare: venv  ## Two ceilings side by side: A=stage1 B=stage2, MIX=pages for th
 	@$(RUN) compare $(if $(A),--a '$(A)') $(if $(B),--b '$(B)')
 bench: venv  ## Requests per CPU-second of the app, beside the floor
 	@$(PYTHON) -m loadtests.bench
-bench-sizes: venv  ## Database time of what mixes send, SIZE=large beside SIZE=small
+bench-sizes: venv  ## Database time of every route, SIZE=large beside SIZE=small
 	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.sizes
 
 ##@ Work on it

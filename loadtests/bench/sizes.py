@@ -1,10 +1,7 @@
-"""``python -m loadtests.bench.sizes``: database time at SIZE=large beside SIZE=small, interleaved, of sixteen calls.
-
-These are what the load mixes send, and no others: not accounts, reports, or the changing of what is there.
+"""``python -m loadtests.bench.sizes``: database time at SIZE=large beside SIZE=small, interleaved, of every route.
 
 Two PostgreSQL containers of a box's memory, each with one dataset, are asked the same calls in turn: the app's own
-reads and use cases, from this process. Keys are drawn by the laws of the load mixes (``loadtests.dataset``): articles,
-authors and tags by popularity, who is signed in evenly. Every read is made twice in a row. The first time it takes what
+reads and use cases (``calls.py``), from this process. Every read is made twice in a row. The first time it takes what
 the draw gives it, pages that must come from the disk among them: 256 MB hold small whole and a tenth of large. The
 second time its pages are in memory, and its time is the work that the statement does.
 
@@ -18,29 +15,24 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
-from conduit import articles, comments, profiles
-from conduit.bootstrap import Services, bootstrap
-from conduit.ids import MAX_ID
+from conduit.bootstrap import bootstrap
 from conduit.migrate import migrate, wait_for
-from conduit.ports import Page
-from conduit.schemas import NewArticle
 from conduit.settings import Settings
 from conduit.timing import Tally, tally
+from loadtests.bench.calls import Call, Calls
 from loadtests.ceiling.record import commit
-from loadtests.dataset import Dataset, read
+from loadtests.dataset import read
 
 SIZES = ("small", "large")
 ROUNDS = 300
 MEMORY = "256m"
 WARM_UP = 20  # rounds that make connections, plans and caches
+_WIDTH = 52  # of the longest route
 _PASSWORD = "sizes"  # noqa: S105 - of a container that lives for this run
-_PAGE = Page(20, 0, MAX_ID + 1)
-_numbers = count()
 
 
 def main() -> int:
@@ -62,14 +54,14 @@ def main() -> int:
 
 
 def _show(samples: dict[str, dict[str, dict[str, list[float]]]]) -> None:
-    print(f"\n{'':28}{'as drawn':^27}{'again, in memory':^27}")
-    print(f"{'database ms (median)':28}" + f"{SIZES[0]:>9}{SIZES[1]:>9}{'ratio':>9}" * 2)
+    print(f"\n{'':{_WIDTH}}{'as drawn':^27}{'again, in memory':^27}")
+    print(f"{'database ms (median)':{_WIDTH}}" + f"{SIZES[0]:>9}{SIZES[1]:>9}{'ratio':>9}" * 2)
     for route, passes in samples.items():
         columns = ""
         for by_size in passes.values():
             small, large = (median(by_size[size]) for size in SIZES)
             columns += f"{small:9.3f}{large:9.3f}{large / small:9.2f}"
-        print(f"{route:28}{columns}")
+        print(f"{route:{_WIDTH}}{columns}")
 
 
 def _measure(datasets: list["_Dataset"]) -> dict[str, dict[str, dict[str, list[float]]]]:
@@ -88,7 +80,7 @@ def _measure(datasets: list["_Dataset"]) -> dict[str, dict[str, dict[str, list[f
     return samples
 
 
-def _timed(call: Callable[[], object]) -> float:
+def _timed(call: Call) -> float:
     spent = Tally()
     token = tally.set(spent)
     call()
@@ -108,8 +100,9 @@ class _Dataset:
         _run("docker", "run", "--detach", "--name", self._name, *limits, "conduit/postgres")
         port = _run("docker", "port", self._name, "5432").strip().rpartition(":")[2]
         self._url = f"postgresql://conduit:{_PASSWORD}@127.0.0.1:{port}/conduit"
+        self._media = TemporaryDirectory(prefix="conduit-sizes-")
         self.draw = random.Random(1)
-        self.calls: dict[str, Callable[[], object]] = {}
+        self.calls: dict[str, Call] = {}
 
     def remove(self) -> None:
         subprocess.run(["docker", "rm", "--force", "--volumes", self._name], capture_output=True, check=False)
@@ -121,52 +114,12 @@ class _Dataset:
         seed = [sys.executable, "-m", "loadtests.seed", "--size", self.size, "--database", f"0-63={self._url}"]
         subprocess.run(seed, check=True)
         print(f"{self.size}: loaded in {time.monotonic() - began:.0f} s", flush=True)
-        settings = Settings(database_url=self._url, jwt_secret="0" * 32, write_limit="1000000/second")
-        self.calls = _calls(bootstrap(settings), read([self._url], secret=""), self.draw)
-
-
-def _calls(use: Services, data: Dataset, draw: random.Random) -> dict[str, Callable[[], object]]:
-    def listed(viewer: int | None, **filters: str) -> object:
-        given = {"tag": None, "author": None, "favorited": None} | filters
-        return use.reads.articles(_PAGE, viewer, **given)
-
-    def draft() -> NewArticle:
-        return NewArticle(f"A title {next(_numbers)}", "A description", "A body. " * 100, [data.tag(draw)])
-
-    def visitor() -> int:
-        return data.visitor(draw).id
-
-    def name() -> str:
-        return data.author(draw).username
-
-    def slug() -> str:
-        return data.slug(draw)
-
-    def article_id() -> int:
-        return articles.id_of(slug())
-
-    return {
-        "GET article, anonymous": lambda: use.reads.article(article_id(), None),
-        "GET article, signed in": lambda: use.reads.article(article_id(), visitor()),
-        "GET list, anonymous": lambda: listed(None),
-        "GET list, signed in": lambda: listed(visitor()),
-        "GET list by tag": lambda: listed(None, tag=data.tag(draw)),
-        "GET list by author": lambda: listed(None, author=name()),
-        "GET list by favorited": lambda: listed(None, favorited=name()),
-        "GET feed": lambda: use.reads.feed(_PAGE, visitor()),
-        "GET comments, signed in": lambda: use.reads.comments(article_id(), visitor(), _PAGE),
-        "GET profile, signed in": lambda: use.reads.profile(name(), visitor()),
-        "GET tags": use.reads.tags,
-        "POST favorite": lambda: articles.mark(use.database, use.media, visitor(), slug(), favorited=True),
-        "DELETE favorite": lambda: articles.mark(use.database, use.media, visitor(), slug(), favorited=False),
-        "POST comment": lambda: comments.add(use.database, visitor(), slug(), "A comment."),
-        "POST follow": lambda: profiles.follow(use.database, data.users[0].id, _other(data, draw), following=True),
-        "POST article": lambda: articles.publish(use.database, use.tasks, visitor(), draft()),
-    }
-
-
-def _other(data: Dataset, draw: random.Random) -> str:
-    return data.users[draw.randrange(1, len(data.users))].username
+        # Argon2 and Pillow are not the database's time, and the mail that a publication asks for is only logged.
+        settings = Settings(
+            database_url=self._url, jwt_secret="0" * 32, media_dir=Path(self._media.name), task_seconds=600
+        )
+        calls = Calls(bootstrap(settings), self._url, read([self._url], secret=""), self.draw, WARM_UP + ROUNDS)
+        self.calls = calls.by_route()
 
 
 def _run(*command: str) -> str:

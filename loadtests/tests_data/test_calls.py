@@ -1,0 +1,41 @@
+"""What `make bench-sizes` times: every route that asks the database, and each of its calls does."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conduit.bootstrap import bootstrap
+from conduit.main import ENDPOINTS
+from conduit.settings import Settings
+from conduit.timing import Tally, tally
+from loadtests import dataset
+from loadtests.bench.calls import Call, Calls
+
+TIMES = 3
+
+
+@pytest.fixture
+def calls(small: str, tmp_path: Path) -> Iterator[dict[str, Call]]:
+    use = bootstrap(Settings(database_url=small, jwt_secret="0" * 32, media_dir=tmp_path))
+    sample = dataset.read([small], secret="")
+    yield Calls(use, small, sample, random.Random(1), TIMES).by_route()
+    use.close()
+
+
+def test_every_route_of_the_api_is_timed(calls: dict[str, Call]) -> None:
+    timed = {label.partition(",")[0] for label in calls}
+    # What lies elsewhere (files, probes) asks for no rows.
+    assert timed == {f"{each.method} {each.path}" for each in ENDPOINTS if each.path.startswith("/api/")}
+
+
+def test_each_call_asks_the_database_as_often_as_it_is_made(calls: dict[str, Call]) -> None:
+    """Also those that take away what was there: of it there is enough."""
+    for route, call in calls.items():
+        for _ in range(TIMES):
+            spent = Tally()
+            token = tally.set(spent)
+            call()
+            tally.reset(token)
+            assert spent.database_seconds > 0, route
