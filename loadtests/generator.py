@@ -18,6 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -32,6 +33,9 @@ from loadtests.open_model import OpenModel
 from loadtests.samples import UNFINISHED, Sample
 from loadtests.sender import TIME_OUT, Sender
 from loadtests.site import SiteError
+
+LATE_SECONDS = 0.05
+"""A tenth of what the SLO allows: what goes out later than this has waited for the generator."""
 
 
 def say(**message: object) -> None:
@@ -86,6 +90,9 @@ class Trial:
         self.journeys: list[Sample] = []
         self.waiting: dict[int, tuple[str, float]] = {}
         self.under_way: dict[int, tuple[str, float]] = {}
+        self.sent: list[float] = []
+        """When each arrival was to be sent; ``late`` of those that were sent LATE_SECONDS later or more."""
+        self.late: list[float] = []
         self._sender = sender
         rng = random.Random(int(wanted.get("seed", 1)))
         self._model = OpenModel(
@@ -112,14 +119,18 @@ class Trial:
         began = time.perf_counter()
         start = began + self.warmup
         end = start + self.seconds
-        marks: dict[str, tuple[float, int, int]] = {}
+        marks: list[tuple[float, int, int]] = []
 
-        def mark(window: str) -> None:
-            marks[window] = (time.process_time(), *host_times())
-            say(window=window)
+        def mark(window: str | None = None) -> None:
+            marks.append((time.process_time(), *host_times()))
+            if window:
+                say(window=window)
 
         timers = [gevent.spawn_later(self.warmup, mark, "start"), gevent.spawn(self._report, start, end)]
+        timers += [gevent.spawn_later(self.warmup + into, mark) for into in self._changes()]
         self._model.run(self.warmup + self.seconds)
+        # On a generator that is much too slow a timer may not have come; what it would have marked ends here as well.
+        marks += [(time.process_time(), *host_times())] * (len(self.profile) - len(marks))
         mark("end")
         # What is still waiting is waited for, as its user would, at most until it would time out.
         give_up = time.perf_counter() + TIME_OUT
@@ -132,12 +143,11 @@ class Trial:
         journeys = self.journeys + [
             Sample(name, intended, now, UNFINISHED) for name, intended in self.under_way.values()
         ]
-        spent = marks["end"][0] - marks["start"][0]
-        idle, ticks = (marks["end"][n] - marks["start"][n] for n in (1, 2))
         stretches = []
         at = start
-        for seconds, rate in self.profile:
-            stretches.append({"rate": rate, "seconds": seconds} | summary.totals(samples, at, at + seconds))
+        for (seconds, rate), before, after in zip(self.profile, marks, marks[1:], strict=False):
+            figures = summary.totals(samples, at, at + seconds) | self._health(before, after, at, at + seconds)
+            stretches.append({"rate": rate, "seconds": seconds} | figures)
             at += seconds
         return {
             "mix": self.mix.name,
@@ -152,18 +162,35 @@ class Trial:
             "series": summary.series(samples, start, max(1, round(self.seconds))),
             "in_flight_start": summary.in_flight(samples, start),
             "in_flight_end": summary.in_flight(samples, end),
-            "generator": {
-                "cpu_seconds": round(spent, 3),
-                "cpu_share": round(spent / self.seconds / self.quota, 4),
-                "latest_spawn_ms": round(self._model.latest * 1000, 1),
-            },
-            "host_idle": round(idle / ticks, 4) if ticks else None,
+            **self._health(marks[0], marks[-1], start, end),
         }
+
+    def _changes(self) -> list[float]:
+        """When one stretch follows another, in seconds after the warm-up."""
+        return list(accumulate(seconds for seconds, _ in self.profile[:-1]))
+
+    def _health(
+        self, before: tuple[float, int, int], after: tuple[float, int, int], start: float, end: float
+    ) -> dict[str, Any]:
+        """Whether what measures was fit to: the generator's CPU of its quota, the share of the window's arrivals that
+        it was late with, and how idle the machine's CPUs were.
+        """
+        spent, idle, ticks = (after[n] - before[n] for n in range(3))
+        late, arrivals = (sum(start <= intended < end for intended in each) for each in (self.late, self.sent))
+        generator = {
+            "cpu_seconds": round(spent, 3),
+            "cpu_share": round(spent / (end - start) / self.quota, 4),
+            "late_share": round(late / arrivals, 4) if arrivals else 0.0,
+        }
+        return {"generator": generator, "host_idle": round(idle / ticks, 4) if ticks else None}
 
     def _serve(self, intended: float) -> None:
         request = self._draw()
         if request.part in self.without:
             return
+        self.sent.append(intended)
+        if time.perf_counter() - intended > LATE_SECONDS:
+            self.late.append(intended)
         number = self._number = self._number + 1
         began, journey = intended, request.journey
         if journey:

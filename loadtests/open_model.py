@@ -39,11 +39,6 @@ class OpenModel:
     rng: random.Random
     limit: int = 4000
     in_flight: int = 0
-    latest: float = 0.0
-    """How late, in seconds, the latest spawn was against its intended start.
-
-    A measure of the generator's health.
-    """
 
     def run(self, seconds: float = math.inf) -> None:
         """Dispatch for so many seconds.
@@ -70,7 +65,6 @@ class OpenModel:
                 self._arrive(due)
 
     def _arrive(self, intended: float) -> None:
-        self.latest = max(self.latest, time.perf_counter() - intended)
         if self.in_flight >= self.limit:
             self.refuse(intended)
             return

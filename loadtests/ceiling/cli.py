@@ -91,8 +91,8 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan) -> int:
 
 def _beyond(bench: Bench, plan: Plan, ceiling: float, run: Run) -> None:
     profile = overload.profile(ceiling, plan.overload_seconds, plan.recovery_seconds)
-    shown, result = bench.stretches("overload", profile, 0)
-    run.data["overload"] = overload.judge(result, ceiling, shown.limits())
+    _, result = bench.stretches("overload", profile, 0)
+    run.data["overload"] = overload.judge(result, ceiling)
 
 
 def _short(path: Path) -> str:

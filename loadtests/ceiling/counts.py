@@ -25,9 +25,7 @@ def counted(metrics: str) -> dict[str, float]:
     return found
 
 
-def a_second(
-    before: Mapping[str, tuple[float, str]], after: Mapping[str, tuple[float, str]]
-) -> dict[str, float]:
+def a_second(before: Mapping[str, tuple[float, str]], after: Mapping[str, tuple[float, str]]) -> dict[str, float]:
     """All apps' counts a second between two readings of theirs; empty where none was read twice.
 
     Each reading is a time in seconds and the metrics then. A counter that went back was begun anew.

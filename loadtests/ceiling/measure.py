@@ -83,9 +83,7 @@ class Bench:
         self._progress.end(shown, loads, judged=phase not in NOT_JUDGED)
         return shown, result
 
-    def _counts(
-        self, metrics: dict[str, dict[str, tuple[float, str]]], times: dict[str, float]
-    ) -> dict[str, float]:
+    def _counts(self, metrics: dict[str, dict[str, tuple[float, str]]], times: dict[str, float]) -> dict[str, float]:
         """What the apps and the balancer, if there is one, counted a second."""
         found = counts.a_second(metrics.get("start", {}), metrics.get("end", {}))
         if origin := self._boxes.origin():

@@ -1,9 +1,9 @@
 """Beyond the ceiling: what is left of the goodput at twice and three times the ceiling, and how soon it is back."""
 
 import statistics
-from collections.abc import Sequence
 from typing import Any
 
+from loadtests.ceiling.verdict import limits
 from loadtests.summary import SLO_SECONDS
 
 TIMES = (2.0, 3.0)
@@ -19,10 +19,11 @@ def profile(ceiling: float, overload_seconds: float, recovery_seconds: float) ->
     return [*over, [recovery_seconds, BACK_TO * ceiling]]
 
 
-def judge(result: dict[str, Any], ceiling: float, limits: Sequence[str] = ()) -> dict[str, Any]:
+def judge(result: dict[str, Any], ceiling: float) -> dict[str, Any]:
     """From the generator's result: goodput at each overload, graceful or cliff, seconds to recover (None: not yet).
 
-    No verdict where something else was the limit, which ``limits`` names.
+    No verdict where something else was the limit in either overload: over the whole, recovery included, it might not
+    show.
 
     Goodput is answers within the SLO, in requests/s; at most 20 % of the ceiling's may be lost at three times
     it. The first second of each overload is left out, in which the queue fills.
@@ -48,11 +49,14 @@ def judge(result: dict[str, Any], ceiling: float, limits: Sequence[str] = ()) ->
     rows = result["series"][at:]
     recovered = seconds_to_recover(rows)
     kept = over[-1]["share"]
+    limited = dict.fromkeys(
+        what for stretch in result["stretches"][: len(TIMES)] for what in limits(stretch, stretch["errors"])
+    )
     return {
         "over": over,
-        "verdict": "no verdict" if limits else "graceful" if kept >= GRACEFUL else "cliff",
-        "valid": not limits,
-        "limits": list(limits),
+        "verdict": "no verdict" if limited else "graceful" if kept >= GRACEFUL else "cliff",
+        "valid": not limited,
+        "limits": list(limited),
         "kept": kept,
         "back_to": BACK_TO,
         "recovery_seconds": recovered,

@@ -1,5 +1,6 @@
 """What a trial showed, and whether that is a pass, a fail, or no verdict at all."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,9 @@ SLO_ERRORS = 0.001
 SLO_ACHIEVED = 0.99
 GENERATOR_AT_MOST = 0.7
 HOST_IDLE_AT_LEAST = 0.05
+# Of the arrivals, those that went out so late that they waited for the generator (``generator.LATE_SECONDS``). Where a
+# twentieth of them does, a p95 is not the stage's any more; one of a hundred moves it little.
+LATE_AT_MOST = 0.01
 # A backlog is growing when it gains, from the window's first third to its last, what arrives in this many
 # seconds.
 BACKLOG_SECONDS = 0.15
@@ -32,9 +36,8 @@ class Outcome:
     p95: float | None
     backlog_growth: float
     """Requests in flight in the last third of the window more than in its first third, on average."""
-    generator_share: float = 0.0
-    generator_refused: int = 0
-    host_idle: float | None = None
+    limited_by: tuple[str, ...] = ()
+    """What besides the stage limited it, so that it is no verdict."""
     busiest: float | None = None
     """Utilisation of the busiest box against its quota; None when it is not known."""
 
@@ -55,14 +58,7 @@ class Outcome:
 
     def limits(self) -> list[str]:
         """What besides the stage limited the trial, so that it is no verdict; empty when nothing did."""
-        limits = []
-        if self.generator_share > GENERATOR_AT_MOST:
-            limits.append(f"generator at {self.generator_share:.0%} of its CPU")
-        if self.generator_refused:
-            limits.append(f"generator could not send {self.generator_refused} arrivals")
-        if self.host_idle is not None and self.host_idle < HOST_IDLE_AT_LEAST:
-            limits.append(f"host with {self.host_idle:.0%} idle CPU")
-        return limits
+        return list(self.limited_by)
 
     @property
     def passed(self) -> bool:
@@ -81,7 +77,6 @@ def outcome(result: dict[str, Any], rate: float, busiest: float | None) -> Outco
     flying = [row["in_flight"] for row in result["series"]]
     third = max(1, len(flying) // 3)
     growth = sum(flying[-third:]) / third - sum(flying[:third]) / third
-    refused = sum(count for kind, count in total["errors"].items() if kind.startswith(REFUSED_BY_GENERATOR))
     return Outcome(
         rate=rate,
         completed_rate=total["completed_rate"],
@@ -89,8 +84,21 @@ def outcome(result: dict[str, Any], rate: float, busiest: float | None) -> Outco
         error_share=total["error_share"],
         p95=total["p95"],
         backlog_growth=growth,
-        generator_share=result["generator"]["cpu_share"],
-        generator_refused=refused,
-        host_idle=result["host_idle"],
+        limited_by=tuple(limits(result, total["errors"])),
         busiest=busiest,
     )
+
+
+def limits(window: Mapping[str, Any], errors: Mapping[str, int]) -> list[str]:
+    """What besides the stage limited a window of the generator's, whole or one stretch; empty when nothing did."""
+    found = []
+    generator, idle = window["generator"], window["host_idle"]
+    if generator["cpu_share"] > GENERATOR_AT_MOST:
+        found.append(f"generator at {generator['cpu_share']:.0%} of its CPU")
+    if generator["late_share"] > LATE_AT_MOST:
+        found.append(f"generator late with {generator['late_share']:.1%} of the arrivals")
+    if refused := sum(count for kind, count in errors.items() if kind.startswith(REFUSED_BY_GENERATOR)):
+        found.append(f"generator could not send {refused} arrivals")
+    if idle is not None and idle < HOST_IDLE_AT_LEAST:
+        found.append(f"host with {idle:.0%} idle CPU")
+    return found

@@ -84,11 +84,11 @@ def _box_name(run: dict[str, Any], box: dict[str, Any]) -> str:
 def _bracket(ceiling: dict[str, Any]) -> str:
     passed, failed = ceiling.get("passed"), ceiling.get("failed")
     if passed and failed:
-        return f"the ceiling lies between {rate(passed)} and {rate(failed)} requests/s"
+        return f"a short trial passed at {rate(passed)} requests/s and one failed at {rate(failed)}"
     if passed:
-        return f"the ceiling is at least {rate(passed)} requests/s"
+        return f"a short trial passed at {rate(passed)} requests/s"
     if failed:
-        return f"the ceiling is below {rate(failed)} requests/s"
+        return f"a trial failed at {rate(failed)} requests/s"
     return "ended before a rate was judged"
 
 

@@ -15,6 +15,10 @@ BOXES = {1: ["box"], 2: ["app", "db"], 3: ["app1", "app2", "cache", "db", "lb", 
 CACHED = {"hits": 90.0, "misses": 10.0}
 
 
+FIT = {"generator": {"cpu_share": 0.1, "late_share": 0.0}, "host_idle": 0.5}
+"""What a generator says of a window in which neither it nor the host was the limit."""
+
+
 class System:
     """A queue of a known ceiling: waits grow as 1 / (1 - utilisation), beyond it requests are refused."""
 
@@ -44,7 +48,6 @@ class System:
             p95=wait,
             backlog_growth=0,
             busiest=min(1.0, busy),
-            host_idle=0.5,
         )
 
 
@@ -151,8 +154,7 @@ def _trial(phase: str, rate: float, shown: Outcome, names: list[str]) -> dict[st
             "total": total(rate, shown),
             "routes": {"GET /api/articles/{slug}": total(rate, shown)},
             "series": [],
-            "generator": {"cpu_share": 0.1},
-            "host_idle": 0.5,
+            **FIT,
         },
     }
 
@@ -170,6 +172,6 @@ def _beyond(run: dict[str, Any], capacity: float, ceiling: float, names: list[st
         rate=profile[0][1], completed_rate=capacity, achieved=0.5, error_share=0.5, p95=480, backlog_growth=0, busiest=1
     )
     trial = _trial("overload", profile[0][1], shown, names)
-    trial["result"] |= {"series": series, "profile": profile}
+    trial["result"] |= {"series": series, "profile": profile, "stretches": [{**FIT, "errors": {}}] * len(profile)}
     run["trials"].append(trial)
     run["overload"] = overload.judge(trial["result"], ceiling)

@@ -114,7 +114,7 @@ def test_apps_are_restarted_as_often_as_the_load_lasts() -> None:
     )
     shape: Any = SimpleNamespace(p95=1, completed_rate=1, achieved=1, error_share=0)
     Going.result |= {"total": total(1.0, shape)}
-    Going.result |= {"series": [{"in_flight": 0}], "generator": {"cpu_share": 0.1}, "host_idle": 0.5}
+    Going.result |= {"series": [{"in_flight": 0}], "generator": {"cpu_share": 0.1, "late_share": 0.0}, "host_idle": 0.5}
     shown = restart.run(stage, plan.FULL["restart"])
     assert [one["seconds"] for one in kept["restarts"]] == [30.0] * 3
     assert "3 times" in shown.sentence

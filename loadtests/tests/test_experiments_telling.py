@@ -18,7 +18,7 @@ from loadtests.experiments import cli, kill, plan, scene, verdict
 from loadtests.experiments.scene import CannotError, Load
 from loadtests.experiments.verdict import Failures
 from loadtests.report import cited, experiment
-from loadtests.tests.runs import record, total
+from loadtests.tests.runs import FIT, record, total
 from loadtests.tests.test_report import checked
 
 HERE = Path(__file__).parent
@@ -89,7 +89,7 @@ def run_of(shown: verdict.Verdict, events: int = 1) -> dict[str, Any]:
         for t in range(20)
     ]
     shape: Any = SimpleNamespace(p95=40.0, completed_rate=25.0, achieved=1.0, error_share=0.0)
-    result = {"series": series, "total": total(25.0, shape), "generator": {"cpu_share": 0.1}, "host_idle": 0.01}
+    result = {"series": series, "total": total(25.0, shape), **FIT, "host_idle": 0.01}
     trial = {
         "began": 0.0,
         "events": [{"t": 4.0 + n, "what": "app1 <killed>"} for n in range(events)],

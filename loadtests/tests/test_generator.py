@@ -161,3 +161,15 @@ def test_ends_with_its_input_and_survives_nonsense(stub: Stub, generator: Start)
     time.sleep(0.5)
     process.stdin.close()
     assert process.wait(timeout=5) == 0, "the end of its input ends a trial, too"
+
+
+@pytest.mark.realtime
+def test_what_goes_out_late_is_told_apart(stub: Stub, generator: Start) -> None:
+    """At far more than one core can send, the waits are the generator's own, and it says so of that stretch."""
+    process = generator(stub())
+    result, _ = run(process, profile=[[2, 50], [2, 30_000]])
+    calm, beyond = result["stretches"]
+    assert calm["generator"]["late_share"] < 0.1, "but for a stall of the machine"
+    assert beyond["generator"]["late_share"] > 0.5
+    assert beyond["generator"]["cpu_share"] > calm["generator"]["cpu_share"]
+    assert result["generator"]["late_share"] > 0.5

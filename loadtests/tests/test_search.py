@@ -56,7 +56,8 @@ class Limited(System):
     def trial(self, phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
         """As any other, but for the generator's share."""
         shown = super().trial(phase, rate, seconds, warmup)
-        return dataclasses.replace(shown, generator_share=rate / self.generator)
+        share = rate / self.generator
+        return dataclasses.replace(shown, limited_by=(f"generator at {share:.0%}",)) if share > 0.7 else shown
 
 
 def test_a_tired_generator_is_no_verdict() -> None:
@@ -73,7 +74,7 @@ def test_one_disturbed_trial_is_tried_again() -> None:
 
     def trial(phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
         shown = system.trial(phase, rate, seconds, warmup)
-        return dataclasses.replace(shown, host_idle=0.01) if next(disturbed) else shown
+        return dataclasses.replace(shown, limited_by=("host busy",)) if next(disturbed) else shown
 
     found = Search(trial, QUICK).run()
     assert found.rate is not None

@@ -97,7 +97,7 @@ class System:
             },
             "journeys": of_cover if uploads else {},
             "series": [{"in_flight": 1}] * max(1, int(seconds)),
-            "generator": {"cpu_share": self._generator},
+            "generator": {"cpu_share": self._generator, "late_share": 0.0},
             "host_idle": 0.5,
         }
 

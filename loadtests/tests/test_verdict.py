@@ -7,11 +7,9 @@ import pytest
 
 from loadtests.ceiling import demand, overload
 from loadtests.ceiling.boxes import Box, Reading, group_programs
-from loadtests.ceiling.verdict import Outcome
+from loadtests.ceiling.verdict import Outcome, limits
 
-GOOD = Outcome(
-    rate=100, completed_rate=99, achieved=0.998, error_share=0.0005, p95=499, backlog_growth=2, host_idle=0.3
-)
+GOOD = Outcome(rate=100, completed_rate=99, achieved=0.998, error_share=0.0005, p95=499, backlog_growth=2)
 
 
 def test_a_good_trial_passes_though_fewer_arrived_than_the_rate_says() -> None:
@@ -34,9 +32,20 @@ def test_each_part_of_the_slo_is_asked_for(change: dict[str, Any], reason: str) 
     assert reason in dataclasses.replace(GOOD, **change).failures()[0]
 
 
-@pytest.mark.parametrize("change", [{"generator_share": 0.71}, {"generator_refused": 1}, {"host_idle": 0.04}])
-def test_limited_by_what_measures(change: dict[str, Any]) -> None:
-    assert not dataclasses.replace(GOOD, **change).valid
+@pytest.mark.parametrize(
+    ("generator", "idle", "errors", "said"),
+    [
+        ({"cpu_share": 0.71}, 0.3, {}, "71% of its CPU"),
+        ({"late_share": 0.02}, 0.3, {}, "late with 2.0% of the arrivals"),
+        ({}, 0.04, {}, "4% idle"),
+        ({}, 0.3, {"generator: refused": 1}, "could not send 1"),
+    ],
+)
+def test_limited_by_what_measures(generator: dict[str, float], idle: float, errors: dict[str, int], said: str) -> None:
+    fit = {"cpu_share": 0.69, "late_share": 0.009}
+    assert limits({"generator": fit, "host_idle": 0.3}, {"status 503": 7}) == []
+    (limit,) = limits({"generator": fit | generator, "host_idle": idle}, errors)
+    assert said in limit
 
 
 def test_demand_is_utilisation_by_throughput() -> None:
@@ -82,6 +91,9 @@ def test_programs_are_told_apart_by_their_command() -> None:
     assert seconds == {"supervisor": 0.02, "app": 1.5, "PostgreSQL": 2.0}
 
 
+FIT = {"generator": {"cpu_share": 0.3, "late_share": 0.0}, "host_idle": 0.5, "errors": {}}
+
+
 def rows(good: int, errors: int, p95: float | None, seconds: int, offered: int) -> list[dict[str, Any]]:
     return [{"good": good, "errors": errors, "p95": p95, "offered": offered} for _ in range(seconds)]
 
@@ -90,6 +102,7 @@ def test_a_cliff_and_no_recovery() -> None:
     result = {
         "profile": overload.profile(100, 5, 10),
         "series": rows(90, 110, 400, 5, 200) + rows(30, 270, 900, 5, 300) + rows(0, 70, 3000, 10, 70),
+        "stretches": [FIT] * 3,
     }
     judged = overload.judge(result, 100)
     assert judged["verdict"] == "cliff"
@@ -104,7 +117,18 @@ def test_graceful_and_back_after_four_seconds() -> None:
     result = {
         "profile": overload.profile(100, 5, 10),
         "series": rows(95, 100, 450, 5, 200) + rows(85, 200, 480, 5, 300) + calm,
+        "stretches": [FIT] * 3,
     }
     judged = overload.judge(result, 100)
     assert judged["verdict"] == "graceful"
     assert judged["recovery_seconds"] == 4
+
+
+@pytest.mark.parametrize(("tired", "verdict"), [(0, "no verdict"), (1, "no verdict"), (2, "graceful")])
+def test_a_generator_that_is_late_in_an_overload_is_no_verdict(tired: int, verdict: str) -> None:
+    """Whatever it is over the whole, recovery included."""
+    stretches = [FIT] * 3
+    stretches[tired] = FIT | {"generator": {"cpu_share": 0.5, "late_share": 0.3}}
+    series = rows(95, 100, 450, 5, 200) + rows(85, 200, 480, 5, 300) + rows(70, 0, 40, 10, 70)
+    result = {"profile": overload.profile(100, 5, 10), "series": series, "stretches": stretches}
+    assert overload.judge(result, 100)["verdict"] == verdict
