@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from loadtests.report.side_by_side import facts, page, sentence
 
 # A mix that publishes adds articles, run by run; this much more of them is still the same dataset.
 DATASET_TOLERANCE = 0.15
+# The newest are what the lists show, though, so that a hundred of them can change what a page is made of.
+COVERS_TOLERANCE = 0.03
+COVERS = "GET /media/{name}"
 
 
 class IncomparableError(Exception):
@@ -110,7 +114,22 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
         found.append("datasets of " + " and of ".join(counts))
     if first["slo"] != second["slo"]:
         found.append("different SLOs")
+    shares = [_covers(run) for run in (first, second)]
+    if abs(shares[0] - shares[1]) > COVERS_TOLERANCE:
+        found.append(
+            "covers are " + " and ".join(words.percent(share) for share in shares) + " of the requests: articles "
+            "published since the seed have none and fill the lists (make stageN seed REPLACE=1 begins anew)"
+        )
     return found
+
+
+def _covers(run: dict[str, Any]) -> float:
+    """Covers' share of all requests in the long trials."""
+    routes = [trial["result"]["routes"] for trial in run["trials"] if trial["phase"] == "confirmation"]
+    offered = Counter[str]()
+    for found in routes:
+        offered.update({route: figures["offered"] for route, figures in found.items()})
+    return offered[COVERS] / max(1, offered.total())
 
 
 def _size(box: dict[str, Any]) -> str:

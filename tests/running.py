@@ -2,6 +2,7 @@
 that somebody works with on this machine, and its data, are left alone.
 """
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from loadtests.ceiling import record
 
 ROOT = Path(__file__).resolve().parents[1]
 PORTS = {1: 18001, 2: 18002, 3: 18003, 4: 18004}
@@ -119,6 +122,8 @@ def copy_repository(copy: Path) -> None:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy / name)
     shutil.copytree(ROOT / "secrets", copy / "secrets")
+    # What is measured in the copy is of this commit: its stages have other names, and nothing else differs.
+    (copy / record.COPIED).write_text(json.dumps(record.commit()))
     for number in PORTS:
         file = copy / f"docker-compose.stage{number}.yml"
         file.write_text(re.sub(r"^name: conduit-", "name: conduit-test-", file.read_text(), flags=re.MULTILINE))

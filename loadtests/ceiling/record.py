@@ -11,6 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RUNS = ROOT / "runs"
+COPIED = ".commit.json"
 FORMAT = 1
 
 
@@ -47,15 +48,21 @@ class Run:
 
 
 def commit() -> dict[str, Any]:
-    """The commit that was measured, and whether files had been changed since."""
+    """The commit that was measured, and whether files had been changed since.
+
+    A copy of the files without their repository may say so in ``.commit.json``.
+    """
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     try:
+        if (ROOT / COPIED).is_file():
+            copied: dict[str, Any] = json.loads((ROOT / COPIED).read_text())
+            return copied
         return {"id": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, ValueError, subprocess.CalledProcessError):
         return {"id": None, "changed": None}
 
 

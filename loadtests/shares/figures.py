@@ -43,7 +43,11 @@ def _of_box(
     for variants in rounds:
         whole = variants[WHOLE]
         cpu = whole["boxes"][box]["cpu"]
-        used = {name: cpu - trial["boxes"][box]["cpu"] for name, trial in variants.items() if name != WHOLE}
+        used = {
+            name: cpu - trial["boxes"][box]["cpu"]
+            for name, trial in variants.items()
+            if name != WHOLE and _offered(trial) < _offered(whole)
+        }
         tasks = whole["tasks"].get(box, {})
         if idle is not None:
             used[IDLE] = idle["boxes"][box]["cpu"]
@@ -52,6 +56,14 @@ def _of_box(
         for name, cpus in {**used, **tasks, REST: rest}.items():
             parts.setdefault(name, []).append((cpus, cpu))
     return {name: _share(values) for name, values in parts.items()}
+
+
+def _offered(trial: Mapping[str, Any]) -> int:
+    """Requests of a trial's window. Those of a round have the same arrivals: as many without a part as with it mean
+    that nobody asked for any of it, and what two such trials differ by is noise.
+    """
+    offered: int = trial["result"]["total"]["offered"]
+    return offered
 
 
 def _inside(variants: Mapping[str, Mapping[str, Any]]) -> set[str]:

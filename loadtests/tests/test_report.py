@@ -179,6 +179,19 @@ def test_unlike_runs_are_refused(
         compare.pair("stage1", "stage2", None)
 
 
+def test_pages_with_covers_and_pages_without_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The datasets are as large, but what was published on top fills the lists of one."""
+    monkeypatch.setattr(compare, "RUNS", tmp_path)
+    one, other = record(capacity=100), record(capacity=100, stage=2)
+    for trial in other["trials"]:
+        routes = trial["result"]["routes"]
+        routes[compare.COVERS] = {**routes["GET /api/articles/{slug}"], "offered": 100}
+    written(tmp_path / "1-stage1-browse", one)
+    written(tmp_path / "2-stage2-browse", other)
+    with pytest.raises(compare.IncomparableError, match=r"covers are 0 % and .* of the requests: .*REPLACE=1"):
+        compare.pair("stage1", "stage2", None)
+
+
 @pytest.mark.parametrize(("field", "value"), [("cpus", 0.5), ("period_us", 100_000)])
 def test_other_boxes_are_refused_and_the_newest_like_run_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, value: float

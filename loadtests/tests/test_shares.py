@@ -81,9 +81,9 @@ class System:
         self._used += seconds * (self.REST + rate * sum(share * self.COSTS[part] for part, share in sent.items()))
         self._images += seconds * rate * sent.get("cover", 0.0) * 0.4
         on_window("end")
-        count = int(seconds * rate)
+        count = int(seconds * rate * sum(sent.values()))
+        uploads = int(int(seconds * rate) * sent.get("cover", 0.0))
         total = {"offered": count, "sent": count, "answered": count, "errors": {}, "error_share": 0.0, "p95": 20.0}
-        uploads = int(count * sent.get("cover", 0.0))
         waits = sorted(1000.0 + 10 * number for number in range(uploads))
         of_cover = {"publishing with a cover": {"count": uploads, "failed": 0, "waits_ms": waits}}
         return {
@@ -131,6 +131,15 @@ def test_the_parts_of_pages_are_found(tmp_path: Path) -> None:
     assert run["page_views"] == pytest.approx(rate * 0.15, rel=1e-3)
     assert run["journeys"] == []
     assert whole / 0.25 == pytest.approx(0.5, abs=0.03), "half busy, whatever the first rate was"
+
+
+def test_a_part_that_nobody_asked_for_has_no_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where no article that is read has a cover: two trials with the same requests differ by noise alone."""
+    shares = {"html": 0.2, "assets": 0.3, "covers": 0.0, "api": 0.5}
+    monkeypatch.setattr(System, "SHARES", System.SHARES | {"pages": shares})
+    run = measured(tmp_path, "pages", System())
+    assert "covers served" not in run["shares"]["app"]
+    assert run["shares"]["app"]["HTML and assets"]["mean"] > 0
 
 
 def test_few_uploads_do_not_mislead_about_the_rate(tmp_path: Path) -> None:
