@@ -53,8 +53,8 @@ def entries(log: str) -> Iterator[dict[str, Any]]:
 
 
 def at_origin(log: str, since: float, until: float) -> dict[str, float]:
-    """Requests and bytes a second that were answered between two times, and how many of them an app refused with 503, or
-    the balancer, which then asked none.
+    """Requests and bytes a second that were answered between two times, and how many of them an app refused with 503,
+    or the balancer, which then asked none.
     """
     mine = [entry for entry in entries(log) if since <= entry["time"] < until]
     seconds = until - since
