@@ -1,9 +1,10 @@
 """``python -m loadtests.bench.sizes``: database time at SIZE=large beside SIZE=small, interleaved, of every route.
 
 Two PostgreSQL containers of a box's memory, each with one dataset, are asked the same calls in turn: the app's own
-reads and use cases (``calls.py``), from this process. Every read is made twice in a row. The first time it takes what
-the draw gives it, pages that must come from the disk among them: 256 MB hold small whole and a tenth of large. The
-second time its pages are in memory, and its time is the work that the statement does.
+reads and use cases (``calls.py``), from this process. Every read, and every write that does the same when it is made
+again, is made twice in a row. The first time it takes what the draw gives it, pages that must come from the disk among
+them: 256 MB hold small whole and a tenth of large. The second time its pages are in memory, and its time is the work
+that the statements do.
 
 Figures are milliseconds that the app waited for the database for one request, as drawn and again; the raw samples go to
 ``runs/<time>-sizes/sizes.json``.
@@ -23,7 +24,7 @@ from conduit.bootstrap import bootstrap
 from conduit.migrate import migrate, wait_for
 from conduit.settings import Settings
 from conduit.timing import Tally, tally
-from loadtests.bench.calls import Call, Calls
+from loadtests.bench.calls import DOES_THE_SAME_AGAIN, Call, Calls
 from loadtests.ceiling.record import commit
 from loadtests.dataset import read
 from loadtests.seed import covers
@@ -66,13 +67,14 @@ def _show(samples: dict[str, dict[str, dict[str, list[float]]]]) -> None:
 
 
 def _measure(datasets: list["_Dataset"]) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Milliseconds by route, pass (``drawn``; ``again`` for reads) and size."""
+    """Milliseconds by route, pass (``drawn``; ``again`` where it is made twice) and size."""
     samples: dict[str, dict[str, dict[str, list[float]]]] = {}
     for number in range(-WARM_UP, ROUNDS):
         for route in datasets[0].calls:
             for dataset in datasets if number % 2 else datasets[::-1]:
                 before = dataset.draw.getstate()
-                for which in ("drawn", "again") if route.startswith("GET") else ("drawn",):
+                again = route.startswith("GET") or route in DOES_THE_SAME_AGAIN
+                for which in ("drawn", "again") if again else ("drawn",):
                     dataset.draw.setstate(before)  # the same keys again
                     milliseconds = _timed(dataset.calls[route])
                     if number >= 0:

@@ -11,7 +11,7 @@ from conduit.main import ENDPOINTS
 from conduit.settings import Settings
 from conduit.timing import Tally, tally
 from loadtests import dataset
-from loadtests.bench.calls import Call, Calls
+from loadtests.bench.calls import DOES_THE_SAME_AGAIN, Call, Calls
 
 TIMES = 3
 
@@ -39,3 +39,4 @@ def test_each_call_asks_the_database_as_often_as_it_is_made(calls: dict[str, Cal
             call()
             tally.reset(token)
             assert spent.database_seconds > 0, route
+    assert set(calls) >= DOES_THE_SAME_AGAIN
