@@ -52,6 +52,20 @@ def test_runs_that_cannot_be_compared_do_not_stand_in_one_table(monkeypatch: pyt
         cited._ceilings([(name, cited._run(name)) for name in runs], "")
 
 
+def test_experiments_with_datasets_of_two_sizes_do_not_stand_in_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {name: {"experiment": "publishing", "dataset": {"users": users}} for name, users in (("one", 7), ("two", 8))}
+    monkeypatch.setattr(cited, "_run", runs.__getitem__)
+    with pytest.raises(cited.UnlikeError, match=r"one and two .* of different sizes"):
+        cited._experiments([(name, cited._run(name)) for name in runs], "")
+
+
+def test_boxes_of_another_size_are_named_beside_their_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, half = record(capacity=50), record(capacity=25, stage=2)
+    half["boxes"] = [box | {"cpus": 0.125} for box in half["boxes"]]
+    said = [cited._cells("name", run, "")[-1] for run in (usual, half)]
+    assert ["boxes of 0.125 CPU" in text for text in said] == [False, True]
+
+
 def test_the_docs_cite_runs_at_all() -> None:
     assert sum(page.read_text().count("<!-- figures:") for page in cited.pages()) >= 3
 

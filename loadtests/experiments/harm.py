@@ -1,5 +1,8 @@
 """What is done to boxes: their process killed as by a fault, stopped, started anew."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from docker.errors import DockerException
 
 from loadtests.ceiling.boxes import Box
@@ -32,6 +35,32 @@ def kill(box: Box) -> float:
     return float(said)
 
 
+@contextmanager
+def frozen(box: Box) -> Iterator[None]:
+    """Nothing goes on in the box meanwhile, so that it can be looked at; what is killed meanwhile goes on no more.
+
+    Raises CannotError.
+    """
+    try:
+        box.container.pause()
+    except DockerException as error:
+        raise CannotError(f"{box.name} could not be frozen: {error}") from error
+    try:
+        yield
+    finally:
+        _thaw(box)
+
+
+def _thaw(box: Box) -> None:
+    try:
+        box.container.unpause()
+    except DockerException as error:
+        # With cgroup v2 what is frozen dies at once when it is killed: Docker starts it again by itself.
+        box.container.reload()
+        if box.container.attrs["State"]["Paused"]:
+            raise CannotError(f"{box.name} is still frozen: {error}") from error
+
+
 def restart(box: Box, seconds: int = 10) -> None:
     """Stop a box, which has so many seconds to end by itself, and start it. Raises CannotError."""
     try:
@@ -56,6 +85,15 @@ def start(box: Box) -> None:
         raise CannotError(f"{box.name} could not be started: {error}") from error
 
 
+def healthy(box: Box) -> bool:
+    """Whether it is up and its health check says so; not while Docker does not answer."""
+    try:
+        box.container.reload()
+    except DockerException:
+        return False
+    return bool(box.container.attrs["State"].get("Health", {}).get("Status") == "healthy")
+
+
 def inside(box: Box, *command: str) -> str:
     """What a command in a box prints; empty where it fails, as it does while the box is not there."""
     try:
@@ -63,4 +101,3 @@ def inside(box: Box, *command: str) -> str:
     except DockerException:
         return ""
     return out.decode(errors="replace") if code == 0 else ""
-

@@ -50,21 +50,28 @@ def _settled(scene: Scene, load: Load) -> list[dict[str, Any]]:
 
 
 def _newest(run: Mapping[str, Any], folders: Iterable[Any]) -> float | None:
-    """The p95 in ms of the newest run of the stage before, of the same load and size of boxes."""
+    """The p95 in ms of the newest run of the stage before that held, of the same load, dataset, boxes and machine."""
     for folder in sorted(folders, reverse=True):
         try:
             other = json.loads((folder / "run.json").read_text())
         except (OSError, ValueError):
             continue
-        alike = other.get("complete") and all(_asked(other)[key] == _asked(run)[key] for key in _asked(run))
-        if alike and (p95 := other["verdict"]["figures"].get("p95")) is not None:
+        if not other.get("complete") or other["verdict"]["held"] is not True or _asked(other) != _asked(run):
+            continue
+        if (p95 := other["verdict"]["figures"].get("p95")) is not None:
             return float(p95)
     return None
 
 
 def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
     sizes = {(box["cpus"], box["period_us"], box["memory"]) for box in run["boxes"]}
-    return {"settings": run["settings"], "sizes": sorted(sizes), "cores": run["machine"].get("cores")}
+    return {
+        "settings": run["settings"],
+        "sizes": sorted(sizes),
+        # Not of its articles, of which each run publishes more; and to two digits, since who tries a stage signs up.
+        "users": f"{run['dataset']['users']:.2g}",
+        "machine": [run["machine"].get(what) for what in ("processor", "cores")],
+    }
 
 
 def judge(
@@ -90,7 +97,8 @@ def judge(
     sentence = f"Publishing with a cover is answered within {ms(p95)} ms (p95 of {found['count']})"
     if covers is not None:
         waits = sorted(1000 * cover["seconds"] for cover in covers if cover["state"] == "done")
-        undone = len(covers) - len(waits)
+        # One that was promised and has no row is not made either.
+        undone = max(len(covers), found["count"] - found["failed"]) - len(waits)
         figures |= {"ready_p95": percentile(waits, 0.95), "undone": undone}
         shown = f"{ms(percentile(waits, 0.5))}, {ms(percentile(waits, 0.95))} ms"
         facts.append(("from then on until the cover was there: p50, p95", shown))
@@ -112,4 +120,3 @@ def judge(
         return Verdict(None, f"{sentence}make stage{stage - 1} experiment WHAT=publishing", facts, figures)
     low_enough = covers is None or not p95 or (before or 0) / p95 >= AT_LEAST_TIMES
     return Verdict(low_enough, f"{sentence}.", facts, figures)
-

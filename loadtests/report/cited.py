@@ -19,6 +19,7 @@ from loadtests.report.words import NONE, a_request, ms, percent, rate
 ROOT = Path(__file__).resolve().parents[2]
 _KINDS = "figures|requests|shares|journeys|experiments"
 _BLOCK = re.compile(rf"(<!-- ({_KINDS}): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+USUAL_CPUS = 0.25
 Runs = list[tuple[str, dict[str, Any]]]
 Table = tuple[list[str], list[list[str]]]
 
@@ -82,6 +83,11 @@ def _requests(runs: Runs, above: str) -> Table:
 
 
 def _experiments(runs: Runs, above: str) -> Table:
+    first: dict[str, tuple[str, int]] = {}
+    for name, run in runs:
+        other, users = first.setdefault(run["experiment"], (name, run["dataset"]["users"]))
+        if users != run["dataset"]["users"]:
+            raise UnlikeError(f"{other} and {name} stand in one table and are of datasets of different sizes")
     rows = [
         [
             f"{run['stage']}, {run['experiment']}",
@@ -144,9 +150,15 @@ def _cells(name: str, run: dict[str, Any], above: str) -> list[str]:
         ", ".join(f"{box['name']} {percent(box['utilisation'])}" for box in demand["boxes"]),
         ", ".join(_demand(box) for box in demand["boxes"]),
         f"{percent(overload['kept'])}, {overload['verdict']}" if overload else "–",
-        f"[{run['mode']}, {run['dataset']['users']:,} users, {run['started'][:10]}]"
+        f"[{run['mode']}, {run['dataset']['users']:,} users{_smaller(run)}, {run['started'][:10]}]"
         f"({above}docs/runs/{name}/report.html)",
     ]
+
+
+def _smaller(run: dict[str, Any]) -> str:
+    """What is said of boxes that are not of the usual size."""
+    cpus = {box["cpus"] for box in run["boxes"]}
+    return "" if cpus == {USUAL_CPUS} else f", boxes of {' and '.join(f'{one:g}' for one in sorted(cpus))} CPU"
 
 
 def _demand(box: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What experiments with boxes that go away conclude from what they saw: killed, restarted, a cache lost."""
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from infra.stage.__main__ import EXPERIMENTS
 from loadtests import mixes
 from loadtests.experiments import cache, kill, plan, restart, stampede, verdict
+from loadtests.experiments.scene import Load
 from loadtests.experiments.verdict import Failures
 from loadtests.tests.runs import total
 
@@ -135,24 +137,67 @@ COUNTED = [
 
 
 @pytest.mark.parametrize(
-    ("errors", "hits_after", "limited", "held"),
+    ("errors", "hits_after", "limited", "held", "said"),
     [
-        (0, 2.5, [], True),
-        (1, 2.5, [], False),
-        (0, None, [], False),
-        (1, 2.5, ["generator at 90% of its CPU"], None),
+        (0, 2.5, [], True, "hits again 2.5 s after it was back."),
+        (1, 2.5, [], False, "1 requests failed"),
+        (0, None, [], False, "it was not used again"),
+        (1, 2.5, ["generator at 90% of its CPU"], None, "generator at 90%"),
     ],
 )
 def test_a_lost_cache_held_where_nobody_noticed_and_it_was_used_again(
-    errors: int, hits_after: float | None, limited: list[str], held: bool | None
+    errors: int, hits_after: float | None, limited: list[str], held: bool | None, said: str
 ) -> None:
     shown = cache.judge(stretches(errors), COUNTED, hits_after, limited)
     assert shown.held is held
+    assert said in shown.sentence
     if held is not None:
         assert "The cache gone for 10 s" in shown.sentence
         assert "p95 40 ms before, 180 ms without it, 45 ms after" in shown.sentence
     assert ("without the cache: queries a request, hits", "2.00, none") in shown.facts
     assert ("after: queries a request, hits", "0.60, 84 %") in shown.facts
+
+
+def test_a_cache_that_is_not_hit_as_the_load_ends_did_not_hold() -> None:
+    no_more = [*COUNTED[:-1], COUNTED[-1] | {"hits": 0.0}]
+    shown = cache.judge(stretches(), no_more, 2.5, [])
+    assert shown.held is False
+    assert "and none from then on" in shown.sentence
+
+
+class Apps:
+    """Boxes of apps whose counts of hits go on as given, and of misses by one each time that they are asked."""
+
+    def __init__(self, *hits: int) -> None:
+        self.hits = hits
+        self.asked = 0
+
+    def metrics(self) -> dict[str, tuple[float, str]]:
+        hits = self.hits[min(self.asked, len(self.hits) - 1)]
+        self.asked += 1
+        read = 'conduit_cache_reads_total{{result="{}",what="list"}} {}\n'
+        return {"app1": (float(self.asked), read.format("hit", hits) + read.format("miss", self.asked))}
+
+
+@pytest.mark.parametrize(("hits", "found"), [((7, 7, 7, 8), True), ((7, 7), False)])
+def test_a_cache_is_used_again_once_an_app_counts_a_hit(
+    monkeypatch: pytest.MonkeyPatch, hits: tuple[int, ...], found: bool
+) -> None:
+    began = clock = 100.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal clock
+        clock += seconds
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    monkeypatch.setattr(time, "sleep", sleep)
+    boxes: Any = Apps(*hits)
+    nothing: Any = None
+    load = Load(nothing, boxes, {})
+    load._start = began
+    load.count()
+    assert cache._seconds_until_hit(load, 0.0, 5.0) == (1.0 if found else None)
+    assert sum(span["misses"] for span in load.counted) == len(load.counted), "each look is a span of its own"
 
 
 def bursts(with_flight: float, without: float, status: str = "200") -> list[dict[str, Any]]:
@@ -171,8 +216,13 @@ def bursts(with_flight: float, without: float, status: str = "200") -> list[dict
 def test_a_stampede_held_where_a_key_is_filled_once_and_everybody_is_answered() -> None:
     shown = stampede.judge(bursts(2.0, 40.0))
     assert shown.held
-    assert "article: filled 1 times with single flight, 20 without" in shown.sentence
+    assert "article: filled at most 1 times with single flight, at least 20 without" in shown.sentence
     assert stampede.judge(bursts(4.0, 40.0)).held is False
     refused = stampede.judge(bursts(2.0, 40.0, status="503"))
     assert refused.held is False
     assert "1000 were not answered" in refused.sentence
+
+
+def test_of_several_bursts_the_one_that_speaks_least_for_single_flight_counts() -> None:
+    shown = stampede.judge(bursts(2.0, 40.0) + bursts(1.0, 96.0) + bursts(0.0, 12.0))
+    assert shown.figures["fills"] == {stampede.WITH: {"article": 1.0}, stampede.WITHOUT: {"article": 6.0}}

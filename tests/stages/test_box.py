@@ -116,15 +116,14 @@ def test_the_largest_uploads_do_not_run_it_out_of_memory() -> None:
 
 
 def test_a_box_that_was_killed_comes_back_with_its_data() -> None:
-    def articles() -> str:
-        query = "SELECT version_num FROM alembic_version"
-        return docker("exec", BOX, "psql", "-h", "127.0.0.1", "-U", "conduit", "-d", "conduit", "-Atc", query)
-
-    before = articles()
+    with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as http:
+        slug = Api(http).sign_up().slug()
+        before = Api(http).article(slug)
     docker("kill", BOX)
     docker("start", BOX)
     wait_for(ready, 60)
-    assert articles() == before
+    with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=60) as http:
+        assert Api(http).article(slug) == before
 
 
 def test_new_secrets_are_taken_over() -> None:

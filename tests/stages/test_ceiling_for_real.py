@@ -50,32 +50,45 @@ def _folders(stage: Stage) -> set[Path]:
 
 BOXES = {1: {"box"}, 2: {"app", "db"}, 3: {"lb", "app1", "app2", "cache", "media", "db"}}
 BOXES[4] = BOXES[3] | {"cdn", "broker", "worker"}
+# Reasons to find no rate that may lie with this machine: two cores are few for six boxes and more. With any other, the
+# search found nothing; and the boxes of the first stages fit, so that there is a rate at the second attempt at least.
+MAY_BE_THE_MACHINE = re.compile("limited by what measures|not steady")
+FIT = (1, 2)
 
 
 @pytest.mark.parametrize("number", BOXES)
 def test_a_quick_ceiling_is_found_within_four_minutes_and_reported_in_one_file(stages: Stages, number: int) -> None:
     stage = _seeded(stages, number)
+    folder, run = _quick_ceiling(stage)
+    if run["ceiling"]["rate"] is None and number in FIT:
+        folder, run = _quick_ceiling(stage)
+        assert run["ceiling"]["rate"] is not None, run["ceiling"]["no_verdict"]
+    assert run["complete"]
+    assert run["mode"] == "quick"
+    assert {box["name"] for box in run["boxes"]} == BOXES[number]
+    page = (folder / "report.html").read_text()
+    assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", page)
+    # A verdict has what it needs to be believed.
+    if (ceiling := run["ceiling"])["rate"] is not None:
+        assert 0 < ceiling["p95"]["median"] <= run["slo"]["p95_ms"]
+        assert all(box["per_request_ms"] > 0 for box in run["demand"]["boxes"])
+        counted = {"queries", *(("hit_ratio", "origin_requests", "origin_bytes") if number > 2 else ())}
+        assert all(run["a_request"][name] > 0 for name in counted)
+
+
+def _quick_ceiling(stage: Stage) -> tuple[Path, dict[str, Any]]:
+    """Look for it once; the folder and the record. Fails where no rate is found and not for this machine's sake."""
     before, began = _folders(stage), time.monotonic()
     done = _try(stage, "ceiling", "QUICK=1")
     took = time.monotonic() - began
     assert done.returncode == 0 or NO_VERDICT.search(done.stderr), done.stderr[-3000:]
     assert took < 240
     folder, run = _new_run(stage, before)
-    assert run["complete"]
-    assert run["mode"] == "quick"
-    assert {box["name"] for box in run["boxes"]} == BOXES[number]
-    page = (folder / "report.html").read_text()
-    assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", page)
-    # Either a verdict, with what it needs to be believed, or the reason why this machine gave none.
     ceiling = run["ceiling"]
-    if done.returncode:
-        assert ceiling["rate"] is None
-        assert ceiling["no_verdict"]
-    else:
-        assert 0 < ceiling["p95"]["median"] <= run["slo"]["p95_ms"]
-        assert all(box["per_request_ms"] > 0 for box in run["demand"]["boxes"])
-        counted = {"queries", *(("hit_ratio", "origin_requests", "origin_bytes") if number > 2 else ())}
-        assert all(run["a_request"][name] > 0 for name in counted)
+    assert (ceiling["rate"] is None) == bool(done.returncode)
+    if ceiling["rate"] is None:
+        assert MAY_BE_THE_MACHINE.search(ceiling["no_verdict"]), ceiling["no_verdict"]
+    return folder, run
 
 
 def test_an_interrupted_ceiling_keeps_what_it_measured(stages: Stages) -> None:

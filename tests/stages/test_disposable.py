@@ -75,7 +75,8 @@ def test_nobody_notices_a_rolling_restart(stage: Stage) -> None:
         said = stage.make("rolling-restart")
         traffic.goes_on(50)
     assert traffic.failed() == {}
-    assert [_state(stage, app, "State.StartedAt") for app in ("app1", "app2")] > started
+    again = [_state(stage, app, "State.StartedAt") for app in ("app1", "app2")]
+    assert all(now > before for now, before in zip(again, started, strict=True)), (started, again)
     assert re.search(r"^1 of 2  app1: gets nothing new$", said, re.MULTILINE), said
     assert re.search(r"^2 of 2  app2: answers again, ", said, re.MULTILINE), said
     assert all(_answered(stage, app) for app in ("app1", "app2"))

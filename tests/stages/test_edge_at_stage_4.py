@@ -1,5 +1,6 @@
 """Stage 4's edge before the real app: an anonymous reader sees an edit at once, and the rest within its seconds."""
 
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -141,18 +142,28 @@ def test_the_site_can_be_read_while_its_origin_is_away(stage: Stage, api: Api, j
 
 
 def test_with_the_edge_frozen_writers_hardly_notice(stage: Stage) -> None:
-    """Asked past the edge, at the balancer: one purge waits a tenth of a second, and those after it not at all."""
-    asked = "import json,sys,time,urllib.request as u\n" + _WRITER
-    said = stage.compose("exec", "-T", "app1", "python", "-c", asked, "before")
+    """Asked past the edge, at the balancer: one purge of each app waits a tenth of a second, those after it not at all.
+
+    Of 16 writes the middle one shows that most do not wait for an edge that hangs, with room for a busy machine; the
+    quickest, which hardly varies, that there is no tenth in each.
+    """
+    before = _writes(stage)
     stage.compose("pause", "cdn")
     try:
-        slowest = [float(text) for text in stage.compose("exec", "-T", "app1", "python", "-c", asked, "after").split()]
+        frozen = _writes(stage)
     finally:
         stage.compose("unpause", "cdn")
         # Its health check failed meanwhile, and the tests after this one want a stage that is well.
         _within(60, lambda: "unhealthy" not in stage.compose("ps", "cdn") and "healthy" in stage.compose("ps", "cdn"))
-    assert said
-    assert sum(seconds > 1.0 for seconds in slowest) == 0, slowest
+    assert len(before) == len(frozen) == 16
+    assert statistics.median(frozen) < statistics.median(before) + 0.3, (before, frozen)
+    assert min(frozen) < min(before) + 0.08, (before, frozen)
+
+
+def _writes(stage: Stage) -> list[float]:
+    """The seconds that each of 16 writes took."""
+    asked = "import json,time,urllib.request as u\n" + _WRITER
+    return [float(text) for text in stage.compose("exec", "-T", "app1", "python", "-c", asked).split()]
 
 
 _WRITER = """
@@ -166,7 +177,7 @@ user = {"username": name, "email": name + "@example.com", "password": "correct h
 token = call("POST", "/users", {"user": user})["user"]["token"]
 article = {"title": name, "description": "d", "body": "b", "tagList": []}
 slug = call("POST", "/articles", {"article": article}, token)["article"]["slug"]
-for number in range(8):
+for number in range(16):
     began = time.monotonic()
     call("PUT", "/articles/" + slug, {"article": {"body": str(number)}}, token)
     print(time.monotonic() - began)
