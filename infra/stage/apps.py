@@ -2,7 +2,8 @@
 
 They are in a compose file beside the stage's, which every later command reads as well, until the next `up` without
 them. Each app is the file's first app again, at the next address; the balancer waits for it, and has its configuration
-mounted from beside that file, so that the committed one stays as the stage's own file says.
+mounted from beside that file, so that the committed one stays as the stage's own file says. The database has no more
+connections for many of them, so that each of many takes fewer.
 """
 
 import contextlib
@@ -15,12 +16,18 @@ from typing import Any
 import yaml
 
 from infra.nginx.render import MOUNTED_AT
+from infra.stage import settings
 from infra.stage.problems import Problem
 from infra.stage.stages import compose_file, more_boxes
 
 MOST_WORKERS = 20
 # From here on the network gives addresses out by itself.
 FIRST_DYNAMIC = 128
+# The database's connections that are the boxes' (infra/postgres/postgresql.conf), and how many of them a worker takes.
+CONNECTIONS = 50
+WORKER_CONNECTIONS = 2
+# An app's pool, and the smallest with which one slow statement does not hold up everybody.
+POOL, LEAST_POOL = 10, 2
 
 
 @contextlib.contextmanager
@@ -44,7 +51,15 @@ def chosen(number: int, wanted: str | None) -> Iterator[None]:
 def more(number: int, apps: str, workers: str = "") -> str:
     """The compose file of the boxes that a stage's own file lacks; empty where it lacks none. "" wants no more."""
     services: dict[str, dict[str, Any]] = yaml.safe_load(compose_file(number).read_text())["services"]
-    added = (_apps(number, services, apps) if apps else {}) | (_workers(number, services, workers) if workers else {})
+    added = _apps(number, services, apps) if apps else {}
+    replicas = 0
+    if workers or any("stage.worker" in service["labels"] for service in services.values()):
+        wanted = workers or settings.said("WORKERS", "1")
+        replicated = _workers(number, services, wanted)
+        replicas = int(wanted)
+        if workers:  # else Compose reads .env itself
+            added |= replicated
+    _smaller_pools(services, added, replicas)
     if not added:
         return ""
     typed = [f"{name}={count}" for name, count in (("APPS", apps), ("WORKERS", workers)) if count]
@@ -104,6 +119,28 @@ def _apps(number: int, services: dict[str, dict[str, Any]], wanted: str) -> dict
     mounted = f"./{more_boxes(number).parent.name}/stage{number}.lb.conf:{MOUNTED_AT}:ro"
     added[balancer] = {"volumes": [mounted], "depends_on": {name: {"condition": "service_healthy"} for name in new}}
     return added
+
+
+def _smaller_pools(services: dict[str, dict[str, Any]], added: dict[str, Any], workers: int) -> None:
+    """Have each app in ``services`` and ``added`` take fewer connections where there are not ten for each.
+
+    Raises Problem where there are too few even so.
+    """
+    apps = [name for name, service in (added | services).items() if "stage.upstream" in service["labels"]]
+    if not apps:
+        return  # one app, with nobody before it
+    pool = min(POOL, (CONNECTIONS - workers * WORKER_CONNECTIONS) // len(apps))
+    if pool < LEAST_POOL:
+        raise Problem(
+            f"APPS={len(apps)} WORKERS={workers}: the database has no connections for so many.",
+            f"{LEAST_POOL} for each app and {WORKER_CONNECTIONS} for each worker have to be {CONNECTIONS} or fewer.",
+            status=2,
+        )
+    if pool < POOL:
+        for name in apps:
+            box = added.setdefault(name, {})
+            # As many threads: one that waited for a connection would take the database for one that hangs.
+            box["environment"] = box.get("environment", {}) | {"THREADS": str(pool), "POOL_SIZE": str(pool)}
 
 
 def _write(number: int, text: str) -> None:

@@ -63,11 +63,11 @@ def _restart(stage: Topology, app: str, label: str) -> None:
     print(label, f"answers again, {time.monotonic() - began:.1f} s later", flush=True)
 
 
-def _in_flight(stage: Topology, app: str) -> float:
-    """Requests under way in an app; none where it does not say."""
+def _in_flight(stage: Topology, app: str) -> float | None:
+    """Requests under way in an app; None where it does not say, as one that is too busy for it."""
     said = nginx.inside(stage, app, "curl", "-fsS", "-m", "5", "http://127.0.0.1:9100/metrics")
     found = _IN_FLIGHT.search(said.stdout)
-    return float(found.group(1)) if found else 0.0
+    return float(found.group(1)) if found else None
 
 
 def _is_ready(stage: Topology, app: str) -> bool:

@@ -10,14 +10,19 @@ FILE = ROOT / ".env"
 HIGHEST_PORT = 65535
 
 
+def said(name: str, default: str) -> str:
+    """A setting as it is written, the default where it is absent or empty."""
+    return os.environ.get(name, _in_file(name)) or default
+
+
 def port(name: str, default: int) -> int:
     """A port of this machine, the default where the setting is absent or empty. Raises Problem for what is no port."""
-    said = os.environ.get(name, _in_file(name)) or str(default)
+    given = said(name, str(default))
     # int() alone would take signs, blanks and the digits of every script too.
-    number = int(said) if re.fullmatch(r"[0-9]{1,5}", said) else 0
+    number = int(given) if re.fullmatch(r"[0-9]{1,5}", given) else 0
     if not 1 <= number <= HIGHEST_PORT:
         raise Problem(
-            f"{name}={said} is no port.", f"Give a number from 1 to {HIGHEST_PORT}, for one call or in .env", status=2
+            f"{name}={given} is no port.", f"Give a number from 1 to {HIGHEST_PORT}, for one call or in .env", status=2
         )
     return number
 

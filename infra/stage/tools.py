@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # The app's limits are not what a load measures; the library still counts against these.
 NO_LIMITS = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
 LOCUST_PORT = 8089
+# CACHE_URL's in every compose file; LIMITS_URL's is another.
+CACHE_DATABASE = "0"
 IMAGE = "conduit/tools"
 
 
@@ -124,12 +126,13 @@ def bring_over(number: int, source: int, replace: bool) -> None:
 
 
 def forget(stage: topology.Topology) -> None:
-    """Empty the stage's caches: rows that did not come through the app were not told to them.
+    """Empty the stage's caches: rows that did not come through the app were not told to them. How often who has written
+    is counted in the same Redis, and stays.
 
     An edge's copies of lists and articles are seconds old at the most. Raises Problem where a cache does not answer.
     """
     for cache in stage.caches:
-        said = answer(["docker", "exec", stage.container(cache), "redis-cli", "-e", "flushall"])
+        said = answer(["docker", "exec", stage.container(cache), "redis-cli", "-e", "-n", CACHE_DATABASE, "flushdb"])
         if said.returncode:
             raise Problem(
                 f"The rows are there, but {cache} may still hold what was there before: {said.stderr.strip()}",

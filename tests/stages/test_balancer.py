@@ -236,6 +236,18 @@ def test_what_is_too_much_for_the_boxes_is_refused_at_once_and_pages_are_not(lb:
     ]
 
 
+def test_what_is_too_much_of_pages_is_refused_in_the_same_words(lb: Balanced) -> None:
+    _all_answer(lb)
+    with httpx.Client(base_url=lb.url) as http, ThreadPoolExecutor(4 * AT_ONCE) as threads:
+        let_in = [threads.submit(http.get, "/a-slow-page") for _ in range(4 * AT_ONCE)]
+        _until(lambda: len(lb.asked("/a-slow-page")) == 4 * AT_ONCE)
+        refused = http.get("/another-page")
+        assert not any(one.done() for one in let_in)
+        assert [one.result().status_code for one in let_in] == [200] * 4 * AT_ONCE
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert errors(refused) == {"body": ["too many requests are under way; try again shortly"]}
+
+
 def test_a_box_that_is_taken_out_gets_nothing_and_nobody_loses_a_connection(lb: Balanced) -> None:
     _all_answer(lb)
     with httpx.Client(base_url=lb.url) as http:

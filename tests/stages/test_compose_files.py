@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from conduit.__main__ import DRAIN_SECONDS
+
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(ROOT.glob("docker-compose.stage*.yml"))
 TOOLS = ROOT / "infra/tools.compose.yml"
@@ -93,6 +95,14 @@ def test_every_service_is_a_box_of_one_size_and_without_rights(path: Path) -> No
         assert box["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
         assert "healthcheck" in box
         assert "stop_grace_period" in box
+
+
+@each_file
+def test_a_box_that_is_told_to_stop_has_time_to_drain(path: Path) -> None:
+    grace = {float(box["stop_grace_period"].removesuffix("s")) for box in boxes(path).values()}
+    supervisor = (ROOT / "infra/images/box/services/.s6-svscan/SIGTERM").read_text()
+    (waited_for,) = re.findall(r"^s6-svc -wD -T (\d+) ", supervisor, re.MULTILINE)
+    assert DRAIN_SECONDS < int(waited_for) / 1000 < min(grace)
 
 
 @each_file

@@ -76,6 +76,19 @@ def test_all_bodies_that_may_wait_at_once_fit_into_tmp(number: int) -> None:
 
 
 @pytest.mark.docker
+@pytest.mark.parametrize("number", BALANCED)
+def test_every_box_is_bounded_and_pages_by_twice_as_much(number: int) -> None:
+    pools = re.findall(r"upstream (api|pages)\w* {(.*?)}", rendered(number), re.DOTALL)
+    (at_once,) = {bound for name, servers in pools if name == "api" for bound in _bounds(servers)}
+    assert [_bounds(servers) for name, servers in pools if name == "pages"] == [{2 * at_once}] * (len(pools) // 2)
+
+
+def _bounds(servers: str) -> set[int]:
+    """What boxes have under way at the most; 0 where one has no bound."""
+    return {int((re.findall(r" max_conns=(\d+);", line) or [0])[0]) for line in re.findall("server .*", servers)}
+
+
+@pytest.mark.docker
 def test_who_shows_a_configuration_writes_none(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,8 @@ from conduit.settings import Settings
 
 log = logging.getLogger("conduit")
 LISTENERS = 16
+# What is under way at a stop is waited for: slow work inside a request takes that long. A box is killed after 30 s.
+DRAIN_SECONDS = 24
 _USAGE = "usage: python -m conduit api | migrate | serve | worker | queue [--retry KEY|all]"
 
 _NO_QUEUE = "there is no queue: BROKER_URL is not set"
@@ -131,7 +133,7 @@ def _serve(settings: Settings) -> int:
         log_config=None,
         server_header=False,
         proxy_headers=False,  # who asks is found where it matters
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_keep_alive=75,
     )
     # libuv accepts one connection a turn of the loop from a listener (libuv#3696). A busy box turns some thirty times a

@@ -53,7 +53,7 @@ def create_app(settings: Settings, services: Services) -> Boundary:
     ]
     uploads = Uploads(settings.uploads_at_once, settings.upload_seconds, settings.upload_wait_seconds)
     state = SimpleNamespace(
-        services=services, threads=threads, uploads=uploads, trusted_proxies=settings.trusted_networks
+        services=services, threads=threads, uploads=uploads, trusted_proxies=settings.trusted_networks, ping=None
     )
     api = Api(routes, state, lifespan(None))
     pages = Pages(api, services.pages)

@@ -100,11 +100,23 @@ class Threads:
             try:
                 result = context.run(_refuse if self._too_late(asked) else work)
             except BaseException as error:  # it belongs to the task that waits for it
-                loop.call_soon_threadsafe(_fail, future, error)
+                _tell(loop, _fail, future, error)
             else:
-                loop.call_soon_threadsafe(_finish, future, result)
+                _tell(loop, _finish, future, result)
+                del result
             # What the last job held would otherwise be held until the next one comes.
             del job, future, loop, context, work
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, end: Callable[["asyncio.Future[Any]", Any], None], future: Any, ended: Any
+) -> None:
+    try:
+        loop.call_soon_threadsafe(end, future, ended)
+    except RuntimeError:
+        # Closed: the app has stopped meanwhile, and nobody waits any more.
+        if not loop.is_closed():
+            raise
 
 
 def _refuse() -> NoReturn:

@@ -163,16 +163,31 @@ class RedisCache:
         self._server.give_up("it was not told of a change")
 
     def _before_use(self, ask: Callable[[bytes], Reply]) -> None:
-        if self._too_much:
-            ask(packed(b"FLUSHDB", b"ASYNC"))
-            self._too_much = False
-        while self._untold:
-            with self._lock:  # and not while asking: requests wait for it
-                some = set(islice(self._untold, _TOLD_AT_ONCE))
+        """Tell it what it missed. That is taken out before: an equal change that is remembered meanwhile may have been
+        committed after the telling, and is to be told again.
+        """
+        with self._lock:  # and not while asking: requests wait for it
+            too_much, self._too_much = self._too_much, False
+        if too_much:
+            try:
+                ask(packed(b"FLUSHDB", b"ASYNC"))
+            except BaseException:
+                self._too_much = True
+                raise
+        while some := self._taken_out():
             slots, keys = (frozenset().union(*parts) for parts in zip(*some, strict=True))
-            ask(evaluated(cache_scripts.INVALIDATE, *self._invalidation((slots, keys))))
-            with self._lock:
-                self._untold -= some
+            try:
+                ask(evaluated(cache_scripts.INVALIDATE, *self._invalidation((slots, keys))))
+            except BaseException:
+                with self._lock:
+                    self._untold |= some
+                raise
+
+    def _taken_out(self) -> set[_Change]:
+        with self._lock:
+            some = set(islice(self._untold, _TOLD_AT_ONCE))
+            self._untold -= some
+        return some
 
 
 _ARTICLE_LOOK = msgspec.msgpack.Decoder(ArticleLook).decode

@@ -1,5 +1,7 @@
 """Is this process alive, and can it do its work? For health checks; not part of the API."""
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -14,9 +16,15 @@ async def health(request: Request) -> JSONResponse:
 
 
 async def ready(request: Request) -> JSONResponse:
-    """The database answers. Raises UnavailableError otherwise."""
+    """The database answers. Raises UnavailableError otherwise.
+
+    Nothing bounds these requests, so all that come while it is asked share its answer, and one thread.
+    """
     request.scope["route"] = "/ready"
-    await request.app.state.threads.run_however_late(services(request).database.ping)
+    state = request.app.state
+    if state.ping is None or state.ping.done():
+        state.ping = asyncio.create_task(state.threads.run_however_late(services(request).database.ping))
+    await asyncio.shield(state.ping)  # which is not over when one of them leaves
     return JSONResponse({"ready": True})
 
 

@@ -14,7 +14,7 @@ from limits import parse
 from conduit.adapters import cache_redis
 from conduit.adapters.cache_redis import LAST_SECONDS, RedisCache
 from conduit.adapters.limits_redis import RedisLimits
-from conduit.adapters.redis_server import REQUEST_SECONDS
+from conduit.adapters.redis_server import REQUEST_SECONDS, RedisServer
 from conduit.errors import TooManyError, UnavailableError
 from conduit_testing.client import Api, queries
 from conduit_testing.deployments import NewDatabase, NewRedis, migrated, served, settings_for
@@ -145,6 +145,69 @@ def test_more_changes_than_are_remembered_empty_the_cache(
     for slug in slugs:
         assert api.article(slug)["title"] == "after"
     _wait_until_cached(api, slugs[0])
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisCache]:
+    """A cache whose Redis is away; what it would tell, a test is told."""
+    monkeypatch.setattr(RedisServer, "give_up", lambda _server, _cause: None)
+    cache = RedisCache("redis://127.0.0.1:1/0")
+    yield cache
+    cache.close()
+
+
+class Told:
+    """Is told what was missed. Meanwhile, the first time, something else happens."""
+
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.commands: list[bytes] = []
+        self._meanwhile = meanwhile
+
+    def __call__(self, command: bytes) -> None:
+        self.commands.append(command)
+        if len(self.commands) == 1:
+            self._meanwhile()
+
+
+def _hang() -> None:
+    raise TimeoutError
+
+
+def test_a_change_that_comes_while_an_equal_one_is_told_is_told_too(away: RedisCache) -> None:
+    away.invalidate([b"1"], [b"s:1"])
+    told = Told(lambda: away.invalidate([b"1"], [b"s:1"]))
+    away._before_use(told)
+    assert len(told.commands) == 2
+    away._before_use(told)
+    assert len(told.commands) == 2
+
+
+def test_what_could_not_be_told_is_told_the_next_time(away: RedisCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    away.invalidate([b"1"], [b"s:1"])
+    told = Told(_hang)
+    with pytest.raises(TimeoutError):
+        away._before_use(told)
+    away._before_use(told)
+    assert len(told.commands) == 2
+
+    monkeypatch.setattr(cache_redis, "MOST_UNTOLD", 0)
+    away.invalidate([b"1"], [b"s:1"])
+    emptied = Told(_hang)
+    with pytest.raises(TimeoutError):
+        away._before_use(emptied)
+    away._before_use(emptied)
+    assert [b"FLUSHDB" in command for command in emptied.commands] == [True, True]
+
+
+def test_more_changes_while_the_cache_is_emptied_empty_it_again(
+    away: RedisCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_redis, "MOST_UNTOLD", 0)
+    away.invalidate([b"1"], [b"s:1"])
+    told = Told(lambda: away.invalidate([b"2"], [b"s:2"]))
+    for _ in range(3):
+        away._before_use(told)
+    assert len(told.commands) == 2
 
 
 def test_a_restart_of_redis_costs_no_reader_an_answer_or_the_cache(api: Api, proxy: Proxy) -> None:

@@ -77,6 +77,27 @@ def test_who_comes_to_a_queue_that_is_late_takes_no_place_in_it(pool: Threads) -
     asyncio.run(ask())
 
 
+def test_what_ends_after_its_loop_has_closed_ends_in_silence(
+    pool: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", left.append)
+    gate = threading.Event()
+
+    async def stop_meanwhile() -> None:
+        for work in (gate.wait, lambda: 1 / 0):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(pool.run_however_late(work), NAP)
+
+    async def ask_again() -> str:
+        return await asyncio.wait_for(pool.run_however_late(lambda: "done"), 5)
+
+    asyncio.run(stop_meanwhile())
+    gate.set()
+    assert asyncio.run(ask_again()) == "done", "the thread has died"
+    assert left == []
+
+
 def test_a_burst_after_a_pause_is_a_burst(pool: Threads) -> None:
     async def ask() -> None:
         assert await pool.run(divmod, 7, 2) == (3, 1)

@@ -14,6 +14,8 @@ import psycopg
 import pytest
 from prometheus_client import REGISTRY
 
+from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.errors import UnavailableError
 from conduit_testing.client import Api, errors
 from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_one_server
 
@@ -78,6 +80,25 @@ def test_a_request_is_measured_by_route_and_status(api: Api) -> None:
     for path in ("/a", "/b", "/c"):
         api.get(path)
     _until(lambda: _counted(method="other", route="none", status="404") == unknown + 3)
+
+
+def test_who_asks_whether_it_is_ready_while_another_does_takes_no_thread(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pings: list[float] = []
+
+    def ping(_database: PostgresDatabase) -> None:
+        pings.append(time.monotonic())
+        time.sleep(0.5)
+        if len(pings) == 1:
+            raise UnavailableError("the database")
+
+    monkeypatch.setattr(PostgresDatabase, "ping", ping)
+    with ThreadPoolExecutor(30) as threads:
+        answers = list(threads.map(lambda _: api.http.get("/ready"), range(30)))
+        assert len(pings) < 3
+        assert answers[0].status_code == 503
+        assert api.http.get("/ready").status_code == 200, "each answer is for those who asked before it"
 
 
 def test_beyond_the_places_the_answer_is_503_at_once_and_health_is_still_told(api: Api, deployment: Deployment) -> None:
