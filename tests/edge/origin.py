@@ -3,6 +3,7 @@
 import gzip
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,11 +92,11 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler, ABC):
     protocol_version = "HTTP/1.1"
 
-    def handle_one(self, asked: Asked) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def handle_one(self, asked: Asked) -> None: ...
 
     def send(self, asked: Asked, answer: Answer) -> None:
         content = answer.body.encode()

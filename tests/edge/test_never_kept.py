@@ -1,0 +1,104 @@
+"""What the edge never keeps, and what it leaves as it is."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.edge.conftest import Edge, at_a_seconds_start, docker
+from tests.edge.origin import Answer, Origin
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=401), Answer(status=403), Answer(status=422), Answer(status=429, headers={"Retry-After": "9"}),
+        Answer(status=500), Answer(status=503), Answer(status=301, headers={"Location": "/"}),
+        Answer(headers={"Set-Cookie": "a=b"}), Answer(headers={"Cache-Control": "private, max-age=60"}),
+        Answer(headers={"Cache-Control": "no-store"}), Answer(headers={"Cache-Control": "max-age=9"}),
+        Answer(headers={"X-Accel-Expires": "60", "Set-Cookie": "a=b"}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_is_not_kept(edge: Edge, origin: Origin, article: int, answer: Answer) -> None:
+    origin.answer = lambda _: answer
+    for number in (1, 2, 3):
+        assert edge.get(f"/api/articles/{article}").status_code == answer.status
+        assert len(origin.asked) == number
+
+
+def test_who_signs_in_gets_past_what_is_kept_and_leaves_nothing(edge: Edge, origin: Origin, article: int) -> None:
+    for path in (f"/api/articles/x-{article}", f"/api/tags?{article}", f"/media/{article}.webp", "/settings"):
+        for token in ("Token jo", "Token ann", "Bearer x", "nonsense"):
+            answer = edge.get(path, Authorization=token)
+            assert (answer.json()["viewer"], answer.headers["x-cache"]) == (token, "BYPASS"), path
+            assert "age" not in answer.headers
+        assert edge.get(path).json()["viewer"] is None
+        assert edge.get(path, Authorization="Token jo").json()["viewer"] == "Token jo"
+        assert edge.get(path).json()["viewer"] is None
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_other_methods_go_through_as_they_are(edge: Edge, origin: Origin, article: int, method: str) -> None:
+    path = f"/api/articles/x-0{article}?b=2&a=1"
+    edge.get(path)
+    origin.asked.clear()
+    for _ in range(2):
+        answer = httpx.request(method, f"{edge.url}{path}", content=b"what is sent")
+        assert answer.headers["x-cache"] == "BYPASS"
+    assert [(asked.method, asked.path, asked.body) for asked in origin.asked] == [(method, path, b"what is sent")] * 2
+
+
+def test_no_answer_brings_anothers_request_id_or_address(edge: Edge, origin: Origin, word: str) -> None:
+    ids = [edge.get(f"/api/tags?{word}").headers["x-request-id"] for _ in range(3)]
+    assert len(set(ids)) == 3
+    assert edge.get(f"/api/tags?{word}", X_Request_Id="mine").headers["x-request-id"] == "mine"
+    edge.get("/health", X_Forwarded_For="203.0.113.9", X_Edge_Mark="x")
+    assert origin.asked[-1].headers["x-forwarded-for"] == edge.gateway
+
+
+def test_a_body_larger_than_any_that_the_app_takes_is_refused(edge: Edge, origin: Origin, article: int) -> None:
+    answer = httpx.put(f"{edge.url}/api/articles/x-{article}/cover", content=b"x" * 5_000_001, timeout=15)
+    assert answer.status_code == 413
+    assert answer.json()["errors"]["body"]
+    assert httpx.put(f"{edge.url}/api/articles/x-{article}/cover", content=b"x" * 5_000_000).status_code == 200
+
+
+def _kilobytes_in_tmp(edge: Edge) -> int:
+    tmp = "/tmp"  # noqa: S108 - the container's own
+    return int(docker("exec", edge.container, "df", "--output=used", "-k", tmp).split()[-1])
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/health", "/feed", "/assets/{}.js", "/api/tags?{}", "/api/articles/x-{}"])
+def test_no_body_waits_at_the_edge_and_reading_with_one_is_not_kept(
+    edge: Edge, origin: Origin, article: int, method: str, path: str
+) -> None:
+    path, size, before = path.format(article), 4_000_000, _kilobytes_in_tmp(edge)
+    held = []
+
+    def content() -> Iterator[bytes]:
+        for _ in range(4):
+            yield b"x" * (size // 4)
+        held.append(_kilobytes_in_tmp(edge))
+
+    headers = {"Content-Length": str(size)}
+    for _ in range(2):
+        answer = httpx.request(method, f"{edge.url}{path}", content=content(), headers=headers)
+        assert (answer.status_code, answer.headers["x-cache"]) == (200, "BYPASS")
+    assert [len(asked.body) for asked in origin.asked_for(path)] == [size] * 2
+    assert max(held) - before < 1_000
+
+
+def test_reading_that_says_it_has_no_body_is_kept(edge: Edge, origin: Origin, article: int) -> None:
+    path = f"/api/articles/x-{article}"
+    at_a_seconds_start()
+    assert [edge.get(path, Content_Length="0").headers["x-cache"] for _ in range(2)] == ["MISS", "HIT"]
+
+
+def test_what_cannot_be_read_is_told_in_the_apis_shape_and_long_tokens_get_through(edge: Edge, origin: Origin) -> None:
+    assert edge.get("/api/user", Authorization=f"Token {'x' * 20_000}").status_code == 200
+    refused = edge.get("/api/user", Authorization=f"Token {'x' * 40_000}")
+    assert (refused.status_code, list(refused.json()["errors"])) == (400, ["body"])
