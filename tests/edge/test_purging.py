@@ -8,9 +8,8 @@ from functools import partial
 import httpx
 import pytest
 
-from tests.edge.conftest import Edge
+from tests.edge.conftest import Edge, at_a_seconds_start
 from tests.edge.origin import Answer, Asked, GoneError, Origin
-from tests.edge.test_keeping import at_a_seconds_start
 
 pytestmark = pytest.mark.docker
 
