@@ -96,11 +96,14 @@ _CLOSE = _statement(
     RETURNING state
     """,
 )
-# The first try that a death ends is followed at once. More of them, and it may be the task that kills.
+# The first try that a death ends is followed at once: whoever is told again may take it. More of them, and it may be
+# the task that kills; then it waits, as what has failed does, until it is due.
 _RELEASE = _statement(
     "release tasks",
     f"""
-    UPDATE tasks SET state = 'waiting', taken_by = NULL, due_at = now() + (tries - 1) * 5.0 * {_SECONDS}
+    UPDATE tasks SET
+        state = CASE WHEN tries > 1 THEN 'failed' ELSE 'waiting' END,
+        taken_by = NULL, due_at = now() + (tries - 1) * 5.0 * {_SECONDS}
     WHERE state = 'running' AND taken_by = :box
     """,
 )

@@ -91,9 +91,14 @@ def test_a_task_that_kills_whoever_is_at_it_is_dead_before_it_kills_for_ever(
     hand: Hand, author: int, letters: Letters, broker: Proxy
 ) -> None:
     task = published(hand, author)
-    for _ in range(3):
-        assert task_rows.take(hand.services.database, tasks.owner_of(task), task.key, "box")
-        task_rows.release(hand.services.database, "box")
+    database = hand.services.database
+    for death in range(1, 4):
+        assert task_rows.take(database, tasks.owner_of(task), task.key, "box")
+        task_rows.release(database, "box")
+        if death > 1:
+            assert task_rows.take(database, tasks.owner_of(task), task.key, "box") is None, "not at once again"
+            overdue(hand)
+            task_rows.sweep(database, lambda *_: None)
     overdue(hand)
     Hand(hand.services, broker.url, "box").settle()
     assert row_of(hand, task) == ("dead", 4, "AbandonedError()")
