@@ -81,7 +81,7 @@ def seed(size: Size, servers: list[Server], digests: Sequence[str], replace: boo
         ask(targets, f"the seed “{size.name}”", replace)
         made = _fill(size, targets, digests, reporter)
         for target in targets:
-            target.commit()
+            target.commit(reporter)
     took = time.monotonic() - begun
     reporter.say(f"Seeded “{size.name}”: {_text(made)} in {took:.1f} s.")
     reporter.say(f"Sign in as {email_of(0)} … {email_of(size.users - 1)} with the password {PASSWORD}.")
