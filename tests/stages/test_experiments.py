@@ -85,6 +85,7 @@ def test_what_a_queue_accepts_is_done_whoever_dies(stages: Stages, seeded: dict[
     assert [event["what"] for event in run["trials"][0]["events"]].count("broker restarted") == 1
 
 
+@pytest.mark.long
 @pytest.mark.stage(4)
 def test_publishing_is_timed_until_the_cover_is_there(stages: Stages, seeded: dict[int, Stage]) -> None:
     # Not held against stage 3, which takes minutes: that is for the long form.
