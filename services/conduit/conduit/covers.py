@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, select
 from conduit import room, writes
 from conduit.adapters.reads_sql import read_article
 from conduit.articles import id_of
-from conduit.errors import AppError, ForbiddenError, InvalidError, NotFoundError
+from conduit.errors import AppError, ForbiddenError, NotFoundError
 from conduit.events import ArticleChanged
 from conduit.image_structure import inspect
 from conduit.media_names import cover_file, digest_of, upload_file
@@ -138,10 +138,7 @@ def _article(database: Database, media: Media, article_id: int, viewer: int) -> 
 
 
 def make(services: "Services", arguments: Mapping[str, Any]) -> Sequence[Task]:
-    """Make the files of a kept upload, then say "ready" if the article still waits for it.
-
-    Raises ImageError, and InvalidError where an article waits for what has neither an upload nor files.
-    """
+    """Make the files of a kept upload, then say "ready" if the article still waits for it. Raises ImageError."""
     # Loaded here: a box that only passes uploads on need not hold Pillow in its memory.
     from conduit import images  # noqa: PLC0415
 
@@ -157,8 +154,7 @@ def make(services: "Services", arguments: Mapping[str, Any]) -> Sequence[Task]:
             services.media.put(cover_file(digest, size), content, "image/webp")
     # Done before, and the upload gone with it? Then the files are there.
     there = image is not None or services.media.get(cover_file(digest, "small")) is not None
-    if _finish(services, article_id, digest, "ready" if there else "failed") and not there:
-        raise InvalidError({"cover": ["has no upload any more; it has to be sent again"]})
+    _finish(services, article_id, digest, "ready" if there else "failed")
     return ()
 
 
@@ -182,16 +178,13 @@ def give_up_left(services: "Services", older_than: float, known: Collection[str]
             _finish(services, int(found[1]), found[2], "failed")
 
 
-def _finish(services: "Services", article_id: int, digest: str, state: str) -> bool:
-    waited = _say(services, article_id, digest, state)
+def _finish(services: "Services", article_id: int, digest: str, state: str) -> None:
+    _say(services, article_id, digest, state)
     services.media.delete(upload_file(digest, article_id))
-    return waited
 
 
-def _say(services: "Services", article_id: int, digest: str, state: str) -> bool:
-    """Whether the article has this cover still, and had it not ready."""
+def _say(services: "Services", article_id: int, digest: str, state: str) -> None:
     with services.database.writing(article_id) as writer:
         row = writer.first(writes.FINISH_COVER, article_id=article_id, digest=digest, state=state)
         if row is not None:
             writer.record(ArticleChanged(article_id, row[0]))
-    return row is not None

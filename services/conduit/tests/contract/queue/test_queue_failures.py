@@ -81,10 +81,6 @@ def test_what_would_be_so_again_is_not_tried_again(hand: Hand, author: int) -> N
     hand.settle()
     task = Task(covers.TASK, {"article_id": articles.id_of(slug)}, cover_key(slug, damaged))
     assert row_of(hand, task) == ("dead", 1, "cover is damaged")
-    # Its upload is gone with that, so that another try has nothing to make it from.
-    queue.retried(use.database, task.key)
-    hand.settle()
-    assert row_of(hand, task) == ("dead", 1, "cover has no upload any more; it has to be sent again")
 
 
 def test_a_task_that_kills_whoever_is_at_it_is_dead_before_it_kills_for_ever(
