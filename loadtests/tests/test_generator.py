@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+# A generator of its own for each test, and the seconds of its trials.
+pytestmark = pytest.mark.realtime
+
 Start = Callable[[str], "subprocess.Popen[str]"]
 Stub = Callable[..., str]
 
@@ -28,7 +31,6 @@ def run(process: "subprocess.Popen[str]", **trial: Any) -> tuple[dict[str, Any],
     raise AssertionError(f"the generator ended: {others}")
 
 
-@pytest.mark.realtime
 def test_sees_a_server_that_freezes(stub: Stub, generator: Start) -> None:
     """Frozen for 1 s in every 5, a server makes a fifth of its users wait, a twentieth more than 750 ms.
 
@@ -122,7 +124,6 @@ def test_an_answer_that_nothing_can_follow_from_is_an_error(stub: Stub, generato
     assert journey["waits_ms"] == []
 
 
-@pytest.mark.realtime
 def test_an_overloaded_queue_and_back(stub: Stub, generator: Start) -> None:
     """Offered twice its capacity of 200/s a queue of 60 answers 200/s and refuses the rest.
 
@@ -163,7 +164,6 @@ def test_ends_with_its_input_and_survives_nonsense(stub: Stub, generator: Start)
     assert process.wait(timeout=5) == 0, "the end of its input ends a trial, too"
 
 
-@pytest.mark.realtime
 def test_what_goes_out_late_is_told_apart(stub: Stub, generator: Start) -> None:
     """At far more than one core can send, the waits are the generator's own, and it says so of that stretch."""
     process = generator(stub())

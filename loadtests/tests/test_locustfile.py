@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+# A generator of its own for each test, and the seconds of its trials.
+pytestmark = pytest.mark.realtime
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SECONDS = 6
@@ -49,7 +52,6 @@ def _per_second(routes: list[dict[str, Any]]) -> float:
     return float(sum(route["num_requests"] for route in routes) / (ended - begun))
 
 
-@pytest.mark.realtime
 def test_the_number_of_users_is_the_requests_per_second(stub: Callable[..., str]) -> None:
     users = 100
     code, routes = _run(stub(), users)
@@ -59,7 +61,6 @@ def test_the_number_of_users_is_the_requests_per_second(stub: Callable[..., str]
     assert abs(_per_second(routes) - users) < 4 * math.sqrt(offered) / SECONDS, "a Poisson process at that rate"
 
 
-@pytest.mark.realtime
 def test_who_waits_does_not_slow_down_who_arrives(stub: Callable[..., str]) -> None:
     """A closed model of as many users, each waiting for an answer, would offer what the server does: 25 a second."""
     users = 100
