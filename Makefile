@@ -59,7 +59,7 @@ bench-sizes: venv  ## Database time of every route, SIZE=large beside SIZE=small
 ##@ Work on it
 test: lint  ## What CI runs: checks, types, all tests but the long ones
 	@$(PYTHON) -m pytest -m 'not long'
-test-unit: venv  ## The tests that need no Docker and no waiting: seconds
+test-unit: venv  ## The tests that need no Docker and no waiting: about a minute
 	@$(PYTHON) -m pytest -q -m 'not docker and not stage and not realtime and not long'
 test-long: venv  ## The tests that take minutes
 	@$(PYTHON) -m pytest -m long
