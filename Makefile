@@ -7,6 +7,7 @@ RUN = $(PYTHON) -m infra.stage
 # For seed and import: REPLACE=1 gives up what was written on top of a dataset.
 REPLACED = $(if $(filter-out 0,$(REPLACE)),--replace)
 TYPED := infra loadtests services/conduit services/mail tests
+UNITS := services/conduit/tests/unit services/mail/tests loadtests tests/stages tests/test_docs.py
 
 # The order of the words is the order of the work: make -j must not bring a stage up before its setup.
 .NOTPARALLEL:
@@ -59,8 +60,8 @@ bench-sizes: venv  ## Database time of every route, SIZE=large beside SIZE=small
 ##@ Work on it
 test: lint  ## What CI runs: checks, types, all tests but the long ones
 	@$(PYTHON) -m pytest -m 'not long'
-test-unit: venv  ## The tests that need no Docker and no waiting: about a minute
-	@$(PYTHON) -m pytest -q -m 'not docker and not stage and not realtime and not long'
+test-unit: venv  ## The quick ones among the tests without Docker: twenty seconds
+	@$(PYTHON) -m pytest -q -m 'not docker and not stage and not realtime and not long and not slow' $(UNITS)
 test-long: venv  ## The tests that take minutes
 	@$(PYTHON) -m pytest -m long
 lint: venv  ## ruff and mypy

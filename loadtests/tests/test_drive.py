@@ -22,6 +22,7 @@ def nothing(_: Any) -> None:
     """Hears and forgets."""
 
 
+@pytest.mark.slow
 def test_a_trial_through_the_real_generator(stub: Callable[..., str]) -> None:
     heard: list[str] = []
     seconds: list[dict[str, Any]] = []

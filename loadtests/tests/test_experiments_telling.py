@@ -44,6 +44,7 @@ def driven(stub: Callable[..., str]) -> Iterator[Generator]:
         yield generator
 
 
+@pytest.mark.slow
 def test_a_load_goes_on_while_things_are_done_and_says_when_they_were(driven: Generator) -> None:
     boxes: Any = Telling()
     wanted = {"mix": "browse", "warmup": 0.2, "profile": [[1.0, 50], [1.0, 50]]}
@@ -59,6 +60,7 @@ def test_a_load_goes_on_while_things_are_done_and_says_when_they_were(driven: Ge
     assert len(load.result["stretches"]) == 2
 
 
+@pytest.mark.slow
 def test_a_load_that_cannot_go_on_ends_the_experiment(driven: Generator) -> None:
     driven._process.kill()
     boxes: Any = Telling()

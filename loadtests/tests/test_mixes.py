@@ -48,6 +48,7 @@ def test_browse_is_four_fifths_reads_most_of_them_anonymous(monkeypatch: pytest.
     assert len({request.route for request in asked}) == 12, "routes, not addresses"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mixes.NAMES)
 def test_every_mix_has_a_model_and_asks_properly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mix, draw = mixes.load(name), begun(name, monkeypatch)
@@ -60,6 +61,7 @@ def test_every_mix_has_a_model_and_asks_properly(name: str, monkeypatch: pytest.
         assert (request.method == "GET") <= (request.body is None)
 
 
+@pytest.mark.slow
 def test_nobody_follows_themselves() -> None:
     data = made_up()
     draw = mixes.load("publish").begin(random.Random(1), data, "")
@@ -70,6 +72,7 @@ def test_nobody_follows_themselves() -> None:
             assert request.path.split("/")[3] != tokens[request.token or ""]
 
 
+@pytest.mark.slow
 def test_a_tenth_of_the_publishings_is_followed_by_another_photograph_each_time() -> None:
     mix, data = mixes.load("publish"), made_up()
     draw = mix.begin(random.Random(1), data, "")

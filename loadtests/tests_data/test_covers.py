@@ -85,6 +85,7 @@ def drawn(manifest: str) -> tuple[list[str], dict[str, bytes]]:
     return list(found), found
 
 
+@pytest.mark.slow
 def test_photographs_are_a_phones_and_within_what_the_app_takes() -> None:
     taken = photos()
     assert 3 <= len(taken) <= 8
@@ -97,6 +98,7 @@ def test_photographs_are_a_phones_and_within_what_the_app_takes() -> None:
     assert 0 < len(turned) < len(taken)
 
 
+@pytest.mark.slow
 def test_no_upload_is_the_same_file_twice() -> None:
     photo, rng = photos()[0], random.Random(1)
     files = {another(photo, rng) for _ in range(50)}

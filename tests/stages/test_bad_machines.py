@@ -19,6 +19,8 @@ from infra.stage.problems import Problem
 from infra.stage.topology import Box, Topology
 from tests.stages.conftest import ROOT, Run
 
+pytestmark = pytest.mark.slow
+
 Says = Callable[[str], dict[str, str]]
 GIB = 1 << 30
 STAGE = Topology(1, "conduit-stage1", {"box": Box(0.25, GIB // 4)}, "box", 8000, 8001, {"0-63": "box"})

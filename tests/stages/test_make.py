@@ -8,6 +8,8 @@ import pytest
 
 from tests.stages.conftest import ROOT, Run
 
+pytestmark = pytest.mark.slow
+
 VERBS = ("up", "down", "status", "logs", "seed", "load", "ceiling", "shares", "experiment", "import", "diff")
 
 

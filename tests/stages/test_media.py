@@ -216,6 +216,7 @@ def test_a_target_that_does_not_hold_what_the_source_has_is_told(
         media.verify(theirs, store(there), ["public/bb-small.webp"], progress)
 
 
+@pytest.mark.slow
 def test_many_names_are_no_trouble(tmp_path: Path, progress: Silent) -> None:
     """More than fit into a pipe, or on one command line."""
     here, there = tmp_path / "here", tmp_path / "there"

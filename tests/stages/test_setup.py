@@ -12,6 +12,8 @@ import pytest
 from infra.stage import engine
 from tests.stages.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 Setup = Callable[..., "subprocess.CompletedProcess[str]"]
 
 # A machine without Docker, as far as the script can see: these and nothing else are on its PATH.

@@ -180,6 +180,7 @@ print(resident("VmHWM") - before, resident("VmRSS") - before, images.needed_byte
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is read from Linux's /proc")
 @pytest.mark.parametrize(
     ("kind", "mode", "size", "options", "most"),

@@ -58,6 +58,7 @@ def test_what_must_be_done_is_done_in_overload_too(pool: Threads) -> None:
     asyncio.run(ask())
 
 
+@pytest.mark.slow
 def test_who_comes_to_a_queue_that_is_late_takes_no_place_in_it(pool: Threads) -> None:
     async def ask() -> None:
         gate = threading.Event()
@@ -98,6 +99,7 @@ def test_what_ends_after_its_loop_has_closed_ends_in_silence(
     assert left == []
 
 
+@pytest.mark.slow
 def test_a_burst_after_a_pause_is_a_burst(pool: Threads) -> None:
     async def ask() -> None:
         assert await pool.run(divmod, 7, 2) == (3, 1)

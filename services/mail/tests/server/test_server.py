@@ -15,6 +15,8 @@ from mail.web import Web
 
 from .conftest import Server, Start, free_port
 
+pytestmark = pytest.mark.slow
+
 
 def letter(identity: str, to: str = "ann@example.org", text: str = "Hello") -> EmailMessage:
     sent = EmailMessage()
