@@ -88,4 +88,4 @@ always:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
 .PHONY: always venv setup doctor up down status logs seed load ceiling shares experiment import nginx \
-  rolling-restart diff compare bench bench-sizes test test-unit test-long lint clean help
+  rolling-restart queue diff compare bench bench-sizes test test-unit test-long lint clean help

@@ -133,10 +133,11 @@ class Trial:
         marks += [(time.process_time(), *host_times())] * (len(self.profile) - len(marks))
         mark("end")
         # What is still waiting is waited for, as its user would, at most until it would time out.
+        gevent.killall(timers[:1] + timers[2:])  # their moments are past
         give_up = time.perf_counter() + TIME_OUT
         while self.waiting and time.perf_counter() < give_up:
             gevent.sleep(0.02)
-        gevent.killall(timers)
+        gevent.kill(timers[1])
         now = time.perf_counter()
         unfinished = [Sample(route, intended, now, UNFINISHED) for route, intended in self.waiting.values()]
         samples = self.samples + unfinished

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 REFUSED = "generator: too many in flight"
-"""The error of an arrival that the generator could not send: it is the generator's, not the stage's."""
+"""The error of an arrival that the generator did not send."""
 TIMED_OUT = "time-out"
 UNFINISHED = "unfinished when the trial ended"
 CONNECTION = "connection"

@@ -26,8 +26,10 @@ FIRST_DYNAMIC = 128
 # The database's connections that are the boxes' (infra/postgres/postgresql.conf), and how many of them a worker takes.
 CONNECTIONS = 50
 WORKER_CONNECTIONS = 2
-# An app's pool, and the smallest with which one slow statement does not hold up everybody.
+# An app's pool, and the smallest with which one slow statement does not hold up everybody. Two requests that do slow
+# work themselves, as they do without workers, hold up so small an app.
 POOL, LEAST_POOL = 10, 2
+_TYPED = re.compile(r" (APPS|WORKERS)=(\d+)")
 
 
 @contextlib.contextmanager
@@ -39,8 +41,12 @@ def chosen(number: int, wanted: str | None) -> Iterator[None]:
     """
     file = more_boxes(number)
     before = file.read_text() if file.exists() else ""
-    if wanted is not None:
-        _write(number, more(number, wanted, os.environ.get("WORKERS", "")))
+    workers = os.environ.get("WORKERS", "")
+    if wanted is None:
+        # What .env or the environment says of workers may have changed since, and with it what is left for the apps.
+        typed = dict(_TYPED.findall(before.partition("\n")[0]))
+        wanted, workers = typed.get("APPS", ""), typed.get("WORKERS", "")
+    _write(number, more(number, wanted, workers))
     try:
         yield
     except BaseException:
@@ -63,7 +69,7 @@ def more(number: int, apps: str, workers: str = "") -> str:
     if not added:
         return ""
     typed = [f"{name}={count}" for name, count in (("APPS", apps), ("WORKERS", workers)) if count]
-    head = f"# Made by: make stage{number} up {' '.join(typed)}"
+    head = " ".join([f"# Made by: make stage{number} up", *typed])
     return f"{head}\n{json.dumps({'services': added}, indent=2)}\n"
 
 
@@ -78,7 +84,7 @@ def _workers(number: int, services: dict[str, dict[str, Any]], wanted: str) -> d
     if not re.fullmatch(r"[0-9]{1,4}", wanted, re.ASCII) or not 1 <= int(wanted) <= MOST_WORKERS:
         raise Problem(
             f"WORKERS={wanted}: stage {number} can have 1 to {MOST_WORKERS} workers.",
-            f"As many as .env says: make stage{number} up",
+            f"Give another number, here or in .env: make stage{number} up WORKERS=3",
             status=2,
         )
     return {name: {"deploy": {"replicas": int(wanted)}} for name in names}

@@ -53,17 +53,12 @@ def entries(log: str) -> Iterator[dict[str, Any]]:
 
 
 def at_origin(log: str, since: float, until: float) -> dict[str, float]:
-    """Requests and bytes a second that were answered between two times, and how many of them an app refused with 503,
-    or the balancer, which then asked none.
-    """
+    """Requests and bytes a second that were answered between two times."""
     mine = [entry for entry in entries(log) if since <= entry["time"] < until]
     seconds = until - since
-    refused = [entry.get("upstream_status", "").endswith("503") for entry in mine if entry["status"] == 503]
     return {
         "origin_requests": len(mine) / seconds,
         "origin_bytes": sum(entry["bytes"] for entry in mine) / seconds,
-        "refused_by_apps": sum(refused) / seconds,
-        "refused_by_balancer": (len(refused) - sum(refused)) / seconds,
     }
 
 

@@ -23,7 +23,7 @@ def judge(result: dict[str, Any], ceiling: float) -> dict[str, Any]:
     """From the generator's result: goodput at each overload, graceful or cliff, seconds to recover (None: not yet).
 
     No verdict where something else was the limit in either overload: over the whole, recovery included, it might not
-    show.
+    show. The recovery has limits of its own.
 
     Goodput is answers within the SLO, in requests/s; at most 20 % of the ceiling's may be lost at three times
     it. The first second of each overload is left out, in which the queue fills.
@@ -60,6 +60,7 @@ def judge(result: dict[str, Any], ceiling: float) -> dict[str, Any]:
         "kept": kept,
         "back_to": BACK_TO,
         "recovery_seconds": recovered,
+        "recovery_limits": limits(result["stretches"][-1], result["stretches"][-1]["errors"]),
         "watched_seconds": len(rows),
     }
 

@@ -97,8 +97,9 @@ def limits(window: Mapping[str, Any], errors: Mapping[str, int]) -> list[str]:
         found.append(f"generator at {generator['cpu_share']:.0%} of its CPU")
     if generator["late_share"] > LATE_AT_MOST:
         found.append(f"generator late with {generator['late_share']:.1%} of the arrivals")
-    if refused := sum(count for kind, count in errors.items() if kind.startswith(REFUSED_BY_GENERATOR)):
-        found.append(f"generator could not send {refused} arrivals")
     if idle is not None and idle < HOST_IDLE_AT_LEAST:
         found.append(f"host with {idle:.0%} idle CPU")
+    # Thousands under way are the fault of a generator, or a machine, that is slow; else the stage keeps them.
+    if found and (refused := sum(n for kind, n in errors.items() if kind.startswith(REFUSED_BY_GENERATOR))):
+        found.append(f"generator could not send {refused} arrivals")
     return found

@@ -9,6 +9,8 @@ from loadtests.ceiling.boxes import Box
 from loadtests.experiments.scene import CannotError
 
 BASE_IMAGE = "conduit/base:trixie"
+# Docker refuses, or answers too late, which its library lets through as it comes.
+DOCKER_ERRORS = (DockerException, OSError)
 
 
 def kill(box: Box) -> float:
@@ -30,7 +32,7 @@ def kill(box: Box) -> float:
             pid_mode="host",
             network_mode="none",
         )
-    except DockerException as error:
+    except DOCKER_ERRORS as error:
         raise CannotError(f"The process of {box.name} could not be killed from the host: {error}") from error
     return float(said)
 
@@ -42,30 +44,38 @@ def frozen(box: Box) -> Iterator[None]:
     Raises CannotError.
     """
     try:
-        box.container.pause()
-    except DockerException as error:
-        raise CannotError(f"{box.name} could not be frozen: {error}") from error
-    try:
+        try:
+            box.container.pause()
+        except DOCKER_ERRORS as error:
+            raise CannotError(f"{box.name} could not be frozen: {error}") from error
         yield
     finally:
-        _thaw(box)
+        _thaw(box)  # also after an interruption, or an answer that never came: it may be frozen all the same
 
 
 def _thaw(box: Box) -> None:
     try:
         box.container.unpause()
-    except DockerException as error:
+    except DOCKER_ERRORS as error:
         # With cgroup v2 what is frozen dies at once when it is killed: Docker starts it again by itself.
-        box.container.reload()
-        if box.container.attrs["State"]["Paused"]:
+        if _paused(box):
             raise CannotError(f"{box.name} is still frozen: {error}") from error
+
+
+def _paused(box: Box) -> bool:
+    """Whether Docker says so, or says nothing."""
+    try:
+        box.container.reload()
+    except DOCKER_ERRORS:
+        return True
+    return bool(box.container.attrs["State"]["Paused"])
 
 
 def restart(box: Box, seconds: int = 10) -> None:
     """Stop a box, which has so many seconds to end by itself, and start it. Raises CannotError."""
     try:
         box.container.restart(timeout=seconds)
-    except DockerException as error:
+    except DOCKER_ERRORS as error:
         raise CannotError(f"{box.name} could not be started anew: {error}") from error
 
 
@@ -73,7 +83,7 @@ def stop(box: Box, seconds: int = 2) -> None:
     """Stop a box, which has so many seconds to end by itself. Raises CannotError."""
     try:
         box.container.stop(timeout=seconds)
-    except DockerException as error:
+    except DOCKER_ERRORS as error:
         raise CannotError(f"{box.name} could not be stopped: {error}") from error
 
 
@@ -81,7 +91,7 @@ def start(box: Box) -> None:
     """Start a box that was stopped. Raises CannotError."""
     try:
         box.container.start()
-    except DockerException as error:
+    except DOCKER_ERRORS as error:
         raise CannotError(f"{box.name} could not be started: {error}") from error
 
 
@@ -89,7 +99,7 @@ def healthy(box: Box) -> bool:
     """Whether it is up and its health check says so; not while Docker does not answer."""
     try:
         box.container.reload()
-    except DockerException:
+    except DOCKER_ERRORS:
         return False
     return bool(box.container.attrs["State"].get("Health", {}).get("Status") == "healthy")
 
@@ -98,6 +108,6 @@ def inside(box: Box, *command: str) -> str:
     """What a command in a box prints; empty where it fails, as it does while the box is not there."""
     try:
         code, out = box.container.exec_run(list(command))
-    except DockerException:
+    except DOCKER_ERRORS:
         return ""
     return out.decode(errors="replace") if code == 0 else ""

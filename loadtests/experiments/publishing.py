@@ -10,7 +10,7 @@ from loadtests.experiments.plan import Plan
 from loadtests.experiments.rows import ask
 from loadtests.experiments.scene import Load, Scene
 from loadtests.experiments.verdict import Verdict, limits
-from loadtests.report.words import ms
+from loadtests.report.words import about, ms
 from loadtests.summary import percentile
 
 JOURNEY = "publishing with a cover"
@@ -30,9 +30,10 @@ def run(scene: Scene, plan: Plan) -> Verdict:
     """Publish with covers, and nothing else, at the rate at which the mix would have them."""
     with scene.load(plan.mix, [(plan.during, plan.rate)], plan.warmup, without=OTHERS) as load:
         load.until(plan.during)
+    scene.keep(load)
     queued = bool(scene.queued())
     covers = _settled(scene, load) if queued else []
-    scene.keep(load, covers=covers)
+    scene.also(covers=covers)
     before = _newest(scene.run.data, RUNS.glob(f"*-stage{scene.stage.number - 1}-experiment-publishing"))
     found = load.result["journeys"].get(JOURNEY, {"count": 0, "failed": 0, "waits_ms": []})
     return judge(found, covers if queued else None, before, limits(load.result, plan.rate), scene.stage.number)
@@ -68,8 +69,8 @@ def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "settings": run["settings"],
         "sizes": sorted(sizes),
-        # Not of its articles, of which each run publishes more; and to two digits, since who tries a stage signs up.
-        "users": f"{run['dataset']['users']:.2g}",
+        # Not of its articles, of which each run publishes more.
+        "users": about(run["dataset"]["users"]),
         "machine": [run["machine"].get(what) for what in ("processor", "cores")],
     }
 

@@ -64,13 +64,14 @@ def run(scene: Scene, plan: Plan) -> Verdict:
                 worker = workers[turn % len(workers)]
                 at_work.update(_kill(scene, worker, AT_RISK[turn % len(AT_RISK)], plan.during / 2, left))
                 load.note(f"{worker.name} killed")
+    scene.keep(load, at_work=dict(at_work))
     began = time.monotonic()
     tasks = _settled(scene, since)
     took = round(time.monotonic() - began, 1)
     unfinished = int(ask(scene, _UNFINISHED.format(since=since))[0][0])
     after = _mail(scene)
     mail = {name: after[name] - mailed[name] for name in ("received", "duplicates")} | {"twice": _twice(scene)}
-    scene.keep(load, tasks=tasks, mail=mail, unfinished=unfinished, settled_after=took, at_work=dict(at_work))
+    scene.also(tasks=tasks, mail=mail, unfinished=unfinished, settled_after=took)
     faults = Counter(event["what"].split()[-1] for event in load.events)
     faults.update({f"killed while at {KINDS[name]}": count for name, count in at_work.items()})
     return judge(_answered(load.result["routes"]), tasks, mail, unfinished, faults, mail_at_risk=plan.mode == "full")

@@ -116,8 +116,13 @@ class Scene:
     def keep(self, load: Load, **more: Any) -> None:
         """Into the record: the load, what was done in it, and what else was seen."""
         self.run.data["trials"].append(
-            {"began": load.began, "events": load.events, "counts": load.counted, "result": load.result} | more
+            {"began": load.began, "events": load.events, "counts": load.counted, "result": load.result}
         )
+        self.also(**more)
+
+    def also(self, **more: Any) -> None:
+        """Into the record: what else was seen of the load that was kept last, once it is known."""
+        self.run.data["trials"][-1] |= more
         self.run.save()
 
     def apps(self) -> list[Box]:

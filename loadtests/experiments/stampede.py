@@ -153,9 +153,9 @@ def judge(bursts: Sequence[Mapping[str, Any]]) -> Verdict:
             mine = [burst for burst in bursts if (burst["what"], burst["setting"]) == (what, setting)]
             if not mine:
                 continue
-            alone = max(burst["one"]["queries"] for burst in mine)
-            asked = worst(burst["burst"]["queries"] for burst in mine)
-            found[what] = asked / alone if alone else float("inf")
+            counted = worst(mine, key=_fills)
+            found[what] = _fills(counted)
+            asked, alone = (counted[which]["queries"] for which in ("burst", "one"))
             facts.append((f"{what}, {setting}: queries", f"{asked:.0f}, where one request alone makes {alone:.0f}"))
             last = max(burst["burst"]["last_ms"] for burst in mine)
             flying = min(burst["burst"]["most_in_flight"] for burst in mine)
@@ -172,3 +172,9 @@ def judge(bursts: Sequence[Mapping[str, Any]]) -> Verdict:
     )
     sentence = f"A hot key gone with {AT_ONCE} requests under way: {told}; {unanswered} were not answered."
     return Verdict(held, sentence, facts, {"fills": fills, "unanswered": unanswered})
+
+
+def _fills(burst: Mapping[str, Any]) -> float:
+    """How often a burst filled its key, by what one request of the same turn asked of the database."""
+    alone = burst["one"]["queries"]
+    return float(burst["burst"]["queries"] / alone) if alone else float("inf")

@@ -143,7 +143,9 @@ def bring_over(sources: list[Server], targets: list[Server], replace: bool, repo
             with explained(writer.server.label):
                 writer.mark(marker.take(writer.connection, writer.server.shards_text, "import", None, seed))
         for writer in writers:
-            writer.commit(reporter)
+            writer.commit()
+        for writer in writers:
+            writer.settle(reporter)
     rows = sum(check.held.rows for check in checks)
     reporter.say(f"Imported and verified {rows:,} rows in {time.monotonic() - begun:.1f} s.")
     return checks

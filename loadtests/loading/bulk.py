@@ -149,19 +149,24 @@ class Target:
         with explained(self.server.label):
             marker.write(self.connection, mark)
 
-    def commit(self, reporter: Reporter) -> None:
-        """Makes it all visible, and does at once what PostgreSQL would do by itself in the minutes after: those are
-        when somebody measures.
-        """
+    def commit(self) -> None:
+        """Makes it all visible."""
         with explained(self.server.label):
             self.connection.commit()
+
+    def settle(self, reporter: Reporter) -> None:
+        """Does at once what PostgreSQL would do by itself in the minutes after the commit: those are when somebody
+        measures. Interrupted, it only leaves that to PostgreSQL.
+        """
+        with explained(self.server.label), contextlib.suppress(KeyboardInterrupt):
             self.connection.autocommit = True
             reporter.step(f"statistics of {self.server.label}")
             for table in TABLES:
                 # Not in the transaction: rows count as changed since the last statistics from its commit on.
                 self.connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(table)))
             reporter.step(f"checkpoint of {self.server.label}")
-            self.connection.execute("CHECKPOINT")
+            with contextlib.suppress(psycopg.errors.InsufficientPrivilege):  # an ordinary user's right in few places
+                self.connection.execute("CHECKPOINT")
 
     def _definitions(self, query: LiteralString) -> list[Any]:
         return self.connection.execute(query, {"tables": list(TABLES)}).fetchall()

@@ -14,7 +14,7 @@ from typing import Any
 
 from loadtests.compare import differences
 from loadtests.report import experiment, shares
-from loadtests.report.words import NONE, a_request, ms, percent, rate
+from loadtests.report.words import NONE, a_request, about, ms, percent, rate
 
 ROOT = Path(__file__).resolve().parents[2]
 _KINDS = "figures|requests|shares|journeys|experiments"
@@ -83,10 +83,11 @@ def _requests(runs: Runs, above: str) -> Table:
 
 
 def _experiments(runs: Runs, above: str) -> Table:
-    first: dict[str, tuple[str, int]] = {}
+    first: dict[str, tuple[str, str]] = {}
     for name, run in runs:
-        other, users = first.setdefault(run["experiment"], (name, run["dataset"]["users"]))
-        if users != run["dataset"]["users"]:
+        users = about(run["dataset"]["users"])
+        other, before = first.setdefault(run["experiment"], (name, users))
+        if users != before:
             raise UnlikeError(f"{other} and {name} stand in one table and are of datasets of different sizes")
     rows = [
         [
@@ -150,12 +151,12 @@ def _cells(name: str, run: dict[str, Any], above: str) -> list[str]:
         ", ".join(f"{box['name']} {percent(box['utilisation'])}" for box in demand["boxes"]),
         ", ".join(_demand(box) for box in demand["boxes"]),
         f"{percent(overload['kept'])}, {overload['verdict']}" if overload else "–",
-        f"[{run['mode']}, {run['dataset']['users']:,} users{_smaller(run)}, {run['started'][:10]}]"
+        f"[{run['mode']}, {run['dataset']['users']:,} users{_unusual(run)}, {run['started'][:10]}]"
         f"({above}docs/runs/{name}/report.html)",
     ]
 
 
-def _smaller(run: dict[str, Any]) -> str:
+def _unusual(run: dict[str, Any]) -> str:
     """What is said of boxes that are not of the usual size."""
     cpus = {box["cpus"] for box in run["boxes"]}
     return "" if cpus == {USUAL_CPUS} else f", boxes of {' and '.join(f'{one:g}' for one in sorted(cpus))} CPU"

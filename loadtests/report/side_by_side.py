@@ -103,8 +103,7 @@ def _recovery(run: Run) -> str:
     overload = run.get("overload")
     if not overload:
         return words.NONE
-    seconds = overload["recovery_seconds"]
-    return f"{seconds:.0f} s" if seconds is not None else f"not within {overload['watched_seconds']} s"
+    return words.recovered(overload, f"not within {overload['watched_seconds']} s")
 
 
 def _spread(run: Run) -> str:

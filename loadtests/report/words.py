@@ -1,6 +1,6 @@
 """A run in words: the verdict in a sentence, what to know before believing it, the figures in short."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 NONE = "–"
@@ -29,6 +29,19 @@ def percent(value: float | None) -> str:
     if value == 0:
         return "0 %"
     return f"{value * 100:.0f} %" if value >= 0.0995 else f"{value * 100:.2g} %"
+
+
+def about(users: int) -> str:
+    """How many, to two digits: who tries a stage signs up."""
+    return f"{users:.2g}"
+
+
+def recovered(overload: Mapping[str, Any], never: str) -> str:
+    """Seconds until the stage was well again after an overload, or ``never``."""
+    if overload.get("recovery_limits"):  # older records have none
+        return "no verdict"
+    seconds = overload["recovery_seconds"]
+    return f"{seconds:.0f} s" if seconds is not None else never
 
 
 def time(text: str) -> str:
@@ -180,12 +193,11 @@ def numbers(run: dict[str, Any]) -> list[dict[str, str]]:
         )
     found += [{"name": name, "value": value, "more": "at the ceiling"} for name, (value, _) in a_request(run).items()]
     if overload := run.get("overload"):
-        back = overload["recovery_seconds"]
         found += [
             {"name": "goodput at 3 ×", "value": percent(overload["kept"]), "more": overload["verdict"]},
             {
                 "name": "recovered after",
-                "value": f"{back:.0f} s" if back is not None else "not yet",
+                "value": recovered(overload, "not yet"),
                 "more": f"back at {percent(overload['back_to'])} of the ceiling",
             },
         ]

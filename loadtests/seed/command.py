@@ -81,7 +81,9 @@ def seed(size: Size, servers: list[Server], digests: Sequence[str], replace: boo
         ask(targets, f"the seed “{size.name}”", replace)
         made = _fill(size, targets, digests, reporter)
         for target in targets:
-            target.commit(reporter)
+            target.commit()
+        for target in targets:
+            target.settle(reporter)
     took = time.monotonic() - begun
     reporter.say(f"Seeded “{size.name}”: {_text(made)} in {took:.1f} s.")
     reporter.say(f"Sign in as {email_of(0)} … {email_of(size.users - 1)} with the password {PASSWORD}.")
@@ -114,7 +116,7 @@ def _already_there(size: Size, digests: Sequence[str], targets: list[Target]) ->
 
 
 def _fill(size: Size, targets: list[Target], digests: Sequence[str], reporter: Reporter) -> marker.Seed:
-    """All rows, indexes, statistics and markers, not yet committed."""
+    """All rows, indexes and markers, not yet committed."""
     reporter.step("plan of users and articles")
     rows = Rows(populate(size), digests)
     expected = rows.expected()

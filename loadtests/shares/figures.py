@@ -40,14 +40,14 @@ def _of_box(
     box: str, rounds: Sequence[Mapping[str, Mapping[str, Any]]], idle: Mapping[str, Any] | None
 ) -> dict[str, dict[str, float]]:
     parts: dict[str, list[tuple[float, float]]] = {}
+    # In any of the rounds: one in which nobody happened to ask for it counts as it is.
+    asked_for = {
+        name for variants in rounds for name, trial in variants.items() if _offered(trial) < _offered(variants[WHOLE])
+    }
     for variants in rounds:
         whole = variants[WHOLE]
         cpu = whole["boxes"][box]["cpu"]
-        used = {
-            name: cpu - trial["boxes"][box]["cpu"]
-            for name, trial in variants.items()
-            if name != WHOLE and _offered(trial) < _offered(whole)
-        }
+        used = {name: cpu - trial["boxes"][box]["cpu"] for name, trial in variants.items() if name in asked_for}
         tasks = whole["tasks"].get(box, {})
         if idle is not None:
             used[IDLE] = idle["boxes"][box]["cpu"]

@@ -1,6 +1,5 @@
 """What the apps and the balancer count of a trial."""
 
-import json
 import threading
 import time
 from typing import Any
@@ -59,17 +58,6 @@ def test_an_app_that_was_started_anew_counts_from_nothing() -> None:
 def test_the_origin_is_asked_what_its_balancer_answered_in_the_window() -> None:
     found = counts.at_origin(LOG, 100.0, 110.0)
     assert (found["origin_requests"], found["origin_bytes"]) == (0.2, 80.0)
-
-
-def test_who_refused_is_told_apart() -> None:
-    """An app that is asked says 503 itself; where the balancer lets nobody be asked, it is its own."""
-    statuses = [(503, "503"), (503, ""), (503, "502"), (200, "503, 200"), (503, "502, 503"), (502, "502")]
-    log = "\n".join(
-        json.dumps({"time": 101.0, "status": status, "bytes": 1, "upstream_status": upstream})
-        for status, upstream in statuses
-    )
-    found = counts.at_origin(log, 100.0, 110.0)
-    assert (found["refused_by_apps"], found["refused_by_balancer"]) == (0.2, 0.2)
 
 
 def test_a_request_leads_to_what_all_trials_counted() -> None:

@@ -165,6 +165,12 @@ def test_a_cache_that_is_not_hit_as_the_load_ends_did_not_hold() -> None:
     assert "and none from then on" in shown.sentence
 
 
+def test_apps_that_cannot_be_asked_as_the_load_ends_are_no_verdict() -> None:
+    shown = cache.judge(stretches(), [*COUNTED[:-1], {"from": 30.0}], 2.5, [])
+    assert shown.held is None
+    assert "could not be read" in shown.sentence
+
+
 class Apps:
     """Boxes of apps whose counts of hits go on as given, and of misses by one each time that they are asked."""
 
@@ -226,3 +232,6 @@ def test_a_stampede_held_where_a_key_is_filled_once_and_everybody_is_answered() 
 def test_of_several_bursts_the_one_that_speaks_least_for_single_flight_counts() -> None:
     shown = stampede.judge(bursts(2.0, 40.0) + bursts(1.0, 96.0) + bursts(0.0, 12.0))
     assert shown.figures["fills"] == {stampede.WITH: {"article": 1.0}, stampede.WITHOUT: {"article": 6.0}}
+    stray, twice = bursts(4.0, 40.0), bursts(2.0, 40.0)
+    stray[0]["one"], twice[0]["one"] = {"queries": 4.0}, {"queries": 1.0}
+    assert stampede.judge(stray + twice).held is False, "each burst by the one request of its own turn"

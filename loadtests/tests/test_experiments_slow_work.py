@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from docker.errors import APIError
+from requests import ReadTimeout
 
 from loadtests.experiments import harm, plan, publishing, queue
 from loadtests.experiments.scene import CannotError
@@ -271,6 +272,7 @@ def test_kills_are_at_covers_and_at_mail_in_turns(monkeypatch: pytest.MonkeyPatc
         service=lambda _: None,
         load=lambda *_: Going(),
         keep=lambda _, **more: kept.update(more),
+        also=lambda **more: kept.update(more),
     )
     form = {"quick": plan.QUICK, "full": plan.FULL}[mode]["queue"]
     shown = queue.run(stage, form)
@@ -323,5 +325,25 @@ def test_a_box_that_dies_frozen_need_not_be_thawed_and_one_that_stays_so_is_told
     stuck: Any = SimpleNamespace(name="worker", container=Container(stuck=True))
     with pytest.raises(CannotError, match="still frozen"), harm.frozen(stuck):
         pass
-    with pytest.raises(CannotError, match="could not be frozen"), harm.frozen(stuck):
+    assert stuck.container.paused
+    stuck.container.stuck = False
+    with pytest.raises(CannotError, match="could not be frozen: already paused"), harm.frozen(stuck):
         pass
+    assert not stuck.container.paused, "the next who looks thaws it first"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ReadTimeout("no answer within 60 s")])
+def test_a_box_that_was_frozen_though_nobody_was_told_is_thawed(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    container = Container()
+    box: Any = SimpleNamespace(name="worker", container=container)
+
+    def pause() -> None:
+        container.paused = True
+        raise error
+
+    monkeypatch.setattr(container, "pause", pause)
+    with pytest.raises((KeyboardInterrupt, CannotError)), harm.frozen(box):
+        pass
+    assert not container.paused

@@ -169,7 +169,7 @@ def test_what_goes_out_late_is_told_apart(stub: Stub, generator: Start) -> None:
     process = generator(stub())
     result, _ = run(process, profile=[[2, 50], [2, 30_000]])
     calm, beyond = result["stretches"]
-    assert calm["generator"]["late_share"] < 0.1, "but for a stall of the machine"
+    assert calm["generator"]["late_share"] < beyond["generator"]["late_share"] / 2, "but for stalls of the machine"
     assert beyond["generator"]["late_share"] > 0.5
     assert beyond["generator"]["cpu_share"] > calm["generator"]["cpu_share"]
     assert result["generator"]["late_share"] > 0.5

@@ -188,6 +188,9 @@ def test_pages_with_covers_and_pages_without_are_refused(tmp_path: Path, monkeyp
         routes[compare.COVERS] = {**routes["GET /api/articles/{slug}"], "offered": 100}
     written(tmp_path / "1-stage1-browse", one)
     written(tmp_path / "2-stage2-browse", other)
+    compare.pair("stage1", "stage2", None)  # of the same articles it is chance
+    other["dataset"]["articles"] += 100
+    written(tmp_path / "2-stage2-browse", other)
     with pytest.raises(compare.IncomparableError, match=r"covers are 0 % and .* of the requests: .*REPLACE=1"):
         compare.pair("stage1", "stage2", None)
 

@@ -142,6 +142,18 @@ def test_a_part_that_nobody_asked_for_has_no_share(tmp_path: Path, monkeypatch: 
     assert run["shares"]["app"]["HTML and assets"]["mean"] > 0
 
 
+def test_a_round_in_which_nobody_asked_for_a_part_counts_as_it_is(tmp_path: Path) -> None:
+    """By chance, as with few uploads: what the others show is not the part's share of all rounds."""
+    run = measured(tmp_path, "publish", System())
+    first = {trial["variant"]: trial for trial in run["trials"] if trial["round"] == 0}
+    whole, without = first["whole"], first["covers made"]
+    whole["result"]["total"]["offered"] = without["result"]["total"]["offered"]
+    whole["boxes"] = without["boxes"]
+    before, found = (shares["app"]["covers made"] for shares in (run["shares"], figures.shares(run["trials"])))
+    assert (found["low"], found["high"]) == (0.0, before["high"])
+    assert 0 < found["mean"] < before["mean"]
+
+
 def test_few_uploads_do_not_mislead_about_the_rate(tmp_path: Path) -> None:
     """They are seen alone and all else without them, so no probe has to be so lucky as to meet as many as usual."""
     run = measured(tmp_path, "publish", System())

@@ -8,6 +8,7 @@ import pytest
 from loadtests.ceiling import demand, overload
 from loadtests.ceiling.boxes import Box, Reading, group_programs
 from loadtests.ceiling.verdict import Outcome, limits
+from loadtests.samples import REFUSED
 
 GOOD = Outcome(rate=100, completed_rate=99, achieved=0.998, error_share=0.0005, p95=499, backlog_growth=2)
 
@@ -38,7 +39,6 @@ def test_each_part_of_the_slo_is_asked_for(change: dict[str, Any], reason: str) 
         ({"cpu_share": 0.71}, 0.3, {}, "71% of its CPU"),
         ({"late_share": 0.02}, 0.3, {}, "late with 2.0% of the arrivals"),
         ({}, 0.04, {}, "4% idle"),
-        ({}, 0.3, {"generator: refused": 1}, "could not send 1"),
     ],
 )
 def test_limited_by_what_measures(generator: dict[str, float], idle: float, errors: dict[str, int], said: str) -> None:
@@ -46,6 +46,14 @@ def test_limited_by_what_measures(generator: dict[str, float], idle: float, erro
     assert limits({"generator": fit, "host_idle": 0.3}, {"status 503": 7}) == []
     (limit,) = limits({"generator": fit | generator, "host_idle": idle}, errors)
     assert said in limit
+
+
+def test_arrivals_that_were_not_sent_are_the_stages_where_the_generator_is_fit() -> None:
+    """A stage that keeps thousands waiting is what they would have waited for."""
+    fit, refused = {"cpu_share": 0.6, "late_share": 0.0}, {REFUSED: 5}
+    assert limits({"generator": fit, "host_idle": 0.3}, refused) == []
+    late = limits({"generator": fit | {"late_share": 0.05}, "host_idle": 0.3}, refused)
+    assert "could not send 5" in late[-1]
 
 
 def test_demand_is_utilisation_by_throughput() -> None:

@@ -33,7 +33,7 @@ def _pools(number: int, wanted: str = "", workers: str = "") -> list[int]:
         for name, said in given.items()
         if "DATABASE_URL" in said and name not in hands
     ]
-    return pools + [worker.CONNECTIONS] * (int(workers or 1) if hands else 0)
+    return pools + [worker.POOL_SIZE] * (int(workers or 1) if hands else 0)
 
 
 def _of(services: dict[str, Any], name: str, key: str) -> dict[str, Any]:
@@ -50,13 +50,13 @@ def test_the_boxes_and_the_tools_have_all_connections_between_them() -> None:
     text = (ROOT / "infra/postgres/postgresql.conf").read_text()
     (most,) = re.findall(r"^max_connections = (\d+)\b", text, re.MULTILINE)
     assert int(most) == KEPT_FOR_THE_SUPERUSER + TOOLS + apps.CONNECTIONS
-    assert (worker.CONNECTIONS, DEFAULT) == (apps.WORKER_CONNECTIONS, apps.POOL)
+    assert (worker.POOL_SIZE, DEFAULT) == (apps.WORKER_CONNECTIONS, apps.POOL)
 
 
 @pytest.mark.parametrize("number", stages.available())
 def test_no_box_waits_for_a_connection_as_the_file_is(number: int) -> None:
     assert sum(_pools(number)) <= apps.CONNECTIONS
-    assert {*_pools(number)} <= {DEFAULT, worker.CONNECTIONS}
+    assert {*_pools(number)} <= {DEFAULT, worker.POOL_SIZE}
 
 
 @pytest.mark.parametrize("number", [number for number in stages.available() if number >= 3])

@@ -80,6 +80,7 @@ def test_all_bodies_that_may_wait_at_once_fit_into_tmp(number: int) -> None:
 def test_every_box_is_bounded_and_pages_by_twice_as_much(number: int) -> None:
     pools = re.findall(r"upstream (api|pages)\w* {(.*?)}", rendered(number), re.DOTALL)
     (at_once,) = {bound for name, servers in pools if name == "api" for bound in _bounds(servers)}
+    assert at_once > 0
     assert [_bounds(servers) for name, servers in pools if name == "pages"] == [{2 * at_once}] * (len(pools) // 2)
 
 

@@ -92,7 +92,8 @@ def _queue(settings: Settings, retried: str | None = None) -> int:
     from conduit.bootstrap import bootstrap
     from conduit.errors import UnavailableError
 
-    services = bootstrap(settings)
+    # Of all that a box has, only its database is asked: who wants to know what is wrong waits for nothing else.
+    services = bootstrap(settings.model_copy(update={"web_dir": None, "cache_url": None, "limits_url": None}))
     try:
         said = queue.told(services.database) if retried is None else queue.retried(services.database, retried)
     except UnavailableError:

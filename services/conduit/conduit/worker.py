@@ -45,8 +45,9 @@ LONGEST_PAUSE_SECONDS = 300.0
 SOFT_SECONDS = 120
 HARD_SECONDS = 150
 SWEEP_SECONDS = 2.0
-# The task's and the sweeper's: with an app's pool, many workers would have all that the database gives to clients.
-CONNECTIONS = 2
+# The task's and the sweeper's, whatever the settings say: with an app's pool, many workers would have all that the
+# database gives to clients.
+POOL_SIZE = 2
 MOST_SAID = 500  # characters of an error that are kept
 ROUNDS_UNTIL_FORGOTTEN = 30
 ROUNDS_UNTIL_GIVEN_UP = 300
@@ -297,7 +298,8 @@ class Child:
     """What the child process holds, from its start on."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings.model_copy(update={"pool_size": CONNECTIONS})
+        # It serves no pages, and need not hold them in its memory.
+        self._settings = settings.model_copy(update={"pool_size": POOL_SIZE, "web_dir": None})
         self._services: Services | None = None
         self._worker: Worker | None = None
         self._sweeper: Sweeper | None = None

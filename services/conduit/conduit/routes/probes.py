@@ -24,7 +24,7 @@ async def ready(request: Request) -> JSONResponse:
     state = request.app.state
     if state.ping is None or state.ping.done():
         state.ping = asyncio.create_task(state.threads.run_however_late(services(request).database.ping))
-    await asyncio.shield(state.ping)  # which is not over when one of them leaves
+    await asyncio.shield(state.ping)  # who is cancelled must not end it for the others
     return JSONResponse({"ready": True})
 
 
