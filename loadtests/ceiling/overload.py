@@ -22,42 +22,47 @@ def profile(ceiling: float, overload_seconds: float, recovery_seconds: float) ->
 def judge(result: dict[str, Any], ceiling: float) -> dict[str, Any]:
     """From the generator's result: goodput at each overload, graceful or cliff, seconds to recover (None: not yet).
 
-    No verdict where something else was the limit in either overload: over the whole, recovery included, it might not
-    show. The recovery has limits of its own.
-
     Goodput is answers within the SLO, in requests/s; at most 20 % of the ceiling's may be lost at three times
     it. The first second of each overload is left out, in which the queue fills.
+
+    Each stretch has limits of its own, since over the whole they might not show. Where something else was the limit at
+    three times the load, twice the load decides: who fails there is a cliff, and who holds there has no verdict.
+    ``kept`` is of the highest load that was nothing else's, ``kept_at``; of the highest where there is none.
     """
-    over = []
+    over: list[dict[str, Any]] = []
     at = 0
-    for seconds, rate in result["profile"][: len(TIMES)]:
+    for times, (seconds, rate), stretch in zip(TIMES, result["profile"], result["stretches"], strict=False):
         rows = result["series"][at + 1 : at + int(seconds)]
         goodput = statistics.fmean(row["good"] for row in rows)
         errors = sum(row["errors"] for row in rows) / max(1, sum(row["offered"] for row in rows))
         waits = [row["p95"] for row in rows if row["p95"] is not None]
         over.append(
             {
-                "times": rate / ceiling,
+                "times": times,
                 "offered_rate": rate,
                 "goodput": goodput,
                 "share": goodput / ceiling,
                 "error_share": errors,
                 "p95": statistics.median(waits) if waits else None,
+                "limits": limits(stretch, stretch["errors"]),
             }
         )
         at += int(seconds)
     rows = result["series"][at:]
     recovered = seconds_to_recover(rows)
-    kept = over[-1]["share"]
-    limited = dict.fromkeys(
-        what for stretch in result["stretches"][: len(TIMES)] for what in limits(stretch, stretch["errors"])
-    )
+    highest = next((load for load in reversed(over) if not load["limits"]), None)
+    verdict = "no verdict"
+    if highest is not None and highest["share"] < GRACEFUL:
+        verdict = "cliff"
+    elif highest is over[-1]:
+        verdict = "graceful"
+    shown = highest or over[-1]
     return {
         "over": over,
-        "verdict": "no verdict" if limited else "graceful" if kept >= GRACEFUL else "cliff",
-        "valid": not limited,
-        "limits": list(limited),
-        "kept": kept,
+        "verdict": verdict,
+        "limits": list(dict.fromkeys(what for load in over for what in load["limits"])),
+        "kept": shown["share"],
+        "kept_at": shown["times"],
         "back_to": BACK_TO,
         "recovery_seconds": recovered,
         "recovery_limits": limits(result["stretches"][-1], result["stretches"][-1]["errors"]),

@@ -14,7 +14,7 @@ from typing import Any
 
 from loadtests.compare import differences
 from loadtests.report import experiment, shares
-from loadtests.report.words import NONE, a_request, about, ms, percent, rate
+from loadtests.report.words import NONE, a_request, about, kept, ms, percent, rate
 
 ROOT = Path(__file__).resolve().parents[2]
 _KINDS = "figures|requests|shares|journeys|experiments"
@@ -150,7 +150,7 @@ def _cells(name: str, run: dict[str, Any], above: str) -> list[str]:
         f"{ms(spread.get('median'))} ms",
         ", ".join(f"{box['name']} {percent(box['utilisation'])}" for box in demand["boxes"]),
         ", ".join(_demand(box) for box in demand["boxes"]),
-        f"{percent(overload['kept'])}, {overload['verdict']}" if overload else "–",
+        kept(overload) if overload else NONE,
         f"[{run['mode']}, {run['dataset']['users']:,} users{_unusual(run)}, {run['started'][:10]}]"
         f"({above}docs/runs/{name}/report.html)",
     ]

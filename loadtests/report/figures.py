@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loadtests.report.charts import Line, Point, Rule, Scale, chart, linear, logarithmic
-from loadtests.report.words import ms, percent, rate
+from loadtests.report.words import kept, ms, percent, rate
 
 Figure = dict[str, str]
 LATENCIES = (("p50", 3), ("p95", 1), ("p99", 4))
@@ -175,7 +175,7 @@ def overload(run: dict[str, Any]) -> Figure | None:
         "svg": chart(
             name="overload",
             title="Offered, answered and good requests per second at 2 and 3 times the ceiling, then back",
-            description=f"{run['overload']['verdict']}: {percent(run['overload']['kept'])} of the goodput kept",
+            description=f"goodput beyond the ceiling: {kept(run['overload'])}",
             x=linear("seconds", [float(len(rows))]),
             y=linear("requests/s", values),
             lines=lines,

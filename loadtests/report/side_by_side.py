@@ -96,7 +96,7 @@ def _saturates(run: Run) -> str:
 
 def _overload(run: Run) -> str:
     overload = run.get("overload")
-    return f"{words.percent(overload['kept'])}, {overload['verdict']}" if overload else words.NONE
+    return words.kept(overload) if overload else words.NONE
 
 
 def _recovery(run: Run) -> str:

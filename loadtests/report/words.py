@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 NONE = "–"
+NO_VERDICT = "no verdict"
 # At half of the usual size, all stages fit on two cores.
 SMALL_BOX_CPUS = 0.125
 
@@ -36,10 +37,23 @@ def about(users: int) -> str:
     return f"{users:.2g}"
 
 
+def kept(overload: Mapping[str, Any]) -> str:
+    """What is left of the goodput, and at what load where it is not three times the ceiling; graceful or cliff."""
+    if overload["verdict"] == NO_VERDICT:
+        return NO_VERDICT
+    at = "" if _at(overload) == 3 else f" at {_at(overload):g} ×"
+    return f"{percent(overload['kept'])}{at}, {overload['verdict']}"
+
+
+def _at(overload: Mapping[str, Any]) -> float:
+    at: float = overload.get("kept_at", 3.0)  # older records have none
+    return at
+
+
 def recovered(overload: Mapping[str, Any], never: str) -> str:
     """Seconds until the stage was well again after an overload, or ``never``."""
     if overload.get("recovery_limits"):  # older records have none
-        return "no verdict"
+        return NO_VERDICT
     seconds = overload["recovery_seconds"]
     return f"{seconds:.0f} s" if seconds is not None else never
 
@@ -80,10 +94,10 @@ def sentence(run: dict[str, Any]) -> str:
             said += "; no box runs out of CPU, so something else is the limit"
     overload = run.get("overload")
     if overload:
-        kept = percent(overload["kept"])
         beyond = {"graceful": "it degrades gracefully", "cliff": "it falls off a cliff"}
-        said += f". Beyond that {beyond.get(overload['verdict'], 'there is no verdict')}: "
-        said += f"{kept} of the goodput is left at three times the load"
+        said += f". Beyond that {beyond.get(overload['verdict'], 'there is no verdict')}"
+        if overload["verdict"] in beyond:
+            said += f": {percent(overload['kept'])} of the goodput is left at {_at(overload):g} times the load"
     return f"{said}."
 
 
@@ -117,9 +131,9 @@ def notes(run: dict[str, Any]) -> list[str]:
             "A quick search, for teaching: short trials and one confirmation. Take the full one for figures to keep."
         )
     overload = run.get("overload")
-    if overload and not overload["valid"]:
+    if overload and overload["limits"]:
         limits = ", ".join(overload["limits"])
-        found.append(f"The overload is no verdict: {limits}. The stage may do better beyond its ceiling than shown.")
+        found.append(f"In the overload: {limits}. The stage may do better there than shown.")
     limited = [trial for trial in run["trials"] if trial["judged"] and not trial["valid"]]
     if limited:
         found.append(f"Trials that were limited by generator or host, and so gave no verdict: {len(limited)}.")
@@ -194,7 +208,11 @@ def numbers(run: dict[str, Any]) -> list[dict[str, str]]:
     found += [{"name": name, "value": value, "more": "at the ceiling"} for name, (value, _) in a_request(run).items()]
     if overload := run.get("overload"):
         found += [
-            {"name": "goodput at 3 ×", "value": percent(overload["kept"]), "more": overload["verdict"]},
+            {
+                "name": f"goodput at {_at(overload):g} ×",
+                "value": percent(overload["kept"]) if overload["verdict"] != NO_VERDICT else NONE,
+                "more": overload["verdict"],
+            },
             {
                 "name": "recovered after",
                 "value": recovered(overload, "not yet"),

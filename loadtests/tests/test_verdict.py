@@ -8,6 +8,7 @@ import pytest
 from loadtests.ceiling import demand, overload
 from loadtests.ceiling.boxes import Box, Reading, group_programs
 from loadtests.ceiling.verdict import Outcome, limits
+from loadtests.report import words
 from loadtests.samples import REFUSED
 
 GOOD = Outcome(rate=100, completed_rate=99, achieved=0.998, error_share=0.0005, p95=499, backlog_growth=2)
@@ -132,11 +133,30 @@ def test_graceful_and_back_after_four_seconds() -> None:
     assert judged["recovery_seconds"] == 4
 
 
-@pytest.mark.parametrize(("tired", "verdict"), [(0, "no verdict"), (1, "no verdict"), (2, "graceful")])
-def test_a_generator_that_is_late_in_an_overload_is_no_verdict(tired: int, verdict: str) -> None:
-    """Whatever it is over the whole, recovery included."""
+@pytest.mark.parametrize(
+    ("tired", "twice", "verdict", "at"),
+    [
+        ([0], 95, "graceful", 3),
+        ([1], 95, "no verdict", 2),
+        ([1], 70, "cliff", 2),
+        ([0, 1], 70, "no verdict", 3),
+        ([2], 95, "graceful", 3),
+    ],
+)
+def test_where_the_generator_is_late_the_next_lower_load_decides(
+    tired: list[int], twice: int, verdict: str, at: float
+) -> None:
+    """Whatever it is over the whole, recovery included; who fails at twice the load is a cliff already."""
     stretches = [FIT] * 3
-    stretches[tired] = FIT | {"generator": {"cpu_share": 0.5, "late_share": 0.3}}
-    series = rows(95, 100, 450, 5, 200) + rows(85, 200, 480, 5, 300) + rows(70, 0, 40, 10, 70)
-    result = {"profile": overload.profile(100, 5, 10), "series": series, "stretches": stretches}
-    assert overload.judge(result, 100)["verdict"] == verdict
+    for place in tired:
+        stretches[place] = FIT | {"generator": {"cpu_share": 0.5, "late_share": 0.3}}
+    series = rows(twice, 100, 450, 5, 200) + rows(85, 200, 480, 5, 300) + rows(70, 0, 40, 10, 70)
+    judged = overload.judge({"profile": overload.profile(100, 5, 10), "series": series, "stretches": stretches}, 100)
+    assert (judged["verdict"], judged["kept_at"]) == (verdict, at)
+    assert bool(judged["recovery_limits"]) is (2 in tired)
+    assert words.kept(judged) == {
+        "graceful": "85 %, graceful",
+        "cliff": "70 % at 2 ×, cliff",
+        "no verdict": "no verdict",
+    }[verdict]
+    assert words.recovered(judged, "never") == ("no verdict" if 2 in tired else "0 s")
