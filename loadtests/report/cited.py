@@ -75,6 +75,7 @@ def _check_alike(runs: Runs) -> None:
 
 def _requests(runs: Runs, above: str) -> Table:
     """A row for what is counted behind the edge, a column for each run."""
+    _check_alike(runs)
     head = ["at the ceiling"]
     head += [f"[stage {run['stage']}, {run['mix']['name']}]({above}docs/runs/{name}/report.html)" for name, run in runs]
     found = [a_request(run) for _, run in runs]

@@ -293,6 +293,42 @@ def test_locusts_own_page_is_there_until_it_is_interrupted(stage: Stage) -> None
     assert "-load" not in run(["docker", "ps", "--all", "--format", "{{.Names}}"], stage.folder)
 
 
+def test_an_up_that_was_interrupted_is_mended_by_the_next(stage: Stage) -> None:
+    """While Compose replaces the boxes, which it does when their size changes; and with what it leaves at worst."""
+    if stage.number != 2:
+        pytest.skip("the same at every stage")
+
+    def names() -> list[str]:
+        return run(["docker", "ps", "--all", "--format", "{{.Names}}"], stage.folder).split()
+
+    def half_way() -> bool:
+        return any(re.match(r"[0-9a-f]{12}_", name) for name in names()) or stage.host("app") not in names()
+
+    articles = stage.get("/api/articles").json()
+    replacing = subprocess.Popen(
+        stage.make_command("up"),
+        cwd=stage.folder,
+        env=environment() | {"BOX_MEMORY": "250m"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    )
+    try:
+        _seconds_until(half_way, 120, "half replaced")
+    finally:
+        os.killpg(replacing.pid, signal.SIGINT)
+        said, _ = replacing.communicate(timeout=60)
+    assert replacing.returncode != 0
+    assert "Traceback" not in said
+    label = f"com.docker.compose.project={stage.host('app').rsplit('-', 2)[0]}"
+    left = f"0123456789ab_{stage.host('app')}"
+    run(["docker", "create", "--name", left, "--label", label, "conduit/base:trixie", "true"], stage.folder)
+    stage.make("up")
+    assert not half_way()
+    assert stage.get("/api/articles").json() == articles
+
+
 def test_more_workers_are_asked_for_by_their_number(stage: Stage) -> None:
     if stage.number != 4:
         pytest.skip("there is no worker")
