@@ -329,6 +329,7 @@ def test_an_up_that_was_interrupted_is_mended_by_the_next(stage: Stage) -> None:
     assert stage.get("/api/articles").json() == articles
 
 
+@pytest.mark.long
 def test_more_workers_are_asked_for_by_their_number(stage: Stage) -> None:
     if stage.number != 4:
         pytest.skip("there is no worker")
