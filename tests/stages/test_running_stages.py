@@ -293,10 +293,9 @@ def test_locusts_own_page_is_there_until_it_is_interrupted(stage: Stage) -> None
     assert "-load" not in run(["docker", "ps", "--all", "--format", "{{.Names}}"], stage.folder)
 
 
+@pytest.mark.parametrize("stage", [2], ids=["stage2"], indirect=True)
 def test_an_up_that_was_interrupted_is_mended_by_the_next(stage: Stage) -> None:
     """While Compose replaces the boxes, which it does when their size changes; and with what it leaves at worst."""
-    if stage.number != 2:
-        pytest.skip("the same at every stage")
 
     def names() -> list[str]:
         return run(["docker", "ps", "--all", "--format", "{{.Names}}"], stage.folder).split()
@@ -330,9 +329,8 @@ def test_an_up_that_was_interrupted_is_mended_by_the_next(stage: Stage) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("stage", [4], ids=["stage4"], indirect=True)
 def test_more_workers_are_asked_for_by_their_number(stage: Stage) -> None:
-    if stage.number != 4:
-        pytest.skip("there is no worker")
     shown = r"^(worker\S*) +running +healthy"
     try:
         stage.make("up", "WORKERS=2")
