@@ -126,18 +126,19 @@ class Trial:
             if window:
                 say(window=window)
 
-        timers = [gevent.spawn_later(self.warmup, mark, "start"), gevent.spawn(self._report, start, end)]
+        report = gevent.spawn(self._report, start, end)
+        timers = [gevent.spawn_later(self.warmup, mark, "start")]
         timers += [gevent.spawn_later(self.warmup + into, mark) for into in self._changes()]
         self._model.run(self.warmup + self.seconds)
         # On a generator that is much too slow a timer may not have come; what it would have marked ends here as well.
         marks += [(time.process_time(), *host_times())] * (len(self.profile) - len(marks))
         mark("end")
         # What is still waiting is waited for, as its user would, at most until it would time out.
-        gevent.killall(timers[:1] + timers[2:])  # their moments are past
+        gevent.killall(timers)  # their moments are past
         give_up = time.perf_counter() + TIME_OUT
         while self.waiting and time.perf_counter() < give_up:
             gevent.sleep(0.02)
-        gevent.kill(timers[1])
+        gevent.kill(report)
         now = time.perf_counter()
         unfinished = [Sample(route, intended, now, UNFINISHED) for route, intended in self.waiting.values()]
         samples = self.samples + unfinished

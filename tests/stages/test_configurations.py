@@ -148,6 +148,22 @@ def test_apps_that_could_not_be_had_are_not_kept(monkeypatch: pytest.MonkeyPatch
         assert not file.exists()
 
 
+def test_who_measures_leaves_the_apps_what_other_workers_leave(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """The boxes stay, but what .env or the environment says of workers may have changed since they were asked for."""
+    file = tmp_path / "folder" / "stage4.yml"
+    monkeypatch.setattr(apps, "more_boxes", lambda _number: file)
+    with apps.chosen(4, "5"):
+        before = file.read_text()
+    monkeypatch.setenv("WORKERS", "7")
+    with apps.chosen(4, None):
+        assert '"POOL_SIZE": "7"' in file.read_text()
+    monkeypatch.delenv("WORKERS")
+    with apps.chosen(4, None):
+        assert file.read_text() == before
+
+
 @pytest.mark.parametrize("wanted", ["0", "21", "x", "-2", "2.5"])
 def test_a_number_of_workers_that_cannot_be_is_told(wanted: str) -> None:
     with pytest.raises(Problem, match="stage 4 can have 1 to 20 workers"):
