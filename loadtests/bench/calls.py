@@ -17,10 +17,10 @@ import psycopg
 from PIL import Image
 
 from conduit import articles, comments, covers, profiles, reports, users
-from conduit.bootstrap import Services
 from conduit.ids import MAX_ID, id_from_slug
 from conduit.ports import Page
 from conduit.schemas import ArticleChanges, Login, NewArticle, NewUser, UserChanges
+from conduit.services import Services
 from loadtests.dataset import PASSWORD, Article, Dataset
 
 Call = Callable[[], object]

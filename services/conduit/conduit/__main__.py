@@ -88,14 +88,14 @@ def _queue(settings: Settings, retried: str | None = None) -> int:
     if settings.broker_url is None:
         print(_NO_QUEUE, file=sys.stderr)
         return 2
-    from conduit import queue
+    from conduit import backlog
     from conduit.bootstrap import bootstrap
     from conduit.errors import UnavailableError
 
     # Of all that a box has, only its database is asked: who wants to know what is wrong waits for nothing else.
     services = bootstrap(settings.model_copy(update={"web_dir": None, "cache_url": None, "limits_url": None}))
     try:
-        said = queue.told(services.database) if retried is None else queue.retried(services.database, retried)
+        said = backlog.summary(services.database) if retried is None else backlog.retry(services.database, retried)
     except UnavailableError:
         print("What is in the queue can't be told: the database does not answer.", file=sys.stderr)
         return 1

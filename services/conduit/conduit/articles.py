@@ -2,13 +2,13 @@
 
 import logging
 
-from conduit import ids, mail, writes
+from conduit import announcements, ids, writes
 from conduit.adapters.reads_sql import article_from, cover_from, followed_by
 from conduit.errors import AppError, ForbiddenError, MissingOwnerError, NotFoundError, NotSignedInError
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
-from conduit.ports import Database, Media, Row, Task, Tasks, Writer
+from conduit.ports import Database, Media, Task, Tasks, Writer
 from conduit.schemas import Article, ArticleChanges, NewArticle
-from conduit.statements import Statement
+from conduit.statements import AnyRow, Statement
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def publish(database: Database, tasks: Tasks, viewer: int, draft: NewArticle) ->
             )
             if row is None:
                 raise NotSignedInError(message="is of no user here")
-            announcement = mail.to_followers_of(viewer, row[12])
+            announcement = announcements.to_followers_of(viewer, row[12])
             tasks.note(writer, announcement)
             writer.record(ArticlePublished(row[12], viewer, tuple(row[5])))
     except MissingOwnerError as error:
@@ -113,7 +113,7 @@ def mark(database: Database, media: Media, viewer: int, slug: str, *, favorited:
     return article_from((*row, favorited), cover_from(media, row[12], row[13]), following)
 
 
-def _lock(writer: Writer, article_id: int, viewer: int, lock: Statement = writes.LOCK_ARTICLE) -> Row:
+def _lock(writer: Writer, article_id: int, viewer: int, lock: Statement = writes.LOCK_ARTICLE) -> AnyRow:
     row = writer.first(lock, article_id=article_id)
     if row is None:
         raise NotFoundError("article")

@@ -1,7 +1,6 @@
 """The composition root: from Settings to the adapters in use. The only place that asks what is configured."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,43 +21,16 @@ from conduit.adapters.postgres_server import PostgresServer
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.adapters.tasks_inline import InlineTasks
+from conduit.announcements import Sender
 from conduit.edge import purging
-from conduit.mail import Sender
 from conduit.passwords import Passwords
-from conduit.ports import Database, Limits, Listener, Mail, Media, Reads, Tasks
+from conduit.ports import Database, Listener, Mail
+from conduit.services import Services
 from conduit.settings import Settings
 from conduit.tokens import Tokens
 
 if TYPE_CHECKING:
     from conduit.adapters.tasks_celery import CeleryTasks
-
-
-@dataclass(frozen=True)
-class Services:
-    """What the routes call. ``wired`` says in words which adapter stands behind each port.
-
-    ``before_requests`` is called once by the process that takes them, before the first; ``after_requests`` after the
-    last. They raise nothing.
-    """
-
-    database: Database
-    reads: Reads
-    media: Media
-    tasks: Tasks
-    mail: Mail
-    sender: Sender
-    limits: Limits
-    passwords: Passwords
-    tokens: Tokens
-    pages: pages.Files
-    wired: dict[str, str]
-    before_requests: Callable[[], None]
-    after_requests: Callable[[], None]
-    closers: Sequence[Callable[[], None]]
-
-    def close(self) -> None:
-        for close in self.closers:
-            close()
 
 
 def bootstrap(settings: Settings, database: Database | None = None, mail: Mail | None = None) -> Services:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
-from conduit import room, writes
+from conduit import memory_headroom, writes
 from conduit.adapters.reads_sql import read_article
 from conduit.articles import id_of
 from conduit.errors import AppError, ForbiddenError, NotFoundError
@@ -21,12 +21,12 @@ from conduit.events import ArticleChanged
 from conduit.image_structure import inspect
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.models import articles
-from conduit.ports import Database, Media, Row, Task, Tasks
+from conduit.ports import Database, Media, Task, Tasks
 from conduit.schemas import Article
-from conduit.statements import Statement
+from conduit.statements import AnyRow, Statement
 
 if TYPE_CHECKING:
-    from conduit.bootstrap import Services
+    from conduit.services import Services
 
 TASK = "cover"
 UPLOADS = "private/uploads"
@@ -93,7 +93,7 @@ def _key(article_id: int, digest: str) -> str:
     return f"{TASK}-{article_id}-{digest}"
 
 
-def _check(row: Row | None, viewer: int) -> Row:
+def _check(row: AnyRow | None, viewer: int) -> AnyRow:
     """The row, whose first value is the article's author."""
     if row is None:
         raise NotFoundError("article")
@@ -148,7 +148,7 @@ def make(services: "Services", arguments: Mapping[str, Any]) -> Sequence[Task]:
     del upload  # megabytes, which decoding can use
     if image is not None:
         with services.passwords.room():
-            room.require(images.needed_bytes(image), "memory for an image of this size")
+            memory_headroom.require(images.needed_bytes(image), "memory for an image of this size")
             files = images.covers(image)
         for size, content in files.items():
             services.media.put(cover_file(digest, size), content, "image/webp")

@@ -1,6 +1,7 @@
 """What can go wrong for a caller, in the API's own shape: ``{"errors": {"<field or body>": ["…"]}}``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class AppError(Exception):
@@ -90,6 +91,15 @@ class UnavailableError(AppError):
 
     def __init__(self, what: str) -> None:
         super().__init__({"body": [f"{what} is unavailable; try again shortly"]}, {"Retry-After": "1"})
+
+
+class DeferredError(UnavailableError):
+    """The mail server will take some of the letters later; the others are settled. ``follows`` need not wait for it."""
+
+    follows: Sequence[Any] = ()
+
+    def __init__(self) -> None:
+        super().__init__("the mail server, for some of those who are written to,")
 
 
 class BusyError(AppError):

@@ -10,10 +10,10 @@ from msgspec import Struct
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from conduit.bootstrap import Services
 from conduit.errors import HungUpError, InvalidError, NotSignedInError, TooLargeError
 from conduit.ids import MAX_ID
 from conduit.ports import Page
+from conduit.services import Services
 from conduit.validation import MAX_BODY_BYTES, one_form
 
 T = TypeVar("T", bound=Struct)

@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 
-from conduit.bootstrap import Services
 from conduit.boundary import Boundary, Receive, Scope, Send
 from conduit.errors import AppError
 from conduit.pages import Pages
 from conduit.routes import articles, comments, covers, probes, profiles, reports, tags, users
 from conduit.routing import openapi
+from conduit.services import Services
 from conduit.settings import Settings
 from conduit.threads import Threads
 from conduit.uploads import Uploads

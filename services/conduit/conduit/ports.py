@@ -6,9 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 from conduit import schemas
 from conduit.events import Event
-from conduit.statements import Statement
-
-Row = tuple[Any, ...]
+from conduit.statements import Row, Statement
 
 
 class Reader(Protocol):
@@ -21,9 +19,9 @@ class Reader(Protocol):
     def server(self) -> str:
         """The server's name, for metrics and logs."""
 
-    def all(self, statement: Statement, **parameters: Any) -> list[Row]: ...
+    def all(self, statement: Statement[Row], **parameters: Any) -> list[Row]: ...
 
-    def first(self, statement: Statement, **parameters: Any) -> Row | None: ...
+    def first(self, statement: Statement[Row], **parameters: Any) -> Row | None: ...
 
 
 class Writer(Reader, Protocol):

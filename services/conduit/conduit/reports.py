@@ -16,12 +16,12 @@ from conduit import ids, writes
 from conduit.errors import MissingOwnerError, NotFoundError, NotSignedInError
 from conduit.media_names import report_file
 from conduit.models import articles, comments, favorites, follows, reports, users
-from conduit.ports import Database, Media, Reader, Row, Task, Tasks
+from conduit.ports import Database, Media, Reader, Task, Tasks
 from conduit.schemas import Report
-from conduit.statements import Statement
+from conduit.statements import AnyRow, Statement
 
 if TYPE_CHECKING:
-    from conduit.bootstrap import Services
+    from conduit.services import Services
 
 TASK = "audience_report"
 COLUMNS = ("username", "relation", "article", "at")
@@ -179,7 +179,7 @@ def audience(database: Database, author_id: int) -> Iterator[tuple[str, str, str
             yield from ((names[person], relation, slug, at) for _, _, person, slug, at in page if person in names)
 
 
-def _pages(server: Reader, statement: Statement, author_id: int) -> Iterator[list[Row]]:
+def _pages(server: Reader, statement: Statement, author_id: int) -> Iterator[list[AnyRow]]:
     """All that the statement finds, PAGE rows at a time. A row begins with what it is ordered by."""
     after_article = after = 0
     while True:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Float, Integer, Text, bindparam, text
 
 from conduit import ids
-from conduit.ports import Database, Row, Task, Writer
-from conduit.statements import Statement
+from conduit.ports import Database, Task, Writer
+from conduit.statements import AnyRow, Statement
 from conduit.tasks import owner_of
 
 # Until a task that nobody has begun is sent again: at first, and then whenever it is as old again, up to the longest.
@@ -293,7 +293,7 @@ def revive(database: Database, key: str | None) -> list[str]:
     return [row[0] for row in _everywhere(database, _REVIVE, key=key)]
 
 
-def _everywhere(database: Database, statement: Statement, **parameters: Any) -> list[Row]:
+def _everywhere(database: Database, statement: Statement, **parameters: Any) -> list[AnyRow]:
     rows = []
     for owner_id in _primaries(database):
         with database.writing(owner_id) as writer:

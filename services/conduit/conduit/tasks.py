@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from conduit import covers, mail, metrics, reports
+from conduit import announcements, covers, metrics, reports
 from conduit.ports import Task
 from conduit.timing import tally
 
 if TYPE_CHECKING:  # it holds the Tasks that come here
-    from conduit.bootstrap import Services
+    from conduit.services import Services
 
 Arguments = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ class Handler(NamedTuple):
 
 HANDLERS = {
     covers.TASK: Handler("image", covers.make, covers.give_up, "article_id", covers.set_aside),
-    mail.TASK: Handler("mail", mail.to_followers, mail.give_up, "article_id"),
+    announcements.TASK: Handler("mail", announcements.to_followers, announcements.give_up, "article_id"),
     reports.TASK: Handler("report", reports.make, reports.give_up, "report_id", alone=True),
 }
 

@@ -28,10 +28,10 @@ from conduit import (
     tasks,
 )
 from conduit.adapters.tasks_celery import DO, CeleryTasks, queue_at
-from conduit.bootstrap import Services, bootstrap
-from conduit.errors import AppError, InvalidError
-from conduit.mail import DeferredError
+from conduit.bootstrap import bootstrap
+from conduit.errors import AppError, DeferredError, InvalidError
 from conduit.ports import Task
+from conduit.services import Services
 from conduit.settings import Settings
 from conduit.task_rows import Taken
 

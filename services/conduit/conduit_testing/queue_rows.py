@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
-from conduit import articles, covers, mail, tasks
+from conduit import announcements, articles, covers, tasks
 from conduit.media_names import digest_of
 from conduit.models import tasks as table
 from conduit.ports import Letter, Task
@@ -39,7 +39,7 @@ class Letters:
 def published(hand: Hand, author: int) -> Task:
     """The mail task of a new article."""
     article = articles.publish(hand.services.database, hand.services.tasks, author, DRAFT)
-    return mail.to_followers_of(author, articles.id_of(article.slug))
+    return announcements.to_followers_of(author, articles.id_of(article.slug))
 
 
 def cover_key(slug: str, content: bytes) -> str:

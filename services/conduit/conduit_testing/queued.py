@@ -8,9 +8,9 @@ from sqlalchemy import delete
 
 from conduit import task_rows
 from conduit.adapters.tasks_celery import QUEUE, CeleryTasks, queue_at
-from conduit.bootstrap import Services
 from conduit.models import tasks
 from conduit.ports import Database
+from conduit.services import Services
 from conduit.statements import Statement
 from conduit.worker import Worker
 

@@ -10,13 +10,14 @@ from sqlalchemy import bindparam, select
 
 from conduit import articles, covers, tasks, writes
 from conduit.adapters.database_postgres import PostgresDatabase
-from conduit.bootstrap import Services, bootstrap
+from conduit.bootstrap import bootstrap
 from conduit.errors import UnavailableError
 from conduit.image_structure import ImageError
 from conduit.media_names import digest_of
 from conduit.models import reports as table
 from conduit.ports import Letter, Task
 from conduit.schemas import Article, NewArticle
+from conduit.services import Services
 from conduit.statements import Statement
 from conduit_testing.deployments import settings_for
 

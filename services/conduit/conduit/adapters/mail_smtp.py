@@ -14,8 +14,7 @@ from threading import BoundedSemaphore, Timer
 from time import monotonic
 
 from conduit import metrics
-from conduit.errors import UnavailableError
-from conduit.mail import DeferredError
+from conduit.errors import DeferredError, UnavailableError
 from conduit.ports import Letter
 
 log = logging.getLogger(__name__)

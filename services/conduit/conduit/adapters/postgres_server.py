@@ -20,8 +20,7 @@ from conduit import metrics
 from conduit.adapters.postgres_times import TimeLoader
 from conduit.errors import DuplicateError, InvalidError, MissingOwnerError, UnavailableError
 from conduit.events import Event
-from conduit.ports import Row
-from conduit.statements import Statement
+from conduit.statements import Row, Statement
 from conduit.timing import tally
 
 log = logging.getLogger(__name__)
@@ -39,13 +38,13 @@ _SERVER_OPTIONS = (
 )
 
 
-class _Connection(psycopg.Connection[Row]):
+class _Connection(psycopg.Connection[Any]):
     """A connection on which no wait outlasts the deadline, whatever state the server's box is in.
 
     All its statements go through one cursor, ``asking``: making one for each costs a third of a short query's time.
     """
 
-    asking: psycopg.Cursor[Row]
+    asking: psycopg.Cursor[Any]
 
     def wait(self, gen: Generator[Any, Any, Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         return super().wait(gen, interval=interval, timeout=timeout or ANSWER_SECONDS)
@@ -106,12 +105,14 @@ class PostgresServer:
             self._checkout_seconds.observe(perf_counter() - started)
 
     def _execute(
-        self, connection: _Connection, statement: Statement, parameters: dict[str, Any]
+        self, connection: _Connection, statement: Statement[Row], parameters: dict[str, Any]
     ) -> psycopg.Cursor[Row]:
         if statement.literals:
             parameters = {**statement.literals, **parameters}
+        cursor = connection.asking
+        cursor.row_factory = statement.row_factory
         try:
-            return connection.asking.execute(statement.sql, parameters)
+            return cursor.execute(statement.sql, parameters)
         except psycopg.Error as error:
             raise self._translated(error, connection) from error
 
@@ -134,7 +135,7 @@ class PostgresServer:
 
     # Reading ------------------------------------------------------------------------------------------------
 
-    def all(self, statement: Statement, **parameters: Any) -> list[Row]:
+    def all(self, statement: Statement[Row], **parameters: Any) -> list[Row]:
         started = perf_counter()
         while True:
             connection = self._checkout()
@@ -150,7 +151,7 @@ class PostgresServer:
                 self._pool.putconn(connection)
                 self._count(perf_counter() - began, self._read_seconds)
 
-    def first(self, statement: Statement, **parameters: Any) -> Row | None:
+    def first(self, statement: Statement[Row], **parameters: Any) -> Row | None:
         rows = self.all(statement, **parameters)
         return rows[0] if rows else None
 
@@ -189,7 +190,7 @@ class PostgresServer:
                 return connection, begun
 
     def _execute_in(
-        self, connection: _Connection, statement: Statement, parameters: dict[str, Any]
+        self, connection: _Connection, statement: Statement[Row], parameters: dict[str, Any]
     ) -> psycopg.Cursor[Row]:
         started = perf_counter()
         try:
@@ -207,11 +208,11 @@ class PostgresTransaction:
         self._postgres = server
         self._connection = connection
 
-    def all(self, statement: Statement, **parameters: Any) -> list[Row]:
+    def all(self, statement: Statement[Row], **parameters: Any) -> list[Row]:
         cursor = self._postgres._execute_in(self._connection, statement, parameters)
         return cursor.fetchall() if cursor.description else []
 
-    def first(self, statement: Statement, **parameters: Any) -> Row | None:
+    def first(self, statement: Statement[Row], **parameters: Any) -> Row | None:
         rows = self.all(statement, **parameters)
         return rows[0] if rows else None
 

@@ -47,8 +47,9 @@ from conduit.adapters.cache_wholes import (
 from conduit.adapters.reads_sql import cover_from
 from conduit.errors import UnavailableError
 from conduit.ids import MAX_ID
-from conduit.ports import Media, Page, Reads, Row
+from conduit.ports import Media, Page, Reads
 from conduit.schemas import Article, ArticleSummary, Comment, Profile
+from conduit.statements import AnyRow
 
 # Lists are cached as deep as that, and comments as many: what is read of nearly all.
 DEPTH = 100
@@ -75,19 +76,19 @@ class SharedReads(Reads, Protocol):
     """What CachedReads asks of the Reads behind it beside the port: the shared part of an answer with the ids of whose
     it is, and a viewer's own part. Rows are those of ``reads_statements``."""
 
-    def shared_article(self, article_id: int) -> Row | None: ...
+    def shared_article(self, article_id: int) -> AnyRow | None: ...
 
     def shared_articles(
         self, page: Page, *, tag: str | None = None, author: str | None = None, favorited: str | None = None
-    ) -> tuple[list[Row], int, int | None]: ...
+    ) -> tuple[list[AnyRow], int, int | None]: ...
 
-    def summaries(self, article_ids: Iterable[int]) -> list[Row]: ...
+    def summaries(self, article_ids: Iterable[int]) -> list[AnyRow]: ...
 
-    def shared_comments(self, article_id: int, page: Page) -> list[Row] | None: ...
+    def shared_comments(self, article_id: int, page: Page) -> list[AnyRow] | None: ...
 
-    def people(self, user_ids: Iterable[int]) -> list[Row]: ...
+    def people(self, user_ids: Iterable[int]) -> list[AnyRow]: ...
 
-    def shared_profile(self, username: str) -> Row | None: ...
+    def shared_profile(self, username: str) -> AnyRow | None: ...
 
     def own_marks(
         self, viewer: int, article_ids: Iterable[int], authors: Iterable[int]
@@ -381,7 +382,7 @@ def _counter(what: str, result: str) -> Counter:
 # From rows, and to what the API shows ------------------------------------------------------------------------
 
 
-def _parts(rows: Iterable[Row]) -> tuple[dict[int, Summary], dict[int, Card]]:
+def _parts(rows: Iterable[AnyRow]) -> tuple[dict[int, Summary], dict[int, Card]]:
     """What the rows of a list say of articles and of authors, by their ids."""
     summaries, cards = {}, {}
     for row in rows:
@@ -393,7 +394,7 @@ def _parts(rows: Iterable[Row]) -> tuple[dict[int, Summary], dict[int, Card]]:
     return summaries, cards
 
 
-def _records(rows: Iterable[Row]) -> Iterator[Record]:
+def _records(rows: Iterable[AnyRow]) -> Iterator[Record]:
     summaries, cards = _parts(rows)
     for article_id, summary in summaries.items():
         yield cached.summary_record(article_id, summary)

@@ -12,9 +12,9 @@ from typing import Any
 from conduit.adapters import reads_statements as sql
 from conduit.ids import MAX_ID
 from conduit.media_names import SIZES, cover_file
-from conduit.ports import Database, Media, Page, Reader, Row
+from conduit.ports import Database, Media, Page, Reader
 from conduit.schemas import Article, ArticleSummary, Comment, Cover, Profile
-from conduit.statements import Statement
+from conduit.statements import AnyRow, Statement
 
 
 class SqlReads:
@@ -41,7 +41,7 @@ class SqlReads:
 
     def _listed(
         self, page: Page, viewer: int | None, filters: Mapping[str, str | None], *, with_owner: bool
-    ) -> tuple[list[Row], int, int | None]:
+    ) -> tuple[list[AnyRow], int, int | None]:
         """The rows of a list, its count and, where that is asked for, the id of the user that it is named for."""
         parameters: dict[str, Any] = {"before": page.before, "viewer": viewer}
         readers: Sequence[Reader] = self._database.readers()
@@ -87,7 +87,7 @@ class SqlReads:
         page: Page,
         parameters: dict[str, Any],
         authors_at: dict[str, list[int]] | None = None,
-    ) -> tuple[list[Row], int, int | None]:
+    ) -> tuple[list[AnyRow], int, int | None]:
         """The page's rows over all readers, newest first, the sum of their counts, and what a row ends in: the list's
         owner, where the statement has one."""
         alone = len(readers) == 1
@@ -98,7 +98,7 @@ class SqlReads:
             "depth": page.offset + page.limit,
             "author_limit": page.offset + page.limit if page.before > MAX_ID else None,
         }
-        rows: list[Row] = []
+        rows: list[AnyRow] = []
         count = 0
         owner: int | None = None
         for reader in readers:
@@ -148,20 +148,20 @@ class SqlReads:
 
     # What is everybody's, with the ids of whose it is, and what is one viewer's -------------------------------
 
-    def shared_article(self, article_id: int) -> Row | None:
+    def shared_article(self, article_id: int) -> AnyRow | None:
         """A row of ``reads_statements.ARTICLE_COLUMNS``."""
         return self._database.reader(article_id).first(sql.ARTICLE, article_id=article_id)
 
     def shared_articles(
         self, page: Page, *, tag: str | None = None, author: str | None = None, favorited: str | None = None
-    ) -> tuple[list[Row], int, int | None]:
+    ) -> tuple[list[AnyRow], int, int | None]:
         """The rows of a list with one filter at the most, its count, and the id of the user whom that names."""
         filters = {"tag": tag, "author": author, "favorited": favorited}
         named = author is not None or favorited is not None
         rows, count, owner = self._listed(page, None, filters, with_owner=named)
         return rows, count, owner if named else None
 
-    def summaries(self, article_ids: Iterable[int]) -> list[Row]:
+    def summaries(self, article_ids: Iterable[int]) -> list[AnyRow]:
         """Rows of a list, of these articles as far as there are any."""
         return [
             row
@@ -170,14 +170,14 @@ class SqlReads:
             if row[sql.ID] is not None
         ]
 
-    def shared_comments(self, article_id: int, page: Page) -> list[Row] | None:
+    def shared_comments(self, article_id: int, page: Page) -> list[AnyRow] | None:
         """Rows of id, text, times and who wrote it; None without the article."""
         rows = self._database.reader(article_id).all(
             sql.COMMENTS, article_id=article_id, before=page.before, limit=page.limit
         )
         return [row for row in rows if row[0] is not None] if rows else None
 
-    def people(self, user_ids: Iterable[int]) -> list[Row]:
+    def people(self, user_ids: Iterable[int]) -> list[AnyRow]:
         """Rows of id, name, bio and image."""
         return [
             person
@@ -185,7 +185,7 @@ class SqlReads:
             for person in reader.all(sql.PEOPLE, ids=ids)
         ]
 
-    def shared_profile(self, username: str) -> Row | None:
+    def shared_profile(self, username: str) -> AnyRow | None:
         found = self._database.find_username(username)
         return found.reader.first(sql.PROFILE, username=username, username_id=found.user_id) if found else None
 
@@ -231,7 +231,7 @@ def read_article(
     return article_from(row, cover_from(media, row[12], row[13]), following)
 
 
-def article_from(row: Row, cover: Cover | None, following: bool) -> Article:
+def article_from(row: AnyRow, cover: Cover | None, following: bool) -> Article:
     """An article from a row of ``reads_statements.ARTICLE_COLUMNS``, with ``favorited`` behind them or not."""
     return Article(
         slug=row[1],
@@ -257,12 +257,12 @@ def cover_from(media: Media, digest: str | None, state: str | None) -> Cover | N
     return Cover(state, *(media.url(cover_file(digest, size)) for size in SIZES))
 
 
-def profile_from(row: Row, following: bool) -> Profile:
+def profile_from(row: AnyRow, following: bool) -> Profile:
     """A profile from a row of ``reads_statements.PEOPLE`` or ``PROFILE``: id, name, bio, image."""
     return Profile(row[1], row[2], row[3], following)
 
 
-def _summary(row: Row, media: Media, following: bool) -> ArticleSummary:
+def _summary(row: AnyRow, media: Media, following: bool) -> ArticleSummary:
     return ArticleSummary(
         row[3],
         row[4],

@@ -14,12 +14,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from conduit import covers, reports, tasks
-from conduit.errors import AppError, BusyError
-from conduit.mail import DeferredError
+from conduit.errors import AppError, BusyError, DeferredError
 from conduit.ports import Task, Writer
 
 if TYPE_CHECKING:
-    from conduit.bootstrap import Services
+    from conduit.services import Services
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ from prometheus_client import REGISTRY
 from conduit.adapters import mail_smtp
 from conduit.adapters.mail_log import LogMail
 from conduit.adapters.mail_smtp import SmtpMail
-from conduit.errors import UnavailableError
-from conduit.mail import DeferredError
+from conduit.errors import DeferredError, UnavailableError
 from conduit.ports import Letter, Mail
 from conduit_testing.client import fresh
 from conduit_testing.mail_server import MailServer, free_port, mail_server, stubborn_server

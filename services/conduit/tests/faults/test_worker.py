@@ -15,9 +15,10 @@ import psycopg
 import pytest
 
 from conduit import articles, users, writes
-from conduit.bootstrap import Services, bootstrap
+from conduit.bootstrap import bootstrap
 from conduit.passwords import Passwords
 from conduit.schemas import NewArticle, NewUser
+from conduit.services import Services
 from conduit.worker import HARD_SECONDS, SOFT_SECONDS
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SECRET, NewDatabase, migrated, settings_for

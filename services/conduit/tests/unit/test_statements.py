@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from conduit import covers, mail, models, reports, writes
+from conduit import announcements, covers, models, reports, writes
 from conduit.adapters import reads_statements as reads
 from conduit.statements import Statement
 
@@ -13,7 +13,7 @@ FILTERS = [
     reads.list_statement(tag=tag, author=author, favorited=favorited, signed_in=signed_in)
     for tag, author, favorited, signed_in in product((True, False), repeat=4)
 ]
-READING = (reads, covers, mail, reports)
+READING = (reads, covers, announcements, reports)
 READS = [value for module in READING for value in vars(module).values() if isinstance(value, Statement)] + FILTERS
 WRITES = [value for value in vars(writes).values() if isinstance(value, Statement)]
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY
 
-from conduit import mail
+from conduit import announcements
 from conduit_testing.client import Api, boundaries, fresh, id_of, queries
 from conduit_testing.deployments import NewDatabase, deployed_on_one_server
 from conduit_testing.mail_server import MailServer, free_port, mail_server, stubborn_server
@@ -129,7 +129,7 @@ def test_more_followers_than_one_task_writes_to(api: Api, server: MailServer) ->
 def test_one_who_can_not_be_written_to_just_now_costs_nobody_else_the_mail(
     api: Api, server: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mail, "CHUNK", 2)
+    monkeypatch.setattr(announcements, "CHUNK", 2)
     jo, later = api.sign_up(), api.sign_up(email=f"later-{fresh()}@example.com")
     later.follow(jo)
     others = [api.sign_up() for _ in range(4)]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from prometheus_client import REGISTRY
 
-from conduit import images, room
+from conduit import images, memory_headroom
 from conduit.image_structure import Image as Inspected
 from conduit_testing.client import Api, Person, boundaries, errors
 from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_one_server
@@ -175,7 +175,7 @@ def test_a_box_that_is_short_of_memory_refuses_rather_than_dies(jo: Person, monk
     slug = jo.slug()
     shown = jo.upload(slug, upload("PNG")).json()["article"]["cover"]
     with monkeypatch.context() as patch:
-        patch.setattr(room, "left", lambda: room.MARGIN_BYTES)
+        patch.setattr(memory_headroom, "left", lambda: memory_headroom.MARGIN_BYTES)
         response = jo.upload(slug, upload("JPEG"))
     assert response.status_code == 503
     assert errors(response) == {"body": ["memory for an image of this size is unavailable; try again shortly"]}

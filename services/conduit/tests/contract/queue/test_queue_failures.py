@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from conduit import articles, covers, queue, reports, task_rows, tasks
+from conduit import articles, backlog, covers, reports, task_rows, tasks
 from conduit.errors import UnavailableError
 from conduit.media_names import digest_of, upload_file
 from conduit.ports import Task
@@ -31,20 +31,20 @@ def test_what_can_not_be_done_is_dead_after_its_tries_and_told_and_can_be_tried_
     for _ in range(2):
         hand.worker.look_after()
     assert row_of(hand, task)[0] == "dead", "nobody tries it any more"
-    told = queue.told(database)
+    told = backlog.summary(database)
     assert task.key in told
     assert error in told
     assert "dead           1" in told
 
     letters.fails = None
-    assert queue.retried(database, "no such key") is None
-    assert (queue.retried(database, task.key) or "").startswith("1 put back")
+    assert backlog.retry(database, "no such key") is None
+    assert (backlog.retry(database, task.key) or "").startswith("1 put back")
     hand.settle()
     assert row_of(hand, task) == ("done", 1, None)
     assert len(letters.got) == 1
-    assert queue.retried(database, "all") == "There is nothing dead."
-    assert queue.retried(database, task.key) is None
-    assert "done           1" in queue.told(database)
+    assert backlog.retry(database, "all") == "There is nothing dead."
+    assert backlog.retry(database, task.key) is None
+    assert "done           1" in backlog.summary(database)
 
 
 def test_a_cover_that_can_not_be_made_has_failed_and_is_made_when_it_is_tried_again(
@@ -68,7 +68,7 @@ def test_a_cover_that_can_not_be_made_has_failed_and_is_made_when_it_is_tried_ag
     hand.settle()
     assert state() == "failed"
     monkeypatch.setattr(use.media, "put", put)
-    queue.retried(use.database, "all")
+    backlog.retry(use.database, "all")
     hand.settle()
     assert state() == "ready"
     assert use.media.get(upload_file(digest_of(content), articles.id_of(slug))) is None

@@ -5,7 +5,7 @@ The broker is a real one; the worker is in this process and works when it is tol
 
 import pytest
 
-from conduit import articles, covers, ids, queue, reports, task_rows, tasks, worker, writes
+from conduit import articles, backlog, covers, ids, reports, task_rows, tasks, worker, writes
 from conduit.errors import UnavailableError
 from conduit.media_names import digest_of, upload_file
 from conduit.ports import Task
@@ -113,7 +113,7 @@ def test_a_dead_cover_keeps_its_upload(hand: Hand, author: int, monkeypatch: pyt
         hand.settle()
     hand.worker.give_up_left()
     assert (_cover(hand, slug), _kept(hand, slug, content)) == ("failed", True)
-    queue.retried(use.database, "all")
+    backlog.retry(use.database, "all")
     hand.settle()
     assert _cover(hand, slug) == "ready"
 

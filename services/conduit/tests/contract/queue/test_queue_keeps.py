@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from conduit import mail, task_rows, tasks, writes
+from conduit import announcements, task_rows, tasks, writes
+from conduit.errors import DeferredError
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 from conduit_testing.proxy import Proxy
@@ -148,7 +149,7 @@ def test_asked_for_again_while_it_is_done_it_is_done_once_more(
 def test_what_follows_is_done_once_however_often_the_first_is_tried(
     hand: Hand, sign_up: SignUp, author: int, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mail, "CHUNK", 2)
+    monkeypatch.setattr(announcements, "CHUNK", 2)
     for follower in [sign_up(fresh()) for _ in range(4)]:
         with hand.services.database.writing(follower) as writer:
             writer.all(writes.FOLLOW, viewer=follower, followee=author)
@@ -159,7 +160,7 @@ def test_what_follows_is_done_once_however_often_the_first_is_tried(
         deliver(batch)
         calls += 1
         if calls <= 2:
-            raise mail.DeferredError
+            raise DeferredError
 
     monkeypatch.setattr(letters, "deliver", deferring)
     published(hand, author)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from conduit import articles, ids, mail, reports, writes
+from conduit import announcements, articles, ids, reports, writes
 from conduit.adapters import tasks_inline
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.bootstrap import bootstrap
@@ -25,7 +25,7 @@ from conduit_testing.slow_work import REPORT_STATES, Letters, Work, follow, inli
 def test_after_its_time_nothing_more_is_begun_inside_a_request(
     database: PostgresDatabase, author: int, sign_up: SignUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mail, "CHUNK", 2)
+    monkeypatch.setattr(announcements, "CHUNK", 2)
     settings = settings_for("postgresql://nowhere/x", media_dir=tmp_path, task_seconds=1e-6)
     letters = Letters()
     work = Work(bootstrap(settings, database, letters), letters, lambda: None)

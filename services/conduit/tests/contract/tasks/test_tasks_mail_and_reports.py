@@ -9,7 +9,7 @@ import tracemalloc
 import msgspec
 import pytest
 
-from conduit import articles, ids, mail, reports, tasks
+from conduit import announcements, articles, ids, reports, tasks
 from conduit.errors import AppError, UnavailableError
 from conduit.ports import Task
 from conduit_testing.client import fresh
@@ -23,7 +23,7 @@ from conduit_testing.slow_work import REPORT_STATES, Work, ask, cover_task, foll
 def test_every_follower_is_written_to_once_and_nobody_else(
     work: Work, author: int, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mail, "CHUNK", 3)
+    monkeypatch.setattr(announcements, "CHUNK", 3)
     followers = [sign_up(fresh()) for _ in range(8)]
     follow(work, author, followers[0])
     for follower in followers[1:]:
@@ -41,7 +41,7 @@ def test_mail_sent_again_is_the_same_mail(work: Work, author: int, sign_up: Sign
     follow(work, sign_up(fresh()), author)
     slug = published(work, author).slug
     work.settle()
-    ask(work, mail.to_followers_of(author, articles.id_of(slug)))
+    ask(work, announcements.to_followers_of(author, articles.id_of(slug)))
     assert len(work.letters.got) == 2
     assert len(set(work.letters.ids())) == 1
     assert len(set(work.letters.got)) == 1
@@ -61,7 +61,7 @@ def test_what_is_noted_in_a_transaction_that_fails_is_never_done(work: Work, aut
 
     def fail() -> None:
         with work.services.database.writing(author) as writer:
-            work.services.tasks.note(writer, mail.to_followers_of(author, articles.id_of(slug)))
+            work.services.tasks.note(writer, announcements.to_followers_of(author, articles.id_of(slug)))
             raise LookupError
 
     with pytest.raises(LookupError):
@@ -137,13 +137,17 @@ def test_a_task_about_what_is_gone_changes_nothing(work: Work, author: int, sign
     follow(work, follower, author)
     articles.delete(work.services.database, author, slug)
     ask(work, cover_task(slug, upload()))
-    ask(work, mail.to_followers_of(author, articles.id_of(slug)))
+    ask(work, announcements.to_followers_of(author, articles.id_of(slug)))
     assert work.services.reads.article(articles.id_of(slug), None) is None
     assert work.letters.got == []
 
 
 def test_a_task_can_be_written_down_and_is_known_by_name() -> None:
-    for task in (cover_task("x-7", b""), mail.to_followers_of(1, 2, 3), Task(reports.TASK, {"report_id": 1}, "r-1")):
+    for task in (
+        cover_task("x-7", b""),
+        announcements.to_followers_of(1, 2, 3),
+        Task(reports.TASK, {"report_id": 1}, "r-1"),
+    ):
         assert msgspec.json.decode(msgspec.json.encode(task.arguments)) == task.arguments
         assert task.name in tasks.HANDLERS
-    assert mail.to_followers_of(1, 2, 3).key != mail.to_followers_of(1, 2, 4).key
+    assert announcements.to_followers_of(1, 2, 3).key != announcements.to_followers_of(1, 2, 4).key

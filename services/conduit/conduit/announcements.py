@@ -19,13 +19,13 @@ from urllib.parse import quote
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import BigInteger, Integer, bindparam, select
 
-from conduit.errors import UnavailableError
+from conduit.errors import DeferredError
 from conduit.models import articles, follows, users
-from conduit.ports import Database, Letter, Row, Task
-from conduit.statements import Statement
+from conduit.ports import Database, Letter, Task
+from conduit.statements import AnyRow, Statement
 
 if TYPE_CHECKING:
-    from conduit.bootstrap import Services
+    from conduit.services import Services
 
 TASK = "mail_followers"
 # As many as one task sends: few enough to be sent again when the last of them could not be.
@@ -50,15 +50,6 @@ _ARTICLE = Statement(
 )
 _NOT_IN_A_HEADER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")  # RFC 5322, 3.2.3
-
-
-class DeferredError(UnavailableError):
-    """The mail server will take some of the letters later; the others are settled. ``follows`` need not wait for it."""
-
-    follows: Sequence[Task] = ()
-
-    def __init__(self) -> None:
-        super().__init__("the mail server, for some of those who are written to,")
 
 
 class Sender(NamedTuple):
@@ -100,13 +91,13 @@ def give_up(services: "Services", arguments: Mapping[str, Any]) -> None:
     """Nothing says that mail was due, so nothing has to say that it will not come."""
 
 
-def _followers(database: Database, author_id: int, after: int) -> list[Row]:
+def _followers(database: Database, author_id: int, after: int) -> list[AnyRow]:
     """The next CHUNK of an author's followers by id, from all servers: id, name, e-mail."""
     asked = (server.all(_FOLLOWERS, author_id=author_id, after=after, limit=CHUNK) for server in database.readers())
     return list(itertools.islice(heapq.merge(*asked), CHUNK))
 
 
-def _letters(sender: Sender, article_id: int, article: Row, readers: Sequence[Row]) -> list[Letter]:
+def _letters(sender: Sender, article_id: int, article: AnyRow, readers: Sequence[AnyRow]) -> list[Letter]:
     """A message a reader. What all of them say is put together once: it costs more than the rest of a message."""
     common = _about(sender, article)
     letters = []
@@ -118,7 +109,7 @@ def _letters(sender: Sender, article_id: int, article: Row, readers: Sequence[Ro
     return letters
 
 
-def _about(sender: Sender, article: Row) -> bytes:
+def _about(sender: Sender, article: AnyRow) -> bytes:
     slug, title, description, created_at, author = article
     heads = (
         f"From: {_phrase(sender.address.display_name, 'From')} <{sender.address.addr_spec}>",

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conduit import mail
+from conduit import announcements
 
-SENDER = mail.Sender(Address("Conduit", "news", "conduit.test"), "http://127.0.0.1:8001")
+SENDER = announcements.Sender(Address("Conduit", "news", "conduit.test"), "http://127.0.0.1:8001")
 AT = "2026-03-01T12:00:00.123Z"
 HEADERS = {
     "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "Content-Type", "Content-Transfer-Encoding",
@@ -32,7 +32,7 @@ def letter(
 ) -> tuple[str, EmailMessage]:
     """Whom it goes to, and the message as who receives it reads it."""
     readers = [(reader_id, name, address)]
-    (made,) = mail._letters(SENDER, 77, (slug, title, description, AT, author), readers)
+    (made,) = announcements._letters(SENDER, 77, (slug, title, description, AT, author), readers)
     parsed = email.message_from_bytes(made.content, policy=email.policy.default)
     assert isinstance(parsed, EmailMessage)
     assert not parsed.defects
@@ -105,7 +105,7 @@ def test_whatever_they_say_it_is_one_message_to_one_reader(title: str, author: s
     ],
 )
 def test_an_address_is_in_ascii_where_it_can_be(stored: str, sent: str) -> None:
-    assert mail._deliverable(stored) == sent
+    assert announcements._deliverable(stored) == sent
 
 
 def test_a_slug_in_any_script_is_an_address_to_follow() -> None:
@@ -117,5 +117,5 @@ def test_a_message_costs_little() -> None:
     """Every follower of a popular author is a message, made on a quarter of a CPU."""
     readers = [(number, f"ann{number}", f"ann{number}@example.com") for number in range(200)]
     started = time.thread_time()
-    assert len(mail._letters(SENDER, 77, ("s-77", "Title", "d", AT, "jo"), readers)) == 200
+    assert len(announcements._letters(SENDER, 77, ("s-77", "Title", "d", AT, "jo"), readers)) == 200
     assert time.thread_time() - started < 0.4

@@ -13,7 +13,7 @@ _STATES = {
 }
 
 
-def told(database: Database) -> str:
+def summary(database: Database) -> str:
     """Tasks by state, how long the oldest has been waiting, and the dead by name."""
     found = task_rows.counts(database)
     lines = [f"{state:<8} {found.by_state.get(state, 0):>7}  {what}" for state, what in _STATES.items()]
@@ -27,7 +27,7 @@ def told(database: Database) -> str:
     return "\n".join(lines).rstrip()
 
 
-def retried(database: Database, key: str) -> str | None:
+def retry(database: Database, key: str) -> str | None:
     """Put a dead task back, or all with "all"; what was done, in words, or None where no such task is dead."""
     revived = task_rows.revive(database, None if key == "all" else key)
     if not revived and key != "all":

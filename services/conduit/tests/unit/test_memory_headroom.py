@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conduit import room
+from conduit import memory_headroom
 from conduit.errors import UnavailableError
 
 MB = 1 << 20
@@ -33,22 +33,22 @@ def _version_1(folder: Path, limit: str = str(256 * MB)) -> Path:
 @pytest.mark.parametrize("version", [_version_1, _version_2])
 def test_copies_of_files_can_be_given_back(version: object, tmp_path: Path) -> None:
     assert callable(version)
-    assert room.left(version(tmp_path)) == (256 - 200 + 50) * MB
+    assert memory_headroom.left(version(tmp_path)) == (256 - 200 + 50) * MB
 
 
 def test_without_a_limit_there_is_nothing_to_tell(tmp_path: Path) -> None:
-    assert room.left(tmp_path / "nothing") is None
-    assert room.left(_version_2(tmp_path, "max")) is None
+    assert memory_headroom.left(tmp_path / "nothing") is None
+    assert memory_headroom.left(_version_2(tmp_path, "max")) is None
 
 
 def test_the_old_versions_largest_number_is_no_limit(tmp_path: Path) -> None:
-    assert room.left(_version_1(tmp_path, "9223372036854771712")) is None
+    assert memory_headroom.left(_version_1(tmp_path, "9223372036854771712")) is None
 
 
 def test_what_would_leave_too_little_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "left", lambda: 50 * MB)
-    room.require(50 * MB - room.MARGIN_BYTES, "room")
+    monkeypatch.setattr(memory_headroom, "left", lambda: 50 * MB)
+    memory_headroom.require(50 * MB - memory_headroom.MARGIN_BYTES, "room")
     with pytest.raises(UnavailableError, match="room is unavailable"):
-        room.require(50 * MB - room.MARGIN_BYTES + 1, "room")
-    monkeypatch.setattr(room, "left", lambda: None)
-    room.require(1 << 40, "room")
+        memory_headroom.require(50 * MB - memory_headroom.MARGIN_BYTES + 1, "room")
+    monkeypatch.setattr(memory_headroom, "left", lambda: None)
+    memory_headroom.require(1 << 40, "room")
