@@ -7,7 +7,8 @@ from conduit.adapters.reads_sql import article_from, cover_from, followed_by
 from conduit.errors import AppError, ForbiddenError, MissingOwnerError, NotFoundError, NotSignedInError
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
 from conduit.ports import Database, Media, Task, Tasks, Writer
-from conduit.schemas import Article, ArticleChanges, NewArticle
+from conduit.request_bodies import ArticleChanges, NewArticle
+from conduit.schemas import Article
 from conduit.statements import AnyRow, Statement
 
 log = logging.getLogger(__name__)
@@ -62,8 +63,8 @@ def _send_in_any_case(tasks: Tasks, announcement: Task) -> None:
 def change(database: Database, media: Media, viewer: int, slug: str, changes: ArticleChanges) -> Article:
     """Change what is given. A new title gives a new slug; the old one still leads here by the id at its end."""
     article_id = id_of(slug)
-    title = changes.title if isinstance(changes.title, str) else None
-    tags = changes.tag_list if isinstance(changes.tag_list, list) else None
+    given = changes.model_dump(exclude_unset=True)
+    title = given.get("title")
     with database.writing(article_id) as writer:
         # The lock waits for another change under way, so that the statement after it sees that one's tags.
         former_tags = _lock(writer, article_id, viewer)[3]
@@ -74,9 +75,9 @@ def change(database: Database, media: Media, viewer: int, slug: str, changes: Ar
             viewer=viewer,
             title=title,
             slug=ids.slug_for(title, article_id) if title else None,
-            description=changes.description if isinstance(changes.description, str) else None,
-            body=changes.body if isinstance(changes.body, str) else None,
-            tags=tags,
+            description=given.get("description"),
+            body=given.get("body"),
+            tags=given.get("tag_list"),
         )
         assert row is not None, "it is locked by this transaction"
         writer.record(ArticleChanged(article_id, viewer, tuple(sorted({*former_tags} ^ {*row[5]}))))
