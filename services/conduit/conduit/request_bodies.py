@@ -5,7 +5,7 @@ Each has an envelope, as RealWorld's contract wants: ``{"article": {…}}``. Unk
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from conduit.validation import (
@@ -68,8 +68,6 @@ class UserChangesBody(BaseModel):
 
 
 class NewArticle(BaseModel):
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
-
     title: Title
     description: Description
     body: Text
@@ -81,8 +79,6 @@ class NewArticleBody(BaseModel):
 
 
 class ArticleChanges(Changes):
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
-
     title: Title = Field(default_factory=str)
     description: Description = Field(default_factory=str)
     body: Text = Field(default_factory=str)

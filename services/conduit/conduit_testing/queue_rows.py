@@ -20,7 +20,7 @@ ROW = Statement(
 _OVERDUE = Statement(
     "make all due", update(table).where(table.c.due_at.is_not(None)).values(due_at=table.c.noted_at).returning(table)
 )
-DRAFT = NewArticle(title="Title", description="d", body="b", tag_list=[])
+DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 
 class Letters:

@@ -23,7 +23,7 @@ from conduit.statements import Statement
 from conduit_testing.deployments import settings_for
 
 REPORT_STATES = Statement("states", select(table.c.state).where(table.c.user_id == bindparam("user_id")))
-DRAFT = NewArticle(title="Title", description="d", body="b", tag_list=[])
+DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 
 @dataclass

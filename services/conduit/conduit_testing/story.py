@@ -59,7 +59,7 @@ class Story:
         self.author, self.fan = sign_up(self.name), sign_up(self.fan_name)
         for title, tags in (("zero", []), ("one", [self.tag])):
             self.slug = articles.publish(
-                database, tasks, self.author, NewArticle(title=title, description="d", body="b", tag_list=tags)
+                database, tasks, self.author, NewArticle(title=title, description="d", body="b", tagList=tags)
             ).slug
         self.article_id = articles.id_of(self.slug)
         comments.add(database, self.fan, self.slug, "first")

@@ -25,7 +25,7 @@ SLEEP = Statement("nap", select(func.pg_sleep(bindparam("seconds"))))
 
 
 def _draft(*tags: str) -> NewArticle:
-    return NewArticle(title="A title", description="about", body="text", tag_list=sorted(set(tags)))
+    return NewArticle(title="A title", description="about", body="text", tagList=sorted(set(tags)))
 
 
 def test_every_server_answers_a_ping(database: Database) -> None:

@@ -57,7 +57,7 @@ def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
     people = [sign_up(name) for name in names]
     viewer, author, tag = people[0], people[1], fresh("tag")
     slugs = [
-        articles.publish(database, tasks, who, NewArticle(title="t", description="d", body="b", tag_list=[tag])).slug
+        articles.publish(database, tasks, who, NewArticle(title="t", description="d", body="b", tagList=[tag])).slug
         for who in people[1:]
     ]
     for name in names[1:]:
@@ -85,12 +85,12 @@ def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
     assert (
         _most_queries(
             lambda: articles.publish(
-                database, tasks, author, NewArticle(title="t", description="d", body="b", tag_list=[tag])
+                database, tasks, author, NewArticle(title="t", description="d", body="b", tagList=[tag])
             )
         )
         <= 2
     )
-    changes = ArticleChanges(title="Another", tag_list=["another", tag])
+    changes = ArticleChanges(title="Another", tagList=["another", tag])
     assert _most_queries(lambda: articles.change(database, media, author, slugs[0], changes)) <= 2
     assert _most_queries(lambda: articles.delete(database, author, slugs[0])) <= 2
 
@@ -109,7 +109,7 @@ def test_every_filter_and_page_agrees_with_a_model_in_memory(
             database,
             tasks,
             people[author],
-            NewArticle(title=f"n{number}", description="d", body="b", tag_list=sorted(used)),
+            NewArticle(title=f"n{number}", description="d", body="b", tagList=sorted(used)),
         ).slug
         fans = {name for position, name in enumerate(names) if number >> position & 1}
         for fan in fans:
@@ -157,7 +157,7 @@ def test_a_write_shows_at_once_wherever_it_is_read(
     assert titles() == [[], [], [], []]
     assert tag not in reads.tags()
     slug = articles.publish(
-        database, tasks, author, NewArticle(title="one", description="d", body="b", tag_list=[tag])
+        database, tasks, author, NewArticle(title="one", description="d", body="b", tagList=[tag])
     ).slug
     article_id = articles.id_of(slug)
     assert titles() == [["one"], ["one"], ["one"], []]
@@ -171,7 +171,7 @@ def test_a_write_shows_at_once_wherever_it_is_read(
     assert mine is not None
     assert anybodys is not None
     assert (mine.favorites_count, mine.favorited, anybodys.favorited) == (1, True, False)
-    changed = articles.change(database, media, author, slug, ArticleChanges(title="two", body="B", tag_list=[])).slug
+    changed = articles.change(database, media, author, slug, ArticleChanges(title="two", body="B", tagList=[])).slug
     article = reads.article(article_id, None)
     assert article is not None
     assert (article.slug, article.title, article.body) == (changed, "two", "B")
@@ -197,7 +197,7 @@ def test_a_new_name_shows_at_once_wherever_its_bearer_is_shown(
 ) -> None:
     name, new_name, reader_name = fresh(), fresh(), fresh()
     who, reader = sign_up(name), sign_up(reader_name)
-    slug = articles.publish(database, tasks, who, NewArticle(title="t", description="d", body="b", tag_list=[])).slug
+    slug = articles.publish(database, tasks, who, NewArticle(title="t", description="d", body="b", tagList=[])).slug
     comments.add(database, who, slug, "text")
     profiles.follow(database, reader, name, following=True)
 
@@ -238,7 +238,7 @@ def test_comments_show_at_once_newest_first_and_no_more_than_asked_for(
     reads: Reads, database: PostgresDatabase, tasks: Tasks, sign_up: SignUp
 ) -> None:
     who = sign_up(fresh())
-    slug = articles.publish(database, tasks, who, NewArticle(title="t", description="d", body="b", tag_list=[])).slug
+    slug = articles.publish(database, tasks, who, NewArticle(title="t", description="d", body="b", tagList=[])).slug
     article_id = articles.id_of(slug)
     assert reads.comments(article_id, None, PAGE) == []
     made = [comments.add(database, who, slug, f"{n}").id for n in range(4)]

@@ -26,7 +26,7 @@ from conduit_testing.mail_server import MailServer, free_port, mail_server
 from conduit_testing.proxy import Proxy
 
 CODE = Path(__file__).parents[2]
-DRAFT = NewArticle(title="Title", description="d", body="b", tag_list=[])
+DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 
 @dataclass
