@@ -11,7 +11,6 @@ from pydantic import BaseModel, ValidationError
 from conduit.request_bodies import ArticleChanges, Login, NewArticle, NewUser, UserChanges
 from conduit.validation import errors_by_field
 
-
 Model = TypeVar("Model", bound=BaseModel)
 
 
