@@ -1,6 +1,7 @@
 """What can go wrong for a caller, in the API's own shape: ``{"errors": {"<field or body>": ["…"]}}``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -22,6 +23,13 @@ class NotSignedInError(AppError):
 
     def __init__(self, field: str = "token", message: str = "is missing") -> None:
         super().__init__({field: [message]}, {"WWW-Authenticate": "Token"})
+
+
+class UserGoneError(NotSignedInError):
+    """401: the token is valid, but its user no longer exists."""
+
+    def __init__(self) -> None:
+        super().__init__(message="belongs to a user that no longer exists")
 
 
 class ForbiddenError(AppError):
@@ -93,6 +101,15 @@ class UnavailableError(AppError):
         super().__init__({"body": [f"{what} is unavailable; try again shortly"]}, {"Retry-After": "1"})
 
 
+class ConflictError(AppError):
+    """503: concurrent transactions blocked each other and this one was rolled back. Nothing has changed."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__({"body": ["conflicted with another change; try again"]}, {"Retry-After": "1"})
+
+
 class DeferredError(UnavailableError):
     """The mail server will take some of the letters later; the others are settled. ``follows`` need not wait for it."""
 
@@ -143,3 +160,12 @@ class MissingOwnerError(Exception):
     def __init__(self, constraint: str) -> None:
         super().__init__(constraint)
         self.constraint = constraint
+
+
+@contextmanager
+def missing_owner_as(error: AppError) -> Iterator[None]:
+    """Raise ``error`` where a foreign key finds that the owner of what is written no longer exists."""
+    try:
+        yield
+    except MissingOwnerError as cause:
+        raise error from cause
