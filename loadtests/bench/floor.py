@@ -15,10 +15,10 @@ import jwt
 import msgspec
 import psycopg
 import uvicorn
+from conduit.boundary import Boundary, Message, Receive, Scope, Send
 from prometheus_client import start_http_server
 
 from conduit import queries
-from conduit.boundary import Boundary, Message, Receive, Scope, Send
 from conduit.ids import MAX_ID, id_from_slug
 from conduit.list_queries import FEED, list_statement
 from conduit.statements import Row, Statement
