@@ -2,10 +2,12 @@
 
 libvips reads the header. It is given only the parts that the pixels need, because what may surround them is dangerous:
 
-- EXIF: libexif, which libvips always calls, takes 28 s over one block of 64 KB whose directories refer to each other
-  (``docs/runs/images/limits.json``). The orientation, the only value of use, is read here instead.
-- Compressed texts in a PNG: libpng inflates 8 MB for each of them.
-- Scans of a JPEG: each decodes the whole image again, and neither libvips nor libjpeg limits their number.
+- EXIF: libexif, which libvips always calls, takes 28 s for one block of 64 KB whose directories refer to each other.
+  The orientation, the only value of use, is read here instead.
+- Compressed texts in a PNG: libpng inflates 8 MB at a time for them.
+- Scans of a JPEG: each goes through the whole image again, and libvips does not limit their number.
+
+The measurements are in ``docs/decisions/0006-images.md``.
 """
 
 import ctypes
@@ -53,8 +55,8 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 def _set_up_libvips() -> None:
     """Only the three decoders, one thread, and no cache: the box has one core and little memory."""
     # Pixels are allocated in one thread and freed in another. By default each thread's arena keeps what it freed, and
-    # 36 covers took a process from 30 to 360 MB (``docs/runs/images/limits.json``). So there is one arena, and large
-    # blocks go back to the system.
+    # 36 covers took a process from 30 to 364 MB (``docs/decisions/0006-images.md``). So there is one arena, and
+    # large blocks go back to the system.
     with suppress(AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, 1)
@@ -147,17 +149,17 @@ def refusal(error: pyvips.Error) -> ImageError | UnavailableError:
 
 
 def _whole_bytes(kind: str, header: pyvips.Image, data: bytes) -> int:
-    pixels = header.width * header.height
-    fields = header.get_fields()
+    pixels, bands, fields = header.width * header.height, int(header.bands), header.get_fields()
+    whole = 0
     if kind == "jpeg" and "interlaced" in fields:
         # Coefficients of two bytes. Subsampled colours have at most half of them.
-        subsampled = header.bands == 3 and header.get("jpeg-chroma-subsample") != "4:4:4"
-        return 2 * pixels * (2 if subsampled else header.bands)
-    if kind == "png" and "interlaced" in fields:
-        return pixels * header.bands * (2 if header.format == "ushort" else 1)
-    if kind == "webp":
-        return pixels * (4 if b"VP8L" in data else 1 if header.bands == 4 else 0)
-    return 0
+        subsampled = bands == 3 and header.get("jpeg-chroma-subsample") != "4:4:4"
+        whole = 2 * pixels * (2 if subsampled else bands)
+    elif kind == "png" and "interlaced" in fields:
+        whole = pixels * bands * (2 if header.format == "ushort" else 1)
+    elif kind == "webp":
+        whole = pixels * (4 if b"VP8L" in data else 1 if bands == 4 else 0)
+    return whole
 
 
 # The three containers: each function returns the file without metadata, and its EXIF block ----------------------
@@ -217,9 +219,7 @@ def _jpeg(upload: bytes) -> tuple[bytes, bytes]:
     return _JPEG_EXIF.sub(rb"\1none", upload), exif
 
 
-def _parts(
-    upload: bytes, at: int, order: Literal["big", "little"], around: int
-) -> Iterator[tuple[bytes, int, int]]:
+def _parts(upload: bytes, at: int, order: Literal["big", "little"], around: int) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and end of each chunk of a PNG ("big") or a WebP ("little"). ``around`` is what is not content."""
     for _ in range(_MAX_PARTS):
         if at + around > len(upload):

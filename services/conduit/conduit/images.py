@@ -1,15 +1,20 @@
-"""A cover's three WebP files from an upload: upright, opaque, in sRGB, and without metadata."""
+"""A cover's three WebP files from an upload: upright, opaque, in sRGB, and without metadata.
+
+A change of what comes out of here (sizes, quality, format) changes ``media_names.RECIPE`` with it. The decision, the
+limits and the figures are in ``docs/decisions/0006-images.md``.
+"""
 
 import pyvips
 
 from conduit.image_structure import Image, refusal
 from conduit.media_names import SIZES
 
+# Effort 3 and more takes three times the CPU for files 3 to 4 % smaller.
 _QUALITY = 80
 _EFFORT = 1
 # A cover taller than twice its width is shown cut off, and would be large in bytes however narrow.
 _TALLEST = 2
-# The large file's pixels, with what WebP's encoder keeps of each; and the strips on their way there.
+# The large file's pixels with what the encoder keeps of each, and the strips that are being decoded. Both measured.
 _BYTES_PER_PIXEL = 12
 _BYTES_AT_LEAST = 12 << 20
 

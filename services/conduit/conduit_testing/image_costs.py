@@ -1,7 +1,8 @@
 """What making covers costs: CPU and memory for the largest uploads, measured in a process each.
 
-``python -m conduit_testing.image_costs [--rounds 3] [FOLDER …]`` prints JSON. Each folder holds a version of the package
-``conduit``; without one, it is this version. The versions take turns, so that a slow minute of the machine meets both.
+``python -m conduit_testing.image_costs [--rounds 3] [FOLDER …]`` prints JSON. Each folder holds a version of the
+package ``conduit``; without one, it is this version. The versions take turns, so that a slow minute of the machine
+meets both.
 """
 
 import argparse
@@ -51,8 +52,8 @@ print(json.dumps({
 
 def uploads() -> Iterator[tuple[str, bytes]]:
     """Name and file of 8 megapixels in every form that decoders handle differently, within 5 MB."""
-    photo = max((Image.open(io.BytesIO(file)) for file in photos()), key=lambda image: image.width * image.height)
-    photo = photo.convert("RGB").resize(SIZE)
+    taken = max((Image.open(io.BytesIO(file)) for file in photos()), key=lambda image: image.width * image.height)
+    photo = taken.convert("RGB").resize(SIZE)
     flat, drawn = photo.quantize(16), photo.resize((408, 306)).resize(SIZE, Image.Resampling.NEAREST)
     fading, drawn_fading = photo.copy(), drawn.copy()
     for image in (fading, drawn_fading):

@@ -116,7 +116,7 @@ def bomb() -> bytes:
 
 
 def with_many_scans(scans: int, width: int = 48, height: int = 32) -> bytes:
-    """A valid grey JPEG of up to 883 scans, each a bit of one coefficient of all blocks: little to send, much to decode.
+    """A valid grey JPEG of up to 883 scans, each a bit of one coefficient: little to send, much to decode.
 
     Most scans are two or three codes that say "nothing for the next 16,384 blocks": ITU-T T.81, annex G.
     """

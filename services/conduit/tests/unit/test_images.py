@@ -192,7 +192,7 @@ def test_a_jpeg_of_the_most_scans_is_made_soon() -> None:
 
 
 def _profile(**columns: tuple[float, float, float]) -> bytes:
-    """An ICC profile (version 2) of a display with sRGB's gamma, more or less, and these columns of its matrix, as XYZ."""
+    """An ICC profile (version 2) of a display with about sRGB's gamma, and these columns of its matrix, as XYZ."""
 
     def fixed(*numbers: float) -> bytes:
         return struct.pack(f">{len(numbers)}i", *(round(number * 65_536) for number in numbers))
@@ -205,7 +205,8 @@ def _profile(**columns: tuple[float, float, float]) -> bytes:
     for name, content in tags.items():
         table += name + struct.pack(">II", at + len(body), len(content))
         body += content
-    head = struct.pack(">I4s4s4s4s4s12s4s", at + len(body), b"", b"\2\x40\0\0", b"mntr", b"RGB ", b"XYZ ", bytes(12), b"acsp")
+    kind = (b"\2\x40\0\0", b"mntr", b"RGB ", b"XYZ ", bytes(12), b"acsp")
+    head = struct.pack(">I4s4s4s4s4s12s4s", at + len(body), b"", *kind)
     return head.ljust(68, b"\0") + fixed(0.9642, 1.0, 0.8249) + bytes(48) + table + body
 
 
