@@ -25,7 +25,11 @@ class Reader(Protocol):
 
 
 class Writer(Reader, Protocol):
-    """A transaction on one owner's primary. Raises DuplicateError, MissingOwnerError and UnavailableError."""
+    """A transaction on one owner's primary.
+
+    Raises DuplicateError, MissingOwnerError, UnavailableError, and ConflictError where it was rolled back in favour of
+    a concurrent transaction and may run again.
+    """
 
     def record(self, event: Event) -> None:
         """Note what this transaction makes true; it is told after the commit, and only then."""
