@@ -137,6 +137,15 @@ class OverloadedError(AppError):
         super().__init__({"body": ["too many requests are under way; try again shortly"]}, {"Retry-After": "1"})
 
 
+class FailedError(AppError):
+    """500: a fault of ours. The log has it under the request's id."""
+
+    status = 500
+
+    def __init__(self) -> None:
+        super().__init__({"body": ["something went wrong here; the log has it under this request's id"]})
+
+
 class DuplicateError(Exception):
     """A unique constraint refused a row. Raised by Database adapters, for use cases to name the field."""
 

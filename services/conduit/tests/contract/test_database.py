@@ -14,8 +14,8 @@ from conduit.errors import ConflictError, DuplicateError, InvalidError, MissingO
 from conduit.events import ArticlePublished, Event
 from conduit.models import users as users_table
 from conduit.ports import Database, Media, Page, Tasks, Writer
+from conduit.request_bodies import NewArticle
 from conduit.rows import IdRow
-from conduit.schemas import NewArticle
 from conduit.statements import NoRow, Statement
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
@@ -36,7 +36,7 @@ SLEEP = Statement("nap", select(func.pg_sleep(bindparam("seconds"))), NapRow)
 
 
 def _draft(*tags: str) -> NewArticle:
-    return NewArticle("A title", "about", "text", sorted(set(tags)))
+    return NewArticle(title="A title", description="about", body="text", tagList=sorted(set(tags)))
 
 
 def test_every_server_answers_a_ping(database: Database) -> None:
