@@ -1,6 +1,6 @@
 """What can go wrong for a caller, in the API's own shape: ``{"errors": {"<field or body>": ["…"]}}``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,6 +81,15 @@ class InvalidError(AppError):
     """422: well-formed or not, it can't be done as sent."""
 
     status = 422
+
+
+class TakenError(InvalidError):
+    """409: somebody else has it already."""
+
+    status = 409
+
+    def __init__(self, fields: Iterable[str]) -> None:
+        super().__init__({field: ["has already been taken"] for field in fields})
 
 
 class TooManyError(AppError):

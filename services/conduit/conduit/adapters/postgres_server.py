@@ -32,7 +32,7 @@ CHECKOUT_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 0.3
 # One plan for each statement and connection: the statements are written so that one plan fits every parameter. By
 # default PostgreSQL planned the lists again for every request, which took as long as running them.
-_SERVER_OPTIONS = (
+SERVER_OPTIONS = (
     "-c timezone=UTC -c statement_timeout=1300 -c idle_in_transaction_session_timeout=10000 "
     "-c plan_cache_mode=force_generic_plan"
 )
@@ -65,7 +65,7 @@ class PostgresServer:
                 "application_name": "conduit",
                 "connect_timeout": 2,
                 "tcp_user_timeout": 2000,
-                "options": _SERVER_OPTIONS,
+                "options": SERVER_OPTIONS,
             },
             configure=self._connected,
             min_size=1,

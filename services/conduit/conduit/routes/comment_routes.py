@@ -47,7 +47,7 @@ def get_comments(
     return CommentsBody(found)
 
 
-@router.post("", responses=errors(401, 404, 408, 413, 422, 429, 503))
+@router.post("", status_code=201, responses=errors(401, 404, 408, 413, 422, 429, 503))
 def add_comment(slug: str, body: NewCommentBody, user: RateLimitedUser, database: DatabaseDep) -> CommentBody:
     """Comment on an article."""
     return CommentBody(comments.add(database, user, slug, body.comment.body))

@@ -24,7 +24,7 @@ from conduit.schemas import UserBody
 router = APIRouter(tags=["users"], route_class=CompiledRoute)
 
 
-@router.post("/api/users", status_code=201, responses=errors(408, 413, 422, 429, 503))
+@router.post("/api/users", status_code=201, responses=errors(408, 409, 413, 422, 429, 503))
 @behind("hashing")
 def sign_up(
     body: NewUserBody,
@@ -70,7 +70,7 @@ def get_current_user(user: CurrentUser, token: GivenToken, database: DatabaseDep
     return UserBody(users.current(database, user, token))
 
 
-@router.put("/api/user", responses=errors(401, 408, 413, 422, 429, 503))
+@router.put("/api/user", responses=errors(401, 408, 409, 413, 422, 429, 503))
 @behind("hashing")
 def change_current_user(
     body: UserChangesBody, user: RateLimitedUser, token: GivenToken, database: DatabaseDep, passwords: PasswordsDep

@@ -9,6 +9,7 @@ _ERRORS = {
     403: "It is somebody else's",
     404: "Not found",
     408: "The body took too long to arrive",
+    409: "Somebody else has it already",
     413: "The body is too large",
     422: "Not valid",
     429: "Over a limit of requests; `Retry-After` says how long",
