@@ -15,6 +15,8 @@ from conduit import list_queries
 from conduit.statements import Statement
 from conduit_testing.deployments import NewDatabase, migrated
 
+# A parameter whose type the SQL does not say: psycopg sends a timedelta as an interval.
+_TYPES = {"older_than": psycopg.adapters.types["interval"].oid}
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 
 
@@ -47,7 +49,8 @@ def _columns(connection: psycopg.Connection, sql: str) -> list[str]:
     def numbered(match: re.Match[str]) -> str:
         return "%" if match[1] is None else f"${numbers.setdefault(match[1], len(numbers) + 1)}"
 
-    prepared = connection.pgconn.prepare(b"", _PLACEHOLDER.sub(numbered, sql).encode())
+    command = _PLACEHOLDER.sub(numbered, sql).encode()
+    prepared = connection.pgconn.prepare(b"", command, [_TYPES.get(name, 0) for name in numbers])
     assert prepared.status == ExecStatus.COMMAND_OK, prepared.get_error_message()
     described = connection.pgconn.describe_prepared(b"")
     assert described.status == ExecStatus.COMMAND_OK, described.get_error_message()
