@@ -235,6 +235,7 @@ def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
     assert count == 2
 
 
+@pytest.mark.usefixtures("one_shard")
 def test_a_deleted_article_is_no_longer_its_authors_newest(
     database: Database, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
