@@ -5,6 +5,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,7 +21,7 @@ _TYPES = {"older_than": psycopg.adapters.types["interval"].oid}
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 
 
-def _statements() -> Iterator[tuple[str, Statement]]:
+def _statements() -> Iterator[tuple[str, Statement[Any]]]:
     """All that stand in a module of the package, and the lists, which are made when they are first asked for."""
     for module in pkgutil.walk_packages(conduit.__path__, "conduit."):
         if ".migrations" in module.name or module.name.endswith("__main__"):
