@@ -40,8 +40,8 @@ def publish(database: Database, tasks: Tasks, viewer: int, draft: NewArticle) ->
             )
             if row is None:
                 raise NotSignedInError(message="is of no user here")
-            announcement = announcements.to_followers_of(viewer, row[12])
-            tasks.note(writer, announcement)
+            announcement = announcements.MailFollowers(row[12], viewer)
+            tasks.enqueue(writer, announcement)
             writer.record(ArticlePublished(row[12], viewer, tuple(row[5])))
     except MissingOwnerError as error:
         raise NotSignedInError(message="is of no user here") from error
