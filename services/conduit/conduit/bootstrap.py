@@ -109,9 +109,7 @@ def _limits(settings: Settings) -> MemoryLimits | RedisLimits:
     return limits
 
 
-def task_handlers(
-    database: Database, media: Media, passwords: Passwords, mail: Mail, mail_from: MailFrom
-) -> Handlers:
+def task_handlers(database: Database, media: Media, passwords: Passwords, mail: Mail, mail_from: MailFrom) -> Handlers:
     """What does each kind of task, with what it uses."""
     return Handlers(
         Handler(

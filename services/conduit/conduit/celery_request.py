@@ -1,8 +1,8 @@
 """A request class for Celery's worker that survives the loss of its broker at the end of a task.
 
-Celery logs an acknowledgement that fails, and goes on. But a worker that has fetched as many messages as it may does not
-read from its connection, so it does not see that it is lost; and the message counts as unacknowledged for ever. With
-``worker_prefetch_multiplier=1`` the worker then fetches nothing any more.
+Celery logs an acknowledgement that fails, and goes on. But a worker that has fetched as many messages as it may does
+not read from its connection. So it does not see that the connection is lost, and the message counts as unacknowledged
+for ever: with ``worker_prefetch_multiplier=1`` the worker fetches nothing any more.
 """
 
 from typing import Any

@@ -16,10 +16,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+
 from conduit import ids
 from conduit import outbox_statements as sql
-from conduit.ports import Database, Task, Writer
 from conduit.outbox_statements import Dead, Due
+from conduit.ports import Database, Task, Writer
 from conduit.statements import Row, Statement
 
 # A task that is waiting is sent again after this many seconds, and then whenever its age has doubled, but at least
@@ -31,7 +32,6 @@ LEASE_SECONDS = 30.0
 LOST_SECONDS = 5.0
 KEPT_SECONDS = 86_400.0
 BATCH = 100
-
 
 
 class Claim(NamedTuple):
@@ -90,9 +90,7 @@ def claim(database: Database, owner_id: int, key: str, worker: str, retries: int
     is done, gone or dead, or another worker holds its lease.
     """
     with database.writing(owner_id) as writer:
-        row = writer.first(
-            sql.CLAIM, owner_id=owner_id, key=key, worker=worker, retries=retries, seconds=LEASE_SECONDS
-        )
+        row = writer.first(sql.CLAIM, owner_id=owner_id, key=key, worker=worker, retries=retries, seconds=LEASE_SECONDS)
     if row is None:
         return None
     return Claimed(Claim(owner_id, key, worker, row.attempts), row.name, row.arguments, row.waited)

@@ -90,7 +90,7 @@ ENQUEUE = _statement(
 ENQUEUE_NEXT = _statement(
     "enqueue next task",
     NoRow,
- f"{_INSERT} NOTHING",
+    f"{_INSERT} NOTHING",
 )
 # Not of an old message, whose attempt has been begun; and not while another worker holds the lease.
 CLAIM = _statement(
@@ -107,7 +107,7 @@ CLAIM = _statement(
 HEARTBEAT = _statement(
     "renew lease",
     NoRow,
- f"UPDATE outbox SET due_at = now() + :seconds * {_SECONDS} WHERE {_THIS_ATTEMPT}",
+    f"UPDATE outbox SET due_at = now() + :seconds * {_SECONDS} WHERE {_THIS_ATTEMPT}",
 )
 END_ATTEMPT = _statement(
     "end attempt",
@@ -178,7 +178,7 @@ DEAD_LETTERS = _statement(
 KEYS_NOT_DONE = _statement(
     "keys of tasks not done",
     Key,
- "SELECT key FROM outbox WHERE name = :name AND state <> 'done'",
+    "SELECT key FROM outbox WHERE name = :name AND state <> 'done'",
 )
 RETRY = _statement(
     "retry dead tasks",

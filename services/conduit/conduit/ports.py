@@ -1,6 +1,6 @@
 """What the stages swap. Each port has the few methods that its callers use; ``bootstrap.py`` chooses the adapters."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, NamedTuple, Protocol
 

@@ -125,9 +125,7 @@ def _on_articles(
     """What hangs on an author's articles, ordered by article and ``row_id``."""
     return Statement(
         name,
-        select(
-            table.c.article_id, row_id.label("id"), user_id.label("user_id"), articles.c.slug, table.c.created_at
-        )
+        select(table.c.article_id, row_id.label("id"), user_id.label("user_id"), articles.c.slug, table.c.created_at)
         .join_from(articles, table, table.c.article_id == articles.c.id)
         .where(
             articles.c.author_id == _param("author_id"),
@@ -234,9 +232,7 @@ def audience(database: Database, author_id: int) -> Iterator[tuple[str, str, str
 def _names(database: Database, user_ids: Collection[int]) -> dict[int, str]:
     """Names by id; those who are gone have none."""
     return {
-        row.id: row.username
-        for reader, held in database.readers_of(user_ids)
-        for row in reader.all(_NAMES, ids=held)
+        row.id: row.username for reader, held in database.readers_of(user_ids) for row in reader.all(_NAMES, ids=held)
     }
 
 

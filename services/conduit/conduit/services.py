@@ -14,8 +14,8 @@ from conduit.tokens import Tokens
 class Services:
     """What the routes call. ``wired`` says in words which adapter stands behind each port.
 
-    ``handlers`` are what does the tasks, here or in a worker. ``before_requests`` is called once by the process that takes them, before the first; ``after_requests`` after the
-    last. They raise nothing.
+    ``handlers`` do the tasks, here or in a worker. ``before_requests`` is called once by the process that takes
+    requests, before the first; ``after_requests`` after the last. They raise nothing.
     """
 
     database: Database

@@ -40,7 +40,7 @@ ANSWER_SECONDS = 15.0
 def add_task(app: Celery, perform: Callable[[int, str, int], None]) -> celery.Task:
     """Define the only task that there is: do what a row of the outbox says, with Celery's retries."""
 
-    @app.task(
+    @app.task(  # type: ignore[untyped-decorator]  # Celery has no types
         bind=True,
         name=PERFORM,
         Request=ReconnectingRequest,

@@ -1,16 +1,15 @@
-"""Slow work done in the request, and by a worker from a queue, for suites that do not ask which."""
+"""Slow work done in the request, and by a worker of a queue, for suites that do not ask which."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from conduit import task_rows, worker
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.bootstrap import bootstrap
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp, settings_for
-from conduit_testing.queued import Hand, clear
+from conduit_testing.queued import Hand, clear, in_no_time
 from conduit_testing.slow_work import Letters, Work, inline
 
 
@@ -20,10 +19,7 @@ def _queued(database: PostgresDatabase, directory: Path, request: pytest.Fixture
     clear(database)
     services = bootstrap(settings, database, letters)
     with pytest.MonkeyPatch.context() as patch:
-        # No try is waited for, and there are few of them.
-        patch.setattr(worker, "FIRST_PAUSE_SECONDS", 0)
-        patch.setattr(worker, "TRIES", 3)
-        patch.setattr(task_rows, "FIRST_SECONDS", 0)
+        in_no_time(patch)
         yield Work(services, letters, Hand(services, broker_url).settle)
     services.after_requests()
 

@@ -58,10 +58,10 @@ def test_only_the_upload_that_the_article_waits_for_becomes_its_cover(work: Work
 def test_an_upload_that_is_lost_is_not_waited_for(work: Work, author: int) -> None:
     slug, content = published(work, author).slug, upload("PNG", 31, 17)
     with work.services.database.writing(author) as writer:
-        arguments = {"article_id": articles.id_of(slug), "digest": digest_of(content)}
-        writer.all(writes.SET_COVER, **arguments, state="pending")
-        work.services.tasks.note(writer, cover_task(slug, content))
-    work.services.tasks.send(cover_task(slug, content))
+        task = cover_task(slug, content)
+        writer.all(writes.SET_COVER, article_id=task.article_id, digest=task.digest, state="pending")
+        work.services.tasks.enqueue(writer, task)
+    work.services.tasks.send(task)
     work.settle()
     cover = now(work, slug).cover
     assert cover is not None
