@@ -75,7 +75,7 @@ class Hand:
         request = {**message.headers, "delivery_info": message.delivery_info}
         info = self._trace(message.headers["id"], args, kwargs, request)[1]
         if info is not None and isinstance(info.retval, Reject) and info.retval.requeue and not message.acknowledged:
-            message.requeue()
+            message.requeue()  # type: ignore[no-untyped-call]  # kombu has no types
 
     def work(self) -> list[str]:
         """Do what the broker has; the keys of the messages, in their order."""
