@@ -48,6 +48,7 @@ class Site:
     way_to_mail: Proxy
     media_dir: Path
     author: int
+    metrics_port: int
 
     def publish(self, number: int = 1) -> None:
         for _ in range(number):
@@ -62,6 +63,10 @@ class Site:
         """Return when the tasks are in these states."""
         _until(lambda: tuple(task.state for task in self.tasks()) == states, f"not {states}", self.tasks)
 
+    def metrics(self) -> str:
+        """What the worker that runs tells Prometheus."""
+        return httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text
+
     @contextmanager
     def worker(self, box: str = "box") -> Iterator["subprocess.Popen[bytes]"]:
         """A worker that is killed with its children at the end, if it lives still."""
@@ -73,7 +78,7 @@ class Site:
             "SMTP_URL": self.way_to_mail.url,
             "MEDIA_DIR": str(self.media_dir),
             "BOX_NAME": box,
-            "METRICS_PORT": str(free_port()),
+            "METRICS_PORT": str(self.metrics_port),
         }
         command = [sys.executable, "-m", "conduit", "worker"]
         process = subprocess.Popen(  # noqa: S603 - the program itself
@@ -109,7 +114,7 @@ def site(new_database: NewDatabase, new_redis: Callable[[], str], tmp_path: Path
         writer.all(writes.FOLLOW, viewer=people[1], followee=people[0])
     with mail_server() as mail:
         way_to_mail = Proxy(mail.url)
-        yield Site(services, url, broker, mail, way_to_mail, tmp_path, people[0])
+        yield Site(services, url, broker, mail, way_to_mail, tmp_path, people[0], free_port())
         way_to_mail.close()
     services.after_requests()
     services.close()
@@ -117,9 +122,7 @@ def site(new_database: NewDatabase, new_redis: Callable[[], str], tmp_path: Path
 
 
 def _children(process: "subprocess.Popen[bytes]") -> list[int]:
-    return [
-        int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    ]
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
 def test_a_worker_whose_child_is_killed_in_the_middle_goes_on_and_the_task_is_done_once(site: Site) -> None:
@@ -208,13 +211,13 @@ def test_a_worker_whose_broker_goes_while_it_is_at_a_task_goes_on_with_the_next(
 
 def test_a_task_that_fails_is_retried_by_celery(site: Site) -> None:
     """And not by the relay, which comes seconds later."""
-    with site.worker() as worker:
+    with site.worker():
         site.way_to_mail.cut()
         site.publish()
         _until(lambda: site.tasks()[0].attempts >= 2, "no retry", site.tasks)
         site.way_to_mail.mend()
         site.until("done")
-        assert 'conduit_tasks_sent_total{result="sent again"} 0.0' in _metrics(worker)
+        assert 'conduit_tasks_sent_total{result="sent again"} 0.0' in site.metrics()
     assert len(site.mail.got) == 1
 
 
@@ -231,17 +234,11 @@ def test_a_worker_that_is_killed_while_a_retry_is_due_loses_nothing(site: Site) 
     assert len(site.mail.got) == 1
 
 
-def _metrics(worker: "subprocess.Popen[bytes]") -> str:
-    environment = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
-    port = next(entry.split(b"=")[1] for entry in environment if entry.startswith(b"METRICS_PORT=")).decode()
-    return httpx.get(f"http://127.0.0.1:{port}/metrics").text
-
-
 def test_it_tells_how_long_tasks_wait_and_how_they_end(site: Site) -> None:
-    with site.worker() as worker:
+    with site.worker():
         site.publish()
         site.until("done")
-        told = _metrics(worker)
+        told = site.metrics()
     assert 'conduit_tasks_closed_total{result="done",task="mail"} 1.0' in told
     assert 'conduit_task_wait_seconds_count{task="mail"} 1.0' in told
     assert 'conduit_task_seconds_count{task="mail"} 1.0' in told

@@ -36,5 +36,16 @@ def work(request: pytest.FixtureRequest, database: PostgresDatabase, tmp_path: P
 
 
 @pytest.fixture
+def queued(request: pytest.FixtureRequest, database: PostgresDatabase, tmp_path: Path) -> Iterator[Work]:
+    """Slow work done by a worker, for a test in which it matters that it is done later."""
+    yield from _queued(database, tmp_path, request)
+
+
+@pytest.fixture
+def work_inline(database: PostgresDatabase, tmp_path: Path) -> Iterator[Work]:
+    yield from inline(database, tmp_path)
+
+
+@pytest.fixture
 def author(sign_up: SignUp) -> int:
     return sign_up(fresh())

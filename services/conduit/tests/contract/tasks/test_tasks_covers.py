@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from conduit import articles, covers, writes
+from conduit.adapters.cache_redis import RedisCache
+from conduit.adapters.reads_cached import CachedReads
 from conduit.errors import UnavailableError
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.ports import Writer
@@ -84,3 +86,41 @@ def test_what_is_committed_unheard_keeps_its_upload(work: Work, author: int, mon
         with pytest.raises(UnavailableError):
             covers.replace(database, work.services.media, work.services.tasks, author, slug, upload=content)
     assert work.services.media.get(upload_file(digest_of(content), articles.id_of(slug))) == content
+
+
+def test_every_step_of_a_cover_invalidates_what_the_cache_has(queued: Work, author: int, cache: RedisCache) -> None:
+    use, content = queued.services, upload("PNG", 37, 19)
+    reads = CachedReads(use.reads, cache, use.media)
+    slug = published(queued, author).slug
+    article_id = articles.id_of(slug)
+
+    def state() -> str | None:
+        article = reads.article(article_id, None)
+        assert article is not None
+        return article.cover.state if article.cover else None
+
+    assert state() is None
+    covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
+    assert state() == "pending"
+    queued.settle()
+    assert state() == "ready"
+    covers.replace(use.database, use.media, use.tasks, author, slug, upload=png(40, 40, b"\x09" * 8_000))
+    assert state() == "pending"
+    queued.settle()
+    assert state() == "failed"
+    covers.remove(use.database, use.media, author, slug)
+    assert state() is None
+
+
+def test_a_cover_that_fails_in_the_request_is_restored_in_the_cache(
+    work_inline: Work, author: int, cache: RedisCache
+) -> None:
+    use, content = work_inline.services, upload("PNG", 38, 19)
+    reads = CachedReads(use.reads, cache, use.media)
+    slug = published(work_inline, author).slug
+    uploaded(work_inline, author, slug, content)
+    before = reads.article(articles.id_of(slug), None)
+    assert before is not None
+    assert before.cover is not None
+    uploaded(work_inline, author, slug, png(40, 40, b"\x09" * 8_000))
+    assert reads.article(articles.id_of(slug), None) == before
