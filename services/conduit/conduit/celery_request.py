@@ -2,7 +2,8 @@
 
 Celery logs an acknowledgement that fails, and goes on. But a worker that has fetched as many messages as it may does
 not read from its connection. So it does not see that the connection is lost, and the message counts as unacknowledged
-for ever: with ``worker_prefetch_multiplier=1`` the worker fetches nothing any more.
+for ever: with ``worker_prefetch_multiplier=1`` the worker fetches nothing any more. Celery has had several reports of
+workers that stop like this, such as https://github.com/celery/celery/issues/10302.
 """
 
 from typing import Any

@@ -173,6 +173,29 @@ def test_a_worker_that_has_lost_a_task_does_not_renew_the_lease_of_another(hand:
     assert [due.key for due in outbox.reap(database)] == [task.key]
 
 
+@pytest.mark.parametrize(("worker", "enqueued_again"), [("first", False), ("second", True)])
+def test_an_attempt_that_is_over_changes_nothing_of_the_next(
+    hand: Hand, author: int, worker: str, enqueued_again: bool
+) -> None:
+    """The next has the same worker, or it has the same number."""
+    task = published(hand, author)
+    database = hand.services.database
+    over = outbox.claim(database, task.owner_id, task.key, "first", 0)
+    assert over is not None
+    if enqueued_again:
+        with database.writing(task.owner_id) as writer:
+            outbox.enqueue(writer, task)
+    else:
+        overdue(hand)
+    following = outbox.claim(database, task.owner_id, task.key, worker, 0 if enqueued_again else 1)
+    assert following is not None
+    with database.writing(task.owner_id) as writer:
+        assert not outbox.finish(writer, over.claim)
+    overdue(hand)
+    outbox.heartbeat(database, over.claim)
+    assert [due.key for due in outbox.reap(database)] == [task.key]
+
+
 def test_what_a_worker_had_claimed_when_it_died_is_done_when_it_is_back(hand: Hand, author: int, broker: Proxy) -> None:
     task = published(hand, author)
     messages(hand, 1)

@@ -113,14 +113,22 @@ def test_every_step_of_a_cover_invalidates_what_the_cache_has(queued: Work, auth
 
 
 def test_a_cover_that_fails_in_the_request_is_restored_in_the_cache(
-    work_inline: Work, author: int, cache: RedisCache
+    work_inline: Work, author: int, cache: RedisCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use, content = work_inline.services, upload("PNG", 38, 19)
     reads = CachedReads(use.reads, cache, use.media)
+    delete, seen = use.media.delete, []
+
+    def read_meanwhile(name: str) -> None:
+        seen.append(reads.article(articles.id_of(slug), None))
+        delete(name)
     slug = published(work_inline, author).slug
     uploaded(work_inline, author, slug, content)
     before = reads.article(articles.id_of(slug), None)
     assert before is not None
     assert before.cover is not None
+    monkeypatch.setattr(use.media, "delete", read_meanwhile)
     uploaded(work_inline, author, slug, png(40, 40, b"\x09" * 8_000))
+    assert seen
+    assert seen != [before], "the cover has failed for a moment"
     assert reads.article(articles.id_of(slug), None) == before
