@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Integer, Text, bindparam, select
 
-from conduit.errors import DuplicateError, InvalidError, UnavailableError
+from conduit.errors import DuplicateError, TakenError, UnavailableError
 from conduit.models import users
 from conduit.ports import Database
 from conduit.statements import NoRow, Statement, sql_statement
 
 _FIELDS = ("username", "email")
-_TAKEN = "has already been taken"
 Names = Mapping[str, str]
 
 
@@ -109,7 +108,7 @@ def reserved(database: Database, names: Names, user_id: int | None = None, shard
     """Reserve ``{"username": …, "email": …}``, either or both, while the block gives them to the user.
 
     Without ``user_id`` the user is a new one, on ``shard``. The caller releases the names that the user gave up.
-    Raises InvalidError naming each field that is taken.
+    Raises TakenError naming each field that is taken.
     """
     if not names and user_id is not None:
         yield Reservation(user_id, None)
@@ -123,7 +122,7 @@ def reserved(database: Database, names: Names, user_id: int | None = None, shard
     except DuplicateError as error:
         _release_what_is_not_carried(database, reservation, names)
         taken = [field for field in names if field in error.constraint] or list(names)
-        raise InvalidError({field: [_TAKEN] for field in taken}) from error
+        raise TakenError(taken) from error
     except Exception:
         _release_what_is_not_carried(database, reservation, names)
         raise
@@ -153,7 +152,7 @@ def _reserve(database: Database, names: Names, user_id: int | None, shard: int) 
             # A name that was left behind at the last attempt and is still not got has a new holder now.
             seen, left = left, _left_behind(database, names, missed.holders)
             if taken := [field for field in missed.holders if field not in left or field in seen]:
-                raise InvalidError({field: [_TAKEN] for field in taken}) from missed
+                raise TakenError(taken) from missed
 
 
 def _take(database: Database, names: Names, user_id: int | None, shard: int, left: Mapping[str, int]) -> Reservation:

@@ -1,6 +1,6 @@
 """What can go wrong for a caller, in the API's own shape: ``{"errors": {"<field or body>": ["…"]}}``."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -82,6 +82,15 @@ class InvalidError(AppError):
     status = 422
 
 
+class TakenError(InvalidError):
+    """409: somebody else has it already."""
+
+    status = 409
+
+    def __init__(self, fields: Iterable[str]) -> None:
+        super().__init__({field: ["has already been taken"] for field in fields})
+
+
 class TooManyError(AppError):
     """429: over a limit; ``seconds`` until it is worth trying again."""
 
@@ -132,6 +141,15 @@ class OverloadedError(AppError):
 
     def __init__(self) -> None:
         super().__init__({"body": ["too many requests are under way; try again shortly"]}, {"Retry-After": "1"})
+
+
+class FailedError(AppError):
+    """500: a fault of ours. The log has it under the request's id."""
+
+    status = 500
+
+    def __init__(self) -> None:
+        super().__init__({"body": ["something went wrong here; the log has it under this request's id"]})
 
 
 class DuplicateError(Exception):

@@ -1,4 +1,4 @@
-"""What the app is made of once it is wired: one object behind each port."""
+"""What the app is made of at run time: one object behind each port."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from conduit.tokens import Tokens
 
 @dataclass(frozen=True)
 class Services:
-    """What the routes call. ``wired`` says in words which adapter stands behind each port.
+    """What the routes call. ``backends`` says in words which adapter stands behind each port.
 
     ``handlers`` do the tasks, here or in a worker. ``before_requests`` is called once by the process that takes
     requests, before the first; ``after_requests`` after the last. They raise nothing.
@@ -27,7 +27,7 @@ class Services:
     passwords: Passwords
     tokens: Tokens
     pages: Files
-    wired: dict[str, str]
+    backends: dict[str, str]
     before_requests: Callable[[], None]
     after_requests: Callable[[], None]
     closers: Sequence[Callable[[], None]]

@@ -125,7 +125,7 @@ class Child:
     def begin(self, **_: Any) -> None:
         self._services = services = bootstrap(self._settings)
         assert isinstance(services.tasks, CeleryTasks), "a broker is set"
-        log.info("wired", extra={"wired": services.wired})
+        log.info("started", extra={"backends": services.backends})
         self._worker = OutboxWorker(services.database, services.handlers, services.tasks, self._settings.box_name)
         self._relay = Relay(self._worker)
         self._relay.start()

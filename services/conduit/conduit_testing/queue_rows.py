@@ -11,11 +11,11 @@ from conduit.announcements import MailFollowers
 from conduit.media_names import digest_of
 from conduit.models import outbox as table
 from conduit.ports import Letter, Task
-from conduit.schemas import NewArticle
+from conduit.request_bodies import NewArticle
 from conduit.statements import Statement
 from conduit_testing.queued import Hand, Sent, sent
 
-DRAFT = NewArticle("Title", "d", "b", [])
+DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 
 class TaskRow(NamedTuple):

@@ -17,7 +17,8 @@ from conduit.image_structure import ImageError
 from conduit.media_names import digest_of
 from conduit.models import reports as table
 from conduit.ports import Letter, Task
-from conduit.schemas import Article, NewArticle
+from conduit.request_bodies import NewArticle
+from conduit.schemas import Article
 from conduit.services import Services
 from conduit.statements import Statement
 from conduit_testing.deployments import settings_for
@@ -30,7 +31,7 @@ class ReportState(NamedTuple):
 REPORT_STATES = Statement(
     "states of reports", select(table.c.state).where(table.c.user_id == bindparam("user_id")), ReportState
 )
-DRAFT = NewArticle("Title", "d", "b", [])
+DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 
 @dataclass

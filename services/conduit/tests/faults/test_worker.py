@@ -20,7 +20,7 @@ from conduit import articles, users, writes
 from conduit.bootstrap import bootstrap
 from conduit.outbox_worker import RETRY_BACKOFF_MAX
 from conduit.passwords import Passwords
-from conduit.schemas import NewArticle, NewUser
+from conduit.request_bodies import NewArticle, NewUser
 from conduit.services import Services
 from conduit.worker import HARD_SECONDS, SOFT_SECONDS
 from conduit_testing.client import fresh
@@ -29,7 +29,7 @@ from conduit_testing.mail_server import MailServer, free_port, mail_server
 from conduit_testing.proxy import Proxy
 
 CODE = Path(__file__).parents[2]
-DRAFT = NewArticle("Title", "d", "b", [])
+DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 
 class TaskRow(NamedTuple):
@@ -107,7 +107,10 @@ def site(new_database: NewDatabase, new_redis: Callable[[], str], tmp_path: Path
     people = []
     for name in (fresh(), fresh()):
         user = users.sign_up(
-            services.database, Passwords(1), services.tokens, NewUser(name, f"{name}@example.com", "p")
+            services.database,
+            Passwords(1),
+            services.tokens,
+            NewUser(username=name, email=f"{name}@example.com", password="p"),
         )
         people.append(services.tokens.user_id(user.token))
     with services.database.writing(people[1]) as writer:
