@@ -48,14 +48,21 @@ def test_in_overload_what_waited_is_refused_and_afterwards_all_is_well(pool: Thr
     asyncio.run(ask())
 
 
+@pytest.mark.slow
 def test_what_is_never_refused_is_done_in_overload_too(pool: Threads) -> None:
     async def ask() -> None:
-        crowd = asyncio.create_task(_ask(pool, 60))
-        await asyncio.sleep(0.6)  # by now the queue is overloaded
+        gate = threading.Event()
+        held = asyncio.create_task(pool.run(gate.wait))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(pool.run(divmod, 7, 2))
+        await asyncio.sleep(0.6)
         with pytest.raises(OverloadedError):
             await pool.run(divmod, 7, 2)
-        assert await pool.run_always(lambda: "done") == "done"
-        await crowd
+        probe = asyncio.create_task(pool.run_always(lambda: "done"))
+        await asyncio.sleep(0)
+        gate.set()
+        assert await asyncio.wait_for(probe, 5) == "done"
+        await asyncio.gather(held, waiting, return_exceptions=True)
 
     asyncio.run(ask())
 
