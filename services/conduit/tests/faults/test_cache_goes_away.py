@@ -11,10 +11,10 @@ import httpx
 import pytest
 from limits import parse
 
-from conduit.adapters import cache_redis
+from conduit.adapters import cache_pending
 from conduit.adapters.cache_redis import LAST_SECONDS, RedisCache
 from conduit.adapters.limits_redis import RedisLimits
-from conduit.adapters.redis_server import REQUEST_SECONDS, RedisServer
+from conduit.adapters.redis_server import REQUEST_SECONDS
 from conduit.errors import TooManyError, UnavailableError
 from conduit_testing.client import Api, queries
 from conduit_testing.deployments import NewDatabase, NewRedis, migrated, served, settings_for
@@ -132,7 +132,7 @@ def test_what_was_changed_while_the_cache_was_away_is_new_when_it_is_back(
 def test_more_changes_than_are_remembered_empty_the_cache(
     api: Api, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_redis, "MOST_UNTOLD", 3)
+    monkeypatch.setattr(cache_pending, "MAX_PENDING", 3)
     jo = api.sign_up()
     slugs = [jo.slug("before") for _ in range(5)]
     for slug in slugs:
@@ -145,69 +145,6 @@ def test_more_changes_than_are_remembered_empty_the_cache(
     for slug in slugs:
         assert api.article(slug)["title"] == "after"
     _wait_until_cached(api, slugs[0])
-
-
-@pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisCache]:
-    """A cache whose Redis is away; what it would tell, a test is told."""
-    monkeypatch.setattr(RedisServer, "give_up", lambda _server, _cause: None)
-    cache = RedisCache("redis://127.0.0.1:1/0")
-    yield cache
-    cache.close()
-
-
-class Told:
-    """Is told what was missed. Meanwhile, the first time, something else happens."""
-
-    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
-        self.commands: list[bytes] = []
-        self._meanwhile = meanwhile
-
-    def __call__(self, command: bytes) -> None:
-        self.commands.append(command)
-        if len(self.commands) == 1:
-            self._meanwhile()
-
-
-def _hang() -> None:
-    raise TimeoutError
-
-
-def test_a_change_that_comes_while_an_equal_one_is_told_is_told_too(away: RedisCache) -> None:
-    away.invalidate([b"1"], [b"s:1"])
-    told = Told(lambda: away.invalidate([b"1"], [b"s:1"]))
-    away._before_use(told)
-    assert len(told.commands) == 2
-    away._before_use(told)
-    assert len(told.commands) == 2
-
-
-def test_what_could_not_be_told_is_told_the_next_time(away: RedisCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    away.invalidate([b"1"], [b"s:1"])
-    told = Told(_hang)
-    with pytest.raises(TimeoutError):
-        away._before_use(told)
-    away._before_use(told)
-    assert len(told.commands) == 2
-
-    monkeypatch.setattr(cache_redis, "MOST_UNTOLD", 0)
-    away.invalidate([b"1"], [b"s:1"])
-    emptied = Told(_hang)
-    with pytest.raises(TimeoutError):
-        away._before_use(emptied)
-    away._before_use(emptied)
-    assert [b"FLUSHDB" in command for command in emptied.commands] == [True, True]
-
-
-def test_more_changes_while_the_cache_is_emptied_empty_it_again(
-    away: RedisCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cache_redis, "MOST_UNTOLD", 0)
-    away.invalidate([b"1"], [b"s:1"])
-    told = Told(lambda: away.invalidate([b"2"], [b"s:2"]))
-    for _ in range(3):
-        away._before_use(told)
-    assert len(told.commands) == 2
 
 
 def test_a_restart_of_redis_costs_no_reader_an_answer_or_the_cache(api: Api, proxy: Proxy) -> None:
@@ -260,29 +197,28 @@ def test_an_app_starts_without_its_cache_and_takes_it_when_it_comes(
             _wait_until_cached(api, slug)
 
 
-def test_nobody_looks_up_a_name_in_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a container that is gone, the DNS may take seconds to know nothing."""
-
+def test_no_request_resolves_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DNS lookup of a missing container can take seconds."""
 
     def slow(*_: object, **__: object) -> list[object]:
         time.sleep(3)
-        raise socket.gaierror("nobody of that name")
+        raise socket.gaierror("no such name")
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    monkeypatch.setattr("conduit.adapters.redis_server.FIRST_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("conduit.adapters.redis_server.START_SECONDS", 0.05)
     cache = RedisCache("redis://nowhere.invalid:6379/0")
     started = time.monotonic()
     cache.open()
     for _ in range(50):
         cache.invalidate([b"1"], [b"s:1"])
         with pytest.raises(UnavailableError):
-            cache.article(1)
+            cache.get_article(1)
     assert time.monotonic() - started < 1
     cache.close()
 
 
 @every_break
-def test_limits_are_counted_alone_while_redis_is_away(new_redis: NewRedis, broken: Break) -> None:
+def test_each_box_counts_limits_by_itself_while_redis_is_away(new_redis: NewRedis, broken: Break) -> None:
     with proxied(new_redis()) as proxy:
         limits = RedisLimits(proxy.url, parse("3/minute"), parse("5/minute"))
         limits.open()

@@ -1,4 +1,4 @@
-"""The cache never brings the past back: what a change made old is not read again, and nothing else is made old."""
+"""The cache never shows the past: what a change outdates is not read again, and nothing else is outdated."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from conduit import articles, comments, users
-from conduit.adapters.cache_records import slot_of_tag
+from conduit.adapters.cache_keys import cache_tag_of_tag
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.postgres_server import PostgresServer, PostgresTransaction
 from conduit.adapters.reads_cached import CachedReads
@@ -71,17 +71,17 @@ def test_what_was_read_before_a_change_is_not_kept_after_it(
 
 
 @pytest.mark.parametrize("name", _NAMES)
-def test_what_was_read_before_redis_lost_its_marks_is_not_kept(
+def test_what_was_read_before_redis_lost_its_version_counters_is_not_kept(
     name: str, story: Story, changes: Changes, reads: CachedReads, inside: Redis
 ) -> None:
     look, behind = story.looks(reads)[name], reads._reads
     assert isinstance(behind, Slow)
 
-    def change_and_start_anew() -> None:
+    def change_and_lose_everything() -> None:
         changes.to[name]()
         inside.flushdb()
 
-    behind.meanwhile = change_and_start_anew
+    behind.meanwhile = change_and_lose_everything
     before = look()
     assert look() != before
 
@@ -128,7 +128,7 @@ def test_a_list_by_tag_is_old_once_an_article_got_or_lost_that_tag_and_for_no_ot
         draft = NewArticle("T", "d", "b", list(tags))
         return articles.publish(database, tasks, story.author, draft).slug
 
-    other = next(tag for tag in map(str, range(9)) if slot_of_tag(tag) != slot_of_tag(story.tag))
+    other = next(tag for tag in map(str, range(9)) if cache_tag_of_tag(tag) != cache_tag_of_tag(story.tag))
     assert listed() == 1
     slug = publish(other)
     articles.change(database, media, story.author, story.slug, ArticleChanges(description="another"))
