@@ -170,10 +170,16 @@ class _BoundedConnection(Connection):
 class _LastUsedPool(ConnectionPool):
     """Gives out the connection that was used last, unchecked: where Redis has closed it, the call is retried."""
 
-    def reset(self) -> None:
-        """Forget all connections. Each is closed by its destructor, when no call uses it any more."""
-        super().reset()
+    def __init__(self, **options: Any) -> None:
         self._idle: list[Connection] = []
+        super().__init__(**options)
+
+    def reset(self) -> None:
+        """Close the connections that no call uses."""
+        super().reset()
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.disconnect()  # type: ignore[no-untyped-call]
 
     def connect_to(self, address: str) -> None:
         """Make new connections, and those to this address."""

@@ -14,8 +14,9 @@ from limits import parse
 from conduit.adapters import cache_pending
 from conduit.adapters.cache_redis import LAST_SECONDS, RedisCache
 from conduit.adapters.limits_redis import RedisLimits
-from conduit.adapters.redis_server import REQUEST_SECONDS
+from conduit.adapters.redis_server import LATE_ANSWERS, REQUEST_SECONDS, RedisServer
 from conduit.errors import TooManyError, UnavailableError
+from conduit.timing import Tally, tally
 from conduit_testing.client import Api, queries
 from conduit_testing.deployments import NewDatabase, NewRedis, migrated, served, settings_for
 from conduit_testing.proxy import Proxy, proxied
@@ -215,6 +216,79 @@ def test_no_request_resolves_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
             cache.get_article(1)
     assert time.monotonic() - started < 1
     cache.close()
+
+
+def test_three_late_answers_in_a_row_open_the_circuit_and_fewer_do_not(new_redis: NewRedis) -> None:
+    with proxied(new_redis()) as proxy:
+        server = RedisServer(proxy.url)
+        server.open()
+        for late in range(1, LATE_ANSWERS + 1):
+            assert server.is_available
+            proxy.hold()
+            with pytest.raises(UnavailableError):
+                server.call(server.client.ping)
+            assert server.is_available is (late < LATE_ANSWERS)
+        server.close()
+
+
+def test_a_required_call_without_an_answer_opens_the_circuit_at_once(new_redis: NewRedis) -> None:
+    with proxied(new_redis()) as proxy:
+        server = RedisServer(proxy.url)
+        server.open()
+        proxy.hold()
+        with pytest.raises(UnavailableError):
+            server.call(server.client.ping, required=True)
+        assert not server.is_available
+        server.close()
+
+
+def test_an_error_for_one_command_leaves_the_circuit_closed(new_redis: NewRedis) -> None:
+    server = RedisServer(new_redis())
+    server.open()
+    for _ in range(LATE_ANSWERS):
+        with pytest.raises(UnavailableError):
+            server.call(lambda: server.client.eval("return redis.error_reply('NO')", 0))
+    assert server.is_available
+    server.close()
+
+
+def test_a_request_whose_time_is_used_up_does_not_call_redis(new_redis: NewRedis) -> None:
+    server = RedisServer(new_redis())
+    server.open()
+    called: list[object] = []
+    spent = Tally()
+    spent.redis_seconds = REQUEST_SECONDS
+    token = tally.set(spent)
+    try:
+        with pytest.raises(UnavailableError):
+            server.call(lambda: called.append(1))
+        assert called == []
+        server.call(lambda: called.append(2), at_least=LAST_SECONDS)
+    finally:
+        tally.reset(token)
+    assert called == [2]
+    assert server.is_available
+    server.close()
+
+
+def test_a_request_waits_no_longer_in_several_calls_than_in_one(new_redis: NewRedis) -> None:
+    with proxied(new_redis()) as proxy:
+        server = RedisServer(proxy.url)
+        server.open()
+        proxy.hold()
+        token = tally.set(Tally())
+        started = time.monotonic()
+        try:
+            for _ in range(2):
+                with pytest.raises(UnavailableError):
+                    # More than one call of Redis, and all of them within the time of one.
+                    server.call(lambda: [server.client.ping() for _ in range(3)])
+            with pytest.raises(UnavailableError):
+                server.call(server.client.ping, at_least=LAST_SECONDS)
+        finally:
+            tally.reset(token)
+        assert time.monotonic() - started < CACHE_MS / 1000
+        server.close()
 
 
 @every_break
