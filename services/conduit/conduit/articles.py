@@ -7,8 +7,9 @@ from conduit.errors import AppError, ForbiddenError, NotFoundError, UserGoneErro
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
 from conduit.ports import Database, Media, Task, Tasks, Writer
 from conduit.queries import followed_by
+from conduit.request_bodies import ArticleChanges, NewArticle
 from conduit.rows import LockedArticleRow, article_of, cover_from
-from conduit.schemas import Article, ArticleChanges, NewArticle
+from conduit.schemas import Article
 from conduit.statements import Statement
 
 log = logging.getLogger(__name__)
@@ -63,8 +64,8 @@ def change(database: Database, media: Media, viewer: int, slug: str, changes: Ar
     Raises NotFoundError and ForbiddenError.
     """
     article_id = id_of(slug)
-    title = changes.title if isinstance(changes.title, str) else None
-    tags = changes.tag_list if isinstance(changes.tag_list, list) else None
+    given = changes.model_dump(exclude_unset=True)
+    title = given.get("title")
     with database.writing(article_id) as writer:
         # The lock waits for concurrent changes, so that the next statement sees their tags.
         former_tags = _lock(writer, article_id, viewer).tag_list
@@ -75,9 +76,9 @@ def change(database: Database, media: Media, viewer: int, slug: str, changes: Ar
             viewer=viewer,
             title=title,
             slug=ids.slug_for(title, article_id) if title else None,
-            description=changes.description if isinstance(changes.description, str) else None,
-            body=changes.body if isinstance(changes.body, str) else None,
-            tags=tags,
+            description=given.get("description"),
+            body=given.get("body"),
+            tags=given.get("tag_list"),
         )
         assert row is not None, "it is locked by this transaction"
         writer.record(ArticleChanged(article_id, viewer, tuple(sorted({*former_tags} ^ {*row.tag_list}))))

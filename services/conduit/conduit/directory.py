@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Integer, Text, bindparam, select
 
-from conduit.errors import DuplicateError, InvalidError, UnavailableError
+from conduit.errors import DuplicateError, TakenError, UnavailableError
+from conduit.events import UserChanged
 from conduit.models import users
 from conduit.ports import Database
 from conduit.statements import NoRow, Statement, sql_statement
 
 _FIELDS = ("username", "email")
-_TAKEN = "has already been taken"
 Names = Mapping[str, str]
 
 
@@ -109,7 +109,7 @@ def reserved(database: Database, names: Names, user_id: int | None = None, shard
     """Reserve ``{"username": …, "email": …}``, either or both, while the block gives them to the user.
 
     Without ``user_id`` the user is a new one, on ``shard``. The caller releases the names that the user gave up.
-    Raises InvalidError naming each field that is taken.
+    Raises TakenError naming each field that is taken.
     """
     if not names and user_id is not None:
         yield Reservation(user_id, None)
@@ -123,16 +123,20 @@ def reserved(database: Database, names: Names, user_id: int | None = None, shard
     except DuplicateError as error:
         _release_what_is_not_carried(database, reservation, names)
         taken = [field for field in names if field in error.constraint] or list(names)
-        raise InvalidError({field: [_TAKEN] for field in taken}) from error
+        raise TakenError(taken) from error
     except Exception:
         _release_what_is_not_carried(database, reservation, names)
         raise
 
 
-def release(database: Database, reservation: Reservation, names: Names) -> None:
-    """Give up names that the user no longer carries, unless they were reserved again after ``reservation``."""
+def release(database: Database, reservation: Reservation, names: Names, changed: UserChanged) -> None:
+    """Give up names that the user no longer carries, unless they were reserved again after ``reservation``.
+
+    ``changed`` is recorded again: until the release a read by the old name finds the user, and a cache may keep that.
+    """
     if names:
         with database.directory() as directory:
+            directory.record(changed)
             directory.all(_RELEASE, user_id=reservation.user_id, at=reservation.at, **_both(names))
 
 
@@ -153,7 +157,7 @@ def _reserve(database: Database, names: Names, user_id: int | None, shard: int) 
             # A name that was left behind at the last attempt and is still not got has a new holder now.
             seen, left = left, _left_behind(database, names, missed.holders)
             if taken := [field for field in missed.holders if field not in left or field in seen]:
-                raise InvalidError({field: [_TAKEN] for field in taken}) from missed
+                raise TakenError(taken) from missed
 
 
 def _take(database: Database, names: Names, user_id: int | None, shard: int, left: Mapping[str, int]) -> Reservation:

@@ -1,6 +1,6 @@
 """What can go wrong for a caller, in the API's own shape: ``{"errors": {"<field or body>": ["…"]}}``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,6 +83,15 @@ class InvalidError(AppError):
     status = 422
 
 
+class TakenError(InvalidError):
+    """409: somebody else has it already."""
+
+    status = 409
+
+    def __init__(self, fields: Iterable[str]) -> None:
+        super().__init__({field: ["has already been taken"] for field in fields})
+
+
 class TooManyError(AppError):
     """429: over a limit; ``seconds`` until it is worth trying again."""
 
@@ -135,6 +144,15 @@ class OverloadedError(AppError):
 
     def __init__(self) -> None:
         super().__init__({"body": ["too many requests are under way; try again shortly"]}, {"Retry-After": "1"})
+
+
+class FailedError(AppError):
+    """500: a fault of ours. The log has it under the request's id."""
+
+    status = 500
+
+    def __init__(self) -> None:
+        super().__init__({"body": ["something went wrong here; the log has it under this request's id"]})
 
 
 class DuplicateError(Exception):

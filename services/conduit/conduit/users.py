@@ -3,7 +3,6 @@
 import zlib
 from typing import NamedTuple
 
-from msgspec import UnsetType
 from sqlalchemy import bindparam, select
 
 from conduit import directory, ids, writes
@@ -12,7 +11,8 @@ from conduit.events import UserChanged
 from conduit.models import users
 from conduit.passwords import Passwords
 from conduit.ports import Database, Reader
-from conduit.schemas import Login, NewUser, User, UserChanges, is_set
+from conduit.request_bodies import Login, NewUser, UserChanges
+from conduit.schemas import User
 from conduit.statements import Statement
 from conduit.tokens import Tokens
 
@@ -86,8 +86,9 @@ def change(database: Database, passwords: Passwords, user_id: int, token: str, c
 
     Raises InvalidError naming what is taken, and UserGoneError.
     """
-    password_hash = passwords.hash(changes.password) if isinstance(changes.password, str) else None
-    names = {field: value for field in ("username", "email") if isinstance(value := getattr(changes, field), str)}
+    given = changes.model_dump(exclude_unset=True)
+    password_hash = passwords.hash(given["password"]) if "password" in given else None
+    names: dict[str, str] = {field: given[field] for field in ("username", "email") if field in given}
     with directory.reserved(database, names, user_id) as reservation, database.writing(user_id) as writer:
         row = writer.first(
             writes.CHANGE_USER,
@@ -95,19 +96,18 @@ def change(database: Database, passwords: Passwords, user_id: int, token: str, c
             username=names.get("username"),
             email=names.get("email"),
             password_hash=password_hash,
-            bio=_given(changes.bio),
-            bio_given=is_set(changes.bio),
-            image=_given(changes.image),
-            image_given=is_set(changes.image),
+            # Removed by "" or null.
+            bio=given.get("bio") or None,
+            bio_given="bio" in given,
+            image=given.get("image") or None,
+            image_given="image" in given,
         )
         if row is None:
             raise UserGoneError
-        writer.record(UserChanged(user_id, row.username, row.former_username))
+        changed = UserChanged(user_id, row.username, row.former_username)
+        writer.record(changed)
     given_up = {"username": row.former_username} if row.former_username != row.username else {}
     given_up |= {"email": row.former_email} if row.former_email != row.email else {}
-    directory.release(database, reservation, given_up)
+    directory.release(database, reservation, given_up, changed)
     return User(row.email, token, row.username, row.bio, row.image)
 
-
-def _given(value: str | UnsetType | None) -> str | None:
-    return value if isinstance(value, str) else None

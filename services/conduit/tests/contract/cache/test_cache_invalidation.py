@@ -18,7 +18,7 @@ from conduit.errors import UnavailableError
 from conduit.events import ArticlePublished, Event
 from conduit.passwords import Passwords
 from conduit.ports import Listener, Media, Tasks
-from conduit.schemas import ArticleChanges, NewArticle, UserChanges
+from conduit.request_bodies import ArticleChanges, NewArticle, UserChanges
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 from conduit_testing.story import NOWHERE, PAGE, Slow, Story
@@ -37,12 +37,12 @@ class Changes:
         self.to: dict[str, Callable[[], object]] = {
             "article": change(title="two"),
             "home": delete,
-            "by tag": change(tag_list=[]),
+            "by tag": change(tagList=[]),
             "by author": delete,
             "favourites": lambda: articles.mark(database, media, story.fan, story.slug, favorited=False),
             "comments": lambda: comments.add(database, story.fan, story.slug, "second"),
             "profile": lambda: users.change(database, Passwords(1), story.author, "token", UserChanges(bio="new")),
-            "tags": change(tag_list=[]),
+            "tags": change(tagList=[]),
         }
 
 
@@ -116,6 +116,22 @@ def test_after_a_rename_the_former_name_is_unknown_and_the_new_one_known(
         assert found() == [(False, 0), (True, 2)]
 
 
+def test_a_former_name_that_was_read_between_the_change_and_its_release_is_unknown_afterwards(
+    story: Story, reads: CachedReads, database: PostgresDatabase, told: list[Listener]
+) -> None:
+    def read(_events: Sequence[Event]) -> None:
+        """Right after the invalidation: where the names have a server of their own, the old one still leads there."""
+        reads.articles(PAGE, None, **NOWHERE | {"author": story.name})
+
+    told.append(read)
+    try:
+        users.change(database, Passwords(1), story.author, "token", UserChanges(username=fresh()))
+    finally:
+        told.remove(read)
+    assert reads.profile(story.name, None) is None
+    assert reads.articles(PAGE, None, **NOWHERE | {"author": story.name}) == ([], 0)
+
+
 def test_an_article_that_was_asked_for_before_it_existed_is_found_once_it_is_published(
     *, reads: CachedReads, inside: Redis, told: list[Listener], database: PostgresDatabase, tasks: Tasks, story: Story
 ) -> None:
@@ -128,7 +144,7 @@ def test_an_article_that_was_asked_for_before_it_existed_is_found_once_it_is_pub
 
     told.insert(0, plant)
     try:
-        article = articles.publish(database, tasks, story.author, NewArticle("T", "d", "b", []))
+        article = articles.publish(database, tasks, story.author, NewArticle(title="T", description="d", body="b"))
     finally:
         told.remove(plant)
     found = reads.article(articles.id_of(article.slug), None)
@@ -187,7 +203,7 @@ def test_a_list_by_tag_is_old_once_an_article_got_or_lost_that_tag_and_for_no_ot
         return reads.articles(PAGE, None, **NOWHERE | {"tag": story.tag})[1]
 
     def publish(*tags: str) -> str:
-        draft = NewArticle("T", "d", "b", list(tags))
+        draft = NewArticle(title="T", description="d", body="b", tagList=list(tags))
         return articles.publish(database, tasks, story.author, draft).slug
 
     other = next(tag for tag in map(str, range(9)) if cache_tag_of_tag(tag) != cache_tag_of_tag(story.tag))
@@ -197,9 +213,9 @@ def test_a_list_by_tag_is_old_once_an_article_got_or_lost_that_tag_and_for_no_ot
     assert (listed(), behind.asked) == (1, ["summaries"])
     assert (listed(), behind.asked) == (1, [])
 
-    articles.change(database, media, story.author, slug, ArticleChanges(tag_list=[other, story.tag]))
+    articles.change(database, media, story.author, slug, ArticleChanges(tagList=[other, story.tag]))
     assert (listed(), behind.asked) == (2, ["list"])
-    articles.change(database, media, story.author, slug, ArticleChanges(tag_list=[other]))
+    articles.change(database, media, story.author, slug, ArticleChanges(tagList=[other]))
     assert (listed(), behind.asked) == (1, ["list"])
     publish(story.tag)
     assert (listed(), behind.asked) == (2, ["list"])

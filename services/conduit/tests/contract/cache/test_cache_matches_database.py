@@ -18,7 +18,7 @@ from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.passwords import Passwords
 from conduit.ports import Media, Page, Reads, Tasks
-from conduit.schemas import ArticleChanges, NewArticle, UserChanges
+from conduit.request_bodies import ArticleChanges, NewArticle, UserChanges
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 from conduit_testing.story import NOWHERE
@@ -78,7 +78,7 @@ class World:
         return self._random.choice(list(self.slugs))
 
     def _publish(self, user: int) -> None:
-        draft = NewArticle(fresh(), "d", "b", self._some_tags())
+        draft = NewArticle(title=fresh(), description="d", body="b", tagList=self._some_tags())
         slug = articles.publish(self._database, self._tasks, user, draft).slug
         self.slugs[slug] = user
         self.article_ids.append(articles.id_of(slug))
@@ -86,7 +86,7 @@ class World:
     def _change(self, _user: int) -> None:
         slug = self._some_slug()
         changes = self._random.choice(
-            [ArticleChanges(title=fresh()), ArticleChanges(body=fresh()), ArticleChanges(tag_list=self._some_tags())]
+            [ArticleChanges(title=fresh()), ArticleChanges(body=fresh()), ArticleChanges(tagList=self._some_tags())]
         )
         author = self.slugs.pop(slug)
         changed = articles.change(self._database, self._media, author, slug, changes).slug

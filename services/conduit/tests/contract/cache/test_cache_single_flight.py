@@ -49,13 +49,15 @@ def test_of_all_who_miss_at_once_over_two_boxes_one_asks(
     other.close()
 
 
-def test_without_single_flight_all_of_them_ask(story: Story, behind: Slow, inside: Redis, media: Media) -> None:
-    every = RedisCache(_url(inside), single_flight=False)
-    every.open()
-    found, asked = _all_at_once([CachedReads(behind, every, media)], story.article_id, behind)
-    assert found == 100
-    assert asked > 5
-    every.close()
+@pytest.mark.parametrize(("single_flight", "leases"), [(True, [True, False, False]), (False, [True] * 3)])
+def test_one_of_three_callers_that_miss_holds_a_lease_and_all_do_without_single_flight(
+    story: Story, inside: Redis, *, single_flight: bool, leases: list[bool]
+) -> None:
+    cache = RedisCache(_url(inside), single_flight=single_flight)
+    cache.open()
+    misses = [cache.get_article(story.article_id).miss for _ in range(3)]
+    assert [miss is not None and miss.holds_lease for miss in misses] == leases
+    cache.close()
 
 
 def test_nobody_waits_long_for_a_lease_whose_holder_died(
