@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, Integer, Text, bindparam, select
 
 from conduit.errors import DuplicateError, TakenError, UnavailableError
-from conduit.events import UserChanged
+from conduit.events import UsernameReleased
 from conduit.models import users
 from conduit.ports import Database
 from conduit.statements import NoRow, Statement, sql_statement
@@ -129,14 +129,12 @@ def reserved(database: Database, names: Names, user_id: int | None = None, shard
         raise
 
 
-def release(database: Database, reservation: Reservation, names: Names, changed: UserChanged) -> None:
-    """Give up names that the user no longer carries, unless they were reserved again after ``reservation``.
-
-    ``changed`` is recorded again: until the release a read by the old name finds the user, and a cache may keep that.
-    """
+def release(database: Database, reservation: Reservation, names: Names) -> None:
+    """Give up names that the user no longer carries, unless they were reserved again after ``reservation``."""
     if names:
         with database.directory() as directory:
-            directory.record(changed)
+            if "username" in names:
+                directory.record(UsernameReleased(names["username"]))
             directory.all(_RELEASE, user_id=reservation.user_id, at=reservation.at, **_both(names))
 
 

@@ -104,10 +104,9 @@ def change(database: Database, passwords: Passwords, user_id: int, token: str, c
         )
         if row is None:
             raise UserGoneError
-        changed = UserChanged(user_id, row.username, row.former_username)
-        writer.record(changed)
+        writer.record(UserChanged(user_id, row.username, row.former_username))
     given_up = {"username": row.former_username} if row.former_username != row.username else {}
     given_up |= {"email": row.former_email} if row.former_email != row.email else {}
-    directory.release(database, reservation, given_up, changed)
+    directory.release(database, reservation, given_up)
     return User(row.email, token, row.username, row.bio, row.image)
 

@@ -12,6 +12,7 @@ from conduit.events import (
     CommentsChanged,
     Event,
     UserChanged,
+    UsernameReleased,
 )
 from conduit.ports import Listener
 
@@ -40,6 +41,10 @@ def _collect(event: Event, tags: set[bytes], keys: set[bytes]) -> None:
             names = [name for name in (username, former) if name is not None]
             tags.update([cache.cache_tag(user_id), *map(cache.cache_tag_of_name, names)])
             keys.update(cache.user_keys(user_id, names))
+        case UsernameReleased(username):
+            # A read between the user's change and the release may have cached whose name it was.
+            tags.add(cache.cache_tag_of_name(username))
+            keys.add(cache.name_key(username))
         case ArticlePublished(article_id, author_id, article_tags):
             # A read of its id before it existed may have cached that it does not.
             tags.update([cache.cache_tag(article_id), cache.cache_tag(author_id), cache.PUBLISHED])

@@ -119,7 +119,7 @@ def test_after_a_rename_the_former_name_is_unknown_and_the_new_one_known(
 def test_a_former_name_that_was_read_between_the_change_and_its_release_is_unknown_afterwards(
     story: Story, reads: CachedReads, database: PostgresDatabase, told: list[Listener]
 ) -> None:
-    def read(_events: Sequence[Event]) -> None:
+    def read(events: Sequence[Event]) -> None:
         """Right after the invalidation: where the names have a server of their own, the old one still leads there."""
         reads.articles(PAGE, None, **NOWHERE | {"author": story.name})
 
