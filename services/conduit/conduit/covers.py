@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
-from conduit import memory_headroom, writes
+from conduit import images, memory_headroom, writes
 from conduit.articles import id_of
 from conduit.errors import AppError, ForbiddenError, NotFoundError
 from conduit.events import ArticleChanged
@@ -139,9 +139,6 @@ def _article(database: Database, media: Media, article_id: int, viewer: int) -> 
 
 def make(services: "Services", arguments: Mapping[str, Any]) -> Sequence[Task]:
     """Make the files of a kept upload, then say "ready" if the article still waits for it. Raises ImageError."""
-    # Loaded here: a box that only passes uploads on need not hold Pillow in its memory.
-    from conduit import images  # noqa: PLC0415
-
     article_id, digest = arguments["article_id"], arguments["digest"]
     upload = services.media.get(upload_file(digest, article_id))
     image = None if upload is None else inspect(upload)
