@@ -4,8 +4,8 @@ Whatever a request wants from Redis can be had elsewhere, so it waits ``REQUEST_
 Only a call that must be tried in any case may go a little beyond that. When Redis does not answer, the circuit breaker
 opens for all requests, and its probe closes it again. Names are resolved by the probe, never by a request.
 
-The client is redis-py with hiredis, over a pool that does not poll a connection each time that it is taken out.
-CONNECTION_FIGURES
+The client is redis-py with hiredis, over a pool that does not poll a connection each time that it is taken out: 62 µs
+of CPU a call instead of 95, as docs/decisions/0003-the-cache.md has it measured.
 """
 
 import logging
