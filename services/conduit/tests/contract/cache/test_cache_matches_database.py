@@ -30,7 +30,8 @@ READERS = 3
 DEADLINE_SECONDS = 120.0  # it takes some ten; the rest is for a busy machine
 USERS = 4
 NAMES_PER_USER = 3  # which a user takes again and again, so that a name is known, unknown and known again
-PAGES = (Page(20, 0, ids.MAX_ID + 1), Page(3, 2, ids.MAX_ID + 1))
+# Also pages that a change is not on, while it changes their total.
+PAGES = (Page(20, 0, ids.MAX_ID + 1), Page(3, 2, ids.MAX_ID + 1), Page(1, 0, ids.MAX_ID + 1))
 
 Read = Callable[[Reads], Any]
 
