@@ -25,7 +25,7 @@ from conduit_testing.story import NOWHERE
 
 SEED = 20261127
 WRITES = 150
-WRITES_BETWEEN_CHECKS = 6
+WRITES_BETWEEN_CHECKS = 5
 READERS = 3
 DEADLINE_SECONDS = 120.0  # it takes some ten; the rest is for a busy machine
 USERS = 4
@@ -56,10 +56,10 @@ class World:
         self.article_ids: list[int] = []  # of all there ever were
         self.comments: list[tuple[str, int, int]] = []
         self._writes: list[tuple[Callable[[int], None], int]] = [
-            (self._publish, 3),
+            (self._publish, 4),
             (self._change, 4),
-            (self._delete, 1),
-            (self._favorite, 6),
+            (self._delete, 3),
+            (self._favorite, 8),
             (self._comment, 4),
             (self._delete_comment, 2),
             (self._rename, 3),
