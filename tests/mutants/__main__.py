@@ -1,0 +1,67 @@
+"""`make mutants` tries all modules, `make mutants MODULE=ids` one; exits with 1 where too little was found."""
+
+import argparse
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+
+from conduit.migrate import migrate
+from conduit_testing.containers import ContainerError, postgres_server, redis_server
+from tests.mutants import report, trial
+from tests.mutants.suites import SUITES, WANTED_PERCENT
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
+    parser.add_argument("modules", nargs="*", choices=[*SUITES, []], metavar="MODULE", help=", ".join(SUITES))
+    modules: list[str] = parser.parse_args(words).modules or list(SUITES)
+    tried = []
+    try:
+        with _servers() as environment:
+            for module in modules:
+                print(f"{module}: {', '.join(SUITES[module])}", flush=True)
+                tried.append(trial.run(module, SUITES[module], environment))
+                report.save(tried[-1])
+                _tell(tried[-1])
+    except (ContainerError, trial.TrialError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    finally:
+        report.PAGE.write_text(report.page(report.kept(), report.explanations()))
+    for module, percent in report.below(tried).items():
+        print(f"{module}: {percent:.1f} % found, {WANTED_PERCENT:.0f} % are wanted", file=sys.stderr)
+    return 1 if report.below(tried) else 0
+
+
+@contextmanager
+def _servers() -> Iterator[dict[str, str]]:
+    """One PostgreSQL and one Redis for all mutants, as environment: each of them makes databases of its own."""
+    with postgres_server() as postgres, redis_server() as redis:
+        name = f"test_template_{secrets.token_hex(6)}"
+        with psycopg.connect(postgres, autocommit=True) as server:
+            server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+            try:
+                migrate(f"{postgres.rpartition('/')[0]}/{name}")
+                yield {
+                    "TEST_DATABASE_URL": postgres,
+                    "TEST_REDIS_ADDRESS": redis,
+                    "TEST_TEMPLATE_DATABASE": name,
+                }
+            finally:
+                server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _tell(one: trial.Trial) -> None:
+    print(f"  {one.found} of {one.mutants} found, {one.percent:.1f} %, in {one.seconds:.0f} s {dict(one.by_status)}")
+    explained = report.explanations()
+    for mutant in one.survivors:
+        if report.reason_for(one.module, mutant, explained) is None:
+            print(f"  {mutant.status} in {mutant.function}\n    - {mutant.before}\n    + {mutant.after}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,134 @@
+"""One module tried by mutmut, in a copy of the app that is removed afterwards.
+
+mutmut wants the package below its working directory and its settings in pyproject.toml there, so both are written for
+each trial. It mutates functions, not what runs at import: constants and SQL statements stay as they are.
+"""
+
+import datetime as dt
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+CONDUIT = ROOT / "services/conduit"
+FOUND = ("killed", "timeout", "segfault")
+_LIMIT_SECONDS = 3600
+_RESULT = re.compile(r"^ *(\S+__mutmut_\d+): (.+)$", re.MULTILINE)
+_CONFIGURATION = """
+[tool.pytest.ini_options]
+addopts = "--import-mode=importlib -p no:cacheprovider"
+pythonpath = ["."]
+markers = ["docker", "slow", "realtime", "long", "stage(number)"]
+timeout = 60
+
+[tool.mutmut]
+source_paths = ["conduit"]
+only_mutate = [{path}]
+also_copy = ["conduit_testing", "conftest.py"]
+pytest_add_cli_args_test_selection = {tests}
+# The text of a log line is for people, and no promise.
+do_not_mutate_patterns = ['^\\s*log\\.']
+# A mutant has 5 times its tests' own time, and half a minute for fixtures.
+timeout_multiplier = 5.0
+timeout_constant = 6.0
+"""
+
+
+class Mutant(NamedTuple):
+    """A fault that no test found: in which function, and the lines without and with it."""
+
+    function: str
+    status: str
+    before: str
+    after: str
+
+
+class Trial(NamedTuple):
+    """A module's result: how many mutants ended in which status, and those that were not found."""
+
+    module: str
+    suite: Sequence[str]
+    commit: str
+    date: str
+    seconds: float
+    by_status: Mapping[str, int]
+    survivors: Sequence[Mutant]
+
+    @property
+    def mutants(self) -> int:
+        return sum(self.by_status.values())
+
+    @property
+    def found(self) -> int:
+        return sum(self.by_status.get(status, 0) for status in FOUND)
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.found / self.mutants if self.mutants else 0.0
+
+
+class TrialError(Exception):
+    """mutmut did not get to the mutants; the text is its output."""
+
+
+def run(module: str, suite: Sequence[str], environment: Mapping[str, str]) -> Trial:
+    """Try all mutants of ``conduit.<module>`` with the tests of ``suite``. Raises TrialError."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
+        copy = Path(directory)
+        _fill(copy, module, suite)
+        _mutmut(copy, environment, "run")
+        statuses = dict(_RESULT.findall(_mutmut(copy, environment, "results", "--all", "true")))
+        by_status: dict[str, int] = {}
+        for status in statuses.values():
+            by_status[status] = by_status.get(status, 0) + 1
+        survivors = [
+            _mutant(name, status, _mutmut(copy, environment, "show", name))
+            for name, status in statuses.items()
+            if status not in FOUND
+        ]
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    return Trial(module, suite, _commit(), today, round(time.monotonic() - started, 1), by_status, survivors)
+
+
+def _fill(copy: Path, module: str, suite: Sequence[str]) -> None:
+    skipped = shutil.ignore_patterns("__pycache__", ".*")
+    for name in ("conduit", "conduit_testing", "tests"):
+        shutil.copytree(CONDUIT / name, copy / name, ignore=skipped)
+    shutil.copy2(ROOT / "conftest.py", copy)
+    path = f"conduit/{module.replace('.', '/')}.py"
+    tests = [f"tests/{file}" for file in suite]
+    (copy / "pyproject.toml").write_text(_CONFIGURATION.format(path=json.dumps(path), tests=json.dumps(tests)))
+
+
+def _mutmut(copy: Path, environment: Mapping[str, str], *words: str) -> str:
+    # As a program, not by -m: mutmut loads itself a second time then.
+    command = [str(Path(sys.executable).parent / "mutmut"), *words]
+    done = subprocess.run(
+        command, cwd=copy, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=_LIMIT_SECONDS
+    )
+    if done.returncode:
+        raise TrialError(f"mutmut {' '.join(words)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def _mutant(name: str, status: str, diff: str) -> Mutant:
+    changed: dict[str, list[str]] = {"-": [], "+": []}
+    for line in diff.splitlines():
+        if line[:1] in changed and not line.startswith(("---", "+++")):
+            changed[line[0]].append(line[1:].strip())
+    function = re.sub(r"^x_|^xǁ", "", name.rpartition(".")[2].partition("__mutmut_")[0]).replace("ǁ", ".")
+    return Mutant(function, status, " ".join(changed["-"]), " ".join(changed["+"]))
+
+
+def _commit() -> str:
+    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+changes", "--abbrev=10", "--exclude=*"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
