@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("STAGE_URL"),
         help="run the API suite against this running stage instead of in this process (or set STAGE_URL)",
     )
+    parser.addoption("--deployment", help='run the API suite in this process on one only, such as "one server, cached"')
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects by the markers

@@ -34,8 +34,10 @@ source_paths = ["conduit"]
 only_mutate = [{path}]
 also_copy = ["conduit_testing", "conftest.py"]
 pytest_add_cli_args_test_selection = {tests}
-# The text of a log line is for people, and no promise.
-do_not_mutate_patterns = ['^\\s*log\\.']
+# Where rows lie on several servers, more faults show.
+pytest_add_cli_args = ["--deployment=two servers"]
+# The texts of log lines and of assertions are for developers, and no promise.
+do_not_mutate_patterns = ['^\\s*log\\.', '^\\s*assert ']
 # A mutant has 5 times its tests' own time, and half a minute for fixtures.
 timeout_multiplier = 5.0
 timeout_constant = 6.0
@@ -113,8 +115,9 @@ def _mutmut(copy: Path, environment: Mapping[str, str], *words: str) -> str:
     # As a program, not by -m: mutmut loads itself a second time then.
     command = [str(Path(sys.executable).parent / "mutmut"), *words]
     done = subprocess.run(
-        command, cwd=copy, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=_LIMIT_SECONDS
-    )
+        command, cwd=copy, env=os.environ | environment, capture_output=True, text=True, check=False,
+        timeout=_LIMIT_SECONDS,
+    )  # fmt: skip
     if done.returncode:
         raise TrialError(f"mutmut {' '.join(words)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
     return done.stdout
