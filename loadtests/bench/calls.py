@@ -19,7 +19,7 @@ from PIL import Image
 from conduit import articles, comments, covers, profiles, reports, users
 from conduit.ids import MAX_ID, id_from_slug
 from conduit.ports import Page
-from conduit.schemas import ArticleChanges, Login, NewArticle, NewUser, UserChanges
+from conduit.request_bodies import ArticleChanges, Login, NewArticle, NewUser, UserChanges
 from conduit.services import Services
 from loadtests.dataset import PASSWORD, Article, Dataset
 
@@ -162,7 +162,12 @@ class Calls:
 
     def _publish(self) -> object:
         body = "A body. " * 100
-        draft = NewArticle(f"A title {next(self._numbers)}", "A description", body, [self._data.tag(self._draw)])
+        draft = NewArticle(
+            title=f"A title {next(self._numbers)}",
+            description="A description",
+            body=body,
+            tag_list=[self._data.tag(self._draw)],
+        )
         return articles.publish(self._use.database, self._use.tasks, self._visitor(), draft)
 
     def _edit(self) -> object:
@@ -189,11 +194,11 @@ class Calls:
 
     def _sign_up(self) -> object:
         name = f"bench{next(self._numbers)}"
-        new = NewUser(name, f"{name}@example.org", PASSWORD)
+        new = NewUser(username=name, email=f"{name}@example.org", password=PASSWORD)
         return users.sign_up(self._use.database, self._use.passwords, self._use.tokens, new)
 
     def _sign_in(self) -> object:
-        login = Login(self._data.visitor(self._draw).email, PASSWORD)
+        login = Login(email=self._data.visitor(self._draw).email, password=PASSWORD)
         return users.sign_in(self._use.database, self._use.passwords, self._use.tokens, login)
 
     def _change_bio(self) -> object:

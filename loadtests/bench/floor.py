@@ -15,12 +15,13 @@ import jwt
 import msgspec
 import psycopg
 import uvicorn
+from conduit.boundary import Boundary, Message, Receive, Scope, Send
 from prometheus_client import start_http_server
 
-from conduit.adapters import reads_statements as sql
-from conduit.boundary import Boundary, Message, Receive, Scope, Send
+from conduit import queries
 from conduit.ids import MAX_ID, id_from_slug
-from conduit.statements import Statement
+from conduit.list_queries import FEED, list_statement
+from conduit.statements import Row, Statement
 from conduit.threads import Threads
 
 _URL = os.environ["DATABASE_URL"]
@@ -29,23 +30,24 @@ _threads = Threads(10, patience=60)
 _local = threading.local()
 _encode = msgspec.json.Encoder().encode
 _PAGE = {"before": MAX_ID + 1, "limit": 20, "offset": 0, "depth": 20, "author_limit": 20}
-_LIST = sql.list_statement(tag=False, author=False, favorited=False, signed_in=False)
-_LIST_FOR = sql.list_statement(tag=False, author=False, favorited=False, signed_in=True)
+_LIST = list_statement(tag=False, author=False, favorited=False, signed_in=False)
+_LIST_FOR = list_statement(tag=False, author=False, favorited=False, signed_in=True)
 
 
-def _rows(statement: Statement, **parameters: Any) -> list[tuple[Any, ...]]:
+def _rows(statement: Statement[Row], **parameters: Any) -> list[Row]:
     connection = getattr(_local, "connection", None)
     if connection is None:
         connection = _local.connection = psycopg.connect(_URL, autocommit=True, options="-c timezone=UTC")
-    return list(connection.execute(statement.sql, {**statement.literals, **parameters}).fetchall())
+    with connection.cursor(row_factory=statement.row_factory) as cursor:
+        return list(cursor.execute(statement.sql, {**statement.literals, **parameters}))
 
 
 def _article(slug: str, viewer: int | None) -> bytes:
     article_id = id_from_slug(slug)
     if viewer is None:
-        return bytes(_encode(_rows(sql.ARTICLE, article_id=article_id)))
-    rows = _rows(sql.ARTICLE_FOR, article_id=article_id, viewer=viewer)
-    _rows(sql.FOLLOWED, viewer=viewer, authors=[rows[0][0]])
+        return bytes(_encode(_rows(queries.ARTICLE, article_id=article_id)))
+    rows = _rows(queries.ARTICLE_FOR, article_id=article_id, viewer=viewer)
+    _rows(queries.FOLLOWED, viewer=viewer, authors=[row.author_id for row in rows])
     return bytes(_encode(rows))
 
 
@@ -53,13 +55,13 @@ def _list(viewer: int | None) -> bytes:
     if viewer is None:
         return bytes(_encode(_rows(_LIST, **_PAGE)))
     rows = _rows(_LIST_FOR, viewer=viewer, **_PAGE)
-    _rows(sql.FOLLOWED, viewer=viewer, authors=list({row[sql.AUTHOR_ID] for row in rows}))
+    _rows(queries.FOLLOWED, viewer=viewer, authors=list({row.author_id for row in rows}))
     return bytes(_encode(rows))
 
 
 def _feed(viewer: int | None) -> bytes:
-    authors = [row[0] for row in _rows(sql.FOLLOWEES, viewer=viewer)]
-    return bytes(_encode(_rows(sql.FEED, viewer=viewer, authors=authors, **_PAGE)))
+    authors = [row.id for row in _rows(queries.FOLLOWEES, viewer=viewer)]
+    return bytes(_encode(_rows(FEED, viewer=viewer, authors=authors, **_PAGE)))
 
 
 def _viewer(scope: Scope) -> int | None:

@@ -45,7 +45,7 @@ def test_a_wrong_password(visitor: Visitor, ann: Member) -> None:
 
 
 def test_a_taken_name_and_address(visitor: Visitor, ann: Member) -> None:
-    visitor.expected = {422}
+    visitor.expected = {409}
     page = visitor.go("/register")
     page.get_by_label("Username").fill(ann.person.username)
     page.get_by_label("Email").fill(ann.person.email)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from conduit.routes.covers import MAX_UPLOAD_BYTES
-from conduit.validation import MAX_BODY_BYTES
+from conduit.main import MAX_BODY_BYTES
+from conduit.routes.cover_routes import MAX_UPLOAD_BYTES
 from infra.nginx import render
 from infra.nginx.render import Rendered
 from infra.stage import apps, nginx, stages, topology

@@ -121,7 +121,7 @@ def _serve(settings: Settings) -> int:
     except PagesError as error:
         log.error("the pages can't be served: %s", error)
         return 2
-    log.info("wired", extra={"wired": services.wired})
+    log.info("started", extra={"backends": services.backends})
     start_http_server(settings.metrics_port)
     config = uvicorn.Config(
         create_app(settings, services),

@@ -1,14 +1,16 @@
-"""Writing, changing, deleting and marking articles. All of a change lies with the article's author."""
+"""Publishing, changing, deleting and favouriting articles. All rows of a change lie with the article's author."""
 
 import logging
 
 from conduit import announcements, ids, writes
-from conduit.adapters.reads_sql import article_from, cover_from, followed_by
-from conduit.errors import AppError, ForbiddenError, MissingOwnerError, NotFoundError, NotSignedInError
+from conduit.errors import AppError, ForbiddenError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
 from conduit.ports import Database, Media, Task, Tasks, Writer
-from conduit.schemas import Article, ArticleChanges, NewArticle
-from conduit.statements import AnyRow, Statement
+from conduit.queries import followed_by
+from conduit.request_bodies import ArticleChanges, NewArticle
+from conduit.rows import LockedArticleRow, article_of, cover_from
+from conduit.schemas import Article
+from conduit.statements import Statement
 
 log = logging.getLogger(__name__)
 
@@ -22,35 +24,32 @@ def id_of(slug: str) -> int:
 
 
 def publish(database: Database, tasks: Tasks, viewer: int, draft: NewArticle) -> Article:
-    """Store an article on its author's shard, count it, and have the followers written to.
+    """Store an article on its author's shard, count it, and ask for mail to the followers.
 
-    Raises NotSignedInError where the author is gone.
+    Raises UserGoneError where the token outlived its user.
     """
-    try:
-        with database.writing(viewer) as writer:
-            row = writer.first(
-                writes.PUBLISH,
-                viewer=viewer,
-                shard=ids.shard_of(viewer),
-                slug_text=ids.slug_text(draft.title),
-                title=draft.title,
-                description=draft.description,
-                body=draft.body,
-                tags=draft.tag_list,
-            )
-            if row is None:
-                raise NotSignedInError(message="is of no user here")
-            announcement = announcements.to_followers_of(viewer, row[12])
-            tasks.note(writer, announcement)
-            writer.record(ArticlePublished(row[12], viewer, tuple(row[5])))
-    except MissingOwnerError as error:
-        raise NotSignedInError(message="is of no user here") from error
+    with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
+        row = writer.first(
+            writes.PUBLISH,
+            viewer=viewer,
+            shard=ids.shard_of(viewer),
+            slug_text=ids.slug_text(draft.title),
+            title=draft.title,
+            description=draft.description,
+            body=draft.body,
+            tags=draft.tag_list,
+        )
+        if row is None:
+            raise UserGoneError
+        announcement = announcements.to_followers_of(viewer, row.id)
+        tasks.note(writer, announcement)
+        writer.record(ArticlePublished(row.id, viewer, tuple(row.tag_list)))
     _send_in_any_case(tasks, announcement)
-    return article_from(row[:12], cover=None, following=False)
+    return article_of(row, cover=None, following=False)
 
 
 def _send_in_any_case(tasks: Tasks, announcement: Task) -> None:
-    """The article is published, whatever becomes of its mail."""
+    """The article is published even where its mail fails."""
     try:
         tasks.send(announcement)
     except AppError as error:
@@ -60,13 +59,16 @@ def _send_in_any_case(tasks: Tasks, announcement: Task) -> None:
 
 
 def change(database: Database, media: Media, viewer: int, slug: str, changes: ArticleChanges) -> Article:
-    """Change what is given. A new title gives a new slug; the old one still leads here by the id at its end."""
+    """Change the given fields. A new title gives a new slug; the old slug still works, by the id at its end.
+
+    Raises NotFoundError and ForbiddenError.
+    """
     article_id = id_of(slug)
-    title = changes.title if isinstance(changes.title, str) else None
-    tags = changes.tag_list if isinstance(changes.tag_list, list) else None
+    given = changes.model_dump(exclude_unset=True)
+    title = given.get("title")
     with database.writing(article_id) as writer:
-        # The lock waits for another change under way, so that the statement after it sees that one's tags.
-        former_tags = _lock(writer, article_id, viewer)[3]
+        # The lock waits for concurrent changes, so that the next statement sees their tags.
+        former_tags = _lock(writer, article_id, viewer).tag_list
         row = writer.first(
             writes.CHANGE_ARTICLE,
             article_id=article_id,
@@ -74,49 +76,49 @@ def change(database: Database, media: Media, viewer: int, slug: str, changes: Ar
             viewer=viewer,
             title=title,
             slug=ids.slug_for(title, article_id) if title else None,
-            description=changes.description if isinstance(changes.description, str) else None,
-            body=changes.body if isinstance(changes.body, str) else None,
-            tags=tags,
+            description=given.get("description"),
+            body=given.get("body"),
+            tags=given.get("tag_list"),
         )
         assert row is not None, "it is locked by this transaction"
-        writer.record(ArticleChanged(article_id, viewer, tuple(sorted({*former_tags} ^ {*row[5]}))))
-    return article_from(row, cover_from(media, row[12], row[13]), following=False)
+        writer.record(ArticleChanged(article_id, viewer, tuple(sorted({*former_tags} ^ {*row.tag_list}))))
+    return article_of(row, cover_from(media, row.cover_digest, row.cover_state), following=False)
 
 
 def delete(database: Database, viewer: int, slug: str) -> None:
-    """Delete an article with its comments and marks, and count it no more."""
+    """Delete an article with its comments and favourites, and take it out of the counters."""
     article_id = id_of(slug)
     with database.writing(article_id) as writer:
-        # The locks wait for marks and publishing under way, so that the statement after them sees and uncounts all.
-        tags = _lock(writer, article_id, viewer, writes.LOCK_ARTICLE_AND_AUTHOR)[3]
+        # The locks wait for concurrent favourites and publications, so that the next statement sees them all.
+        tags = _lock(writer, article_id, viewer, writes.LOCK_ARTICLE_AND_AUTHOR).tag_list
         writer.all(writes.DELETE_ARTICLE, article_id=article_id, shard=ids.shard_of(article_id))
         writer.record(ArticleDeleted(article_id, viewer, tuple(tags)))
 
 
 def mark(database: Database, media: Media, viewer: int, slug: str, *, favorited: bool) -> Article:
-    """Make an article one of the viewer's favourites, or no longer. Doing so twice changes nothing."""
+    """Make an article one of the viewer's favourites, or no longer; idempotent. Raises NotFoundError."""
     article_id = id_of(slug)
-    try:
-        with database.writing(article_id) as writer:
-            row = writer.first(
-                writes.FAVORITE if favorited else writes.UNFAVORITE,
-                article_id=article_id,
-                shard=ids.shard_of(article_id),
-                viewer=viewer,
-            )
-            if row is None:
-                raise NotFoundError("article")
-            writer.record(ArticleFavorited(article_id, viewer, favorited))
-    except MissingOwnerError as error:  # deleted while this waited for it
-        raise NotFoundError("article") from error
-    following = row[0] in followed_by(database, viewer, (row[0],))
-    return article_from((*row, favorited), cover_from(media, row[12], row[13]), following)
+    with database.writing(article_id) as writer:
+        row = writer.first(
+            writes.FAVORITE if favorited else writes.UNFAVORITE,
+            article_id=article_id,
+            shard=ids.shard_of(article_id),
+            viewer=viewer,
+        )
+        if row is None:
+            raise NotFoundError("article")
+        writer.record(ArticleFavorited(article_id, viewer, favorited))
+    following = row.author_id in followed_by(database, viewer, (row.author_id,))
+    return article_of(row, cover_from(media, row.cover_digest, row.cover_state), following)
 
 
-def _lock(writer: Writer, article_id: int, viewer: int, lock: Statement = writes.LOCK_ARTICLE) -> AnyRow:
+def _lock(
+    writer: Writer, article_id: int, viewer: int, lock: Statement[LockedArticleRow] = writes.LOCK_ARTICLE
+) -> LockedArticleRow:
+    """The viewer's own article. Raises NotFoundError and ForbiddenError."""
     row = writer.first(lock, article_id=article_id)
     if row is None:
         raise NotFoundError("article")
-    if row[0] != viewer:
+    if row.author_id != viewer:
         raise ForbiddenError("article")
     return row

@@ -56,7 +56,7 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
         passwords=Passwords(settings.password_hashes_at_once),
         tokens=Tokens(settings.jwt_secret.get_secret_value(), settings.token_hours),
         pages=pages.NO_FILES if settings.web_dir is None else pages.read(settings.web_dir),
-        wired={
+        backends={
             "database": f"PostgreSQL at {url.hostname}:{url.port or 5432}, logical shards 0-63",
             "reads": "from the database"
             if settings.cache_url is None

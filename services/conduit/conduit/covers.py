@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, select
 
 from conduit import memory_headroom, writes
-from conduit.adapters.reads_sql import read_article
 from conduit.articles import id_of
 from conduit.errors import AppError, ForbiddenError, NotFoundError
 from conduit.events import ArticleChanged
@@ -22,6 +21,7 @@ from conduit.image_structure import inspect
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.models import articles
 from conduit.ports import Database, Media, Task, Tasks
+from conduit.queries import read_article
 from conduit.schemas import Article
 from conduit.statements import AnyRow, Statement
 

@@ -1,85 +1,165 @@
-"""Names that must be unique everywhere, while their users live on many servers: reserve, change, release.
+"""Names that are unique everywhere, while their users live on many servers: reserve, change, release.
 
-No transaction spans the directory and a user's server. A name is reserved first, then the user is written with it, and
-a name that was given up is released last. What dies half-way leaves a name whose holder does not carry it. Whoever
-wants a name that has been held for a minute or longer looks whether its holder really carries it, and takes it if not:
-no step of a sign-up or a change is left that takes a minute.
+No transaction spans the directory and a user's server, so names are reserved optimistically: a name is reserved first,
+then the user is written with it, and a name that the user gave up is released last. A process that dies between these
+steps leaves a name whose holder does not carry it. A reservation older than a minute can't be under way any more: who
+wants the name then checks whether its holder carries it, and takes it over if not.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import BigInteger, Integer, Text, bindparam, select
 
-from conduit import writes
-from conduit.errors import DuplicateError, InvalidError, UnavailableError
+from conduit.errors import DuplicateError, TakenError, UnavailableError
 from conduit.models import users
 from conduit.ports import Database
-from conduit.statements import Statement
+from conduit.statements import NoRow, Statement, sql_statement
 
-_CARRIED = Statement("names of", select(users.c.username, users.c.email).where(users.c.id == bindparam("user_id")))
 _FIELDS = ("username", "email")
-_TAKEN = "has already been taken"
 Names = Mapping[str, str]
 
 
-@contextmanager
-def reserved(database: Database, names: Names, user_id: int | None = None, shard: int = 0) -> Iterator[int]:
-    """Hold ``{"username": …, "email": …}``, either or both, while the block gives them to the user; gives their id.
+class Reservation(NamedTuple):
+    """Whose the names are, and when by the directory's clock; ``at`` is None where no name was asked for."""
 
-    Without ``user_id`` it is a new one, on ``shard``. Names that the block takes away are the caller's to release.
-    Raises InvalidError naming each field that is taken.
+    user_id: int
+    at: str | None
+
+
+class _ReservedRow(NamedTuple):
+    """Of each name whether it was got, and else who has held it for a minute or longer."""
+
+    user_id: int
+    at: str
+    username_got: bool
+    email_got: bool
+    username_holder: int | None
+    email_holder: int | None
+
+
+class _NamesRow(NamedTuple):
+    username: str
+    email: str
+
+
+_TYPES = {
+    "at": Text,
+    "email": Text,
+    "email_left_by": BigInteger,
+    "shard": Integer,
+    "user_id": BigInteger,
+    "username": Text,
+    "username_left_by": BigInteger,
+}
+
+
+def _take_sql(table: str, field: str) -> str:
+    """Take one name where it is free, held by the same user already, or left behind by the given user."""
+    return f"""
+        INSERT INTO {table} ({field}, user_id) SELECT :{field}, id FROM holder WHERE :{field} IS NOT NULL
+        ON CONFLICT ({field}) DO UPDATE SET user_id = excluded.user_id, reserved_at = now()
+        WHERE {table}.user_id IN (excluded.user_id, :{field}_left_by)
+        RETURNING user_id
+    """
+
+
+def _holder_sql(table: str, field: str) -> str:
+    return f"SELECT user_id FROM {table} WHERE {field} = :{field} AND reserved_at < now() - interval '1 minute'"
+
+
+# A new user's id is made here, where none is given.
+_RESERVE = sql_statement(
+    "reserve names",
+    f"""
+    WITH holder AS (SELECT coalesce(:user_id, next_id(:shard)) AS id),
+    username_got AS ({_take_sql("usernames", "username")}),
+    email_got AS ({_take_sql("emails", "email")})
+    SELECT id AS user_id, CAST(now() AS text) AS at,
+           EXISTS (SELECT FROM username_got) AS username_got, EXISTS (SELECT FROM email_got) AS email_got,
+           ({_holder_sql("usernames", "username")}) AS username_holder,
+           ({_holder_sql("emails", "email")}) AS email_holder
+    FROM holder
+    """,
+    _ReservedRow,
+    _TYPES,
+)
+# A name that was reserved again after :at is being given back to the user: it stays.
+_RELEASE = sql_statement(
+    "release names",
+    """
+    WITH username_gone AS (
+        DELETE FROM usernames
+        WHERE username = :username AND user_id = :user_id AND reserved_at <= CAST(:at AS timestamptz)
+    )
+    DELETE FROM emails WHERE email = :email AND user_id = :user_id AND reserved_at <= CAST(:at AS timestamptz)
+    """,
+    NoRow,
+    _TYPES,
+)
+_CARRIED = Statement(
+    "names of a user", select(users.c.username, users.c.email).where(users.c.id == bindparam("user_id")), _NamesRow
+)
+
+
+@contextmanager
+def reserved(database: Database, names: Names, user_id: int | None = None, shard: int = 0) -> Iterator[Reservation]:
+    """Reserve ``{"username": …, "email": …}``, either or both, while the block gives them to the user.
+
+    Without ``user_id`` the user is a new one, on ``shard``. The caller releases the names that the user gave up.
+    Raises TakenError naming each field that is taken.
     """
     if not names and user_id is not None:
-        yield user_id
+        yield Reservation(user_id, None)
         return
-    holder = _reserve(database, names, user_id, shard)
+    reservation = _reserve(database, names, user_id, shard)
     try:
-        yield holder
+        yield reservation
     except UnavailableError:
-        # Perhaps it was committed, and only the answer was lost. Released, the name could be given to a second one.
+        # The commit may have succeeded and only its answer was lost. A released name could go to a second user.
         raise
     except DuplicateError as error:
-        _release_what_is_not_carried(database, holder, names)
+        _release_what_is_not_carried(database, reservation, names)
         taken = [field for field in names if field in error.constraint] or list(names)
-        raise InvalidError({field: [_TAKEN] for field in taken}) from error
+        raise TakenError(taken) from error
     except Exception:
-        _release_what_is_not_carried(database, holder, names)
+        _release_what_is_not_carried(database, reservation, names)
         raise
 
 
-def release(database: Database, user_id: int, names: Names) -> None:
-    """The user does not carry these names, or no longer."""
+def release(database: Database, reservation: Reservation, names: Names) -> None:
+    """Give up names that the user no longer carries, unless they were reserved again after ``reservation``."""
     if names:
         with database.directory() as directory:
-            directory.all(writes.RELEASE, user_id=user_id, **_both(names))
+            directory.all(_RELEASE, user_id=reservation.user_id, at=reservation.at, **_both(names))
 
 
 class _MissedError(Exception):
-    """Names that were not got, with who has held each for a minute, if anybody has."""
+    """Names that were not got, and who has held each for a minute or longer, if anybody has."""
 
     def __init__(self, holders: dict[str, int | None]) -> None:
         super().__init__(", ".join(holders))
         self.holders = holders
 
 
-def _reserve(database: Database, names: Names, user_id: int | None, shard: int) -> int:
+def _reserve(database: Database, names: Names, user_id: int | None, shard: int) -> Reservation:
     left: dict[str, int] = {}
     while True:
         try:
             return _take(database, names, user_id, shard, left)
         except _MissedError as missed:
-            # What was left behind the last time and is still not got has a new holder now.
+            # A name that was left behind at the last attempt and is still not got has a new holder now.
             seen, left = left, _left_behind(database, names, missed.holders)
             if taken := [field for field in missed.holders if field not in left or field in seen]:
-                raise InvalidError({field: [_TAKEN] for field in taken}) from missed
+                raise TakenError(taken) from missed
 
 
-def _take(database: Database, names: Names, user_id: int | None, shard: int, left: Mapping[str, int]) -> int:
-    """All of the names or, by the transaction, none."""
+def _take(database: Database, names: Names, user_id: int | None, shard: int, left: Mapping[str, int]) -> Reservation:
+    """All of the names, or none: where one is missed, the transaction is rolled back."""
     with database.directory() as directory:
         row = directory.first(
-            writes.RESERVE,
+            _RESERVE,
             user_id=user_id,
             shard=shard,
             username_left_by=left.get("username"),
@@ -87,14 +167,11 @@ def _take(database: Database, names: Names, user_id: int | None, shard: int, lef
             **_both(names),
         )
         assert row is not None, "the statement always gives a row"
-        holder, got, held_by = (
-            row[0],
-            dict(zip(_FIELDS, row[1:3], strict=True)),
-            dict(zip(_FIELDS, row[3:5], strict=True)),
-        )
-        if missed := {field: held_by[field] for field in names if not got[field]}:
+        got = {"username": row.username_got, "email": row.email_got}
+        holders = {"username": row.username_holder, "email": row.email_holder}
+        if missed := {field: holders[field] for field in names if not got[field]}:
             raise _MissedError(missed)
-        return int(holder)
+        return Reservation(row.user_id, row.at)
 
 
 def _left_behind(database: Database, names: Names, holders: Mapping[str, int | None]) -> dict[str, int]:
@@ -106,14 +183,13 @@ def _left_behind(database: Database, names: Names, holders: Mapping[str, int | N
 def _carried(database: Database, user_id: int, names: Names) -> set[str]:
     """The fields of those of these names that the user carries."""
     row = database.reader(user_id).first(_CARRIED, user_id=user_id)
-    return (
-        set() if row is None else {field for field, name in zip(_FIELDS, row, strict=True) if names.get(field) == name}
-    )
+    carried = {} if row is None else row._asdict()
+    return {field for field, name in carried.items() if names.get(field) == name}
 
 
-def _release_what_is_not_carried(database: Database, user_id: int, names: Names) -> None:
-    carried = _carried(database, user_id, names)
-    release(database, user_id, {field: name for field, name in names.items() if field not in carried})
+def _release_what_is_not_carried(database: Database, reservation: Reservation, names: Names) -> None:
+    carried = _carried(database, reservation.user_id, names)
+    release(database, reservation, {field: name for field, name in names.items() if field not in carried})
 
 
 def _both(names: Names) -> dict[str, str | None]:

@@ -1,6 +1,7 @@
 """What can go wrong for a caller, in the API's own shape: ``{"errors": {"<field or body>": ["…"]}}``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -22,6 +23,13 @@ class NotSignedInError(AppError):
 
     def __init__(self, field: str = "token", message: str = "is missing") -> None:
         super().__init__({field: [message]}, {"WWW-Authenticate": "Token"})
+
+
+class UserGoneError(NotSignedInError):
+    """401: the token is valid, but its user no longer exists."""
+
+    def __init__(self) -> None:
+        super().__init__(message="belongs to a user that no longer exists")
 
 
 class ForbiddenError(AppError):
@@ -75,6 +83,15 @@ class InvalidError(AppError):
     status = 422
 
 
+class TakenError(InvalidError):
+    """409: somebody else has it already."""
+
+    status = 409
+
+    def __init__(self, fields: Iterable[str]) -> None:
+        super().__init__({field: ["has already been taken"] for field in fields})
+
+
 class TooManyError(AppError):
     """429: over a limit; ``seconds`` until it is worth trying again."""
 
@@ -91,6 +108,15 @@ class UnavailableError(AppError):
 
     def __init__(self, what: str) -> None:
         super().__init__({"body": [f"{what} is unavailable; try again shortly"]}, {"Retry-After": "1"})
+
+
+class ConflictError(AppError):
+    """503: concurrent transactions blocked each other and this one was rolled back. Nothing has changed."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__({"body": ["conflicted with another change; try again"]}, {"Retry-After": "1"})
 
 
 class DeferredError(UnavailableError):
@@ -120,6 +146,15 @@ class OverloadedError(AppError):
         super().__init__({"body": ["too many requests are under way; try again shortly"]}, {"Retry-After": "1"})
 
 
+class FailedError(AppError):
+    """500: a fault of ours. The log has it under the request's id."""
+
+    status = 500
+
+    def __init__(self) -> None:
+        super().__init__({"body": ["something went wrong here; the log has it under this request's id"]})
+
+
 class DuplicateError(Exception):
     """A unique constraint refused a row. Raised by Database adapters, for use cases to name the field."""
 
@@ -134,3 +169,12 @@ class MissingOwnerError(Exception):
     def __init__(self, constraint: str) -> None:
         super().__init__(constraint)
         self.constraint = constraint
+
+
+@contextmanager
+def missing_owner_as(error: AppError) -> Iterator[None]:
+    """Raise ``error`` where a foreign key finds that the owner of what is written no longer exists."""
+    try:
+        yield
+    except MissingOwnerError as cause:
+        raise error from cause

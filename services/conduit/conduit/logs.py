@@ -5,7 +5,7 @@ import sys
 
 import msgspec
 
-_EXTRAS = ("request_id", "server", "cause", "message_id", "wired")
+_EXTRAS = ("request_id", "server", "cause", "message_id", "backends")
 
 
 class JsonLines(logging.Formatter):

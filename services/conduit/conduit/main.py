@@ -1,100 +1,112 @@
-"""The API process: the ASGI app around the services, with its errors and its OpenAPI."""
+"""The API process: FastAPI around the services."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import SimpleNamespace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route, Router
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import FastAPI
 
-from conduit.boundary import Boundary, Receive, Scope, Send
-from conduit.errors import AppError
+from conduit.api_docs import add_docs
+from conduit.bulkhead import Bulkhead
+from conduit.middleware.access_log import AccessLog
+from conduit.middleware.request_context import RequestContext
+from conduit.middleware.request_limits import RequestLimits
 from conduit.pages import Pages
-from conduit.routes import articles, comments, covers, probes, profiles, reports, tags, users
-from conduit.routing import openapi
+from conduit.routes import (
+    article_routes,
+    comment_routes,
+    cover_routes,
+    probe_routes,
+    profile_routes,
+    report_routes,
+    tag_routes,
+    user_routes,
+)
+from conduit.routing.compiled_route import CompiledRoute
+from conduit.routing.compiled_routes import CompiledRoutes
+from conduit.routing.error_handlers import add_error_handlers
 from conduit.services import Services
 from conduit.settings import Settings
 from conduit.threads import Threads
 from conduit.uploads import Uploads
 
-ENDPOINTS = (
-    *articles.ENDPOINTS,
-    *comments.ENDPOINTS,
-    *covers.ENDPOINTS,
-    *profiles.ENDPOINTS,
-    *reports.ENDPOINTS,
-    *tags.ENDPOINTS,
-    *users.ENDPOINTS,
+ROUTERS = (
+    article_routes.router,
+    comment_routes.router,
+    cover_routes.router,
+    cover_routes.async_router,
+    profile_routes.router,
+    report_routes.router,
+    tag_routes.router,
+    user_routes.router,
+    probe_routes.router,
 )
 
+MAX_BODY_BYTES = 1_000_000
 
-def create_app(settings: Settings, services: Services) -> Boundary:
+
+def create_app(settings: Settings, services: Services) -> FastAPI:
     """The ASGI app. It closes the services when it stops."""
-
     threads = Threads(settings.threads, settings.max_wait)
 
     @asynccontextmanager
-    async def lifespan(_app: object) -> AsyncIterator[None]:
-        await threads.run_however_late(services.before_requests)
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        # FastAPI's own threads, for what is not compiled: no more of them than of ours.
+        current_default_thread_limiter().total_tokens = settings.threads
+        await threads.run_always(services.before_requests)
         yield
         services.after_requests()
         threads.close()
         services.close()
 
-    async def description(_request: Request) -> JSONResponse:
-        return JSONResponse(openapi(ENDPOINTS))
-
-    routes = [
-        *(endpoint.route() for endpoint in ENDPOINTS),
-        Route("/api/openapi.json", description),
-        *probes.ROUTES,
-    ]
-    uploads = Uploads(settings.uploads_at_once, settings.upload_seconds, settings.upload_wait_seconds)
-    state = SimpleNamespace(
-        services=services, threads=threads, uploads=uploads, trusted_proxies=settings.trusted_networks, ping=None
+    app = FastAPI(
+        title="Conduit",
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,  # add_docs has them with files of our own
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+        redirect_slashes=False,  # a redirect would name whatever host the caller claims to ask
+        strict_content_type=False,
     )
-    api = Api(routes, state, lifespan(None))
-    pages = Pages(api, services.pages)
-    return Boundary(pages, settings.max_in_flight, always=pages.has)
+    app.state.services = services
+    app.state.threads = threads
+    app.state.uploads = Uploads(settings.uploads_at_once, settings.upload_wait_seconds)
+    app.state.hashing = _hashing(settings)
+    app.state.trusted_proxies = settings.trusted_networks
+    app.state.ping = None
+    for router in ROUTERS:
+        app.include_router(router)
+    add_docs(app)
+    add_error_handlers(app)
+    _add_middleware(app, settings, services)
+    return app
 
 
-class Api:
-    """Starlette's router, with the services that endpoints reach by ``request.app.state``, and errors answered.
+def _hashing(settings: Settings) -> Bulkhead:
+    slots = settings.password_hashes_at_once
+    return Bulkhead("sign-ins", slots, settings.max_in_flight // 2, settings.hash_wait_seconds)
 
-    Starlette's own application puts four layers round every request for that; without them an empty request costs
-    about a third less (docs/decisions/0001-the-app-s-stack.md).
-    """
 
-    def __init__(
-        self,
-        routes: Sequence[BaseRoute],
-        state: SimpleNamespace,
-        lifespan: AbstractAsyncContextManager[None],
-    ) -> None:
-        self.state = state
-        self._router = Router(routes, lifespan=lambda _app: lifespan)
+def _add_middleware(app: FastAPI, settings: Settings, services: Services) -> None:
+    """Innermost first, as FastAPI has it: the last added is the first to see a request."""
+    pages: dict[str, Any] = {"files": services.pages}
+    if settings.routes == "compiled":
+        found = [route for router in ROUTERS for route in router.routes if isinstance(route, CompiledRoute)]
+        app.add_middleware(CompiledRoutes, routes=found)
+    app.add_middleware(Pages, **pages)
+    app.add_middleware(
+        RequestLimits,
+        max_in_flight=settings.max_in_flight,
+        max_body_bytes=_max_body_bytes,
+        max_bytes_at_once=settings.max_body_bytes_at_once,
+        body_seconds=settings.body_seconds,
+        exempt=services.pages.has,
+    )
+    app.add_middleware(AccessLog)
+    app.add_middleware(RequestContext)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = self
-        try:
-            await self._router(scope, receive, send)
-        except AppError as error:
-            refusal: Response = JSONResponse({"errors": error.errors}, error.status, error.headers)
-        except HTTPException as error:
-            refusal = self._not_routed(scope, error)
-        else:
-            return
-        await refusal(scope, receive, send)
 
-    def _not_routed(self, scope: Scope, error: HTTPException) -> Response:
-        """No such path, or not by this method: a page for a person who went astray, else in the API's shape."""
-        if error.status_code == 404 and not scope["path"].startswith("/api/"):
-            page = self.state.services.pages.missing(scope)
-            if page is not None:
-                headers, body = page
-                response = Response(body, 404)
-                response.raw_headers = headers
-                return response
-        return JSONResponse({"errors": {"body": [error.detail]}}, error.status_code, error.headers)
+def _max_body_bytes(path: str) -> int:
+    return cover_routes.MAX_UPLOAD_BYTES if path.endswith("/cover") else MAX_BODY_BYTES

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from conduit.boundary import App, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 Header = tuple[bytes, bytes]
 
@@ -33,8 +33,6 @@ _PAGES = {
 # One more segment of a path names what the page is about; the page's module reads it.
 _PAGES_ABOUT = {"article": "article", "profile": "profile", "editor": "editor"}
 _NOT_FOUND = "not-found"
-# One name for all of them: metrics and logs would gain nothing from one a file.
-_ROUTE = "static"
 _TYPES = {
     ".css": b"text/css; charset=utf-8",
     ".js": b"text/javascript; charset=utf-8",
@@ -48,6 +46,15 @@ _IMPORT = re.compile(r'^(?:import|export)\b[^;"]*"([^"]+)";', re.MULTILINE)
 _INLINE_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 _TITLE = re.compile(r"\A<title>([^<]+)</title>\n")
 _BLANK = re.compile(r"{{([^}]*)}}")
+
+
+class _StaticRoute:
+    """One name for all files in metrics and logs, which would gain nothing from one a file."""
+
+    path = "static"
+
+
+_ROUTE = _StaticRoute()
 
 
 class PagesError(ValueError):
@@ -67,13 +74,12 @@ class File:
 class Pages:
     """Answers what it has a file for, and passes everything else on to ``app``."""
 
-    def __init__(self, app: App, files: "Files") -> None:
+    def __init__(self, app: ASGIApp, files: "Files") -> None:
         self._app = app
-        self._files = files.by_path
-        self._about = files.by_prefix
+        self._files = files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        file = self._find(scope["path"]) if scope["type"] == "http" else None
+        file = self._files.find(scope["path"]) if scope["type"] == "http" else None
         if file is None:
             await self._app(scope, receive, send)
             return
@@ -93,17 +99,6 @@ class Pages:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
 
-    def has(self, path: str) -> bool:
-        """Whether this answers ``path`` itself."""
-        return self._find(path) is not None
-
-    def _find(self, path: str) -> File | None:
-        file = self._files.get(path)
-        if file is not None:
-            return file
-        kind, _, about = path[1:].partition("/")
-        return self._about.get(kind) if about and "/" not in about else None
-
 
 @dataclass(frozen=True)
 class Files:
@@ -112,6 +107,17 @@ class Files:
     by_path: Mapping[str, File]
     by_prefix: Mapping[str, File]
     not_found: File | None
+
+    def find(self, path: str) -> File | None:
+        """The file that ``path`` asks for."""
+        file = self.by_path.get(path)
+        if file is not None:
+            return file
+        kind, _, about = path[1:].partition("/")
+        return self.by_prefix.get(kind) if about and "/" not in about else None
+
+    def has(self, path: str) -> bool:
+        return self.find(path) is not None
 
     def missing(self, scope: Scope) -> tuple[list[Header], bytes] | None:
         """The headers and the body that tell a browser that nothing is there; None for whoever reads no HTML."""

@@ -1,27 +1,25 @@
 """Following: a follow lives with the follower."""
 
 from conduit import writes
-from conduit.adapters.reads_sql import profile_from
-from conduit.adapters.reads_statements import PROFILE
-from conduit.errors import InvalidError, MissingOwnerError, NotFoundError, NotSignedInError
+from conduit.errors import InvalidError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.events import AuthorFollowed
 from conduit.ports import Database
+from conduit.queries import read_person
+from conduit.rows import profile_from
 from conduit.schemas import Profile
 
 
 def follow(database: Database, viewer: int, username: str, *, following: bool) -> Profile:
-    """Follow somebody, or no longer. Doing so twice changes nothing. Nobody follows themself."""
-    found = database.find_username(username)
-    row = found.reader.first(PROFILE, username=username, username_id=found.user_id) if found else None
-    if row is None:
+    """Follow a user, or stop following; idempotent. Nobody follows themself.
+
+    Raises NotFoundError, InvalidError, and UserGoneError where the token outlived its user.
+    """
+    person = read_person(database, username)
+    if person is None:
         raise NotFoundError("profile")
-    if row[0] == viewer:
+    if person.id == viewer:
         raise InvalidError({"username": ["is your own"]})
-    try:
-        with database.writing(viewer) as writer:
-            statement = writes.FOLLOW if following else writes.UNFOLLOW
-            writer.all(statement, viewer=viewer, followee=row[0])
-            writer.record(AuthorFollowed(viewer, row[0], following))
-    except MissingOwnerError as error:
-        raise NotSignedInError(message="is of no user here") from error
-    return profile_from(row, following)
+    with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
+        writer.all(writes.FOLLOW if following else writes.UNFOLLOW, viewer=viewer, followee=person.id)
+        writer.record(AuthorFollowed(viewer, person.id, following))
+    return profile_from(person, following)

@@ -1,11 +1,32 @@
-"""The API's bodies. msgspec decodes requests and checks their types; ``validation`` checks what they mean."""
+"""What the API answers: msgspec structs, which make and write a list of twenty in half the time of any other kind.
+
+FastAPI reads them as it reads pydantic's models: ``Answer`` tells pydantic what a struct holds. So they are response
+models like any other, in the description and where FastAPI's own routes check an answer against them.
+"""
 
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType, field
+import msgspec
+from msgspec import Struct, field
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 
-class User(Struct):
+class Answer(Struct):
+    """A struct that pydantic can describe and check (its documented hook for foreign types)."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        fields = {
+            found.encode_name: core_schema.typed_dict_field(handler.generate_schema(found.type), required=True)
+            for found in msgspec.structs.fields(cls)
+        }
+        name = f"{cls.__module__}.{cls.__name__}"
+        shape = core_schema.typed_dict_schema(fields, cls=cls, ref=name)
+        return core_schema.no_info_before_validator_function(msgspec.to_builtins, shape)
+
+
+class User(Answer):
     email: str
     token: str
     username: str
@@ -13,22 +34,22 @@ class User(Struct):
     image: str | None
 
 
-class UserBody(Struct):
+class UserBody(Answer):
     user: User
 
 
-class Profile(Struct):
+class Profile(Answer):
     username: str
     bio: str | None
     image: str | None
     following: bool
 
 
-class ProfileBody(Struct):
+class ProfileBody(Answer):
     profile: Profile
 
 
-class Cover(Struct):
+class Cover(Answer):
     """An article's cover: the addresses of its three sizes, once ``state`` is "ready"; "pending" or "failed" else."""
 
     state: str
@@ -37,7 +58,7 @@ class Cover(Struct):
     large: str | None = None
 
 
-class ArticleSummary(Struct):
+class ArticleSummary(Answer):
     """An article in a list: without its body."""
 
     slug: str
@@ -56,16 +77,16 @@ class Article(ArticleSummary):
     body: str
 
 
-class ArticleBody(Struct):
+class ArticleBody(Answer):
     article: Article
 
 
-class ArticlesBody(Struct):
+class ArticlesBody(Answer):
     articles: list[ArticleSummary]
     articles_count: int = field(name="articlesCount")
 
 
-class Comment(Struct):
+class Comment(Answer):
     id: int
     created_at: str = field(name="createdAt")
     updated_at: str = field(name="updatedAt")
@@ -73,15 +94,15 @@ class Comment(Struct):
     author: Profile
 
 
-class CommentBody(Struct):
+class CommentBody(Answer):
     comment: Comment
 
 
-class CommentsBody(Struct):
+class CommentsBody(Answer):
     comments: list[Comment]
 
 
-class Report(Struct):
+class Report(Answer):
     """A report on the signed-in author's audience; ``url`` is its file, once ``state`` is "ready"."""
 
     id: int
@@ -90,81 +111,13 @@ class Report(Struct):
     url: str | None
 
 
-class ReportBody(Struct):
+class ReportBody(Answer):
     report: Report
 
 
-class TagsBody(Struct):
+class TagsBody(Answer):
     tags: list[str]
 
 
-class ErrorsBody(Struct):
+class ErrorsBody(Answer):
     errors: dict[str, list[str]]
-
-
-class NewUser(Struct):
-    username: str = ""
-    email: str = ""
-    password: str = ""
-
-
-class NewUserBody(Struct):
-    user: NewUser
-
-
-class Login(Struct):
-    email: str = ""
-    password: str = ""
-
-
-class LoginBody(Struct):
-    user: Login
-
-
-class UserChanges(Struct):
-    """What a PUT leaves out stays as it is; a bio or image of null or "" is removed."""
-
-    username: str | UnsetType = UNSET
-    email: str | UnsetType = UNSET
-    password: str | UnsetType = UNSET
-    bio: str | UnsetType | None = UNSET
-    image: str | UnsetType | None = UNSET
-
-
-class UserChangesBody(Struct):
-    user: UserChanges
-
-
-class NewArticle(Struct):
-    title: str = ""
-    description: str = ""
-    body: str = ""
-    tag_list: list[str] = field(name="tagList", default_factory=list)
-
-
-class NewArticleBody(Struct):
-    article: NewArticle
-
-
-class ArticleChanges(Struct):
-    title: str | UnsetType = UNSET
-    description: str | UnsetType = UNSET
-    body: str | UnsetType = UNSET
-    tag_list: list[str] | UnsetType = field(name="tagList", default=UNSET)
-
-
-class ArticleChangesBody(Struct):
-    article: ArticleChanges
-
-
-class NewComment(Struct):
-    body: str = ""
-
-
-class NewCommentBody(Struct):
-    comment: NewComment
-
-
-def is_set(value: Any) -> bool:
-    """Whether a request's body had this field."""
-    return value is not UNSET

@@ -1,4 +1,4 @@
-"""What the app is made of once it is wired: one object behind each port."""
+"""What the app is made of at run time: one object behind each port."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from conduit.tokens import Tokens
 
 @dataclass(frozen=True)
 class Services:
-    """What the routes call. ``wired`` says in words which adapter stands behind each port.
+    """What the routes call. ``backends`` says in words which adapter stands behind each port.
 
     ``before_requests`` is called once by the process that takes them, before the first; ``after_requests`` after the
     last. They raise nothing.
@@ -28,7 +28,7 @@ class Services:
     passwords: Passwords
     tokens: Tokens
     pages: Files
-    wired: dict[str, str]
+    backends: dict[str, str]
     before_requests: Callable[[], None]
     after_requests: Callable[[], None]
     closers: Sequence[Callable[[], None]]

@@ -5,7 +5,7 @@ from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from socket import gethostname
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from limits import RateLimitItem, parse
@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     # Addresses and networks, with commas between them, that are believed when they say whose request they pass on.
     trusted_proxies: str = ""
 
+    # Who serves the routes: our compiled ones, or FastAPI alone, to measure what optimising code gives.
+    routes: Literal["compiled", "plain"] = "compiled"
+
     port: int = Field(default=8000, ge=0, le=65535)
     metrics_port: int = Field(default=9100, ge=0, le=65535)
 
@@ -76,15 +79,19 @@ class Settings(BaseSettings):
     # Requests accepted and not answered yet; beyond it the answer is 503 at once. A box of a quarter CPU answers some
     # 200 a second, so that a longer queue would hold only requests that are late already.
     max_in_flight: int = Field(default=64, ge=1)
+    # How long a request's body may take to arrive, and how many bytes of bodies are held at once.
+    body_seconds: float = Field(default=30.0, gt=0)
+    max_body_bytes_at_once: int = Field(default=24_000_000, ge=5_000_000)
+    # How long a sign-in waits for its turn to hash.
+    hash_wait_seconds: float = Field(default=1.0, gt=0)
 
     # Slow work inside a request: how long one conversation with the mail server may take, and after how long nothing is
     # begun any more of what follows from the first task.
     mail_seconds: float = Field(default=3.0, gt=0)
     task_seconds: float = Field(default=10.0, gt=0)
-    # Uploads: how many are held in memory (5 MB each), how long one may be on its way, and how long it waits for its
-    # turn to be made into a cover, which is one's at a time.
+    # Uploads: how many are held in memory (5 MB each), and how long one waits for that and to be made into a cover,
+    # which is done one at a time.
     uploads_at_once: int = Field(default=4, ge=1)
-    upload_seconds: float = Field(default=30.0, gt=0)
     upload_wait_seconds: float = Field(default=15.0, gt=0)
 
     # Seconds that a request may wait for a thread in overload (threads.py) before it is refused.

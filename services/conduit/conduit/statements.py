@@ -1,13 +1,13 @@
-"""SQL that is written with SQLAlchemy Core and run by psycopg.
+"""SQL written with SQLAlchemy Core or as text, compiled once, and run by psycopg.
 
-Core keeps the schema's one source (``models.py``) and checks names; running its statements through the engine
-would cost more than the query itself on a small box. So each is compiled once, when its module is read.
+Core takes table and column names from ``models.py``, so a typo fails at import. Its engine would cost more than the
+query itself on a small box, so each statement is compiled when its module is imported and psycopg runs the SQL.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import ClauseElement
+from sqlalchemy import ClauseElement, bindparam, text
 from sqlalchemy.dialects.postgresql import psycopg
 
 _DIALECT = psycopg.dialect()  # type: ignore[no-untyped-call]
@@ -16,12 +16,16 @@ Row = TypeVar("Row", bound=tuple[Any, ...])
 AnyRow = tuple[Any, ...]  # of a statement whose rows have no names yet
 
 
+class NoRow(NamedTuple):
+    """The row of a statement that returns none."""
+
+
 class Statement(Generic[Row]):
     """One compiled statement, and the NamedTuple that each row of its result becomes.
 
     ``sql`` has named placeholders; ``literals`` are the values that were written into it. ``row_factory`` is
-    psycopg's hook (https://www.psycopg.org/psycopg3/docs/advanced/rows.html). The columns carry the names of the
-    NamedTuple's fields, in their order: a test holds every statement to that.
+    psycopg's hook (https://www.psycopg.org/psycopg3/docs/advanced/rows.html). The result's columns have the names of
+    the NamedTuple's fields, in the same order; test_rows.py checks every statement on a real server.
     """
 
     __slots__ = ("literals", "name", "row", "row_factory", "sql")
@@ -37,3 +41,14 @@ class Statement(Generic[Row]):
 
     def __repr__(self) -> str:
         return f"Statement({self.name})"
+
+
+def sql_statement(name: str, sql: str, row: type[Row], types: Mapping[str, Any]) -> Statement[Row]:
+    """A statement from SQL text with ``:name`` parameters; ``types`` has the SQLAlchemy type of each.
+
+    Several statements may share one ``types``: names that the SQL does not use are ignored. Raises KeyError for a
+    parameter without a type.
+    """
+    clause = text(sql)
+    parameters = (bindparam(key, type_=types[key]) for key in clause.compile().params)
+    return Statement(name, clause.bindparams(*parameters), row)

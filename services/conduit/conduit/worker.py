@@ -307,7 +307,7 @@ class Child:
     def begin(self, **_: Any) -> None:
         self._services = bootstrap(self._settings)
         assert isinstance(self._services.tasks, CeleryTasks), "a broker is set"
-        log.info("wired", extra={"wired": self._services.wired})
+        log.info("started", extra={"backends": self._services.backends})
         self._worker = Worker(self._services, self._services.tasks, self._settings.box_name)
         self._sweeper = Sweeper(self._worker)
         self._sweeper.start()

@@ -1,20 +1,32 @@
-"""The statements that change things, each one owner's part of a change, on that owner's primary.
+"""The statements that change rows, each one owner's part of a change, on that owner's primary.
 
-Written as SQL where Core would hide it: a change and its counters go in one statement, so that a transaction holds
+They are SQL text where Core would hide it: a change and its counters go in one statement, so that a transaction holds
 its locks for one round trip.
+
+Lock order: the article, then its author, then counters (articles, tags in order, favourites by user). Every statement
+that locks several of these follows it, so that two transactions never wait for each other.
 """
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Integer, Text, bindparam, insert, text
+from sqlalchemy import BigInteger, Boolean, Integer, Text, bindparam, insert
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from conduit.models import users
-from conduit.statements import Statement
+from conduit.rows import (
+    ArticleRow,
+    AuthorRow,
+    ChangedUserRow,
+    CommentRow,
+    CoverRow,
+    DeletedCommentRow,
+    IdRow,
+    LockedArticleRow,
+)
+from conduit.statements import NoRow, Row, Statement, sql_statement
 
 _TYPES: dict[str, Any] = {
     "article_id": BigInteger,
-    "author_id": BigInteger,
     "bio": Text,
     "bio_given": Boolean,
     "body": Text,
@@ -22,7 +34,6 @@ _TYPES: dict[str, Any] = {
     "description": Text,
     "digest": Text,
     "email": Text,
-    "email_left_by": BigInteger,
     "followee": BigInteger,
     "former_digest": Text,
     "former_state": Text,
@@ -36,55 +47,14 @@ _TYPES: dict[str, Any] = {
     "state": Text,
     "tags": ARRAY(Text),
     "title": Text,
-    "user_id": BigInteger,
     "username": Text,
-    "username_left_by": BigInteger,
     "viewer": BigInteger,
 }
 
 
-def _statement(name: str, sql: str) -> Statement:
-    clause = text(sql)
-    names = {key for key in _TYPES if key in clause._bindparams}
-    return Statement(name, clause.bindparams(*(bindparam(key, type_=_TYPES[key]) for key in names)))
+def _statement(name: str, row: type[Row], sql: str) -> Statement[Row]:
+    return sql_statement(name, sql, row, _TYPES)
 
-
-# The directory ---------------------------------------------------------------------------------------------
-
-
-def _take(table: str, field: str) -> str:
-    """One name taken where it is free, held by the same user already, or left behind by the one given."""
-    return f"""
-        INSERT INTO {table} ({field}, user_id) SELECT :{field}, id FROM holder WHERE :{field} IS NOT NULL
-        ON CONFLICT ({field}) DO UPDATE SET user_id = excluded.user_id, reserved_at = now()
-        WHERE {table}.user_id IN (excluded.user_id, :{field}_left_by)
-        RETURNING user_id
-    """
-
-
-def _held(table: str, field: str) -> str:
-    return f"SELECT user_id FROM {table} WHERE {field} = :{field} AND reserved_at < now() - interval '1 minute'"
-
-
-# The id of the user, who is new where none is given; of each name whether it was got, and who has held it for a minute.
-RESERVE = _statement(
-    "reserve names",
-    f"""
-    WITH holder AS (SELECT coalesce(:user_id, next_id(:shard)) AS id),
-    username_got AS ({_take("usernames", "username")}),
-    email_got AS ({_take("emails", "email")})
-    SELECT id, EXISTS (SELECT FROM username_got), EXISTS (SELECT FROM email_got),
-           ({_held("usernames", "username")}), ({_held("emails", "email")})
-    FROM holder
-    """,
-)
-RELEASE = _statement(
-    "release names",
-    """
-    WITH username_gone AS (DELETE FROM usernames WHERE username = :username AND user_id = :user_id)
-    DELETE FROM emails WHERE email = :email AND user_id = :user_id
-    """,
-)
 
 # Users and follows -----------------------------------------------------------------------------------------
 
@@ -96,10 +66,11 @@ INSERT_USER = Statement(
         email=bindparam("email"),
         password_hash=bindparam("password_hash"),
     ),
+    NoRow,
 )
-# The names as they were come first, the user as it is now after them.
 CHANGE_USER = _statement(
     "change user",
+    ChangedUserRow,
     """
     WITH old AS (SELECT id, username, email FROM users WHERE id = :viewer FOR NO KEY UPDATE)
     UPDATE users SET username = coalesce(:username, users.username), email = coalesce(:email, users.email),
@@ -107,19 +78,22 @@ CHANGE_USER = _statement(
         bio = CASE WHEN :bio_given THEN :bio ELSE users.bio END,
         image = CASE WHEN :image_given THEN :image ELSE users.image END
     FROM old WHERE users.id = old.id
-    RETURNING old.username, old.email, users.username, users.email, users.bio, users.image
+    RETURNING old.username AS former_username, old.email AS former_email, users.username, users.email,
+              users.bio, users.image
     """,
 )
 FOLLOW = _statement(
     "follow",
+    NoRow,
     "INSERT INTO follows (follower_id, followee_id) VALUES (:viewer, :followee) ON CONFLICT DO NOTHING",
 )
-UNFOLLOW = _statement("unfollow", "DELETE FROM follows WHERE follower_id = :viewer AND followee_id = :followee")
+UNFOLLOW = _statement("unfollow", NoRow, "DELETE FROM follows WHERE follower_id = :viewer AND followee_id = :followee")
 
 # Articles --------------------------------------------------------------------------------------------------
 
 PUBLISH = _statement(
     "publish",
+    ArticleRow,
     """
     WITH fresh AS (SELECT next_id(:shard) AS id),
     article AS (
@@ -140,22 +114,24 @@ PUBLISH = _statement(
         UPDATE users SET articles_count = articles_count + 1, last_article_id = greatest(last_article_id, article.id)
         FROM article WHERE users.id = :viewer RETURNING username, bio, image
     )
-    SELECT article.author_id, slug, title, description, body, tag_list, created_at, updated_at, favorites_count,
-           author.username, author.bio, author.image, article.id
+    SELECT article.id, author_id, slug, title, description, body, tag_list, created_at, updated_at, favorites_count,
+           username, bio, image, cover_digest, cover_state, false AS favorited
     FROM article, author
     """,
 )
 LOCK_ARTICLE = _statement(
-    "lock article", "SELECT author_id, slug, title, tag_list FROM articles WHERE id = :article_id FOR UPDATE"
+    "lock article", LockedArticleRow, "SELECT author_id, tag_list FROM articles WHERE id = :article_id FOR UPDATE"
 )
 LOCK_ARTICLE_AND_AUTHOR = _statement(
     "lock article and author",
-    "SELECT a.author_id, a.slug, a.title, a.tag_list FROM articles a JOIN users u ON u.id = a.author_id "
+    LockedArticleRow,
+    "SELECT a.author_id, a.tag_list FROM articles a JOIN users u ON u.id = a.author_id "
     "WHERE a.id = :article_id FOR UPDATE OF a FOR NO KEY UPDATE OF u",
 )
-# Tags of NULL stay as they are: nothing is unequal to them, and nothing is in them. Gives the columns of an article.
+# With NULL for :tags the tags stay: no tag is unequal to NULL, and unnest gives no row.
 CHANGE_ARTICLE = _statement(
     "change article",
+    ArticleRow,
     """
     WITH changed AS (
         UPDATE articles SET title = coalesce(:title, title), description = coalesce(:description, description),
@@ -175,15 +151,15 @@ CHANGE_ARTICLE = _statement(
         ORDER BY tag
         ON CONFLICT (shard, tag) DO UPDATE SET count = n.count + excluded.count
     )
-    SELECT a.author_id, a.slug, a.title, a.description, a.body, a.tag_list, a.created_at, a.updated_at,
+    SELECT a.id, a.author_id, a.slug, a.title, a.description, a.body, a.tag_list, a.created_at, a.updated_at,
            a.favorites_count, u.username, u.bio, u.image, a.cover_digest, a.cover_state,
-           EXISTS (SELECT FROM favorites f WHERE f.article_id = a.id AND f.user_id = :viewer)
+           EXISTS (SELECT FROM favorites f WHERE f.article_id = a.id AND f.user_id = :viewer) AS favorited
     FROM changed a JOIN users u ON u.id = a.author_id
     """,
 )
-# Counters are locked in one order by all who change several, so that no two of them wait for each other.
 DELETE_ARTICLE = _statement(
     "delete article",
+    NoRow,
     """
     WITH gone AS (DELETE FROM articles WHERE id = :article_id RETURNING author_id, tag_list),
     counted AS (UPDATE article_counts SET count = count - 1 WHERE shard = :shard AND EXISTS (SELECT FROM gone)),
@@ -211,36 +187,49 @@ DELETE_ARTICLE = _statement(
 # Covers
 LOCK_COVER = _statement(
     "lock cover",
+    CoverRow,
     "SELECT author_id, cover_digest, cover_state FROM articles WHERE id = :article_id FOR NO KEY UPDATE",
 )
 SET_COVER = _statement(
-    "set cover", "UPDATE articles SET cover_digest = :digest, cover_state = :state WHERE id = :article_id"
+    "set cover", NoRow, "UPDATE articles SET cover_digest = :digest, cover_state = :state WHERE id = :article_id"
 )
-# Only of the upload that the article waits for: a later one has its own end. What is ready stays so.
+# Only for the upload that the article waits for: a later one is finished by its own task. "ready" is final.
 FINISH_COVER = _statement(
     "finish cover",
+    AuthorRow,
     "UPDATE articles SET cover_state = :state "
     "WHERE id = :article_id AND cover_digest = :digest AND cover_state <> 'ready' RETURNING author_id",
 )
 RESTORE_COVER = _statement(
     "restore cover",
+    AuthorRow,
     "UPDATE articles SET cover_digest = :former_digest, cover_state = :former_state "
     "WHERE id = :article_id AND cover_digest = :digest AND cover_state <> 'ready' RETURNING author_id",
 )
 
-# Favourites: the answer is the article as it stands with this change, in the columns of reads_statements.
+# Favourites ------------------------------------------------------------------------------------------------
 
-_ARTICLE_AFTER = """
-    SELECT a.author_id, a.slug, a.title, a.description, a.body, a.tag_list, a.created_at, a.updated_at,
-           coalesce((SELECT favorites_count FROM bumped), a.favorites_count), u.username, u.bio, u.image,
-           a.cover_digest, a.cover_state
-    FROM articles a JOIN users u ON u.id = a.author_id WHERE a.id = :article_id
-"""
+# Deleting an article locks it and then its favourites, so a favourite locks the article first, too.
+_HELD = "held AS (SELECT * FROM articles WHERE id = :article_id FOR NO KEY UPDATE)"
+
+
+def _article_after(favorited: str) -> str:
+    """The article with this change; no row where it was deleted meanwhile."""
+    return f"""
+        SELECT a.id, a.author_id, a.slug, a.title, a.description, a.body, a.tag_list, a.created_at, a.updated_at,
+               coalesce((SELECT favorites_count FROM bumped), a.favorites_count) AS favorites_count,
+               u.username, u.bio, u.image, a.cover_digest, a.cover_state, {favorited} AS favorited
+        FROM held a JOIN users u ON u.id = a.author_id
+    """
+
+
 FAVORITE = _statement(
     "favorite",
+    ArticleRow,
     f"""
-    WITH added AS (
-        INSERT INTO favorites (article_id, user_id) SELECT id, :viewer FROM articles WHERE id = :article_id
+    WITH {_HELD},
+    added AS (
+        INSERT INTO favorites (article_id, user_id) SELECT id, :viewer FROM held
         ON CONFLICT DO NOTHING RETURNING user_id
     ),
     bumped AS (
@@ -251,14 +240,16 @@ FAVORITE = _statement(
         INSERT INTO favorite_counts AS n (shard, user_id, count) SELECT :shard, user_id, 1 FROM added
         ON CONFLICT (shard, user_id) DO UPDATE SET count = n.count + 1
     )
-    {_ARTICLE_AFTER}
+    {_article_after("true")}
     """,
 )
 UNFAVORITE = _statement(
     "unfavorite",
+    ArticleRow,
     f"""
-    WITH removed AS (
-        DELETE FROM favorites WHERE article_id = :article_id AND user_id = :viewer RETURNING user_id
+    WITH {_HELD},
+    removed AS (
+        DELETE FROM favorites USING held WHERE article_id = held.id AND user_id = :viewer RETURNING user_id
     ),
     bumped AS (
         UPDATE articles SET favorites_count = favorites_count - 1
@@ -268,7 +259,7 @@ UNFAVORITE = _statement(
         UPDATE favorite_counts SET count = count - 1
         WHERE shard = :shard AND user_id = :viewer AND EXISTS (SELECT FROM removed)
     )
-    {_ARTICLE_AFTER}
+    {_article_after("false")}
     """,
 )
 
@@ -276,26 +267,31 @@ UNFAVORITE = _statement(
 
 ADD_COMMENT = _statement(
     "add comment",
+    CommentRow,
     "INSERT INTO comments (article_id, id, author_id, body) "
     "SELECT id, next_id(:shard), :viewer, :body FROM articles WHERE id = :article_id "
-    "RETURNING id, created_at, updated_at",
+    "RETURNING id, body, created_at, updated_at, author_id",
 )
 DELETE_COMMENT = _statement(
     "delete comment",
+    DeletedCommentRow,
     """
     WITH old AS (SELECT author_id FROM comments WHERE article_id = :article_id AND id = :comment_id),
     gone AS (DELETE FROM comments WHERE article_id = :article_id AND id = :comment_id AND author_id = :viewer)
-    SELECT a.id, old.author_id FROM articles a LEFT JOIN old ON true WHERE a.id = :article_id
+    SELECT a.id AS article_id, old.author_id FROM articles a LEFT JOIN old ON true WHERE a.id = :article_id
     """,
 )
 
 # Reports ---------------------------------------------------------------------------------------------------
 
 NEW_REPORT = _statement(
-    "new report", "INSERT INTO reports (id, user_id, state) VALUES (next_id(:shard), :viewer, 'pending') RETURNING id"
+    "new report",
+    IdRow,
+    "INSERT INTO reports (id, user_id, state) VALUES (next_id(:shard), :viewer, 'pending') RETURNING id",
 )
 FINISH_REPORT = _statement(
     "finish report",
+    NoRow,
     "UPDATE reports SET state = :state, finished_at = date_trunc('milliseconds', clock_timestamp()) "
     "WHERE id = :report_id",
 )

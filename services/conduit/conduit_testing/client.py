@@ -101,7 +101,7 @@ class Person(Caller):
 
     def comment(self, slug: str, body: str = "Thank you!") -> dict[str, Any]:
         response = self.post(f"/articles/{slug}/comments", {"comment": {"body": body}})
-        assert response.status_code == 200, response.text
+        assert response.status_code == 201, response.text
         comment: dict[str, Any] = response.json()["comment"]
         return comment
 

@@ -10,7 +10,7 @@ from conduit import announcements, articles, covers, tasks
 from conduit.media_names import digest_of
 from conduit.models import tasks as table
 from conduit.ports import Letter, Task
-from conduit.schemas import NewArticle
+from conduit.request_bodies import NewArticle
 from conduit.statements import Statement
 from conduit_testing.queued import Hand
 
@@ -20,7 +20,7 @@ ROW = Statement(
 _OVERDUE = Statement(
     "make all due", update(table).where(table.c.due_at.is_not(None)).values(due_at=table.c.noted_at).returning(table)
 )
-DRAFT = NewArticle("Title", "d", "b", [])
+DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 
 class Letters:

@@ -16,13 +16,14 @@ from conduit.image_structure import ImageError
 from conduit.media_names import digest_of
 from conduit.models import reports as table
 from conduit.ports import Letter, Task
-from conduit.schemas import Article, NewArticle
+from conduit.request_bodies import NewArticle
+from conduit.schemas import Article
 from conduit.services import Services
 from conduit.statements import Statement
 from conduit_testing.deployments import settings_for
 
 REPORT_STATES = Statement("states", select(table.c.state).where(table.c.user_id == bindparam("user_id")))
-DRAFT = NewArticle("Title", "d", "b", [])
+DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 
 @dataclass

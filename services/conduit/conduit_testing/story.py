@@ -7,7 +7,7 @@ from conduit import articles, comments, ids, profiles
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.reads_sql import SqlReads
 from conduit.ports import Media, Page, Reads, Tasks
-from conduit.schemas import NewArticle
+from conduit.request_bodies import NewArticle
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 
@@ -58,7 +58,9 @@ class Story:
         self.name, self.fan_name, self.tag = fresh(), fresh(), fresh("tag")
         self.author, self.fan = sign_up(self.name), sign_up(self.fan_name)
         for title, tags in (("zero", []), ("one", [self.tag])):
-            self.slug = articles.publish(database, tasks, self.author, NewArticle(title, "d", "b", tags)).slug
+            self.slug = articles.publish(
+                database, tasks, self.author, NewArticle(title=title, description="d", body="b", tagList=tags)
+            ).slug
         self.article_id = articles.id_of(self.slug)
         comments.add(database, self.fan, self.slug, "first")
         articles.mark(database, media, self.fan, self.slug, favorited=True)

@@ -7,7 +7,7 @@ const WRITING_SECONDS = 30;
 const UPLOAD_SECONDS = 180;
 
 /**
- * What went wrong with a call. `kind` is one of: invalid (422, `errors` says what by field), signed-out (401),
+ * What went wrong with a call. `kind` is one of: invalid (409 and 422, `errors` says what by field), signed-out (401),
  * forbidden (403), missing (404), too-slow (408: what was sent did not arrive in time, so that nothing was done with
  * it), too-large (413), too-many (429), unavailable (503), failed (any other answer), timeout, network, aborted. `wait` is how many seconds the server asked to wait; `request` its number for the call.
  */
@@ -32,6 +32,7 @@ const KINDS = {
   404: "missing",
   408: "too-slow",
   413: "too-large",
+  409: "invalid", // taken: it belongs to a field as well
   422: "invalid",
   429: "too-many",
   503: "unavailable",

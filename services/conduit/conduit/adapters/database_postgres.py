@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, text
 
@@ -11,13 +12,23 @@ from conduit.events import Event
 from conduit.ids import SHARDS, shard_of
 from conduit.models import emails, usernames
 from conduit.ports import Events, Found, Listener, Reader, Writer
+from conduit.rows import IdRow
 from conduit.statements import Statement
 
-_PING = Statement("ping", text("SELECT 1"))
+
+class _PingRow(NamedTuple):
+    one: int
+
+
+_PING = Statement("ping", text("SELECT 1 AS one"), _PingRow)
 _BY_USERNAME = Statement(
-    "user id by username", select(usernames.c.user_id).where(usernames.c.username == bindparam("name"))
+    "user id by username",
+    select(usernames.c.user_id.label("id")).where(usernames.c.username == bindparam("name")),
+    IdRow,
 )
-_BY_EMAIL = Statement("user id by e-mail", select(emails.c.user_id).where(emails.c.email == bindparam("name")))
+_BY_EMAIL = Statement(
+    "user id by e-mail", select(emails.c.user_id.label("id")).where(emails.c.email == bindparam("name")), IdRow
+)
 
 
 class PostgresDatabase:
@@ -99,9 +110,9 @@ class PostgresDatabase:
     def find_email(self, email: str) -> Found | None:
         return self._in_place or self._look_up(_BY_EMAIL, email)
 
-    def _look_up(self, statement: Statement, name: str) -> Found | None:
+    def _look_up(self, statement: Statement[IdRow], name: str) -> Found | None:
         row = self._directory.first(statement, name=name)
-        return Found(self.reader(row[0]), row[0]) if row else None
+        return Found(self.reader(row.id), row.id) if row else None
 
     def ping(self) -> None:
         for server in {*self._servers, self._directory}:

@@ -19,7 +19,6 @@ from prometheus_client import Counter
 
 from conduit import metrics
 from conduit.adapters import cache_records as cached
-from conduit.adapters import reads_statements as sql
 from conduit.adapters.cache_records import (
     Card,
     CommentsLook,
@@ -44,12 +43,20 @@ from conduit.adapters.cache_wholes import (
     whole_profile,
     whole_tags,
 )
-from conduit.adapters.reads_sql import cover_from
 from conduit.errors import UnavailableError
 from conduit.ids import MAX_ID
 from conduit.ports import Media, Page, Reads
+from conduit.rows import (
+    ArticleRow,
+    CommentRow,
+    ListRow,
+    PersonRow,
+    article_from,
+    cover_from,
+    profile_from,
+    summary_from,
+)
 from conduit.schemas import Article, ArticleSummary, Comment, Profile
-from conduit.statements import AnyRow
 
 # Lists are cached as deep as that, and comments as many: what is read of nearly all.
 DEPTH = 100
@@ -74,21 +81,21 @@ Value = TypeVar("Value")
 
 class SharedReads(Reads, Protocol):
     """What CachedReads asks of the Reads behind it beside the port: the shared part of an answer with the ids of whose
-    it is, and a viewer's own part. Rows are those of ``reads_statements``."""
+    it is, and a viewer's own part. Rows are those of ``rows``."""
 
-    def shared_article(self, article_id: int) -> AnyRow | None: ...
+    def shared_article(self, article_id: int) -> ArticleRow | None: ...
 
     def shared_articles(
         self, page: Page, *, tag: str | None = None, author: str | None = None, favorited: str | None = None
-    ) -> tuple[list[AnyRow], int, int | None]: ...
+    ) -> tuple[list[ListRow], int, int | None]: ...
 
-    def summaries(self, article_ids: Iterable[int]) -> list[AnyRow]: ...
+    def summaries(self, article_ids: Iterable[int]) -> list[ListRow]: ...
 
-    def shared_comments(self, article_id: int, page: Page) -> list[AnyRow] | None: ...
+    def shared_comments(self, article_id: int, page: Page) -> list[CommentRow] | None: ...
 
-    def people(self, user_ids: Iterable[int]) -> list[AnyRow]: ...
+    def people(self, user_ids: Iterable[int]) -> list[PersonRow]: ...
 
-    def shared_profile(self, username: str) -> AnyRow | None: ...
+    def shared_profile(self, username: str) -> PersonRow | None: ...
 
     def own_marks(
         self, viewer: int, article_ids: Iterable[int], authors: Iterable[int]
@@ -123,30 +130,20 @@ class CachedReads:
             return self._reads.article(article_id, viewer)
         author = summary.author_id
         favorites, followed = self._own(viewer, (article_id,), (author,))
-        return Article(
-            summary.slug,
-            summary.title,
-            summary.description,
-            summary.tag_list,
-            summary.created_at,
-            summary.updated_at,
-            article_id in favorites,
-            summary.favorites_count,
-            _profile(card, author in followed),
-            cover_from(self._media, summary.cover_digest, summary.cover_state),
-            body,
+        cover = cover_from(self._media, summary.cover_digest, summary.cover_state)
+        return article_from(
+            summary, body, card, cover, favorited=article_id in favorites, following=author in followed
         )
 
     def _ask_article(self, article_id: int) -> tuple[WholeArticle | None, list[Record]]:
         row = self._reads.shared_article(article_id)
         if row is None:
             return None, [cached.no_article_record(article_id)]
-        summary = Summary(row[0], row[1], row[2], row[3], row[5], row[6], row[7], row[8], row[12], row[13])
-        body, card = row[4], Card(row[9], row[10], row[11])
-        return (summary, body, card), [
+        summary, card = _summary(row), _card(row)
+        return (summary, row.body, card), [
             cached.summary_record(article_id, summary),
-            cached.body_record(article_id, body),
-            cached.card_record(row[0], card),
+            cached.body_record(article_id, row.body),
+            cached.card_record(row.author_id, card),
         ]
 
     # Lists --------------------------------------------------------------------------------------------------
@@ -168,17 +165,12 @@ class CachedReads:
             return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
         favorites, followed = self._own(viewer, found.ids, found.cards)
         listed = [
-            ArticleSummary(
-                summary.slug,
-                summary.title,
-                summary.description,
-                summary.tag_list,
-                summary.created_at,
-                summary.updated_at,
-                article_id in favorites,
-                summary.favorites_count,
-                _profile(found.cards[summary.author_id], summary.author_id in followed),
+            summary_from(
+                summary,
+                found.cards[summary.author_id],
                 cover_from(self._media, summary.cover_digest, summary.cover_state),
+                article_id in favorites,
+                summary.author_id in followed,
             )
             for article_id in found.ids
             for summary in (found.summaries[article_id],)
@@ -190,7 +182,7 @@ class CachedReads:
             return mended
         filters = {} if part.kind == "home" else {part.kind: part.name}
         rows, count, owner = self._reads.shared_articles(page, **filters)
-        found = ListPage(count, [row[sql.ID] for row in rows], *_parts(rows))
+        found = ListPage(count, [row.id for row in rows], *_parts(rows))
         records = [*_records(rows)]
         if part.kind in ("author", "favorited"):
             records.append(cached.name_record(part.name, owner))
@@ -246,7 +238,7 @@ class CachedReads:
                 comment.created_at,
                 comment.updated_at,
                 comment.body,
-                _profile(cards[comment.author_id], comment.author_id in followed),
+                profile_from(cards[comment.author_id], comment.author_id in followed),
             )
             for comment in shown
         ]
@@ -262,11 +254,11 @@ class CachedReads:
             rows = self._reads.shared_comments(article_id, NEWEST_COMMENTS)
             if rows is None:
                 return None, [cached.comments_record(article_id, None)]
-            comments = [cached.Comment(*row[:5]) for row in rows]
+            comments = [cached.Comment(*row) for row in rows]
             cards = {}
             records = [cached.comments_record(article_id, comments)]
         people = self._reads.people({comment.author_id for comment in comments} - cards.keys())
-        asked = {person[0]: Card(*person[1:4]) for person in people}
+        asked = {person.id: _card(person) for person in people}
         records += [cached.card_record(who, card) for who, card in asked.items()]
         return (comments, cards | asked), records
 
@@ -284,14 +276,14 @@ class CachedReads:
             return None
         user_id, card = found
         _, followed = self._own(viewer, (), (user_id,))
-        return _profile(card, user_id in followed)
+        return profile_from(card, user_id in followed)
 
     def _ask_profile(self, username: str) -> tuple[tuple[int, Card] | None, list[Record]]:
         row = self._reads.shared_profile(username)
         if row is None:
             return None, [cached.name_record(username, None)]
-        card = Card(*row[1:4])
-        return (row[0], card), [cached.name_record(username, row[0]), cached.card_record(row[0], card)]
+        card = _card(row)
+        return (row.id, card), [cached.name_record(username, row.id), cached.card_record(row.id, card)]
 
     def tags(self) -> list[str]:
         def ask(_look: TagsLook) -> tuple[list[str], list[Record]]:
@@ -382,25 +374,33 @@ def _counter(what: str, result: str) -> Counter:
 # From rows, and to what the API shows ------------------------------------------------------------------------
 
 
-def _parts(rows: Iterable[AnyRow]) -> tuple[dict[int, Summary], dict[int, Card]]:
+def _summary(row: ArticleRow | ListRow) -> Summary:
+    return Summary(
+        row.author_id,
+        row.slug,
+        row.title,
+        row.description,
+        row.tag_list,
+        row.created_at,
+        row.updated_at,
+        row.favorites_count,
+        row.cover_digest,
+        row.cover_state,
+    )
+
+
+def _card(row: ArticleRow | ListRow | PersonRow) -> Card:
+    return Card(row.username, row.bio, row.image)
+
+
+def _parts(rows: Sequence[ListRow]) -> tuple[dict[int, Summary], dict[int, Card]]:
     """What the rows of a list say of articles and of authors, by their ids."""
-    summaries, cards = {}, {}
-    for row in rows:
-        author = row[sql.AUTHOR_ID]
-        summaries[row[sql.ID]] = Summary(
-            author, row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[13], row[14]
-        )
-        cards[author] = Card(row[10], row[11], row[12])
-    return summaries, cards
+    return {row.id: _summary(row) for row in rows}, {row.author_id: _card(row) for row in rows}
 
 
-def _records(rows: Iterable[AnyRow]) -> Iterator[Record]:
+def _records(rows: Sequence[ListRow]) -> Iterator[Record]:
     summaries, cards = _parts(rows)
     for article_id, summary in summaries.items():
         yield cached.summary_record(article_id, summary)
     for user_id, card in cards.items():
         yield cached.card_record(user_id, card)
-
-
-def _profile(card: Card, following: bool) -> Profile:
-    return Profile(card.username, card.bio, card.image, following)

@@ -48,7 +48,7 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
 @pytest.fixture(scope="session")
 def http(deployment: Deployment) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=deployment.base_url, timeout=20) as http:
-        if http.get("/health").json()["wired"]["edge"] != "none":
+        if http.get("/health").json()["backends"]["edge"] != "none":
             # To the app it is no token, to the edge a sign to let it pass: who has just written reads what is there.
             http.headers["Authorization"] = "Past the edge"
         yield http

@@ -28,10 +28,10 @@ def test_an_id_that_is_sent_comes_back(api: Api) -> None:
     assert api.call("GET", "/tags", headers={"X-Request-Id": "x" * 100}).headers["x-request-id"] != "x" * 100
 
 
-def test_health_says_what_is_wired_and_ready_that_the_database_answers(http: httpx.Client) -> None:
+def test_health_names_the_backends_and_ready_that_the_database_answers(http: httpx.Client) -> None:
     health = http.get("/health").json()
     assert health["status"] == "alive"
-    assert set(health["wired"]) >= {"database", "reads", "limits", "events"}
+    assert set(health["backends"]) >= {"database", "reads", "limits", "events"}
     ready = http.get("/ready")
     assert ready.status_code == 200
     assert ready.json()["ready"] is True

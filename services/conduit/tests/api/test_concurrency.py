@@ -34,9 +34,9 @@ def test_of_eight_who_want_a_name_one_gets_it(api: Api) -> None:
     name = fresh()
     users = [{"username": name, "email": f"{fresh()}@example.com", "password": PASSWORD} for _ in range(8)]
     answers = at_once([lambda user=user: api.post("/users", {"user": user}) for user in users])  # type: ignore[misc]
-    assert statuses(answers) == [201] + [422] * 7
+    assert statuses(answers) == [201] + [409] * 7
     for user, answer in zip(users, answers, strict=True):
-        if answer.status_code == 422:
+        if answer.status_code == 409:
             assert answer.json() == {"errors": {"username": ["has already been taken"]}}
         assert api.log_in(user["email"]).status_code == (200 if answer.status_code == 201 else 401)
 
@@ -45,7 +45,7 @@ def test_of_eight_who_want_an_address_one_gets_it(api: Api) -> None:
     email = f"{fresh()}@example.com"
     users = [{"username": fresh(), "email": email, "password": PASSWORD} for _ in range(8)]
     answers = at_once([lambda user=user: api.post("/users", {"user": user}) for user in users])  # type: ignore[misc]
-    assert statuses(answers) == [201] + [422] * 7
+    assert statuses(answers) == [201] + [409] * 7
     for user, answer in zip(users, answers, strict=True):
         assert api.get(f"/profiles/{user['username']}").status_code == (200 if answer.status_code == 201 else 404)
 
@@ -53,7 +53,7 @@ def test_of_eight_who_want_an_address_one_gets_it(api: Api) -> None:
 def test_of_those_who_rename_themselves_to_one_name_one_gets_it(api: Api) -> None:
     people, name = [api.sign_up() for _ in range(4)], fresh()
     answers = at_once([lambda who=who: who.put("/user", {"user": {"username": name}}) for who in people])  # type: ignore[misc]
-    assert statuses(answers) == [200, 422, 422, 422]
+    assert statuses(answers) == [200, 409, 409, 409]
     for person, answer in zip(people, answers, strict=True):
         kept = name if answer.status_code == 200 else person.username
         assert person.get("/user").json()["user"]["username"] == kept

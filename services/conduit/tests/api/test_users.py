@@ -53,7 +53,7 @@ def test_what_is_no_address_is_refused(api: Api, email: str) -> None:
     assert response.json() == {"errors": {"email": ["is invalid"]}}
 
 
-def test_a_taken_name_or_address_is_refused_with_422_naming_it(api: Api, jo: Person) -> None:
+def test_a_taken_name_or_address_is_refused_with_409_naming_it(api: Api, jo: Person) -> None:
     taken = ["has already been taken"]
     same_name = {"username": jo.username, "email": f"{fresh()}@example.com", "password": PASSWORD}
     same_address = {"username": fresh(), "email": jo.email, "password": PASSWORD}
@@ -64,13 +64,13 @@ def test_a_taken_name_or_address_is_refused_with_422_naming_it(api: Api, jo: Per
         (both, {"username": taken, "email": taken}),
     ):
         response = api.post("/users", {"user": user})
-        assert response.status_code == 422
+        assert response.status_code == 409
         assert response.json() == {"errors": expected}
 
 
 def test_what_a_refused_sign_up_reserved_is_free_again(api: Api, jo: Person) -> None:
     name = fresh()
-    assert api.post("/users", {"user": {"username": name, "email": jo.email, "password": "x"}}).status_code == 422
+    assert api.post("/users", {"user": {"username": name, "email": jo.email, "password": "x"}}).status_code == 409
     assert api.sign_up(username=name).username == name
 
 
@@ -145,7 +145,7 @@ def test_renaming_to_and_fro_leaves_one_name_taken(api: Api, jo: Person) -> None
 def test_a_taken_name_or_address_refuses_the_whole_change(api: Api, jo: Person, ann: Person) -> None:
     taken = ["has already been taken"]
     response = jo.put("/user", {"user": {"username": ann.username, "bio": "never stored"}})
-    assert response.status_code == 422
+    assert response.status_code == 409
     assert response.json() == {"errors": {"username": taken}}
     half = jo.put("/user", {"user": {"username": (free := fresh()), "email": ann.email}})
     assert half.json() == {"errors": {"email": taken}}

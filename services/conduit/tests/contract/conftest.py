@@ -12,7 +12,7 @@ from conduit.adapters.media_disk import DiskMedia
 from conduit.events import Event
 from conduit.passwords import Passwords
 from conduit.ports import Listener, Media, Task, Tasks, Writer
-from conduit.schemas import NewUser
+from conduit.request_bodies import NewUser
 from conduit.tokens import Tokens
 from conduit_testing.deployments import (
     NewDatabase,
@@ -100,7 +100,9 @@ def sign_up(database: PostgresDatabase, passwords: Passwords, tokens: Tokens) ->
     """Sign up who is named; return their id."""
 
     def sign_up(name: str) -> int:
-        user = users.sign_up(database, passwords, tokens, NewUser(name, f"{name}@example.com", "p"))
+        user = users.sign_up(
+            database, passwords, tokens, NewUser(username=name, email=f"{name}@example.com", password="p")
+        )
         return tokens.user_id(user.token)
 
     return sign_up

@@ -13,7 +13,7 @@ from conduit.errors import DuplicateError, InvalidError, MissingOwnerError, NotF
 from conduit.events import ArticlePublished, Event
 from conduit.models import users as users_table
 from conduit.ports import Database, Media, Page, Tasks, Writer
-from conduit.schemas import NewArticle
+from conduit.request_bodies import NewArticle
 from conduit.statements import Statement
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
@@ -25,7 +25,7 @@ SLEEP = Statement("nap", select(func.pg_sleep(bindparam("seconds"))))
 
 
 def _draft(*tags: str) -> NewArticle:
-    return NewArticle("A title", "about", "text", sorted(set(tags)))
+    return NewArticle(title="A title", description="about", body="text", tagList=sorted(set(tags)))
 
 
 def test_every_server_answers_a_ping(database: Database) -> None:
@@ -164,7 +164,7 @@ def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
             go_on.wait(1)
             writer.all(SLEEP, seconds=0.2)
         assert row is not None
-        slug: str = row[1]
+        slug: str = row.slug
         return slug
 
     with ThreadPoolExecutor(2) as threads:

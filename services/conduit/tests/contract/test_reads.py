@@ -13,7 +13,7 @@ from conduit.adapters.reads_sql import SqlReads
 from conduit.events import ArticlePublished
 from conduit.passwords import Passwords
 from conduit.ports import Media, Page, Reads, Tasks
-from conduit.schemas import ArticleChanges, NewArticle, UserChanges
+from conduit.request_bodies import ArticleChanges, NewArticle, UserChanges
 from conduit.timing import Tally, tally
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
@@ -56,7 +56,10 @@ def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
     names = [fresh() for _ in range(8)]
     people = [sign_up(name) for name in names]
     viewer, author, tag = people[0], people[1], fresh("tag")
-    slugs = [articles.publish(database, tasks, who, NewArticle("t", "d", "b", [tag])).slug for who in people[1:]]
+    slugs = [
+        articles.publish(database, tasks, who, NewArticle(title="t", description="d", body="b", tagList=[tag])).slug
+        for who in people[1:]
+    ]
     for name in names[1:]:
         profiles.follow(database, viewer, name, following=True)
     for who in people:
@@ -79,8 +82,15 @@ def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
     assert _most_queries(lambda: articles.mark(database, media, viewer, slugs[1], favorited=True)) <= 2
     assert _most_queries(lambda: comments.add(database, viewer, slugs[1], "x")) <= 2
     assert _most_queries(lambda: profiles.follow(database, viewer, names[1], following=False)) <= 2
-    assert _most_queries(lambda: articles.publish(database, tasks, author, NewArticle("t", "d", "b", [tag]))) <= 2
-    changes = ArticleChanges(title="Another", tag_list=["another", tag])
+    assert (
+        _most_queries(
+            lambda: articles.publish(
+                database, tasks, author, NewArticle(title="t", description="d", body="b", tagList=[tag])
+            )
+        )
+        <= 2
+    )
+    changes = ArticleChanges(title="Another", tagList=["another", tag])
     assert _most_queries(lambda: articles.change(database, media, author, slugs[0], changes)) <= 2
     assert _most_queries(lambda: articles.delete(database, author, slugs[0])) <= 2
 
@@ -95,7 +105,12 @@ def test_every_filter_and_page_agrees_with_a_model_in_memory(
     for number in range(16):
         author = names[number % 3]
         used = {tag for position, tag in enumerate(tags) if number >> position & 1}
-        slug = articles.publish(database, tasks, people[author], NewArticle(f"n{number}", "d", "b", sorted(used))).slug
+        slug = articles.publish(
+            database,
+            tasks,
+            people[author],
+            NewArticle(title=f"n{number}", description="d", body="b", tagList=sorted(used)),
+        ).slug
         fans = {name for position, name in enumerate(names) if number >> position & 1}
         for fan in fans:
             articles.mark(database, media, people[fan], slug, favorited=True)
@@ -141,7 +156,9 @@ def test_a_write_shows_at_once_wherever_it_is_read(
 
     assert titles() == [[], [], [], []]
     assert tag not in reads.tags()
-    slug = articles.publish(database, tasks, author, NewArticle("one", "d", "b", [tag])).slug
+    slug = articles.publish(
+        database, tasks, author, NewArticle(title="one", description="d", body="b", tagList=[tag])
+    ).slug
     article_id = articles.id_of(slug)
     assert titles() == [["one"], ["one"], ["one"], []]
     assert tag in reads.tags()
@@ -154,7 +171,7 @@ def test_a_write_shows_at_once_wherever_it_is_read(
     assert mine is not None
     assert anybodys is not None
     assert (mine.favorites_count, mine.favorited, anybodys.favorited) == (1, True, False)
-    changed = articles.change(database, media, author, slug, ArticleChanges(title="two", body="B", tag_list=[])).slug
+    changed = articles.change(database, media, author, slug, ArticleChanges(title="two", body="B", tagList=[])).slug
     article = reads.article(article_id, None)
     assert article is not None
     assert (article.slug, article.title, article.body) == (changed, "two", "B")
@@ -180,7 +197,7 @@ def test_a_new_name_shows_at_once_wherever_its_bearer_is_shown(
 ) -> None:
     name, new_name, reader_name = fresh(), fresh(), fresh()
     who, reader = sign_up(name), sign_up(reader_name)
-    slug = articles.publish(database, tasks, who, NewArticle("t", "d", "b", [])).slug
+    slug = articles.publish(database, tasks, who, NewArticle(title="t", description="d", body="b", tagList=[])).slug
     comments.add(database, who, slug, "text")
     profiles.follow(database, reader, name, following=True)
 
@@ -221,7 +238,7 @@ def test_comments_show_at_once_newest_first_and_no_more_than_asked_for(
     reads: Reads, database: PostgresDatabase, tasks: Tasks, sign_up: SignUp
 ) -> None:
     who = sign_up(fresh())
-    slug = articles.publish(database, tasks, who, NewArticle("t", "d", "b", [])).slug
+    slug = articles.publish(database, tasks, who, NewArticle(title="t", description="d", body="b", tagList=[])).slug
     article_id = articles.id_of(slug)
     assert reads.comments(article_id, None, PAGE) == []
     made = [comments.add(database, who, slug, f"{n}").id for n in range(4)]

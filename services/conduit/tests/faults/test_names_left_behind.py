@@ -11,7 +11,7 @@ from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.errors import InvalidError, UnavailableError
 from conduit.passwords import Passwords
 from conduit.ports import Writer
-from conduit.schemas import Login, NewUser, UserChanges
+from conduit.request_bodies import Login, NewUser, UserChanges
 from conduit.timing import Tally, tally
 from conduit.tokens import Tokens
 from conduit_testing.client import fresh
@@ -60,7 +60,9 @@ def _age(urls: list[str], seconds: int) -> None:
 
 
 def _sign_up(database: Dying, name: str, email: str | None = None) -> int:
-    user = users.sign_up(database, PASSWORDS, TOKENS, NewUser(name, email or f"{name}@example.com", "p"))
+    user = users.sign_up(
+        database, PASSWORDS, TOKENS, NewUser(username=name, email=email or f"{name}@example.com", password="p")
+    )
     return TOKENS.user_id(user.token)
 
 
@@ -78,7 +80,7 @@ def test_signing_up_and_changing_take_two_queries_a_server(database: Dying) -> N
     assert sum(_queries(lambda: _sign_up(database, name)).values()) == 2
     user_id = _sign_up(database, fresh())
     same = users.current(database, user_id, "token")
-    everything = UserChanges(same.username, same.email, "p", "a bio", None)
+    everything = UserChanges(username=same.username, email=same.email, password="p", bio="a bio", image=None)
     assert sum(_queries(lambda: users.change(database, PASSWORDS, user_id, "token", everything)).values()) == 2
     assert sum(_queries(lambda: _rename(database, user_id, fresh())).values()) == 3
 
@@ -113,7 +115,7 @@ def test_a_name_whose_sign_up_was_not_answered_stays_its_users(database: Dying, 
         _age(urls, seconds)
         with pytest.raises(InvalidError):
             _sign_up(database, name)
-    assert users.sign_in(database, PASSWORDS, TOKENS, Login(f"{name}@example.com", "p")).username == name
+    assert users.sign_in(database, PASSWORDS, TOKENS, Login(email=f"{name}@example.com", password="p")).username == name
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -17,7 +17,7 @@ import pytest
 from conduit import articles, users, writes
 from conduit.bootstrap import bootstrap
 from conduit.passwords import Passwords
-from conduit.schemas import NewArticle, NewUser
+from conduit.request_bodies import NewArticle, NewUser
 from conduit.services import Services
 from conduit.worker import HARD_SECONDS, SOFT_SECONDS
 from conduit_testing.client import fresh
@@ -26,7 +26,7 @@ from conduit_testing.mail_server import MailServer, free_port, mail_server
 from conduit_testing.proxy import Proxy
 
 CODE = Path(__file__).parents[2]
-DRAFT = NewArticle("Title", "d", "b", [])
+DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 
 @dataclass
@@ -94,7 +94,10 @@ def site(new_database: NewDatabase, new_redis: Callable[[], str], tmp_path: Path
     people = []
     for name in (fresh(), fresh()):
         user = users.sign_up(
-            services.database, Passwords(1), services.tokens, NewUser(name, f"{name}@example.com", "p")
+            services.database,
+            Passwords(1),
+            services.tokens,
+            NewUser(username=name, email=f"{name}@example.com", password="p"),
         )
         people.append(services.tokens.user_id(user.token))
     with services.database.writing(people[1]) as writer:
@@ -109,9 +112,7 @@ def site(new_database: NewDatabase, new_redis: Callable[[], str], tmp_path: Path
 
 
 def _children(process: "subprocess.Popen[bytes]") -> list[int]:
-    return [
-        int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    ]
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
 def test_a_worker_whose_child_is_killed_in_the_middle_goes_on_and_the_task_is_done_once(site: Site) -> None:

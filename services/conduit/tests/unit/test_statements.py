@@ -5,24 +5,25 @@ from itertools import product
 
 import pytest
 
-from conduit import announcements, covers, models, reports, writes
-from conduit.adapters import reads_statements as reads
+from conduit import announcements, covers, list_queries, models, queries, reports, writes
 from conduit.statements import Statement
 
 FILTERS = [
-    reads.list_statement(tag=tag, author=author, favorited=favorited, signed_in=signed_in)
+    list_queries.list_statement(tag=tag, author=author, favorited=favorited, signed_in=signed_in)
     for tag, author, favorited, signed_in in product((True, False), repeat=4)
 ]
-READING = (reads, covers, announcements, reports)
+READING = (queries, list_queries, covers, announcements, reports)
 READS = [value for module in READING for value in vars(module).values() if isinstance(value, Statement)] + FILTERS
 WRITES = [value for value in vars(writes).values() if isinstance(value, Statement)]
 
 
 def test_every_combination_of_filters_is_a_statement_of_its_own_compiled_once() -> None:
     assert len({statement.sql for statement in FILTERS}) == len(FILTERS) == 16
-    assert reads.list_statement(tag=True, author=False, favorited=False, signed_in=True) is reads.list_statement(
-        tag=True, author=False, favorited=False, signed_in=True
-    )
+    again = [
+        list_queries.list_statement(tag=tag, author=author, favorited=favorited, signed_in=signed_in)
+        for tag, author, favorited, signed_in in product((True, False), repeat=4)
+    ]
+    assert all(one is other for one, other in zip(FILTERS, again, strict=True))
 
 
 @pytest.mark.parametrize("statement", READS, ids=repr)

@@ -21,7 +21,7 @@ async def _ask(pool: Threads, times: int) -> list[object]:
 def pool(monkeypatch: pytest.MonkeyPatch) -> Threads:
     monkeypatch.setattr(conduit_threads, "BURST_WAIT_SECONDS", 0.4)
     monkeypatch.setattr(conduit_threads, "OVERLOAD_AFTER_SECONDS", 0.4)
-    return Threads(1, patience=0.05)
+    return Threads(1, max_wait=0.05)
 
 
 def test_results_and_errors_come_back(pool: Threads) -> None:
@@ -52,7 +52,7 @@ def test_what_must_be_done_is_done_in_overload_too(pool: Threads) -> None:
     async def ask() -> None:
         crowd = asyncio.create_task(_ask(pool, 60))
         await asyncio.sleep(0)
-        assert await pool.run_however_late(lambda: "done") == "done"
+        assert await pool.run_always(lambda: "done") == "done"
         await crowd
 
     asyncio.run(ask())
@@ -88,10 +88,10 @@ def test_what_ends_after_its_loop_has_closed_ends_in_silence(
     async def stop_meanwhile() -> None:
         for work in (gate.wait, lambda: 1 / 0):
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(pool.run_however_late(work), NAP)
+                await asyncio.wait_for(pool.run_always(work), NAP)
 
     async def ask_again() -> str:
-        return await asyncio.wait_for(pool.run_however_late(lambda: "done"), 5)
+        return await asyncio.wait_for(pool.run_always(lambda: "done"), 5)
 
     asyncio.run(stop_meanwhile())
     gate.set()

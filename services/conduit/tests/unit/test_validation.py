@@ -1,43 +1,56 @@
-"""What a text must be like, and in which form it is kept."""
+"""What a request's texts must be like, and in which form they are kept."""
 
 import unicodedata
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
-from conduit import validation
-from conduit.errors import InvalidError
-from conduit.schemas import ArticleChanges, Login, NewArticle, NewUser, UserChanges
+from conduit.request_bodies import ArticleChanges, Login, NewArticle, NewUser, UserChanges
+from conduit.validation import errors_by_field
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _checked(model: type[Model], **sent: Any) -> Model | dict[str, list[str]]:
+    """The model that a body makes, or what is wrong with it by field."""
+    try:
+        return model.model_validate(sent)
+    except ValidationError as error:
+        return errors_by_field([{**found} for found in error.errors()])
+
+
+def _refused(model: type[BaseModel], **sent: Any) -> dict[str, list[str]]:
+    """What is wrong with a body, by field; nothing where it is accepted."""
+    found = _checked(model, **sent)
+    return {} if isinstance(found, BaseModel) else found
 
 
 @given(st.text(max_size=80), st.text(max_size=80), st.text(max_size=300))
-def test_a_user_that_is_accepted_can_be_stored_and_stands_in_a_path(username: str, email: str, password: str) -> None:
-    try:
-        user = validation.new_user(NewUser(username, email, password))
-    except InvalidError as error:
-        unknown = set(error.errors) - {"username", "email", "password"}
+def test_a_user_that_is_accepted_can_be_stored_and_named_in_a_path(username: str, email: str, password: str) -> None:
+    user = _checked(NewUser, username=username, email=email, password=password)
+    if isinstance(user, dict):
+        assert set(user) <= {"username", "email", "password"}
     else:
-        unknown = set()
         assert user.username == unicodedata.normalize("NFC", user.username.strip())
         assert not set(user.username) & set("/\x00\n\r")
         assert "\x00" not in user.password
-    assert not unknown
 
 
 @given(st.lists(st.text(max_size=60), max_size=25))
-def test_tags_that_are_accepted_are_sorted_and_few_and_each_once(tags: list[str]) -> None:
-    try:
-        kept = validation.new_article(NewArticle("t", "d", "b", tags)).tag_list
-    except InvalidError as error:
-        blamed = set(error.errors)
+def test_tags_that_are_accepted_are_sorted_few_and_distinct(tags: list[str]) -> None:
+    article = {"title": "t", "description": "d", "body": "b"}
+    checked = _checked(NewArticle, **article, tagList=tags)
+    if isinstance(checked, dict):
+        assert set(checked) == {"tagList"}
     else:
-        blamed = {"tagList"}
+        kept = checked.tag_list
         assert kept == sorted(set(kept))
         assert len(kept) <= 20
         assert all(tag.strip() and "\x00" not in tag and len(tag) <= 50 for tag in kept)
-        assert validation.new_article(NewArticle("t", "d", "b", kept)).tag_list == kept
-    assert blamed == {"tagList"}
+        assert NewArticle(**article, tagList=kept).tag_list == kept
 
 
 @pytest.mark.parametrize(
@@ -50,25 +63,59 @@ def test_tags_that_are_accepted_are_sorted_and_few_and_each_once(tags: list[str]
     ],
 )
 def test_an_address_is_kept_in_one_spelling_for_signing_up_and_in(typed: str, kept: str) -> None:
-    assert validation.new_user(NewUser("jo", typed, "p")).email == kept
-    assert validation.login(Login(typed, "p")).email == kept
-    assert validation.user_changes(UserChanges(email=typed)).email == kept
+    assert NewUser(username="jo", email=typed, password="p").email == kept
+    assert Login(email=typed, password="p").email == kept
+    assert UserChanges(email=typed).email == kept
 
 
-def test_what_is_no_address_signs_nobody_in_and_is_no_error_of_form() -> None:
-    assert validation.login(Login(" Nobody ", "p")).email == "nobody"
+def test_an_invalid_address_fails_to_sign_in_like_an_unknown_one() -> None:
+    assert Login(email=" Nobody ", password="p").email == "nobody"
+    assert _refused(NewUser, username="jo", email="nobody", password="p") == {"email": ["is invalid"]}
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(InvalidError) as refused:
-        validation.new_article(NewArticle(" ", "d\x00", "", ["a\nb"]))
-    assert set(refused.value.errors) == {"title", "description", "body", "tagList"}
+@pytest.mark.parametrize("model", [NewUser, Login, NewArticle])
+def test_fields_that_are_missing_null_or_blank_are_each_named(model: type[BaseModel]) -> None:
+    required = {name for name, info in model.model_fields.items() if info.is_required()}
+    assert set(_refused(model)) == required
+    assert set(_refused(model, **dict.fromkeys(required))) == required
+    for blank in ("", "   ", "\t"):
+        assert _refused(model, **dict.fromkeys(required, blank)) == {name: ["can't be blank"] for name in required}
 
 
-def test_a_change_of_nothing_is_refused() -> None:
-    for check in (
-        lambda: validation.article_changes(ArticleChanges()),
-        lambda: validation.user_changes(UserChanges()),
-    ):
-        with pytest.raises(InvalidError):
-            check()
+@pytest.mark.parametrize(
+    ("model", "field", "most"),
+    [
+        (NewUser, "username", 64),
+        (NewUser, "password", 256),
+        (UserChanges, "bio", 5_000),
+        (UserChanges, "image", 2_000),
+        (NewArticle, "title", 300),
+        (NewArticle, "description", 1_000),
+        (NewArticle, "body", 200_000),
+    ],
+)
+def test_a_text_may_be_so_long_and_no_longer(model: type[BaseModel], field: str, most: int) -> None:
+    good = {"username": "u", "email": "u@example.com", "password": "p", "title": "t", "description": "d", "body": "b"}
+    assert _refused(model, **good | {field: "x" * most}) == {}
+    assert _refused(model, **good | {field: "x" * (most + 1)}) == {
+        field: [f"is too long (at most {most} characters)"]
+    }
+
+
+def test_all_problems_of_a_body_are_told_at_once() -> None:
+    found = _refused(NewArticle, title=" ", description="d\x00", body="", tagList=["a\nb"])
+    assert set(found) == {"title", "description", "body", "tagList"}
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/b", "a\x00", "a\nb", "\x7f"])
+def test_a_name_that_means_something_else_in_a_path_is_refused(name: str) -> None:
+    assert set(_refused(NewUser, username=name, email="u@example.com", password="p")) == {"username"}
+
+
+def test_a_change_of_nothing_is_refused_and_what_is_given_is_told_from_what_is_not() -> None:
+    for model in (ArticleChanges, UserChanges):
+        assert list(_refused(model)) == ["body"]
+        assert list(_refused(model, more=1)) == ["body"]
+    assert UserChanges.model_validate({"bio": None}).model_dump(exclude_unset=True) == {"bio": None}
+    assert ArticleChanges.model_validate({"tagList": []}).model_dump(exclude_unset=True) == {"tag_list": []}
+    assert set(_refused(UserChanges, username=None)) == {"username"}

@@ -174,4 +174,4 @@ def test_without_a_server_mail_is_only_logged(new_database: NewDatabase) -> None
         logged = _sample("conduit_mails_total", result="logged")
         jo.slug()
         assert _sample("conduit_mails_total", result="logged") == logged + 1
-        assert http.get("/health").json()["wired"]["mail"] == "only logged"
+        assert http.get("/health").json()["backends"]["mail"] == "only logged"

@@ -157,7 +157,7 @@ def test_the_api_answers_in_its_own_shape_whoever_asks(http: httpx.Client) -> No
         assert missing.status_code == 404
         assert errors(missing)
     assert http.get("/api/tags", headers=_HTML).json() == {"tags": []}
-    assert http.get("/health", headers=_HTML).json()["wired"]["pages"].startswith("from memory")
+    assert http.get("/health", headers=_HTML).json()["backends"]["pages"].startswith("from memory")
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_without_a_directory_there_is_the_api_alone(new_database: NewDatabase) -
         httpx.Client(base_url=deployment.base_url, headers=_HTML) as http,
     ):
         assert errors(http.get("/")) == {"body": ["Not Found"]}
-        assert http.get("/health").json()["wired"]["pages"] == "not served"
+        assert http.get("/health").json()["backends"]["pages"] == "not served"
         assert Api(http).get("/tags").status_code == 200
 
 

@@ -27,7 +27,7 @@ WAIT_SECONDS = 0.7
 @pytest.fixture(scope="module")
 def deployment(new_database: NewDatabase) -> Iterator[Deployment]:
     with deployed_on_one_server(
-        new_database, uploads_at_once=AT_ONCE, upload_seconds=BODY_SECONDS, upload_wait_seconds=WAIT_SECONDS
+        new_database, uploads_at_once=AT_ONCE, body_seconds=BODY_SECONDS, upload_wait_seconds=WAIT_SECONDS
     ) as deployment:
         yield deployment
 

@@ -16,7 +16,7 @@ from conduit.adapters.reads_sql import SqlReads
 from conduit.errors import UnavailableError
 from conduit.passwords import Passwords
 from conduit.ports import Media, Tasks
-from conduit.schemas import ArticleChanges, NewArticle, UserChanges
+from conduit.request_bodies import ArticleChanges, NewArticle, UserChanges
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 from conduit_testing.story import NOWHERE, PAGE, Slow, Story
@@ -125,7 +125,7 @@ def test_a_list_by_tag_is_old_once_an_article_got_or_lost_that_tag_and_for_no_ot
         return reads.articles(PAGE, None, **NOWHERE | {"tag": story.tag})[1]
 
     def publish(*tags: str) -> str:
-        draft = NewArticle("T", "d", "b", list(tags))
+        draft = NewArticle(title="T", description="d", body="b", tagList=list(tags))
         return articles.publish(database, tasks, story.author, draft).slug
 
     other = next(tag for tag in map(str, range(9)) if slot_of_tag(tag) != slot_of_tag(story.tag))
@@ -135,9 +135,9 @@ def test_a_list_by_tag_is_old_once_an_article_got_or_lost_that_tag_and_for_no_ot
     assert (listed(), behind.asked) == (1, ["summaries"])
     assert (listed(), behind.asked) == (1, [])
 
-    articles.change(database, media, story.author, slug, ArticleChanges(tag_list=[other, story.tag]))
+    articles.change(database, media, story.author, slug, ArticleChanges(tagList=[other, story.tag]))
     assert (listed(), behind.asked) == (2, ["list"])
-    articles.change(database, media, story.author, slug, ArticleChanges(tag_list=[other]))
+    articles.change(database, media, story.author, slug, ArticleChanges(tagList=[other]))
     assert (listed(), behind.asked) == (1, ["list"])
     publish(story.tag)
     assert (listed(), behind.asked) == (2, ["list"])

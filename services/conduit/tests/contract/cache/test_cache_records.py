@@ -15,7 +15,7 @@ from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.adapters.redis_server import REQUEST_SECONDS
 from conduit.ports import Media, Page
-from conduit.schemas import ArticleChanges
+from conduit.request_bodies import ArticleChanges
 from conduit.timing import Tally, tally
 from conduit_testing.story import NOWHERE, PAGE, Slow, Story
 

@@ -1,0 +1,89 @@
+"""Covers of articles: uploading one, taking it away, and its files."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from conduit import covers
+from conduit.dependencies import (
+    DatabaseDep,
+    HashingDep,
+    MediaDep,
+    RateLimitedUser,
+    TasksDep,
+    ThreadsDep,
+    UploadsDep,
+)
+from conduit.errors import NotFoundError
+from conduit.media_names import is_cover_file
+from conduit.routing.body import read_body
+from conduit.routing.compiled_route import CompiledRoute
+from conduit.routing.responses import errors, file_of
+from conduit.schemas import ArticleBody
+
+MAX_UPLOAD_BYTES = 5_000_000
+_FOREVER = "public, max-age=31536000, immutable"
+# The content decides what it is, whatever its type says.
+_ANY_IMAGE = {
+    "requestBody": {
+        "required": True,
+        "content": {kind: {} for kind in ("image/png", "image/jpeg", "image/webp", "application/octet-stream")},
+    }
+}
+
+router = APIRouter(tags=["covers"], route_class=CompiledRoute)
+# Uploads wait for slots and for bytes, on the event loop: FastAPI's own routes serve them.
+async_router = APIRouter(tags=["covers"])
+
+
+def cover_author(slug: str, user: RateLimitedUser, database: DatabaseDep) -> int:
+    """The article's author, who is checked before a byte of the image is read."""
+    covers.check_author(database, user, slug)
+    return user
+
+
+@async_router.put(
+    "/api/articles/{slug}/cover",
+    responses=errors(401, 403, 404, 408, 413, 422, 429, 503),
+    openapi_extra=_ANY_IMAGE,
+)
+async def replace_cover(
+    slug: str,
+    request: Request,
+    author: Annotated[int, Depends(cover_author)],
+    database: DatabaseDep,
+    media: MediaDep,
+    tasks: TasksDep,
+    threads: ThreadsDep,
+    uploads: UploadsDep,
+    hashing: HashingDep,
+) -> ArticleBody:
+    """Give one's own article a cover: a PNG, JPEG or WebP image of at most 8 megapixels."""
+    async with uploads.memory():
+        upload = await read_body(request)
+        # An image takes as much memory as a password's hash, so it takes the place of one.
+        async with uploads.processor(), hashing.slot():
+            article = await threads.run(covers.replace, database, media, tasks, author, slug, upload=upload)
+    return ArticleBody(article)
+
+
+@router.delete("/api/articles/{slug}/cover", responses=errors(401, 403, 404, 429, 503))
+def remove_cover(slug: str, user: RateLimitedUser, database: DatabaseDep, media: MediaDep) -> ArticleBody:
+    """Take the cover of one's own article away."""
+    return ArticleBody(covers.remove(database, media, user, slug))
+
+
+@router.get(
+    "/media/{name}",
+    response_class=Response,
+    responses=file_of("image/webp") | {304: {"description": "The one that the caller has"}} | errors(404, 503),
+)
+def get_cover_file(name: str, request: Request, media: MediaDep) -> Response:
+    """A cover's file. What has a name never changes, so it may be kept forever."""
+    content = media.get(f"public/{name}") if is_cover_file(name) else None
+    if content is None:
+        raise NotFoundError("file")
+    headers = {"Cache-Control": _FOREVER, "ETag": f'"{name.removesuffix(".webp")}"'}
+    if headers["ETag"] in request.headers.get("if-none-match", "") or request.headers.get("if-none-match") == "*":
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type="image/webp", headers=headers)

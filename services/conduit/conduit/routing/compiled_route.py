@@ -1,0 +1,266 @@
+"""Routes that pay once, at import, for what FastAPI works out of a route's signature.
+
+``CompiledRoute`` is FastAPI's documented way to change how a route is handled: a subclass of APIRoute, given to a
+router as its ``route_class``. FastAPI analyses and describes the route as any other. What is added is ``answer``, an
+ASGI app that does in one trip to a thread what FastAPI does in several: parameters, dependencies, endpoint, JSON.
+docs/decisions/0001-the-app-s-stack.md has what that is worth. ``ROUTES=plain`` serves the same routes by FastAPI alone.
+
+Not all of FastAPI is done here. A route that asks for something else is refused when its module is imported.
+"""
+
+from collections.abc import Callable
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from typing import Any, TypeVar
+
+import msgspec
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi.security.api_key import APIKeyHeader
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from conduit.routing.body import read_body
+
+Errors = list[dict[str, Any]]
+Values = dict[str, Any]
+Known = dict[Any, Any]  # what each dependency of this request gave, by its function
+Bind = Callable[[Request, Known], tuple[Values, Errors]]
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+_encode = msgspec.json.Encoder().encode
+_NOT_GIVEN: Any = object()
+
+
+def behind(bulkhead: str) -> Callable[[Endpoint], Endpoint]:
+    """Mark an endpoint that takes much of what the box has little of: a request waits on the event loop for a slot of
+    ``app.state.<bulkhead>``, so that the threads stay free for others. FastAPI's own routes do not look at it.
+    """
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.bulkhead = bulkhead  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
+
+
+class UnsupportedRouteError(TypeError):
+    """A route asks for a part of FastAPI that is not compiled. Raised at import; the text names the remedy."""
+
+
+class CompiledRoute(APIRoute):
+    """A route whose endpoint is a plain function, with all that it needs called in the same thread."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        _refuse_unsupported(self)
+        self._bind = _bound(self.dependant, path)
+        self._body = _body_of(self.dependant)
+        self._bulkhead: str | None = getattr(endpoint, "bulkhead", None)
+        self._status = self.status_code or 200
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request that matches. Raises AppError, HTTPException and RequestValidationError."""
+        request = Request(scope, receive)
+        body = b"" if self._body is None else await read_body(request)
+        state = scope["app"].state
+        if self._bulkhead is None:
+            response = await state.threads.run(self._work, request, body)
+        else:
+            async with getattr(state, self._bulkhead).slot():
+                response = await state.threads.run(self._work, request, body)
+        await response(scope, receive, send)
+
+    def _work(self, request: Request, body: bytes) -> Response:
+        # In FastAPI's order: what is no JSON comes before the dependencies, and what is wrong in it after them.
+        content = None if self._body is None else _parsed(body)
+        values, errors = self._bind(request, {})
+        if self._body is not None:
+            name, adapter = self._body
+            values[name] = _checked(adapter, content, errors)
+        if errors:
+            raise RequestValidationError(errors)
+        result = self.endpoint(**values)
+        if isinstance(result, Response):
+            return result
+        if result is None:
+            return Response(status_code=self._status)
+        return Response(_encode(result), self._status, media_type="application/json")
+
+
+def _parsed(body: bytes) -> Any:
+    if not body:
+        return _NOT_GIVEN
+    try:
+        return from_json(body)
+    except ValueError as error:
+        raise RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": str(error)}]) from error
+
+
+def _checked(adapter: TypeAdapter[Any], content: Any, errors: Errors) -> Any:
+    if content is _NOT_GIVEN:
+        errors.append({"type": "missing", "loc": ("body",), "msg": "Field required"})
+        return None
+    try:
+        return adapter.validate_python(content)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        errors += [{**one, "loc": ("body", *one["loc"])} for one in found]
+        return None
+
+
+# From a request to arguments ---------------------------------------------------------------------------------
+
+
+def _bound(dependant: Dependant, path: str) -> Bind:
+    """A function that makes the arguments of ``dependant``. Each dependency is called once a request."""
+    readers = [
+        *((field.name, _from_path(field)) for field in dependant.path_params),
+        *((field.name, _from_query(field)) for field in dependant.query_params),
+    ]
+    inner = [(found.name, found.call, _bound_call(found, path)) for found in dependant.dependencies]
+    request_name = dependant.request_param_name
+
+    def bind(request: Request, known: Known) -> tuple[Values, Errors]:
+        errors: Errors = []
+        values: Values = {}
+        for name, call, call_it in inner:
+            if call not in known:
+                known[call], found = call_it(request, known)
+                errors += found
+            if name:
+                values[name] = known[call]
+        for name, read in readers:
+            values[name] = read(request, errors)
+        if request_name:
+            values[request_name] = request
+        return values, errors
+
+    return bind
+
+
+def _bound_call(dependant: Dependant, path: str) -> Callable[[Request, Known], tuple[Any, Errors]]:
+    call: Any = dependant.call
+    if isinstance(call, APIKeyHeader):
+        # Its own __call__ is a coroutine that reads this header; with auto_error, it would also refuse.
+        header = call.model.name
+        return lambda request, _known: (request.headers.get(header), [])
+    bind = _bound(dependant, path)
+
+    def call_it(request: Request, known: Known) -> tuple[Any, Errors]:
+        values, errors = bind(request, known)
+        return (None if errors else call(**values)), errors
+
+    return call_it
+
+
+def _from_path(field: Any) -> Callable[[Request, Errors], Any]:
+    return lambda request, errors: _validated(field, request.path_params[field.alias], "path", errors)
+
+
+def _from_query(field: Any) -> Callable[[Request, Errors], Any]:
+    alias, required, default = field.alias, field.field_info.is_required(), field.field_info.default
+
+    def read(request: Request, errors: Errors) -> Any:
+        value = request.query_params.get(alias, _NOT_GIVEN) if request.scope["query_string"] else _NOT_GIVEN
+        if value is not _NOT_GIVEN:
+            return _validated(field, value, "query", errors)
+        if required:
+            errors.append({"type": "missing", "loc": ("query", alias), "msg": "Field required"})
+        return default
+
+    return read
+
+
+def _validated(field: Any, value: str, where: str, errors: Errors) -> Any:
+    checked, found = field.validate(value, {}, loc=(where, field.alias))
+    errors += found
+    return checked
+
+
+def _body_of(dependant: Dependant) -> tuple[str, TypeAdapter[Any]] | None:
+    if not dependant.body_params:
+        return None
+    (parameter,) = dependant.body_params
+    model: Any = parameter.field_info.annotation
+    return parameter.name, TypeAdapter(model)
+
+
+# What is not compiled ----------------------------------------------------------------------------------------
+
+
+def _refuse_unsupported(route: CompiledRoute) -> None:
+    where = f"{'/'.join(sorted(route.methods or ()))} {route.path}"
+
+    def refuse(what: str, remedy: str = "declare it on a router without route_class=CompiledRoute") -> None:
+        raise UnsupportedRouteError(f"{where} is not compiled: it has {what}; {remedy}")
+
+    if iscoroutinefunction(route.endpoint) or isasyncgenfunction(route.endpoint) or isgeneratorfunction(route.endpoint):
+        refuse("an endpoint that is async or a generator")
+    if route.dependencies:
+        refuse("dependencies whose values nobody takes", "take them as parameters")
+    if len(route.dependant.body_params) > 1 or getattr(route, "_embed_body_fields", False):
+        refuse("more than one body parameter", "make one model of them")
+    if any(not _is_json(parameter) for parameter in route.dependant.body_params):
+        refuse("a form or a file")
+    if any(
+        (
+            route.response_model_include,
+            route.response_model_exclude,
+            route.response_model_exclude_unset,
+            route.response_model_exclude_defaults,
+            route.response_model_exclude_none,
+            not route.response_model_by_alias,
+        )
+    ):
+        refuse("a response model of which parts are left out", "declare a model of those parts")
+    _refuse_dependant(route.dependant, refuse)
+
+
+def _refuse_dependant(dependant: Dependant, refuse: Callable[[str], None]) -> None:
+    call: Any = dependant.call
+    if isinstance(call, APIKeyHeader):
+        if call.auto_error:
+            refuse("an API key header with auto_error")
+        return
+    callee = call if hasattr(call, "__code__") else getattr(call, "__call__", call)  # noqa: B004 - what it is, not whether
+    if iscoroutinefunction(callee) or isasyncgenfunction(callee):
+        refuse(f"an async dependency, {call}")
+    if isgeneratorfunction(callee):
+        refuse(f"a dependency with yield, {call}")
+    for parameters, what in (
+        (dependant.header_params, "a header parameter"),
+        (dependant.cookie_params, "a cookie"),
+        (dependant.websocket_param_name, "a WebSocket"),
+        (dependant.http_connection_param_name, "an HTTPConnection"),
+        (dependant.response_param_name, "a Response parameter"),
+        (dependant.background_tasks_param_name, "background tasks"),
+        (dependant.security_scopes_param_name, "security scopes"),
+        (dependant.own_oauth_scopes, "security scopes"),
+        (not dependant.use_cache, "a dependency with use_cache=False"),
+    ):
+        if parameters:
+            refuse(what)
+    for parameter in (*dependant.path_params, *dependant.query_params):
+        if _takes_many(parameter):
+            refuse(f"a parameter of many values, {parameter.name}")
+    for inner in dependant.dependencies:
+        if inner.body_params:
+            refuse(f"a dependency that takes the body, {inner.call}")
+        _refuse_dependant(inner, refuse)
+
+
+def _is_json(parameter: Any) -> bool:
+    return type(parameter.field_info).__name__ == "Body"
+
+
+def _takes_many(parameter: Any) -> bool:
+    """Whether FastAPI reads it as a list, or its fields as parameters of their own."""
+    annotation: Any = parameter.field_info.annotation
+    schema = TypeAdapter(annotation).json_schema()
+    kinds = [schema, *schema.get("anyOf", ())]
+    return any(kind.get("type") in ("array", "object") or "$ref" in kind for kind in kinds)

@@ -1,0 +1,40 @@
+"""The middleware that answers by compiled routes, and leaves everything else to FastAPI."""
+
+from collections.abc import Iterable
+
+from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from conduit.routing.compiled_route import CompiledRoute
+from conduit.routing.error_handlers import ANSWERED, response_to
+
+
+class CompiledRoutes:
+    """Routes are tried in their order. A path that none of them matches, a method that is not allowed and all that is
+    declared without CompiledRoute go to ``app``, which is the rest of FastAPI.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Iterable[CompiledRoute]) -> None:
+        self._app = app
+        self._by_method: dict[str, list[CompiledRoute]] = {}
+        for route in routes:
+            for method in route.methods or ():
+                self._by_method.setdefault(method, []).append(route)
+        # As HTTP has it, and as Starlette does: the server leaves out the body.
+        self._by_method["HEAD"] = self._by_method.get("GET", [])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            for route in self._by_method.get(scope["method"], ()):
+                match, found = route.matches(scope)
+                if match is not Match.NONE:
+                    scope.update(found)
+                    await self._answer(route, scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
+
+    async def _answer(self, route: CompiledRoute, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await route.answer(scope, receive, send)
+        except ANSWERED as error:
+            await response_to(error)(scope, receive, send)

@@ -1,0 +1,55 @@
+"""Errors as answers in the API's own shape: ``{"errors": {"<field or body>": ["…"]}}``."""
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from conduit.errors import AppError, HungUpError
+from conduit.validation import errors_by_field
+
+ANSWERED = (AppError, RequestValidationError, HTTPException)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Have FastAPI answer every error that is a caller's to know."""
+    for kind in ANSWERED:
+        app.add_exception_handler(kind, _handle)
+
+
+async def _handle(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 404 and not request.url.path.startswith("/api/"):
+        page = request.app.state.services.pages.missing(request.scope)
+        if page is not None:
+            headers, body = page
+            response = Response(body, 404)
+            response.raw_headers = headers
+            return response
+    return response_to(error)
+
+
+def response_to(error: Exception) -> Response:
+    """The answer to one of the ``ANSWERED`` errors."""
+    if isinstance(error, HTTPException) and error.status_code == 400 and error.__cause__ is not None:
+        error = _while_reading(error.__cause__)
+    if isinstance(error, AppError):
+        return JSONResponse({"errors": error.errors}, error.status, error.headers)
+    if isinstance(error, RequestValidationError):
+        return JSONResponse({"errors": errors_by_field(_within(error))}, 422)
+    assert isinstance(error, HTTPException), f"nothing else is answered here: {error!r}"
+    return JSONResponse({"errors": {"body": [error.detail]}}, error.status_code, error.headers)
+
+
+def _within(error: RequestValidationError) -> list[dict[str, object]]:
+    """pydantic's errors, each located within the body, the path or the query, which comes first in FastAPI's."""
+    return [{**found, "loc": found["loc"][1:]} for found in error.errors()]
+
+
+def _while_reading(cause: BaseException) -> Exception:
+    """FastAPI's own routes say 400 whatever goes wrong while they read the body."""
+    if isinstance(cause, AppError):
+        return cause
+    if isinstance(cause, ClientDisconnect):
+        return HungUpError()
+    return RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "is not valid JSON"}])

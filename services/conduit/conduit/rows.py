@@ -1,0 +1,214 @@
+"""The rows of the app's statements by name, and what the API shows of them.
+
+Each class is the row of one or more statements: the columns have the fields' names, in the fields' order
+(``statements.py``). Times are texts as the API shows them. Statements of one module only keep their rows there.
+"""
+
+from typing import NamedTuple, Protocol
+
+from conduit.media_names import SIZES, cover_file
+from conduit.ports import Media
+from conduit.schemas import Article, ArticleSummary, Comment, Cover, Profile
+
+
+class ArticleRow(NamedTuple):
+    """An article with its author. ``favorited`` is the viewer's; false where a statement has no viewer."""
+
+    id: int
+    author_id: int
+    slug: str
+    title: str
+    description: str
+    body: str
+    tag_list: list[str]
+    created_at: str
+    updated_at: str
+    favorites_count: int
+    username: str
+    bio: str | None
+    image: str | None
+    cover_digest: str | None
+    cover_state: str | None
+    favorited: bool
+
+
+class ListRow(NamedTuple):
+    """An article in a list, with the ``total`` of the list's articles and the id of the user whose list it is.
+
+    ``owner`` is None where the statement was not asked for it. A page without articles is one row: its total and
+    owner, and None in every other field.
+    """
+
+    total: int
+    id: int
+    author_id: int
+    slug: str
+    title: str
+    description: str
+    tag_list: list[str]
+    created_at: str
+    updated_at: str
+    favorites_count: int
+    username: str
+    bio: str | None
+    image: str | None
+    cover_digest: str | None
+    cover_state: str | None
+    favorited: bool
+    owner: int | None
+
+
+class CommentRow(NamedTuple):
+    """A comment. An article without comments is one row of None."""
+
+    id: int
+    body: str
+    created_at: str
+    updated_at: str
+    author_id: int
+
+
+class PersonRow(NamedTuple):
+    id: int
+    username: str
+    bio: str | None
+    image: str | None
+
+
+class MarkRow(NamedTuple):
+    """One of a viewer's marks: a favourite's article id, or the id of a followed author."""
+
+    favorited: bool
+    id: int
+
+
+class IdRow(NamedTuple):
+    id: int
+
+
+class TagRow(NamedTuple):
+    tag: str
+
+
+class AuthorRow(NamedTuple):
+    """The author of an article that is changed."""
+
+    author_id: int
+
+
+class LockedArticleRow(NamedTuple):
+    author_id: int
+    tag_list: list[str]
+
+
+class CoverRow(NamedTuple):
+    author_id: int
+    cover_digest: str | None
+    cover_state: str | None
+
+
+class DeletedCommentRow(NamedTuple):
+    """The article's id, and the comment's author; None without the comment."""
+
+    article_id: int
+    author_id: int | None
+
+
+class ChangedUserRow(NamedTuple):
+    """A user after a change, and the names before it."""
+
+    former_username: str
+    former_email: str
+    username: str
+    email: str
+    bio: str | None
+    image: str | None
+
+
+# What the API shows ----------------------------------------------------------------------------------------
+
+
+class PersonFields(Protocol):
+    """Fields of a user that others see: of PersonRow, of ArticleRow and ListRow, and of a cached author."""
+
+    @property
+    def username(self) -> str: ...
+    @property
+    def bio(self) -> str | None: ...
+    @property
+    def image(self) -> str | None: ...
+
+
+class ArticleFields(Protocol):
+    """Fields of an article that are the same for every viewer: of ArticleRow, ListRow and a cached article."""
+
+    @property
+    def slug(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def tag_list(self) -> list[str]: ...
+    @property
+    def created_at(self) -> str: ...
+    @property
+    def updated_at(self) -> str: ...
+    @property
+    def favorites_count(self) -> int: ...
+
+
+def profile_from(person: PersonFields, following: bool) -> Profile:
+    return Profile(person.username, person.bio, person.image, following)
+
+
+def summary_from(
+    article: ArticleFields, author: PersonFields, cover: Cover | None, favorited: bool, following: bool
+) -> ArticleSummary:
+    return ArticleSummary(
+        article.slug,
+        article.title,
+        article.description,
+        article.tag_list,
+        article.created_at,
+        article.updated_at,
+        favorited,
+        article.favorites_count,
+        Profile(author.username, author.bio, author.image, following),
+        cover,
+    )
+
+
+def article_from(
+    article: ArticleFields, body: str, author: PersonFields, cover: Cover | None, *, favorited: bool, following: bool
+) -> Article:
+    return Article(
+        article.slug,
+        article.title,
+        article.description,
+        article.tag_list,
+        article.created_at,
+        article.updated_at,
+        favorited,
+        article.favorites_count,
+        Profile(author.username, author.bio, author.image, following),
+        cover,
+        body,
+    )
+
+
+def article_of(row: ArticleRow, cover: Cover | None, following: bool) -> Article:
+    return article_from(row, row.body, row, cover, favorited=row.favorited, following=following)
+
+
+def comment_from(row: CommentRow, author: PersonFields, following: bool) -> Comment:
+    return Comment(row.id, row.created_at, row.updated_at, row.body, profile_from(author, following))
+
+
+def cover_from(media: Media, digest: str | None, state: str | None) -> Cover | None:
+    """A cover as the API shows it: with addresses once its files are there."""
+    if digest is None or state is None:
+        return None
+    if state != "ready":
+        return Cover(state)
+    return Cover(state, *(media.url(cover_file(digest, size)) for size in SIZES))
