@@ -66,6 +66,10 @@ def _sign_up(database: Dying, name: str, email: str | None = None) -> int:
     return TOKENS.user_id(user.token)
 
 
+def _address() -> str:
+    return f"{fresh()}@example.com"
+
+
 def _queries(work: Callable[[], object]) -> dict[str, int]:
     spent = Tally()
     token = tally.set(spent)
@@ -130,13 +134,13 @@ def test_of_a_rename_that_died_one_of_the_two_names_is_free_after_a_minute(
     database.lose = None
     for name in (old, new):
         with pytest.raises(InvalidError):
-            _sign_up(database, name, fresh())
+            _sign_up(database, name, _address())
     _age(urls, 61)
     carried, free = (old, new) if moment == "before" else (new, old)
     assert users.current(database, user_id, "token").username == carried
     with pytest.raises(InvalidError):
-        _sign_up(database, carried, fresh())
-    assert _sign_up(database, free, fresh())
+        _sign_up(database, carried, _address())
+    assert _sign_up(database, free, _address())
     assert users.current(database, user_id, "token").username == carried
 
 
@@ -151,6 +155,25 @@ def test_what_is_refused_of_a_change_keeps_the_names_it_had(database: Dying) -> 
     with pytest.raises(InvalidError) as refused:
         _sign_up(database, fresh(), f"{name}@example.com")
     assert refused.value.errors == {"email": ["has already been taken"]}
+
+
+def test_a_name_that_was_given_up_is_free_at_once(database: Dying) -> None:
+    old, new = fresh(), fresh()
+    user_id = _sign_up(database, old)
+    _rename(database, user_id, new)
+    assert _sign_up(database, old, _address())
+
+
+def test_a_name_that_a_failed_change_reserved_is_free_at_once_and_a_carried_one_is_kept(database: Dying) -> None:
+    old, new = fresh(), fresh()
+    user_id = _sign_up(database, old)
+    names = {"username": new, "email": f"{old}@example.com"}
+    with pytest.raises(ZeroDivisionError), directory.reserved(database, names, user_id):
+        raise ZeroDivisionError
+    assert _sign_up(database, new, _address())
+    with pytest.raises(InvalidError) as refused:
+        _sign_up(database, old)
+    assert refused.value.errors == dict.fromkeys(("username", "email"), ["has already been taken"])
 
 
 def test_of_two_names_only_the_one_that_is_carried_is_refused(database: Dying, urls: list[str]) -> None:

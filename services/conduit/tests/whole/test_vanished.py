@@ -14,7 +14,7 @@ from conduit_testing.client import Api, Caller, Person, id_of
 from conduit_testing.deployments import SECRET, Deployment, NewDatabase, deployed_on_one_server
 from conduit_testing.pictures import upload
 
-NOBODYS_TOKEN = {"errors": {"token": ["is of no user here"]}}
+NOBODYS_TOKEN = {"errors": {"token": ["belongs to a user that no longer exists"]}}
 NO_ARTICLE = {"errors": {"article": ["not found"]}}
 DRAFT = {"title": "t", "description": "d", "body": "b", "tagList": []}
 
