@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NewRedis = Callable[[], str]
 
 REDIS_DATABASES = 1_000
+# Other limits than that of pyproject.toml, by marker: the first that a test has.
+TIMEOUTS = {"long": 3_600, "stage": 900, "realtime": 300}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         of_the_app = item.nodeid.startswith("services/conduit/tests/") and "/unit/" not in item.nodeid
         if of_the_app or not {"postgres", "object_store", "redis"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("docker")
+        if item.get_closest_marker("timeout") is None:
+            for marker, seconds in TIMEOUTS.items():
+                if item.get_closest_marker(marker):
+                    item.add_marker(pytest.mark.timeout(seconds))
+                    break
 
 
 @contextmanager
@@ -59,7 +66,7 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[str]:
-    """Host and port of a Redis that is a cache as at stage 3, with more databases: TEST_REDIS_ADDRESS or a container."""
+    """Host and port of a Redis as stage 3's cache, with more databases: TEST_REDIS_ADDRESS, else a container."""
     with _failing_without_a_container(), redis_server() as address:
         yield address
 

@@ -19,22 +19,26 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("modules", nargs="*", choices=[*SUITES, []], metavar="MODULE", help=", ".join(SUITES))
     modules: list[str] = parser.parse_args(words).modules or list(SUITES)
-    tried = []
+    tried: list[trial.Trial] = []
+    problems: list[str] = []
     try:
         with _servers() as environment:
             for module in modules:
                 print(f"{module}: {', '.join(SUITES[module])}", flush=True)
-                tried.append(trial.run(module, SUITES[module], environment))
+                try:
+                    tried.append(trial.run(module, SUITES[module], environment))
+                except trial.TrialError as error:
+                    problems.append(f"{module}: {error}")
+                    continue
                 report.save(tried[-1])
                 _tell(tried[-1])
-    except (ContainerError, trial.TrialError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    finally:
-        report.PAGE.write_text(report.page(report.kept(), report.explanations()))
+    except ContainerError as error:
+        problems.append(str(error))
+    report.PAGE.write_text(report.page(report.kept(), report.explanations()))
     for module, percent in report.below(tried).items():
-        print(f"{module}: {percent:.1f} % found, {WANTED_PERCENT:.0f} % are wanted", file=sys.stderr)
-    return 1 if report.below(tried) else 0
+        problems.append(f"{module}: {percent:.1f} % found, {WANTED_PERCENT:.0f} % are wanted")
+    print("\n".join(problems), file=sys.stderr)
+    return 1 if problems else 0
 
 
 @contextmanager

@@ -28,6 +28,7 @@ addopts = "--import-mode=importlib -p no:cacheprovider"
 pythonpath = ["."]
 markers = ["docker", "slow", "realtime", "long", "stage(number)"]
 timeout = 60
+timeout_func_only = true
 
 [tool.mutmut]
 source_paths = ["conduit"]

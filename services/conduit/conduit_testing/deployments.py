@@ -35,6 +35,8 @@ class NewDatabase(Protocol):
 
     def __call__(self, template: str = ...) -> str: ...
 
+    def __hash__(self) -> int: ...
+
 
 @dataclass(frozen=True)
 class Deployment:

@@ -29,6 +29,16 @@ from conduit_testing.deployments import (
 Committed = Callable[[], list[Event]]
 
 
+class Recorder:
+    """A listener that keeps what it is told in a list."""
+
+    def __init__(self, kept: list[Event]) -> None:
+        self._kept = kept
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        self._kept.extend(events)
+
+
 @pytest.fixture(scope="module")
 def events() -> list[Event]:
     return []
@@ -38,11 +48,8 @@ def events() -> list[Event]:
 def http(
     events: list[Event], new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
-    def listener(committed: Sequence[Event]) -> None:
-        events.extend(committed)
-
     url = migrated(new_database)
-    database = database_on_one_server(url, [listener])
+    database = database_on_one_server(url, [Recorder(events)])
     database.open()
     settings = settings_for(url, media_dir=tmp_path_factory.mktemp("media"))
     with served(settings, database) as base_url, httpx.Client(base_url=base_url, timeout=20) as http:
