@@ -52,7 +52,7 @@ diff: venv  ## What changed since the stage before
 ##@ Figures
 compare: venv  ## Two ceilings side by side: A=stage1 B=stage2, MIX=pages for those of a mix
 	@$(RUN) compare $(if $(A),--a '$(A)') $(if $(B),--b '$(B)')
-bench: venv  ## Requests per CPU-second of the app, beside the floor
+bench: venv  ## CPU a request of the app, beside an earlier commit (BEFORE=), FastAPI alone and a floor
 	@$(PYTHON) -m loadtests.bench
 bench-sizes: venv  ## Database time of every route, SIZE=large beside SIZE=small
 	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.sizes

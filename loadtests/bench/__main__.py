@@ -1,7 +1,7 @@
-"""``make bench``: the app's requests per CPU-second beside its floor, on stage 2's boxes, in one interleaved run.
+"""``make bench``: the CPU that a request costs the app, beside an earlier commit, FastAPI alone and a floor.
 
-The floor (``loadtests.bench.floor``) runs in a box of the same size beside the app. Raw samples go to
-``runs/<time>-bench/bench.json``.
+All of them (``loadtests.bench.targets``) have boxes of one size on stage 2's network and share its database, and are
+asked in turns in one run. Raw samples go to ``runs/<time>-bench/bench.json``.
 """
 
 import datetime as dt
@@ -18,20 +18,14 @@ from typing import Any
 
 from infra.stage import lifecycle, tools, topology
 from infra.stage.problems import Problem
-from infra.stage.shell import answer
+from infra.stage.shell import compose
+from loadtests.bench.targets import APP, Target, remove, start, targets
 from loadtests.ceiling.record import commit
 
-# Requests per CPU-second that the app sets itself to reach: the article's mark is three times the best public
-# Python backend's, which gave 746 on an article and 241 on a list of 20.
-GOALS = {
-    "article, anonymous": 2200,
-    "article, signed in": 1700,
-    "list of 20, anonymous": 1200,
-    "list of 20, signed in": 900,
-    "feed": 700,
-}
+# The last commit whose routes were Starlette's: what compiling FastAPI's costs is measured beside it.
+BEFORE = "9d716e5"
+CASES = ("article, anonymous", "article, signed in", "list of 20, anonymous", "list of 20, signed in", "feed")
 _STAGE = 2
-_FLOOR = "conduit-bench-floor"
 
 
 def main() -> int:
@@ -41,90 +35,69 @@ def main() -> int:
     lifecycle.up(_STAGE)
     tools.seed(_STAGE, os.environ.get("SIZE", "medium"), replace=False)
     stage = topology.read(_STAGE)
+    measured = targets(os.environ.get("BEFORE", BEFORE))
     try:
-        _start_floor(stage)
-        samples = _measure(stage, rounds, seconds)
+        for target in measured:
+            if target.host != APP:
+                start(stage, target)
+        samples = _measure(stage, measured, rounds, seconds)
     finally:
-        answer(["docker", "rm", "--force", _FLOOR])
+        for target in measured:
+            remove(target)
     folder = Path("runs") / f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-bench"
     folder.mkdir(parents=True, exist_ok=True)
     raw = {
         "machine": _machine(),
         "commit": commit(),
+        "before": os.environ.get("BEFORE", BEFORE),
         "boxes": {name: asdict(box) for name, box in stage.boxes.items()},
         "size": os.environ.get("SIZE", "medium"),
         "rounds": rounds,
         "seconds_each": seconds,
-        "goals": GOALS,
         "samples": samples,
     }
     (folder / "bench.json").write_text(json.dumps(raw, indent=1))
-    _print(samples)
-    print(f"\nRaw data: {folder / 'bench.json'}. The goals are for a quiet core; the ratio holds on any.")
+    print(table(samples))
+    print(f"\nRaw data: {folder / 'bench.json'}. Microseconds depend on the machine; ratios hold on any.")
     return 0
 
 
-def _start_floor(stage: topology.Topology) -> None:
-    answer(["docker", "rm", "--force", _FLOOR])
-    box = answer(
-        ["docker", "inspect", "-f", "{{.HostConfig.CpuPeriod}} {{.HostConfig.CpuQuota}}", stage.container("app")]
-    )
-    period, quota = box.stdout.split()
-    url = stage.database_urls()[0].partition("=")[2]
-    command = ["docker", "run", "--detach", "--name", _FLOOR, "--network", f"{stage.project}_default"]
-    limits = ["--cpu-period", period, "--cpu-quota", quota, "--memory", "256m", "--user", "1000:1000"]
-    given = ["--env-file", "secrets/boxes.env", "--env", f"DATABASE_URL={url}"]
-    started = answer([*command, *limits, *given, tools.IMAGE, "python", "-m", "loadtests.bench.floor"])
-    if started.returncode:
-        raise Problem(started.stderr.strip(), "Check this machine with: make doctor")
-
-
-def _measure(stage: topology.Topology, rounds: int, seconds: float) -> list[dict[str, Any]]:
-    url = stage.database_urls()[0].partition("=")[2]
-    targets = ["app", _FLOOR]
-    client = ["python", "-m", "loadtests.bench.client", "--targets", *targets]
-    client += ["--rounds", str(rounds), "--seconds", str(seconds), "--database", url]
-    command = [
-        "docker",
-        "compose",
-        "-f",
-        f"docker-compose.stage{_STAGE}.yml",
-        "run",
-        "--rm",
-        "-T",
-        "--no-deps",
-        "tools",
-    ]
+def _measure(stage: topology.Topology, measured: list[Target], rounds: int, seconds: float) -> list[dict[str, Any]]:
+    names = {target.host: target.name for target in measured}
+    client = ["python", "-m", "loadtests.bench.client", "--targets", *names]
+    client += ["--rounds", str(rounds), "--seconds", str(seconds)]
+    client += ["--database", stage.database_urls()[0].partition("=")[2]]
     samples: list[dict[str, Any]] = []
-    with subprocess.Popen([*command, *client], stdout=subprocess.PIPE, text=True) as process:
+    command = [*compose(_STAGE, "run", "--rm", "-T", "--no-deps", "tools"), *client]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             found = json.loads(line)
-            found["target"] = "floor" if found["target"] == _FLOOR else "app"
+            found["target"] = names[found["target"]]
             samples.append(found)
-            print(f"round {found['round'] + 1}  {found['case']:24} {found['target']:6} {found['per_cpu_second']}")
+            cost = "failed" if found["failed"] else f"{1e6 / found['per_cpu_second']:.0f} us"
+            print(f"round {found['round'] + 1}  {found['case']:24} {found['target']:7} {cost}")
     if process.returncode:
         raise Problem("The bench's client stopped; why is above.")
     return samples
 
 
-def _print(samples: list[dict[str, Any]]) -> None:
-    rates: dict[tuple[str, str], list[float]] = defaultdict(list)
-    ratios: dict[str, list[float]] = defaultdict(list)
-    queries: dict[str, int] = {}
-    by_round: dict[tuple[int, str], dict[str, float]] = defaultdict(dict)
+def table(samples: list[dict[str, Any]]) -> str:
+    """Microseconds of CPU a request: medians over the rounds, and medians of the rounds' own ratios to the app."""
+    costs: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for found in samples:
-        rates[found["case"], found["target"]].append(found["per_cpu_second"])
-        by_round[found["round"], found["case"]][found["target"]] = found["per_cpu_second"]
-        if found["target"] == "app":
-            queries[found["case"]] = found["queries"]
-    for (_, case), pair in by_round.items():
-        if len(pair) == 2:
-            ratios[case].append(pair["app"] / pair["floor"])
-    print(f"\n{'requests per CPU-second':26}{'app':>8}{'goal':>8}{'floor':>8}{'app/floor':>11}{'queries':>9}")
-    for case, goal in GOALS.items():
-        app, floor = median(rates[case, "app"]), median(rates[case, "floor"])
-        print(f"{case:26}{app:8.0f}{goal:8}{floor:8.0f}{median(ratios[case]):11.2f}{queries[case]:9}")
+        costs[found["case"], found["target"]][found["round"]] = 1e6 / found["per_cpu_second"]
+    names = list(dict.fromkeys(found["target"] for found in samples))
+    others = [name for name in names if name != "app"]
+    head = f"{'us of CPU a request':24}" + "".join(f"{name:>9}" for name in names)
+    lines = [head + "".join(f"{f'app/{name}':>12}" for name in others)]
+    for case in CASES:
+        line = f"{case:24}" + "".join(f"{median(costs[case, name].values()):9.0f}" for name in names)
+        for other in others:
+            app, theirs = costs[case, "app"], costs[case, other]
+            line += f"{median(app[number] / theirs[number] for number in app.keys() & theirs.keys()):12.2f}"
+        lines.append(line)
+    return "\n".join(["", *lines])
 
 
 def _machine() -> dict[str, Any]:

@@ -67,6 +67,19 @@ def cpu_seconds(host: str) -> float:
     return float(found[1])
 
 
+def require_same_answers(hosts: list[str], wanted: list[Case]) -> None:
+    """Raise SystemExit where targets answer the same request with other bytes: then their costs are not comparable."""
+    for case in wanted:
+        answers = {}
+        for host in hosts:
+            client = HTTPClient(host, 8000, connection_timeout=10, network_timeout=10)
+            answer = client.get(case.paths[0], headers=case.headers)
+            answers[host] = (answer.status_code, bytes(answer.read()))
+            client.close()
+        if len(set(answers.values())) != 1:
+            raise SystemExit(f"{case.name}: the answers differ: {answers}")
+
+
 def sample(host: str, case: Case, seconds: float) -> dict[str, object]:
     """Requests, CPU seconds and their quotient for one case at one target."""
     stop_at = 0.0
@@ -109,6 +122,7 @@ def main() -> None:
     parser.add_argument("--database", required=True)
     options = parser.parse_args()
     wanted = cases(options.database)
+    require_same_answers(options.targets, wanted)
     for host in options.targets:  # unmeasured: connections, prepared statements and caches are made here
         for case in wanted:
             sample(host, case, 1.0)

@@ -21,8 +21,8 @@ AT_LEAST_TIMES = 5.0
 """Lower than at the stage before, where somebody else makes the covers."""
 # Of those asked for since a time: how far they are, and the seconds from the asking until they were done.
 _COVERS = """
-SELECT state, extract(epoch FROM coalesce(finished_at, now()) - noted_at)::float8
-FROM tasks WHERE name = 'cover' AND noted_at >= to_timestamp({since})
+SELECT state, extract(epoch FROM coalesce(finished_at, now()) - created_at)::float8
+FROM outbox WHERE name = 'cover' AND created_at >= to_timestamp({since})
 """
 
 

@@ -29,15 +29,15 @@ PROMISES = {
     "POST /api/user/reports": "audience_report",
 }
 _TASKS = """
-SELECT name, state, count(*), count(*) FILTER (WHERE tries > 1),
+SELECT name, state, count(*), count(*) FILTER (WHERE attempts > 1),
        count(DISTINCT CASE name WHEN 'mail_followers' THEN arguments ->> 'article_id' ELSE key END)
-FROM tasks WHERE noted_at >= to_timestamp({since}) GROUP BY name, state
+FROM outbox WHERE created_at >= to_timestamp({since}) GROUP BY name, state
 """
 # What a worker is killed at, by the number of the turn: mail is what somebody could get twice, a cover is what takes
 # long. The broker's turns count, so that the kills after them, which find the worker up for longest, alternate too.
 AT_RISK = ("mail_followers", "cover")
 KINDS = {"cover": "covers", "mail_followers": "mailings", "audience_report": "reports"}
-_AT_WORK = "SELECT name, key, tries FROM tasks WHERE state = 'running' AND taken_by = '{box}'"
+_AT_WORK = "SELECT name, key, attempts FROM outbox WHERE state = 'running' AND worker = '{box}'"
 _UNFINISHED = """
 SELECT (SELECT count(*) FROM articles WHERE cover_state <> 'ready' AND updated_at >= to_timestamp({since}))
      + (SELECT count(*) FROM reports WHERE state <> 'ready' AND created_at >= to_timestamp({since}))

@@ -66,20 +66,19 @@ COLUMNS = {
     "comments": ("article_id", "id", "author_id", "body", "created_at", "updated_at"),
     "follows": ("follower_id", "followee_id", "created_at"),
     "reports": ("id", "user_id", "state", "created_at", "finished_at"),
-    "tasks": (
+    "outbox": (
         [
             "owner_id",
             "key",
             "name",
             "arguments",
             "state",
-            "asked",
-            "tries",
-            "taken_by",
+            "attempts",
+            "worker",
             "error",
-            "noted_at",
-            "finished_at",
+            "created_at",
             "due_at",
+            "finished_at",
         ]
     ),
     "article_counts": ("shard", "count"),
@@ -140,7 +139,7 @@ class Rows:
             "comments": sum(plan.comments_counts),
             "follows": sum(plan.follows_counts),
             "reports": 0,
-            "tasks": 0,
+            "outbox": 0,
             "article_counts": SHARDS,
             "tag_counts": sum(1 for counts in plan.tag_counts() for count in counts if count),
         }
@@ -157,7 +156,7 @@ class Rows:
             "comments": self._comments,
             "follows": self._follows,
             "reports": lambda: iter(()),
-            "tasks": lambda: iter(()),
+            "outbox": lambda: iter(()),
             "article_counts": self._article_counts,
             "tag_counts": self._tag_counts,
             "favorite_counts": self._favorite_counts,

@@ -188,7 +188,7 @@ class Worker:
         self.frozen = False
 
     def _ask(self, _: Any, sql: str) -> list[list[str]]:
-        assert "taken_by = 'c0ffee'" in sql, "not what another worker is at"
+        assert "worker = 'c0ffee'" in sql, "not what another worker is at"
         assert self.frozen
         look = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
         assert not isinstance(look, CannotError)

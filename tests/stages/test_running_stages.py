@@ -235,8 +235,8 @@ def test_what_is_dead_in_the_queue_is_told_and_put_back(stage: Stage) -> None:
 
     _seconds_until(listed, HEALS_WITHIN_SECONDS, "dead")
     assert stage.get(f"/api/articles/{slug}").json()["article"]["cover"]["state"] == "failed"
-    counts = dict(re.findall(r"^(waiting|running|failed|dead|done) +(\d+)  ", stage.make("queue"), re.MULTILINE))
-    assert list(counts) == ["waiting", "running", "failed", "dead", "done"]
+    counts = dict(re.findall(r"^(waiting|running|retrying|dead|done) +(\d+)  ", stage.make("queue"), re.MULTILINE))
+    assert list(counts) == ["waiting", "running", "retrying", "dead", "done"]
     assert int(counts["dead"]) > 0
 
     command = stage.make_command("queue", "RETRY=no-such-key")

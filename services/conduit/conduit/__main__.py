@@ -92,12 +92,12 @@ def _queue(settings: Settings, retried: str | None = None) -> int:
     from conduit.bootstrap import bootstrap
     from conduit.errors import UnavailableError
 
-    # Of all that a box has, only its database is asked: who wants to know what is wrong waits for nothing else.
+    # Only the database is asked: a command that shows what is wrong should not wait for anything else.
     services = bootstrap(settings.model_copy(update={"web_dir": None, "cache_url": None, "limits_url": None}))
     try:
         said = backlog.summary(services.database) if retried is None else backlog.retry(services.database, retried)
     except UnavailableError:
-        print("What is in the queue can't be told: the database does not answer.", file=sys.stderr)
+        print("The queue can't be shown: the database does not answer.", file=sys.stderr)
         return 1
     finally:
         services.close()

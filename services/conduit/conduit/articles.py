@@ -41,8 +41,8 @@ def publish(database: Database, tasks: Tasks, viewer: int, draft: NewArticle) ->
         )
         if row is None:
             raise UserGoneError
-        announcement = announcements.to_followers_of(viewer, row.id)
-        tasks.note(writer, announcement)
+        announcement = announcements.MailFollowers(row.id, viewer)
+        tasks.enqueue(writer, announcement)
         writer.record(ArticlePublished(row.id, viewer, tuple(row.tag_list)))
     _send_in_any_case(tasks, announcement)
     return article_of(row, cover=None, following=False)

@@ -1,10 +1,11 @@
 """The composition root: from Settings to the adapters in use. The only place that asks what is configured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from conduit import pages
+from conduit import announcements, covers, pages, reports
 from conduit.adapters.cache_invalidating import invalidating
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
@@ -21,12 +22,15 @@ from conduit.adapters.postgres_server import PostgresServer
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.adapters.tasks_inline import InlineTasks
-from conduit.announcements import Sender
+from conduit.announcements import MailFollowers, MailFrom
+from conduit.covers import MakeCover
 from conduit.edge import purging
 from conduit.passwords import Passwords
-from conduit.ports import Database, Listener, Mail
+from conduit.ports import Database, Listener, Mail, Media
+from conduit.reports import WriteReport
 from conduit.services import Services
 from conduit.settings import Settings
+from conduit.tasks import Handler, Handlers
 from conduit.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -41,19 +45,21 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
         # In this order: what the edge asks for anew must not come from a cache that still has the old.
         database = _database(settings, [*([] if cache is None else [invalidating(cache)]), purging(edge)])
     media = DiskMedia(settings.media_dir) if settings.media_url is None else HttpMedia(settings.media_url)
-    tasks = _tasks(settings, lambda: services)
+    passwords = Passwords(settings.password_hashes_at_once)
+    mail_from = MailFrom(settings.mail_address, settings.public_url)
+    handlers = task_handlers(database, media, passwords, mail or _mail(settings), mail_from)
+    tasks = _tasks(settings, database, handlers)
     reads = SqlReads(database, media)
     limits = _limits(settings)
     url = urlsplit(settings.database_url)
-    services = Services(
+    return Services(
         database=database,
         reads=reads if cache is None else CachedReads(reads, cache, media),
         media=media,
         tasks=tasks,
-        mail=mail or _mail(settings),
-        sender=Sender(settings.mail_address, settings.public_url),
+        handlers=handlers,
         limits=limits,
-        passwords=Passwords(settings.password_hashes_at_once),
+        passwords=passwords,
         tokens=Tokens(settings.jwt_secret.get_secret_value(), settings.token_hours),
         pages=pages.NO_FILES if settings.web_dir is None else pages.read(settings.web_dir),
         backends={
@@ -81,7 +87,6 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
             *([limits.close] if isinstance(limits, RedisLimits) else []),
         ],
     )
-    return services
 
 
 def _cache(settings: Settings) -> RedisCache | None:
@@ -104,13 +109,40 @@ def _limits(settings: Settings) -> MemoryLimits | RedisLimits:
     return limits
 
 
-def _tasks(settings: Settings, services: Callable[[], Services]) -> "InlineTasks | CeleryTasks":
-    if settings.broker_url is None:
-        return InlineTasks(services, settings.task_seconds)
-    # Loaded here: an app that has no queue need not hold Celery in its memory.
-    from conduit.adapters.tasks_celery import CeleryTasks, queue_at  # noqa: PLC0415
+def task_handlers(database: Database, media: Media, passwords: Passwords, mail: Mail, mail_from: MailFrom) -> Handlers:
+    """What does each kind of task, with what it uses."""
+    return Handlers(
+        Handler(
+            "image",
+            MakeCover,
+            perform=partial(covers.make_files, database, media, passwords),
+            fail=covers.fail,
+            discard=partial(covers.discard, media),
+            fail_abandoned=partial(covers.fail_abandoned, database, media),
+        ),
+        Handler(
+            "mail",
+            MailFollowers,
+            perform=partial(announcements.mail_followers, database, mail, mail_from),
+        ),
+        Handler(
+            "report",
+            WriteReport,
+            perform=partial(reports.write, database, media),
+            fail=reports.fail,
+            fail_abandoned=partial(reports.fail_abandoned, database),
+            exclusive=True,
+        ),
+    )
 
-    return CeleryTasks(queue_at(settings.broker_url))
+
+def _tasks(settings: Settings, database: Database, handlers: Handlers) -> "InlineTasks | CeleryTasks":
+    if settings.broker_url is None:
+        return InlineTasks(database, handlers, settings.task_seconds)
+    # Imported here: an app without a broker need not hold Celery in its memory.
+    from conduit.adapters.tasks_celery import CeleryTasks, celery_app  # noqa: PLC0415
+
+    return CeleryTasks(celery_app(settings.broker_url))
 
 
 def _mail(settings: Settings) -> Mail:

@@ -1,8 +1,7 @@
 """What can go wrong for a caller, in the API's own shape: ``{"errors": {"<field or body>": ["…"]}}``."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 
 class AppError(Exception):
@@ -120,12 +119,10 @@ class ConflictError(AppError):
 
 
 class DeferredError(UnavailableError):
-    """The mail server will take some of the letters later; the others are settled. ``follows`` need not wait for it."""
-
-    follows: Sequence[Any] = ()
+    """503: the mail server takes some of the letters later; the others are sent, or refused for good."""
 
     def __init__(self) -> None:
-        super().__init__("the mail server, for some of those who are written to,")
+        super().__init__("the mail server, for some of the followers,")
 
 
 class BusyError(AppError):

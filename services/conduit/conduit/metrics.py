@@ -28,12 +28,12 @@ TASK_CPU = Counter("conduit_task_cpu_seconds_total", "CPU seconds that tasks too
 TASK_FAILURES = Counter("conduit_task_failures_total", "Tasks that raised", ["task"])
 TASKS_DROPPED = Counter("conduit_tasks_dropped_total", "Tasks that were due and never begun", ["task"])
 TASK_WAITS = Histogram(
-    "conduit_task_wait_seconds", "Seconds from a task's noting until a worker begins it", ["task"],
+    "conduit_task_wait_seconds", "Seconds from enqueuing a task until a worker begins it", ["task"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )  # fmt: skip
 TASKS_CLOSED = Counter(
     "conduit_tasks_closed_total",
-    "Tries by what the task then was: done, failed for now, dead, or lost to another box",
+    "Attempts by the state of the task after them: done, retrying, dead; or lost, to another worker",
     ["task", "result"],
 )
 TASKS_SENT = Counter("conduit_tasks_sent_total", "Messages about tasks by what became of them", ["result"])

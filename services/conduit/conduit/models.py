@@ -157,29 +157,27 @@ reports = Table(
     CheckConstraint(f"state IN {_STATES}", name="state"),
 )
 
-# Slow work that somebody else does. A task is here from the transaction on that makes it necessary, until after its
-# effect is done: a queue may lose what it holds. Its owner is what it is about, and may be gone by now: no foreign key.
-tasks = Table(
-    "tasks",
+# The transactional outbox: a task is written in the transaction that makes it necessary, and stays until its effect is
+# done, so that a broker may lose its messages. The owner is what the task is about. It may be deleted: no foreign key.
+outbox = Table(
+    "outbox",
     metadata,
     Column("owner_id", BigInteger, primary_key=True, autoincrement=False),
     Column("key", Text, primary_key=True),
     Column("name", Text, nullable=False),
     Column("arguments", JSONB, nullable=False),
-    # "failed" waits for its next try, "dead" has had its last.
     Column("state", Text, nullable=False, server_default=text("'waiting'")),
-    # How often it has been asked for: again while it is being done, and it is done once more.
-    Column("asked", Integer, nullable=False, server_default=text("1")),
-    Column("tries", Integer, nullable=False, server_default=text("0")),
-    # The box that is at it.
-    Column("taken_by", Text),
+    # How many attempts were begun. A message carries the number of attempts before it, so an old one is recognized.
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # Who claimed the last attempt.
+    Column("worker", Text),
     Column("error", Text),
-    Column("noted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-    Column("finished_at", DateTime(timezone=True)),
-    # When somebody has to look at it: to send it again, to try it again, to take it from a box that is silent, or to
-    # delete it.
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    # When the relay sends the task again, unless something happens before: it is claimed, its lease is renewed, it is
+    # done. A row that is done is deleted then.
     Column("due_at", DateTime(timezone=True)),
-    CheckConstraint("state IN ('waiting', 'running', 'failed', 'dead', 'done')", name="state"),
+    Column("finished_at", DateTime(timezone=True)),
+    CheckConstraint("state IN ('waiting', 'running', 'retrying', 'dead', 'done')", name="state"),
     Index(None, "state", "due_at"),
 )
 
@@ -219,7 +217,7 @@ OWNED_TABLES = (
     comments,
     follows,
     reports,
-    tasks,
+    outbox,
     article_counts,
     tag_counts,
     favorite_counts,

@@ -1,8 +1,10 @@
 """What the stages swap. Each port has the few methods that its callers use; ``bootstrap.py`` chooses the adapters."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from conduit import schemas
 from conduit.events import Event
@@ -99,26 +101,34 @@ class Reads(Protocol):
     def tags(self) -> list[str]: ...
 
 
-class Task(NamedTuple):
-    """Slow work by its name in ``tasks.py``. ``arguments`` are what JSON can carry, and few: whoever does the work
-    looks up the rest. The same work has the same ``key``, however often it is asked for.
+class Task(Struct, frozen=True):
+    """Slow work. Each kind is a subclass, whose fields are the arguments: few, as the handler looks up the rest.
+
+    The same work has the same ``key``, however often it is asked for. ``owner_id`` is the id of what the task is about:
+    it says on which logical shard the task is kept.
     """
 
-    name: str
-    arguments: Mapping[str, int | str]
-    key: str
+    name: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def owner_id(self) -> int:
+        raise NotImplementedError
 
 
 class Tasks(Protocol):
-    """Where slow work goes. It may be done twice, so what does it must not mind; and it may be done much later, so what
-    asks for it first says "pending" in a row and then reads what the row says.
+    """Where slow work goes. A task may be done twice, so its handler must be idempotent. It may be done much later, so
+    its caller first writes "pending" into a row, and then answers with what the row says.
     """
 
-    def note(self, writer: Writer, task: Task) -> None:
-        """In the transaction that makes the work necessary: with it this is kept or given up."""
+    def enqueue(self, writer: Writer, task: Task) -> None:
+        """Keep the task, in the transaction that makes it necessary."""
 
     def send(self, task: Task) -> None:
-        """After the commit. Where work is done at once, this raises what the work raises, and then it is given up."""
+        """Call this after the commit. Where tasks are done at once, it raises what the handler raises."""
 
 
 class Letter(NamedTuple):
@@ -135,9 +145,9 @@ class Mail(Protocol):
     def deliver(self, letters: Sequence[Letter]) -> None:
         """Hand them over; an address that is refused is only counted and logged.
 
-        Raises UnavailableError when the mail server does not answer, or not soon: some may have been taken by then, and
-        whoever sends them again sends the same Message-IDs. mail.DeferredError is one of these: the server answers, and
-        some of the letters are to be sent later.
+        Raises UnavailableError when the mail server does not answer in time: it may have taken some of them, and
+        sending them again sends the same Message-IDs. Raises DeferredError, a subclass, when the server answers and
+        takes some of them later.
         """
 
 

@@ -1,34 +1,91 @@
 """A report of an author's audience as CSV: who follows, who favourited, who commented, and when.
 
-Followers are asked for from every server; favourites and comments lie with the author's articles, and the names of
-those who made them with those people. All of it is read in pages by key, so that no statement grows with the audience.
+Followers are on every server. Favourites and comments are on the author's, and the names of their people on those
+people's. All of it is read in pages by key, so that no statement grows with the audience.
 """
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Integer, Interval, Table, bindparam, func, select, tuple_
 
 from conduit import ids, writes
-from conduit.errors import MissingOwnerError, NotFoundError, NotSignedInError
+from conduit.errors import NotFoundError, UserGoneError, missing_owner_as
 from conduit.media_names import report_file
 from conduit.models import articles, comments, favorites, follows, reports, users
-from conduit.ports import Database, Media, Reader, Task, Tasks
+from conduit.ports import Database, Media, Reader, Task, Tasks, Writer
 from conduit.schemas import Report
-from conduit.statements import AnyRow, Statement
+from conduit.statements import Statement
 
-if TYPE_CHECKING:
-    from conduit.services import Services
-
-TASK = "audience_report"
 COLUMNS = ("username", "relation", "article", "at")
 PAGE = 1_000
 
-# Read by a spreadsheet as the beginning of a formula: https://owasp.org/www-community/attacks/CSV_Injection
+# A spreadsheet takes a cell that begins with one of these for a formula: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+class WriteReport(Task, frozen=True):
+    """Write the file of a report."""
+
+    name = "audience_report"
+
+    report_id: int
+    author_id: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}-{self.report_id}"
+
+    @property
+    def owner_id(self) -> int:
+        return self.report_id
+
+
+class _ReportRow(NamedTuple):
+    id: int
+    state: str
+    created_at: str
+
+
+class _PendingRow(NamedTuple):
+    id: int
+    author_id: int
+
+
+class _FollowerRow(NamedTuple):
+    id: int
+    username: str
+    created_at: str
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """What the rows are ordered by."""
+        return 0, self.id
+
+
+class _MarkRow(NamedTuple):
+    """A favourite or a comment. ``id`` orders those of one article."""
+
+    article_id: int
+    id: int
+    user_id: int
+    slug: str
+    created_at: str
+
+    @property
+    def position(self) -> tuple[int, int]:
+        return self.article_id, self.id
+
+
+class _NameRow(NamedTuple):
+    id: int
+    username: str
+
+
+_Paged = TypeVar("_Paged", _FollowerRow, _MarkRow)
 
 
 def _param(name: str) -> Any:
@@ -41,31 +98,34 @@ _REPORT = Statement(
     select(reports.c.id, reports.c.state, reports.c.created_at).where(
         reports.c.id == _param("report_id"), reports.c.user_id == _param("viewer")
     ),
+    _ReportRow,
+)
+# Reads the whole table: a row is a few dozen bytes, and there is one for each report.
+_PENDING = Statement(
+    "pending reports",
+    select(reports.c.id, reports.c.user_id.label("author_id")).where(
+        reports.c.state == "pending", reports.c.created_at <= func.now() - bindparam("older_than", type_=Interval)
+    ),
+    _PendingRow,
 )
 _FOLLOWERS = Statement(
     "audience that follows",
-    select(follows.c.follower_id, users.c.username, follows.c.created_at)
+    select(follows.c.follower_id.label("id"), users.c.username, follows.c.created_at)
     .join_from(follows, users, users.c.id == follows.c.follower_id)
     .where(follows.c.followee_id == _param("author_id"), follows.c.follower_id > _param("after"))
     .order_by(follows.c.follower_id)
     .limit(_LIMIT),
+    _FollowerRow,
 )
 
 
-# Read through whole, which is little: a row is a few dozen bytes, and there is one for every report ever asked for.
-_WAITED_FOR = Statement(
-    "reports that are waited for",
-    select(reports.c.id).where(
-        reports.c.state == "pending", reports.c.created_at <= func.now() - bindparam("older_than", type_=Interval)
-    ),
-)
-
-
-def _on_articles(name: str, table: Table, person: ColumnElement[int], row_id: ColumnElement[int]) -> Statement:
-    """Article, the id that orders within it, person, slug and time, of what hangs on an author's articles."""
+def _on_articles(
+    name: str, table: Table, user_id: ColumnElement[int], row_id: ColumnElement[int]
+) -> Statement[_MarkRow]:
+    """What hangs on an author's articles, ordered by article and ``row_id``."""
     return Statement(
         name,
-        select(table.c.article_id, row_id, person, articles.c.slug, table.c.created_at)
+        select(table.c.article_id, row_id.label("id"), user_id.label("user_id"), articles.c.slug, table.c.created_at)
         .join_from(articles, table, table.c.article_id == articles.c.id)
         .where(
             articles.c.author_id == _param("author_id"),
@@ -74,6 +134,7 @@ def _on_articles(name: str, table: Table, person: ColumnElement[int], row_id: Co
         )
         .order_by(table.c.article_id, row_id)
         .limit(_LIMIT),
+        _MarkRow,
     )
 
 
@@ -82,6 +143,7 @@ _COMMENTS = _on_articles("audience that commented", comments, comments.c.author_
 _NAMES = Statement(
     "names of the audience",
     select(users.c.id, users.c.username).where(users.c.id == func.any(bindparam("ids", type_=ARRAY(BigInteger)))),
+    _NameRow,
 )
 
 
@@ -89,20 +151,17 @@ def request(database: Database, tasks: Tasks, viewer: int) -> Report:
     """Ask for a report on one's own audience; the report as it then is.
 
     Where it is made at once, raises UnavailableError when it can't be, and BusyError while another is being made.
-    Raises NotSignedInError where the token outlived its user.
+    Raises UserGoneError where the token outlived its user.
     """
-    try:
-        with database.writing(viewer) as writer:
-            row = writer.first(writes.NEW_REPORT, viewer=viewer, shard=ids.shard_of(viewer))
-            assert row is not None, "the statement always gives a row"
-            task = Task(TASK, {"report_id": row[0], "author_id": viewer}, _key(row[0]))
-            tasks.note(writer, task)
-    except MissingOwnerError as error:
-        raise NotSignedInError(message="is of no user here") from error
+    with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
+        row = writer.first(writes.NEW_REPORT, viewer=viewer, shard=ids.shard_of(viewer))
+        assert row is not None, "the statement always gives a row"
+        task = WriteReport(row.id, viewer)
+        tasks.enqueue(writer, task)
     tasks.send(task)
     # From the primary: a replica may not have it yet.
     with database.writing(viewer) as writer:
-        return _report(writer, viewer, row[0])
+        return _report(writer, viewer, task.report_id)
 
 
 def show(database: Database, viewer: int, report_id: int) -> Report:
@@ -118,76 +177,74 @@ def file(database: Database, media: Media, viewer: int, report_id: int) -> bytes
     return content
 
 
-def _key(report_id: int) -> str:
-    return f"{TASK}-{report_id}"
-
-
 def _report(reader: Reader, viewer: int, report_id: int) -> Report:
     row = reader.first(_REPORT, report_id=report_id, viewer=viewer)
     if row is None:
         raise NotFoundError("report")
-    _, state, created_at = row
-    return Report(
-        report_id, state, created_at, f"/api/user/reports/{report_id}/audience.csv" if state == "ready" else None
-    )
+    url = f"/api/user/reports/{report_id}/audience.csv" if row.state == "ready" else None
+    return Report(report_id, row.state, row.created_at, url)
 
 
 # The task ---------------------------------------------------------------------------------------------------
 
 
-def make(services: "Services", arguments: Mapping[str, Any]) -> Sequence[Task]:
+def write(database: Database, media: Media, task: WriteReport) -> Sequence[Task]:
     """Write the file of a report, then say that it is ready. Raises UnavailableError."""
-    report_id, author_id = arguments["report_id"], arguments["author_id"]
-    content = as_csv(audience(services.database, author_id))
-    services.media.put(report_file(report_id), content, "text/csv; charset=utf-8")
-    _finish(services, report_id, "ready")
+    content = as_csv(audience(database, task.author_id))
+    media.put(report_file(task.report_id), content, "text/csv; charset=utf-8")
+    with database.writing(task.report_id) as writer:
+        writer.all(writes.FINISH_REPORT, report_id=task.report_id, state="ready")
     return ()
 
 
-def give_up(services: "Services", arguments: Mapping[str, Any]) -> None:
-    """Nobody makes this report any more."""
-    _finish(services, arguments["report_id"], "failed")
+def fail(writer: Writer, task: WriteReport) -> None:
+    """Say in a transaction that the report is not made."""
+    writer.all(writes.FINISH_REPORT, report_id=task.report_id, state="failed")
 
 
-def give_up_left(services: "Services", older_than: float, known: Collection[str] = ()) -> None:
-    """Nobody makes reports any more that were asked for so many seconds ago or earlier, unless their task's key is
-    among the ``known``. Raises UnavailableError.
+def fail_abandoned(database: Database, older_than: float, known: Collection[str]) -> None:
+    """Fail the reports that have been pending for so many seconds, except for tasks with these keys.
+
+    Raises UnavailableError.
     """
-    for server in services.database.readers():
-        for (report_id,) in server.all(_WAITED_FOR, older_than=timedelta(seconds=older_than)):
-            if _key(report_id) not in known:
-                _finish(services, report_id, "failed")
-
-
-def _finish(services: "Services", report_id: int, state: str) -> None:
-    with services.database.writing(report_id) as writer:
-        writer.all(writes.FINISH_REPORT, report_id=report_id, state=state)
+    for server in database.readers():
+        for row in server.all(_PENDING, older_than=timedelta(seconds=older_than)):
+            task = WriteReport(row.id, row.author_id)
+            if task.key not in known:
+                with database.writing(task.report_id) as writer:
+                    fail(writer, task)
 
 
 def audience(database: Database, author_id: int) -> Iterator[tuple[str, str, str, str]]:
     """Rows of COLUMNS: followers first, then favourites and comments by article."""
     for server in database.readers():
-        for page in _pages(server, _FOLLOWERS, author_id):
-            yield from ((name, "follower", "", at) for _, name, at in page)
+        for followers in _pages(server, _FOLLOWERS, author_id):
+            yield from ((row.username, "follower", "", row.created_at) for row in followers)
     server = database.reader(author_id)
     for relation, statement in (("favorited", _FAVORITES), ("commented", _COMMENTS)):
-        for page in _pages(server, statement, author_id):
-            people = {row[2] for row in page}
-            names: dict[int, str] = {}
-            for reader, held in database.readers_of(people):
-                names.update(reader.all(_NAMES, ids=held))
-            yield from ((names[person], relation, slug, at) for _, _, person, slug, at in page if person in names)
+        for marks in _pages(server, statement, author_id):
+            names = _names(database, {row.user_id for row in marks})
+            yield from (
+                (names[row.user_id], relation, row.slug, row.created_at) for row in marks if row.user_id in names
+            )
 
 
-def _pages(server: Reader, statement: Statement, author_id: int) -> Iterator[list[AnyRow]]:
-    """All that the statement finds, PAGE rows at a time. A row begins with what it is ordered by."""
+def _names(database: Database, user_ids: Collection[int]) -> dict[int, str]:
+    """Names by id; those who are gone have none."""
+    return {
+        row.id: row.username for reader, held in database.readers_of(user_ids) for row in reader.all(_NAMES, ids=held)
+    }
+
+
+def _pages(server: Reader, statement: Statement[_Paged], author_id: int) -> Iterator[list[_Paged]]:
+    """All that the statement finds, PAGE rows at a time."""
     after_article = after = 0
     while True:
         rows = server.all(statement, author_id=author_id, after_article=after_article, after=after, limit=PAGE)
         yield rows
         if len(rows) < PAGE:
             return
-        after_article, after = rows[-1][0], rows[-1][0 if statement is _FOLLOWERS else 1]
+        after_article, after = rows[-1].position
 
 
 def as_csv(rows: Iterable[Sequence[str]]) -> bytes:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from conduit.announcements import Sender
 from conduit.pages import Files
 from conduit.passwords import Passwords
-from conduit.ports import Database, Limits, Mail, Media, Reads, Tasks
+from conduit.ports import Database, Limits, Media, Reads, Tasks
+from conduit.tasks import Handlers
 from conduit.tokens import Tokens
 
 
@@ -14,16 +14,15 @@ from conduit.tokens import Tokens
 class Services:
     """What the routes call. ``backends`` says in words which adapter stands behind each port.
 
-    ``before_requests`` is called once by the process that takes them, before the first; ``after_requests`` after the
-    last. They raise nothing.
+    ``handlers`` do the tasks, here or in a worker. ``before_requests`` is called once by the process that takes
+    requests, before the first; ``after_requests`` after the last. They raise nothing.
     """
 
     database: Database
     reads: Reads
     media: Media
     tasks: Tasks
-    mail: Mail
-    sender: Sender
+    handlers: Handlers
     limits: Limits
     passwords: Passwords
     tokens: Tokens

@@ -2,25 +2,42 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
-from conduit import announcements, articles, covers, tasks
+from conduit import articles, covers
+from conduit.announcements import MailFollowers
 from conduit.media_names import digest_of
-from conduit.models import tasks as table
+from conduit.models import outbox as table
 from conduit.ports import Letter, Task
 from conduit.request_bodies import NewArticle
 from conduit.statements import Statement
-from conduit_testing.queued import Hand
+from conduit_testing.queued import Hand, Sent, sent
+
+DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
+
+
+class TaskRow(NamedTuple):
+    state: str
+    attempts: int
+    error: str | None
+
+
+class _KeyRow(NamedTuple):
+    key: str
+
 
 ROW = Statement(
-    "row of a task", select(table.c.state, table.c.tries, table.c.error).where(table.c.key == bindparam("key"))
+    "row of a task",
+    select(table.c.state, table.c.attempts, table.c.error).where(table.c.key == bindparam("key")),
+    TaskRow,
 )
 _OVERDUE = Statement(
-    "make all due", update(table).where(table.c.due_at.is_not(None)).values(due_at=table.c.noted_at).returning(table)
+    "make all due",
+    update(table).where(table.c.due_at.is_not(None)).values(due_at=table.c.created_at).returning(table.c.key),
+    _KeyRow,
 )
-DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 
 class Letters:
@@ -39,21 +56,21 @@ class Letters:
 def published(hand: Hand, author: int) -> Task:
     """The mail task of a new article."""
     article = articles.publish(hand.services.database, hand.services.tasks, author, DRAFT)
-    return announcements.to_followers_of(author, articles.id_of(article.slug))
+    return MailFollowers(articles.id_of(article.slug), author)
 
 
-def cover_key(slug: str, content: bytes) -> str:
-    return f"{covers.TASK}-{articles.id_of(slug)}-{digest_of(content)}"
+def cover_task(slug: str, content: bytes) -> covers.MakeCover:
+    return covers.MakeCover(articles.id_of(slug), digest_of(content))
 
 
-def row_of(hand: Hand, task: Task) -> tuple[Any, ...]:
-    """State, tries and error."""
-    row = hand.services.database.reader(tasks.owner_of(task)).first(ROW, key=task.key)
+def row_of(hand: Hand, task: Task) -> TaskRow:
+    row = hand.services.database.reader(task.owner_id).first(ROW, key=task.key)
     assert row is not None
     return row
 
 
 def overdue(hand: Hand) -> None:
+    """Let so much time pass that every row is due: leases have ended, and messages are missing."""
     for server in hand.services.database.readers():
         server.all(_OVERDUE)
 
@@ -65,12 +82,12 @@ def until(true: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
-def messages(hand: Hand, number: int) -> list[tuple[int, str]]:
-    """So many messages, once the thread that sends them has."""
-    got: list[tuple[int, str]] = []
+def messages(hand: Hand, number: int) -> list[Sent]:
+    """So many messages, once the thread has published them. They are lost to the broker then."""
+    got: list[Sent] = []
 
     def there() -> bool:
-        got.extend(hand.messages())
+        got.extend(map(sent, hand.messages()))
         return len(got) >= number
 
     until(there, f"{number} messages did not come")

@@ -1,33 +1,61 @@
 """A queue whose worker is in the tests' own process, and works only when it is told to."""
 
+import time
 from collections.abc import Iterator
 from queue import Empty
+from typing import NamedTuple
 
+import pytest
 from celery import Celery
+from celery.app.trace import build_tracer
+from celery.exceptions import Reject
+from kombu.message import Message
 from sqlalchemy import delete
 
-from conduit import task_rows
-from conduit.adapters.tasks_celery import QUEUE, CeleryTasks, queue_at
-from conduit.models import tasks
+from conduit import outbox, outbox_worker, worker
+from conduit.adapters.tasks_celery import QUEUE, CeleryTasks, celery_app
+from conduit.models import outbox as table
+from conduit.outbox_worker import OutboxWorker
 from conduit.ports import Database
 from conduit.services import Services
 from conduit.statements import Statement
-from conduit.worker import Worker
 
-_CLEAR = Statement("clear tasks", delete(tasks).returning(tasks.c.key))
+SETTLES_WITHIN = 30.0
+
+
+class _KeyRow(NamedTuple):
+    key: str
+
+
+_CLEAR = Statement("clear tasks", delete(table).returning(table.c.key), _KeyRow)
+
+
+class Sent(NamedTuple):
+    """What a message says: where the row is, and the attempts before it."""
+
+    owner_id: int
+    key: str
+    retries: int
+
+
+def sent(message: Message) -> Sent:
+    (owner_id, key), _, _ = message.payload
+    return Sent(owner_id, key, message.headers["retries"])
 
 
 class Hand:
-    """A worker by hand: takes what the broker has, and looks after the rows."""
+    """A worker by hand. Celery runs its task and publishes its retries, which are not waited for."""
 
-    def __init__(self, services: Services, broker_url: str, box: str = "the tests' worker") -> None:
+    def __init__(self, services: Services, broker_url: str, name: str = "the tests' worker") -> None:
         assert isinstance(services.tasks, CeleryTasks)
         self.services = services
         self.tasks = services.tasks
-        self.worker = Worker(services, services.tasks, box)
-        self._app: Celery = queue_at(broker_url)
+        self.worker = OutboxWorker(services.database, services.handlers, services.tasks, name)
+        self._app: Celery = celery_app(broker_url)
+        task = worker.add_task(self._app, self.worker.perform)
+        self._trace = build_tracer(task.name, task, app=self._app)
 
-    def messages(self) -> Iterator[tuple[int, str]]:
+    def messages(self) -> Iterator[Message]:
         """Take messages out of the queue until it is empty."""
         with self._app.connection_for_read() as connection, connection.SimpleQueue(QUEUE) as queue:
             while True:
@@ -35,30 +63,50 @@ class Hand:
                     message = queue.get(block=False)
                 except Empty:
                     return
-                message.ack()
-                (owner_id, key), _, _ = message.payload
-                yield owner_id, key
+                try:
+                    yield message
+                finally:
+                    if not message.acknowledged:
+                        message.ack()
+
+    def deliver(self, message: Message) -> None:
+        """Have Celery run the task of a message, as its worker does."""
+        args, kwargs, _ = message.payload
+        request = {**message.headers, "delivery_info": message.delivery_info}
+        info = self._trace(message.headers["id"], args, kwargs, request)[1]
+        if info is not None and isinstance(info.retval, Reject) and info.retval.requeue and not message.acknowledged:
+            message.requeue()  # type: ignore[no-untyped-call]  # kombu has no types
 
     def work(self) -> list[str]:
         """Do what the broker has; the keys of the messages, in their order."""
         done = []
-        for owner_id, key in self.messages():
-            self.worker.do(owner_id, key)
-            done.append(key)
+        for message in self.messages():
+            self.deliver(message)
+            done.append(sent(message).key)
         return done
 
     def settle(self) -> None:
-        """Work until no task is left that anybody waits for."""
-        while task_rows.counts(self.services.database).oldest:
+        """Work until every task is done or dead."""
+        deadline = time.monotonic() + SETTLES_WITHIN
+        while outbox.counts(self.services.database).oldest:
+            assert time.monotonic() < deadline, f"not settled: {outbox.counts(self.services.database)}"
             self.settle_once()
 
     def settle_once(self) -> None:
-        """Send what is due, and do what the broker has."""
-        self.worker.look_after()
+        """Relay what is due, and do what the broker has."""
+        self.worker.relay()
         self.work()
 
 
+def in_no_time(patch: pytest.MonkeyPatch) -> None:
+    """Three attempts, and a relay that sends at once what waits."""
+    for module in (worker, outbox_worker):
+        patch.setattr(module, "MAX_RETRIES", 2)
+    patch.setattr(outbox_worker, "PAUSE_SECONDS", 0)
+    patch.setattr(outbox, "FIRST_SECONDS", 0)
+
+
 def clear(database: Database) -> None:
-    """Forget all tasks."""
+    """Delete all tasks."""
     for server in database.readers():
         server.all(_CLEAR)

@@ -1,14 +1,15 @@
-"""Slow work in this process, whoever does it: what the suites about it ask for, and look at afterwards."""
+"""Slow work in this process, done at once or by a worker: what the suites about it ask for, and what they look at."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from sqlalchemy import bindparam, select
 
-from conduit import articles, covers, tasks, writes
+from conduit import articles, covers, writes
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.bootstrap import bootstrap
 from conduit.errors import UnavailableError
@@ -22,7 +23,14 @@ from conduit.services import Services
 from conduit.statements import Statement
 from conduit_testing.deployments import settings_for
 
-REPORT_STATES = Statement("states", select(table.c.state).where(table.c.user_id == bindparam("user_id")))
+
+class ReportState(NamedTuple):
+    state: str
+
+
+REPORT_STATES = Statement(
+    "states of reports", select(table.c.state).where(table.c.user_id == bindparam("user_id")), ReportState
+)
 DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 
@@ -44,7 +52,7 @@ class Letters:
 
 @dataclass
 class Work:
-    """The services, whose Tasks is what the suite is about. ``settle`` returns when nothing is waiting any more."""
+    """The services, whose Tasks is what the suite is about. ``settle`` returns when every task has ended."""
 
     services: Services
     letters: Letters
@@ -71,9 +79,9 @@ def uploaded(work: Work, author: int, slug: str, content: bytes) -> None:
 
 
 def ask(work: Work, task: Task) -> None:
-    """For what has been asked for before, maybe."""
-    with work.services.database.writing(tasks.owner_of(task)) as writer:
-        work.services.tasks.note(writer, task)
+    """For a task that may have been done before."""
+    with work.services.database.writing(task.owner_id) as writer:
+        work.services.tasks.enqueue(writer, task)
     work.services.tasks.send(task)
     work.settle()
 
@@ -84,9 +92,8 @@ def now(work: Work, slug: str) -> Article:
     return article
 
 
-def cover_task(slug: str, content: bytes) -> Task:
-    article_id, digest = articles.id_of(slug), digest_of(content)
-    return Task(covers.TASK, {"article_id": article_id, "digest": digest}, f"cover-{article_id}-{digest}")
+def cover_task(slug: str, content: bytes) -> covers.MakeCover:
+    return covers.MakeCover(articles.id_of(slug), digest_of(content))
 
 
 def follow(work: Work, follower: int, author: int) -> None:

@@ -1,8 +1,8 @@
-"""Mail handed to an SMTP server, with no more patience than a request has.
+"""Mail handed to an SMTP server, with timeouts that suit a request.
 
-A mail server that hangs is worse than one that is gone. So at most a few threads are with it at once, none for longer
-than ``seconds``, and when it does not answer it is left alone for a while: whoever has something to send meanwhile is
-told at once. A server that will take one message later does answer: the others go on.
+A mail server that hangs is worse than one that is gone. So at most a few threads talk to it at once, none for longer
+than ``seconds``. When it does not answer, a circuit breaker opens for a while, and sending fails at once. A server that
+takes one message later does answer: the others are sent.
 """
 
 import contextlib
@@ -20,15 +20,15 @@ from conduit.ports import Letter
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 1.0  # for a connection, and for each of its answers
-PLACE_SECONDS = 0.5
+SLOT_SECONDS = 0.5
 AT_ONCE = 3
-LEFT_ALONE_SECONDS = 10.0
+OPEN_SECONDS = 10.0  # for the circuit breaker
 
 
 class SmtpMail:
-    """A connection for every ``deliver``, ended after ``seconds`` whatever state the server is in.
+    """A connection for each ``deliver``, closed after ``seconds`` in any case. ``sender`` is an address.
 
-    ``deliver`` raises DeferredError when some are for later and all others were handed over.
+    ``deliver`` raises UnavailableError, or DeferredError when the server takes some later and has taken all others.
     """
 
     def __init__(self, host: str, port: int, sender: str, seconds: float) -> None:
@@ -36,8 +36,8 @@ class SmtpMail:
         self._port = port
         self._sender = sender
         self._seconds = seconds
-        self._places = BoundedSemaphore(AT_ONCE)
-        self._left_alone_until = 0.0
+        self._slots = BoundedSemaphore(AT_ONCE)
+        self._open_until = 0.0
 
     def deliver(self, letters: Sequence[Letter]) -> None:
         settled = 0
@@ -46,7 +46,7 @@ class SmtpMail:
                 for letter in letters:
                     settled += self._is_settled(smtp, letter)
         except (OSError, smtplib.SMTPException) as error:
-            self._left_alone_until = monotonic() + LEFT_ALONE_SECONDS
+            self._open_until = monotonic() + OPEN_SECONDS
             log.warning("the mail server does not answer", extra={"server": self._host, "cause": repr(error)})
             raise UnavailableError("the mail server") from error
         finally:
@@ -56,30 +56,34 @@ class SmtpMail:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[smtplib.SMTP]:
-        if monotonic() < self._left_alone_until or not self._places.acquire(timeout=PLACE_SECONDS):
+        if monotonic() < self._open_until or not self._slots.acquire(timeout=SLOT_SECONDS):
             raise UnavailableError("the mail server")
         try:
-            # Its own name is given: asked for, it would be looked up in the DNS, which may take long to know nothing.
+            # With a name, smtplib does not look one up: a DNS lookup may take seconds.
             smtp = smtplib.SMTP(local_hostname="conduit", timeout=ANSWER_SECONDS)
-            with _ended_after(self._seconds, smtp), smtp:
-                smtp.connect(self._host, self._port)
-                smtp.ehlo_or_helo_if_needed()
-                yield smtp
+            try:
+                with _closed_after(self._seconds, smtp):
+                    smtp.connect(self._host, self._port)
+                    smtp.ehlo_or_helo_if_needed()
+                    yield smtp
+                    _quit(smtp)
+            finally:
+                smtp.close()
         finally:
-            self._places.release()
+            self._slots.release()
 
     def _is_settled(self, smtp: smtplib.SMTP, letter: Letter) -> bool:
-        """Hand a letter over. Whether it is taken or refused for good; raises when there is no going on with others."""
+        """Send a letter. Whether the server has taken it or refused it for good; raises when it takes no others."""
         options = () if letter.address.isascii() else ("SMTPUTF8", "BODY=8BITMIME")
         if options and not smtp.has_extn("smtputf8"):
-            self._refused(letter, "the server takes no addresses but in ASCII")
+            self._refused(letter, "the server takes ASCII addresses only")
             return True
         try:
             smtp.sendmail(self._sender, [letter.address], letter.content, options)
         except (smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError) as error:
             if _is_goodbye(error):
                 raise
-            # smtplib does so itself, but not where DATA is refused before the text.
+            # smtplib does this itself, except where DATA is refused before the text.
             smtp.rset()
             if not _is_final(error):
                 log.warning("mail is deferred", extra={"message_id": letter.message_id, "cause": repr(error)})
@@ -94,9 +98,18 @@ class SmtpMail:
         log.warning("mail is refused", extra={"message_id": letter.message_id, "cause": cause})
 
 
+def _quit(smtp: smtplib.SMTP) -> None:
+    """Say goodbye. The server has taken the letters by then, whatever it answers (RFC 5321, 4.1.1.10).
+
+    ``smtplib.SMTP`` as a context manager raises what is not 221: the letters would count as unsent, and be sent again.
+    """
+    with contextlib.suppress(OSError, smtplib.SMTPException):
+        smtp.quit()
+
+
 @contextlib.contextmanager
-def _ended_after(seconds: float, smtp: smtplib.SMTP) -> Iterator[None]:
-    """Cut the connection after so long: a socket's own timeout begins anew with every byte."""
+def _closed_after(seconds: float, smtp: smtplib.SMTP) -> Iterator[None]:
+    """Close the connection after so many seconds: a socket's own timeout starts again with every byte."""
 
     def cut() -> None:
         if smtp.sock is not None:
@@ -116,14 +129,14 @@ _Refusal = smtplib.SMTPSenderRefused | smtplib.SMTPRecipientsRefused | smtplib.S
 
 
 def _is_goodbye(error: _Refusal) -> bool:
-    """Whether the server ends the connection with it, for everybody: RFC 5321, 3.8 and 4.2.3."""
+    """Whether the server closes the connection with this answer: RFC 5321, 3.8 and 4.2.3."""
     return 421 in _codes(error)
 
 
 def _is_final(error: _Refusal) -> bool:
-    """Whether it is about this message alone, and the server would say the same again: RFC 5321, 4.2.1.
+    """Whether the server would refuse this message again: RFC 5321, 4.2.1.
 
-    A sender is refused for what is amiss here or there, and that may be mended.
+    A refused sender is no fault of the message, and may be accepted later.
     """
     return not isinstance(error, smtplib.SMTPSenderRefused) and all(code >= 500 for code in _codes(error))
 

@@ -32,7 +32,7 @@ CHECKOUT_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 0.3
 # One plan a statement and connection: the statements are shaped so that one plan fits every parameter. Left to itself,
 # PostgreSQL planned the lists anew for every request, which took it as long as running them.
-_SERVER_OPTIONS = (
+SERVER_OPTIONS = (
     "-c timezone=UTC -c statement_timeout=1300 -c idle_in_transaction_session_timeout=10000 "
     "-c plan_cache_mode=force_generic_plan"
 )
@@ -64,7 +64,7 @@ class PostgresServer:
                 "application_name": "conduit",
                 "connect_timeout": 2,
                 "tcp_user_timeout": 2000,
-                "options": _SERVER_OPTIONS,
+                "options": SERVER_OPTIONS,
             },
             configure=self._connected,
             min_size=1,

@@ -1,8 +1,7 @@
-"""Tasks sent to workers through a broker, by Celery: whoever asks for slow work has an answer before it is done.
+"""Tasks done by workers: the outbox keeps them, and Celery carries their messages through a broker.
 
-What is sent is only where the task's row is. The row was written with what makes the task necessary (``task_rows``), so
-that a message that is lost, or was never sent, costs time and nothing else: a worker sends again what is due. That is
-why no request waits for the broker. A thread beside them sends, and gives up soon.
+A task is written in the transaction that makes it necessary. After the commit a thread publishes its message, so that
+no request waits for the broker. If that fails, the relay of a worker publishes it (``outbox_worker.py``).
 """
 
 import logging
@@ -12,25 +11,25 @@ from threading import Lock, Thread
 
 from celery import Celery
 
-from conduit import metrics, task_rows
+from conduit import metrics, outbox
 from conduit.ports import Task, Writer
-from conduit.tasks import owner_of
 
 log = logging.getLogger(__name__)
 
-DO = "conduit.do"
+PERFORM = "conduit.perform"
 QUEUE = "conduit"
-# Unacknowledged for so long, a message is given to another worker. Longer than any task may take (worker.py).
-VISIBILITY_SECONDS = 300
+# A message that is unacknowledged for so long is delivered again. A worker acknowledges it when the task is done, and
+# holds it before that until a retry is due: this is longer than the two of them (a test holds it to that).
+VISIBILITY_SECONDS = 600
 ANSWER_SECONDS = 1.0
-# Kept here until the thread has sent them, and after a failure how long nobody tries.
-AT_MOST = 1_000
+# Messages that the thread has not published yet, and its pause after a failure.
+UNSENT = 1_000
 PAUSE_SECONDS = 1.0
 STOP_SECONDS = 2.0
 
 
-def queue_at(broker_url: str, answer_seconds: float = ANSWER_SECONDS) -> Celery:
-    """Celery's app for both ends of the queue; ``answer_seconds`` is its patience with the broker."""
+def celery_app(broker_url: str, answer_seconds: float = ANSWER_SECONDS) -> Celery:
+    """Celery's app, for those who publish and for workers; ``answer_seconds`` is its timeout with the broker."""
     app = Celery("conduit", broker=broker_url, set_as_current=False)
     app.conf.update(
         # In these three places: https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
@@ -53,57 +52,56 @@ def queue_at(broker_url: str, answer_seconds: float = ANSWER_SECONDS) -> Celery:
 
 
 class CeleryTasks:
-    """Notes tasks in the transactions that need them, and tells the workers beside the requests."""
+    """Writes tasks into the outbox, and publishes their messages from a thread."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._unsent: Queue[tuple[int, str] | None] = Queue(AT_MOST)
+        self._unsent: Queue[tuple[int, str] | None] = Queue(UNSENT)
         self._lock = Lock()
-        self._sender: Thread | None = None
+        self._publisher: Thread | None = None
 
     def begin(self) -> None:
-        """Nothing: what an earlier process left is in its row, and is done. What has none is given up by a worker."""
+        """Nothing: a worker fails what an earlier process has abandoned."""
 
     def end(self) -> None:
-        """Send what is left, where that is soon done."""
-        if self._sender is not None and self._sender.is_alive():
+        """Publish what is left, if that takes no more than two seconds."""
+        if self._publisher is not None and self._publisher.is_alive():
             try:
                 self._unsent.put_nowait(None)
             except Full:
                 return
-            self._sender.join(STOP_SECONDS)
+            self._publisher.join(STOP_SECONDS)
 
-    def note(self, writer: Writer, task: Task) -> None:
-        task_rows.note(writer, task)
+    def enqueue(self, writer: Writer, task: Task) -> None:
+        outbox.enqueue(writer, task)
 
     def send(self, task: Task) -> None:
         with self._lock:
-            if self._sender is None or not self._sender.is_alive():
-                self._sender = Thread(target=self._send, name="task sender", daemon=True)
-                self._sender.start()
+            if self._publisher is None or not self._publisher.is_alive():
+                self._publisher = Thread(target=self._publish, name="task publisher", daemon=True)
+                self._publisher.start()
         try:
-            self._unsent.put_nowait((owner_of(task), task.key))
+            self._unsent.put_nowait((task.owner_id, task.key))
         except Full:
-            metrics.TASKS_SENT.labels("left to the sweeper").inc()
+            metrics.TASKS_SENT.labels("left to the relay").inc()
 
-    def publish(self, owner_id: int, key: str) -> None:
-        """Put a message into the queue. Raises what Celery or its transport raises where the broker is no help."""
-        self._app.send_task(DO, (owner_id, key), ignore_result=True)
+    def publish(self, owner_id: int, key: str, attempts: int = 0) -> None:
+        """Publish a message for a task after so many attempts. Raises what Celery or its transport raises."""
+        self._app.send_task(PERFORM, (owner_id, key), retries=attempts, ignore_result=True)
 
-    def _send(self) -> None:
+    def _publish(self) -> None:
         while (message := self._unsent.get()) is not None:
             try:
                 self.publish(*message)
             except Exception as error:
-                # Whatever it is, the row is there, and so the sweeper sends it.
-                log.warning("tasks are left to the sweeper", extra={"cause": repr(error)})
+                log.warning("tasks are left to the relay", extra={"cause": repr(error)})
                 time.sleep(PAUSE_SECONDS)
-                metrics.TASKS_SENT.labels("left to the sweeper").inc(1 + self._drop())
+                metrics.TASKS_SENT.labels("left to the relay").inc(1 + self._drop())
             else:
                 metrics.TASKS_SENT.labels("sent").inc()
 
     def _drop(self) -> int:
-        """Empty the queue of what is unsent; how many there were. An end that is asked for stays."""
+        """Empty the queue of what is unsent, except for a request to end; how many messages that were."""
         dropped = 0
         while True:
             try:

@@ -1,66 +1,56 @@
-"""Tasks done at once, inside the request that asks for them: nothing to operate, and the caller waits for it all.
+"""Tasks done at once, inside the request that asks for them: nothing to operate, and the caller waits for all of it.
 
-Nothing is kept anywhere: what is under way when the process dies is lost, and nothing is tried again. So is what can't
-say in its row how it ended, because the database is away. The next process says so, once that is too old to be another
-box's that is at it still.
+Nothing keeps a task and nothing retries it. If the process dies, or the database is away when the task ends, its row
+stays "pending". The next process fails it, as soon as no other process can still be at it.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock, Timer
 from time import perf_counter
-from typing import TYPE_CHECKING
 
-from conduit import covers, reports, tasks
-from conduit.errors import AppError, BusyError, DeferredError
-from conduit.ports import Task, Writer
-
-if TYPE_CHECKING:
-    from conduit.services import Services
+from conduit import metrics, tasks
+from conduit.errors import AppError, BusyError
+from conduit.ports import Database, Task, Writer
+from conduit.tasks import Handlers, IncompleteError
 
 log = logging.getLogger(__name__)
 
-# No request is at its task for longer: NGINX waits for no answer as long. Should one be, what it says at its end holds.
-LONGEST_SECONDS = 60.0
-
 
 class InlineTasks:
-    """Does a task and what follows from it, in this thread. After ``seconds``, nothing more that follows is begun."""
+    """Does a task and what follows from it, in this thread. After ``seconds``, it begins nothing more that follows."""
 
-    def __init__(self, services: Callable[[], "Services"], seconds: float) -> None:
-        self._services = services
+    def __init__(self, database: Database, handlers: Handlers, seconds: float) -> None:
+        self._database = database
+        self._handlers = handlers
         self._seconds = seconds
-        self._again: Timer | None = None
-        self._alone = {name: Lock() for name, handler in tasks.HANDLERS.items() if handler.alone}
+        self._timer: Timer | None = None
+        self._locks = {handler.task.name: Lock() for handler in handlers if handler.exclusive}
 
     def begin(self) -> None:
-        """Give up what earlier processes left; once more when all that is under way now, wherever it is, is over."""
-        self._give_up_left()
-        self._again = Timer(LONGEST_SECONDS, self._give_up_left)
-        self._again.daemon = True
-        self._again.start()
+        """Fail what earlier processes abandoned: now, and again when every request that is under way now is over."""
+        self._fail_abandoned()
+        self._timer = Timer(tasks.LONGEST_REQUEST_SECONDS, self._fail_abandoned)
+        self._timer.daemon = True
+        self._timer.start()
 
     def end(self) -> None:
-        if self._again is not None:
-            self._again.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _give_up_left(self) -> None:
-        """Say "failed" of what is "pending" for longer than a request can take.
-
-        Where the database is away it is logged, and left to the next start: the app is of use without.
-        """
+    def _fail_abandoned(self) -> None:
+        """Where the database is away, this is left to the next start: the app is of use without it."""
         try:
-            covers.give_up_left(self._services(), LONGEST_SECONDS)
-            reports.give_up_left(self._services(), LONGEST_SECONDS)
+            self._handlers.fail_abandoned()
         except AppError as error:
-            log.warning("what an earlier process left is not given up", extra={"cause": str(error)})
+            log.warning("abandoned tasks are not failed", extra={"cause": str(error)})
         except Exception:
-            log.exception("what an earlier process left is not given up")
+            log.exception("abandoned tasks are not failed")
 
-    def note(self, writer: Writer, task: Task) -> None:
-        """Nothing: there is nowhere it could be kept for."""
+    def enqueue(self, writer: Writer, task: Task) -> None:
+        """Nothing: there is no outbox."""
 
     def send(self, task: Task) -> None:
         started = perf_counter()
@@ -68,41 +58,44 @@ class InlineTasks:
         while due:
             self._do(due)
             if due and perf_counter() - started > self._seconds:
-                log.warning("given up for the time it takes inside a request", extra={"cause": due[0].key})
-                for left in due:
-                    tasks.dropped(left)
+                log.warning("tasks are dropped: a request may take no longer", extra={"cause": due[0].key})
+                for dropped in due:
+                    metrics.TASKS_DROPPED.labels(self._handlers.of(dropped).kind).inc()
                 return
 
     def _do(self, due: deque[Task]) -> None:
-        services = self._services()
         task = due.popleft()
         try:
-            with self._turn(task):
-                due.extend(tasks.perform(services, task))
-        except DeferredError as error:
-            # Nobody tries again here, and the next who are written to need not pay for one who can't be just now.
-            log.warning("not everybody is written to", extra={"cause": task.key})
+            with self._exclusively(task):
+                due.extend(self._handlers.perform(task))
+        except IncompleteError as error:
+            # Nothing retries the part that is left, and what follows need not fail with it.
+            log.warning("a task is incomplete", extra={"cause": f"{task.key}: {error}"})
             due.extend(error.follows)
         except Exception:
-            self._give_up(services, task)
+            self._fail(task)
             raise
 
     @contextmanager
-    def _turn(self, task: Task) -> Iterator[None]:
-        """Raises BusyError rather than wait: who waits here holds a thread that requests need."""
-        lock = self._alone.get(task.name)
+    def _exclusively(self, task: Task) -> Iterator[None]:
+        """Raises BusyError rather than wait: a request that waits here holds a thread that others need."""
+        lock = self._locks.get(task.name)
         if lock is None:
             yield
             return
         if not lock.acquire(blocking=False):
-            raise BusyError(f"{tasks.HANDLERS[task.name].kind}s")
+            raise BusyError(f"{self._handlers.of(task).kind}s")
         try:
             yield
         finally:
             lock.release()
 
-    def _give_up(self, services: "Services", task: Task) -> None:
+    def _fail(self, task: Task) -> None:
+        handler = self._handlers.of(task)
         try:
-            tasks.give_up(services, task)
+            with self._database.writing(task.owner_id) as writer:
+                handler.fail(writer, task)
+            # After that: as long as the row says "pending", what is kept says that it has to be failed.
+            handler.discard(task)
         except AppError as error:
-            log.warning("not even given up", extra={"cause": f"{task.key}: {error}"})
+            log.warning("a task that failed is still pending", extra={"cause": f"{task.key}: {error}"})

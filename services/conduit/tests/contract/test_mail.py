@@ -178,14 +178,14 @@ def test_a_server_that_hangs_holds_up_a_few_threads_and_no_more() -> None:
     with stubborn_server("hangs") as port, ThreadPoolExecutor(10) as threads:
         mail = SmtpMail("127.0.0.1", port, SENDER, 30.0)
         waiting = [threads.submit(mail.deliver, [letter()]) for _ in range(10)]
-        time.sleep(mail_smtp.PLACE_SECONDS + 0.3)
+        time.sleep(mail_smtp.SLOT_SECONDS + 0.3)
         assert sum(future.done() for future in waiting) == 10 - mail_smtp.AT_ONCE
         for future in waiting:
             assert isinstance(future.exception(), UnavailableError)
 
 
 def test_a_server_that_is_back_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mail_smtp, "LEFT_ALONE_SECONDS", 0.2)
+    monkeypatch.setattr(mail_smtp, "OPEN_SECONDS", 0.2)
     port = free_port()
     mail = SmtpMail("127.0.0.1", port, SENDER, 1.0)
     with pytest.raises(UnavailableError):
@@ -195,6 +195,28 @@ def test_a_server_that_is_back_is_asked_again(monkeypatch: pytest.MonkeyPatch) -
         mail._port = int(server.url.rpartition(":")[2])
         mail.deliver([letter()])
         assert len(server.got) == 1
+
+
+@pytest.mark.parametrize("answer", ["250 OK", "421 closing", "554 no", "", None])
+def test_what_the_server_has_taken_is_sent_whatever_it_answers_to_quit(
+    server: MailServer, monkeypatch: pytest.MonkeyPatch, answer: str | None
+) -> None:
+    """None: it does not answer at all."""
+
+    async def goodbye(self: SMTP, _argument: str) -> None:
+        if answer:
+            await self.push(answer)
+        if answer == "" and self.transport is not None:
+            self.transport.close()
+
+    monkeypatch.setattr(SMTP, "smtp_QUIT", goodbye)
+    monkeypatch.setattr(mail_smtp, "ANSWER_SECONDS", 0.3)
+    mail = smtp(server)
+    before = counted("unsent"), counted("sent")
+    for _ in range(2):
+        mail.deliver([letter(), letter()])
+    assert len(server.got) == 4
+    assert (counted("unsent"), counted("sent")) == (before[0], before[1] + 4)
 
 
 def test_no_thread_is_left_behind(server: MailServer) -> None:

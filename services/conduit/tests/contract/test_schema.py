@@ -1,11 +1,17 @@
 """The migrations make what the models say."""
 
+from pathlib import Path
+
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from psycopg.rows import namedtuple_row
 from sqlalchemy import create_engine
 
+import conduit
 from conduit import ids
 from conduit.migrate import migrate, newest_version
 from conduit.models import metadata
@@ -71,6 +77,34 @@ def test_migrating_again_changes_nothing(new_database: NewDatabase) -> None:
         migrate(url)
         with psycopg.connect(url) as connection:
             assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(newest_version(),)]
+
+
+def test_tasks_of_an_older_version_are_kept(new_database: NewDatabase) -> None:
+    url = new_database()
+    _upgrade(url, "0005_tasks")
+    insert = (
+        "INSERT INTO tasks (owner_id, key, name, arguments, state, asked, tries, taken_by, due_at) "
+        'VALUES (%s, %s, \'cover\', \'{"article_id": 1, "digest": "d"}\', %s, 2, 3, %s, now())'
+    )
+    states = {"waiting": "waiting", "running": "running", "failed": "retrying", "dead": "dead", "done": "done"}
+    with psycopg.connect(url, autocommit=True) as connection:
+        for number, state in enumerate(states):
+            connection.execute(insert, (number, state, state, "box" if state == "running" else None))
+    migrate(url)
+    with psycopg.connect(url, row_factory=namedtuple_row) as connection:
+        rows = connection.execute("SELECT key, state, attempts, worker, arguments FROM outbox").fetchall()
+    assert {row.key: row.state for row in rows} == states
+    assert {row.attempts for row in rows} == {3}
+    assert {row.key: row.worker for row in rows if row.worker} == {"running": "box"}
+    assert all(row.arguments == {"article_id": 1, "digest": "d"} for row in rows)
+
+
+def _upgrade(url: str, version: str) -> None:
+    """Migrate to an older version."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(conduit.__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    command.upgrade(config, version)
 
 
 def test_the_database_makes_ids_as_the_app_reads_them(new_database: NewDatabase) -> None:

@@ -10,8 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from conduit import images
-from conduit.adapters import tasks_inline
+from conduit import images, tasks
 from conduit.image_structure import Image
 from conduit_testing.client import PASSWORD, Api, Person, errors, fresh
 from conduit_testing.deployments import NewDatabase, migrated, served, settings_for
@@ -244,7 +243,7 @@ def test_what_could_not_be_finished_is_given_up_at_the_next_start(
         proxy.mend()
         with psycopg.connect(proxy.url) as connection:
             assert connection.execute("SELECT cover_state FROM articles").fetchall() == [("pending",)]
-        monkeypatch.setattr(tasks_inline, "LONGEST_SECONDS", 0)  # as if that long had passed
+        monkeypatch.setattr(tasks, "LONGEST_REQUEST_SECONDS", 0)  # as if that long had passed
         with served(settings) as base_url, httpx.Client(base_url=base_url, timeout=10) as http:
             assert Api(http).article(slug)["cover"]["state"] == "failed"
         assert not list((tmp_path / "private/uploads").iterdir())

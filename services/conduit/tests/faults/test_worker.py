@@ -1,4 +1,4 @@
-"""The worker as a program, with a real broker: killed, told to stop, and without its broker for a while."""
+"""The worker as a program, with a real broker: killed, told to stop, and without its broker or the mail server."""
 
 import os
 import signal
@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import psycopg
 import pytest
+from psycopg.rows import class_row
 
 from conduit import articles, users, writes
 from conduit.bootstrap import bootstrap
+from conduit.outbox_worker import RETRY_BACKOFF_MAX
 from conduit.passwords import Passwords
 from conduit.request_bodies import NewArticle, NewUser
 from conduit.services import Services
@@ -29,6 +32,11 @@ CODE = Path(__file__).parents[2]
 DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 
+class TaskRow(NamedTuple):
+    state: str
+    attempts: int
+
+
 @dataclass
 class Site:
     """An app whose slow work is left to workers, and all that those work with."""
@@ -40,19 +48,24 @@ class Site:
     way_to_mail: Proxy
     media_dir: Path
     author: int
+    metrics_port: int
 
     def publish(self, number: int = 1) -> None:
         for _ in range(number):
             articles.publish(self.services.database, self.services.tasks, self.author, DRAFT)
 
-    def states(self) -> list[tuple[str, int]]:
-        """State and tries of every task, oldest first."""
-        with psycopg.connect(self.database_url) as connection:
-            return connection.execute("SELECT state, tries FROM tasks ORDER BY owner_id").fetchall()
+    def tasks(self) -> list[TaskRow]:
+        """Every task, oldest first."""
+        with psycopg.connect(self.database_url) as connection, connection.cursor(row_factory=class_row(TaskRow)) as ask:
+            return ask.execute("SELECT state, attempts FROM outbox ORDER BY owner_id").fetchall()
 
     def until(self, *states: str) -> None:
         """Return when the tasks are in these states."""
-        _until(lambda: tuple(state for state, _ in self.states()) == states, f"not {states}", self.states)
+        _until(lambda: tuple(task.state for task in self.tasks()) == states, f"not {states}", self.tasks)
+
+    def metrics(self) -> str:
+        """What the worker that runs tells Prometheus."""
+        return httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text
 
     @contextmanager
     def worker(self, box: str = "box") -> Iterator["subprocess.Popen[bytes]"]:
@@ -65,7 +78,7 @@ class Site:
             "SMTP_URL": self.way_to_mail.url,
             "MEDIA_DIR": str(self.media_dir),
             "BOX_NAME": box,
-            "METRICS_PORT": str(free_port()),
+            "METRICS_PORT": str(self.metrics_port),
         }
         command = [sys.executable, "-m", "conduit", "worker"]
         process = subprocess.Popen(  # noqa: S603 - the program itself
@@ -104,7 +117,7 @@ def site(new_database: NewDatabase, new_redis: Callable[[], str], tmp_path: Path
         writer.all(writes.FOLLOW, viewer=people[1], followee=people[0])
     with mail_server() as mail:
         way_to_mail = Proxy(mail.url)
-        yield Site(services, url, broker, mail, way_to_mail, tmp_path, people[0])
+        yield Site(services, url, broker, mail, way_to_mail, tmp_path, people[0], free_port())
         way_to_mail.close()
     services.after_requests()
     services.close()
@@ -127,7 +140,7 @@ def test_a_worker_whose_child_is_killed_in_the_middle_goes_on_and_the_task_is_do
         site.until("done")
         assert worker.poll() is None
     assert len(site.mail.got) == 1
-    assert site.states()[0][1] >= 2
+    assert site.tasks()[0].attempts >= 2
 
 
 @pytest.mark.parametrize("broker_forgets", [False, True])
@@ -135,7 +148,7 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(site: Site, broker_
     with site.worker() as worker:
         site.way_to_mail.hold()
         site.publish(3)
-        _until(lambda: ("running", 1) in site.states(), "none is begun")
+        _until(lambda: ("running", 1) in site.tasks(), "none is begun")
         os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
     site.way_to_mail.mend()
@@ -146,7 +159,7 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(site: Site, broker_
     with site.worker():
         site.until("done", "done", "done")
     assert len(site.mail.got) == 3
-    assert sorted(tries for _, tries in site.states()) == [1, 1, 2]
+    assert sorted(task.attempts for task in site.tasks()) == [1, 1, 2]
 
 
 def _flush(site: Site) -> None:
@@ -167,7 +180,7 @@ def test_told_to_stop_it_finishes_what_it_is_at_and_ends_well(site: Site) -> Non
         assert worker.poll() is None
         site.way_to_mail.mend()
         assert worker.wait(30) == 0
-    assert site.states() == [("done", 1)]
+    assert site.tasks() == [("done", 1)]
     assert len(site.mail.got) == 1
 
 
@@ -181,11 +194,11 @@ def test_a_worker_outlives_its_broker(site: Site) -> None:
         site.broker.mend()
         site.until("done", "done")
         assert worker.poll() is None
-    assert [tries for _, tries in site.states()] == [1, 1]
+    assert [task.attempts for task in site.tasks()] == [1, 1]
 
 
 def test_a_worker_whose_broker_goes_while_it_is_at_a_task_goes_on_with_the_next(site: Site) -> None:
-    """Nobody is there then to be told that the task is done."""
+    """The acknowledgement is lost then."""
     with site.worker():
         site.way_to_mail.hold()
         site.publish()
@@ -199,26 +212,50 @@ def test_a_worker_whose_broker_goes_while_it_is_at_a_task_goes_on_with_the_next(
     assert len(site.mail.got) == 2
 
 
-def test_it_tells_how_long_tasks_wait_and_how_they_end(site: Site) -> None:
+def test_a_task_that_fails_is_retried_by_celery(site: Site) -> None:
+    """And not by the relay, which comes seconds later."""
+    with site.worker():
+        site.way_to_mail.cut()
+        site.publish()
+        _until(lambda: site.tasks()[0].attempts >= 2, "no retry", site.tasks)
+        site.way_to_mail.mend()
+        site.until("done")
+        assert 'conduit_tasks_sent_total{result="sent again"} 0.0' in site.metrics()
+    assert len(site.mail.got) == 1
+
+
+def test_a_worker_that_is_killed_while_a_retry_is_due_loses_nothing(site: Site) -> None:
     with site.worker() as worker:
+        site.way_to_mail.cut()
+        site.publish()
+        site.until("retrying")
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+    site.way_to_mail.mend()
+    with site.worker():
+        site.until("done")
+    assert len(site.mail.got) == 1
+
+
+def test_it_tells_how_long_tasks_wait_and_how_they_end(site: Site) -> None:
+    with site.worker():
         site.publish()
         site.until("done")
-        environment = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
-        port = next(entry.split(b"=")[1] for entry in environment if entry.startswith(b"METRICS_PORT=")).decode()
-        told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        told = site.metrics()
     assert 'conduit_tasks_closed_total{result="done",task="mail"} 1.0' in told
     assert 'conduit_task_wait_seconds_count{task="mail"} 1.0' in told
     assert 'conduit_task_seconds_count{task="mail"} 1.0' in told
 
 
-def test_no_task_may_take_longer_than_its_message_is_another_workers() -> None:
-    from conduit.adapters.tasks_celery import VISIBILITY_SECONDS, queue_at
+def test_a_message_is_delivered_again_only_after_its_retry_was_due_and_done() -> None:
+    from conduit.adapters.tasks_celery import VISIBILITY_SECONDS, celery_app
 
-    conf = queue_at("redis://nowhere/0").conf
+    conf = celery_app("redis://nowhere/0").conf
     assert conf.broker_transport_options["visibility_timeout"] == VISIBILITY_SECONDS
     assert conf.result_backend_transport_options["visibility_timeout"] == VISIBILITY_SECONDS
     assert conf.visibility_timeout == VISIBILITY_SECONDS
-    assert SOFT_SECONDS < HARD_SECONDS < VISIBILITY_SECONDS
+    assert SOFT_SECONDS < HARD_SECONDS
+    assert RETRY_BACKOFF_MAX + HARD_SECONDS < VISIBILITY_SECONDS
 
 
 @pytest.mark.parametrize("command", [["worker"], ["queue"], ["queue", "--retry", "all"]], ids=" ".join)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from conduit import announcements
 
-SENDER = announcements.Sender(Address("Conduit", "news", "conduit.test"), "http://127.0.0.1:8001")
+MAIL_FROM = announcements.MailFrom(Address("Conduit", "news", "conduit.test"), "http://127.0.0.1:8001")
 AT = "2026-03-01T12:00:00.123Z"
 HEADERS = {
     "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "Content-Type", "Content-Transfer-Encoding",
@@ -31,8 +31,9 @@ def letter(
     reader_id: int = 5,
 ) -> tuple[str, EmailMessage]:
     """Whom it goes to, and the message as who receives it reads it."""
-    readers = [(reader_id, name, address)]
-    (made,) = announcements._letters(SENDER, 77, (slug, title, description, AT, author), readers)
+    readers = [announcements.Follower(reader_id, name, address)]
+    article = announcements.Published(slug, title, description, AT, author)
+    (made,) = announcements._letters(MAIL_FROM, 77, article, readers)
     parsed = email.message_from_bytes(made.content, policy=email.policy.default)
     assert isinstance(parsed, EmailMessage)
     assert not parsed.defects
@@ -115,7 +116,8 @@ def test_a_slug_in_any_script_is_an_address_to_follow() -> None:
 
 def test_a_message_costs_little() -> None:
     """Every follower of a popular author is a message, made on a quarter of a CPU."""
-    readers = [(number, f"ann{number}", f"ann{number}@example.com") for number in range(200)]
+    readers = [announcements.Follower(number, f"ann{number}", f"ann{number}@example.com") for number in range(200)]
+    article = announcements.Published("s-77", "Title", "d", AT, "jo")
     started = time.thread_time()
-    assert len(announcements._letters(SENDER, 77, ("s-77", "Title", "d", AT, "jo"), readers)) == 200
+    assert len(announcements._letters(MAIL_FROM, 77, article, readers)) == 200
     assert time.thread_time() - started < 0.4

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from conduit import task_rows, worker, writes
+from conduit import writes
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.bootstrap import bootstrap
 from conduit_testing.client import fresh
 from conduit_testing.deployments import NewRedis, SignUp, settings_for
 from conduit_testing.proxy import Proxy
 from conduit_testing.queue_rows import Letters
-from conduit_testing.queued import Hand, clear
+from conduit_testing.queued import Hand, clear, in_no_time
 
 
 @pytest.fixture
@@ -32,10 +32,8 @@ def broker(new_redis: NewRedis) -> Iterator[Proxy]:
 def hand(
     database: PostgresDatabase, broker: Proxy, letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Hand]:
-    """A worker by hand, who waits for no try, and for whom what is not begun is due again at once."""
-    monkeypatch.setattr(worker, "FIRST_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(worker, "TRIES", 3)
-    monkeypatch.setattr(task_rows, "FIRST_SECONDS", 0)
+    """A worker by hand that makes three attempts, and whose relay sends at once what waits."""
+    in_no_time(monkeypatch)
     clear(database)
     settings = settings_for("postgresql://nowhere/x", media_dir=tmp_path, broker_url=broker.url)
     services = bootstrap(settings, database, letters)
@@ -45,7 +43,7 @@ def hand(
 
 @pytest.fixture
 def author(sign_up: SignUp, database: PostgresDatabase) -> int:
-    """Who has one follower."""
+    """An author with one follower."""
     author = sign_up(fresh())
     follower = sign_up(fresh())
     with database.writing(follower) as writer:

@@ -1,4 +1,4 @@
-"""What only a queue has to promise: what fails is tried again, and in the end kept and told.
+"""What only a queue has to promise: what fails is retried, and in the end kept as a dead letter.
 
 The broker is a real one; the worker is in this process and works when it is told to.
 """
@@ -9,32 +9,42 @@ from typing import Any
 
 import pytest
 
-from conduit import articles, backlog, covers, reports, task_rows, tasks
+from conduit import articles, backlog, covers, outbox, reports
 from conduit.errors import UnavailableError
-from conduit.media_names import digest_of, upload_file
-from conduit.ports import Task
+from conduit.media_names import upload_file
 from conduit_testing.pictures import png, upload
 from conduit_testing.proxy import Proxy
-from conduit_testing.queue_rows import DRAFT, ROW, Letters, cover_key, overdue, published, row_of
-from conduit_testing.queued import Hand
+from conduit_testing.queue_rows import (
+    DRAFT,
+    ROW,
+    Letters,
+    cover_task,
+    messages,
+    overdue,
+    published,
+    row_of,
+    until,
+)
+from conduit_testing.queued import Hand, sent
+
+MAIL_ERROR = "body the mail server is unavailable; try again shortly"
 
 
-def test_what_can_not_be_done_is_dead_after_its_tries_and_told_and_can_be_tried_again(
+def test_what_fails_is_dead_after_its_attempts_and_shown_and_can_be_put_back(
     hand: Hand, author: int, letters: Letters
 ) -> None:
     database = hand.services.database
     letters.fails = UnavailableError("the mail server")
     task = published(hand, author)
     hand.settle()
-    error = "body the mail server is unavailable; try again shortly"
-    assert row_of(hand, task) == ("dead", 3, error)
+    assert row_of(hand, task) == ("dead", 3, MAIL_ERROR)
     for _ in range(2):
-        hand.worker.look_after()
-    assert row_of(hand, task)[0] == "dead", "nobody tries it any more"
-    told = backlog.summary(database)
-    assert task.key in told
-    assert error in told
-    assert "dead           1" in told
+        hand.worker.relay()
+    assert list(hand.messages()) == [], "nothing retries a dead letter"
+    shown = backlog.summary(database)
+    assert task.key in shown
+    assert MAIL_ERROR in shown
+    assert "dead           1" in shown
 
     letters.fails = None
     assert backlog.retry(database, "no such key") is None
@@ -47,7 +57,84 @@ def test_what_can_not_be_done_is_dead_after_its_tries_and_told_and_can_be_tried_
     assert "done           1" in backlog.summary(database)
 
 
-def test_a_cover_that_can_not_be_made_has_failed_and_is_made_when_it_is_tried_again(
+def test_celery_publishes_the_retry_with_the_number_of_attempts_before_it(
+    hand: Hand, author: int, letters: Letters
+) -> None:
+    letters.fails = UnavailableError("the mail server")
+    task = published(hand, author)
+    done: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "FIRST_SECONDS", 60)
+        until(lambda: _one(hand, done), "the message did not come")
+    assert row_of(hand, task) == ("retrying", 1, MAIL_ERROR)
+    (retry,) = hand.messages()
+    assert sent(retry) == (task.owner_id, task.key, 1)
+    assert retry.headers["eta"] is not None
+    assert outbox.reap(hand.services.database) == [], "Celery's retry is waited for"
+
+
+def _one(hand: Hand, done: list[str]) -> bool:
+    """Do one message, if it is there."""
+    for message in hand.messages():
+        hand.deliver(message)
+        done.append(sent(message).key)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("state", ["retrying", "running"])
+def test_a_worker_that_is_quick_finds_what_the_relay_has_sent(
+    hand: Hand, author: int, letters: Letters, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """The message is delivered before the relay goes on: a retry must not be lost for that."""
+    task = published(hand, author)
+    messages(hand, 1)
+    database = hand.services.database
+    claimed = outbox.claim(database, task.owner_id, task.key, "lost", 0)
+    assert claimed is not None
+    if state == "retrying":
+        with database.writing(task.owner_id) as writer:
+            outbox.fail(writer, claimed.claim, "once", 0)
+    overdue(hand)
+    monkeypatch.setattr(hand.tasks, "publish", hand.worker.perform)
+    hand.worker.relay()
+    assert row_of(hand, task) == ("done", 2, None)
+
+
+def test_a_retry_that_the_broker_has_lost_is_sent_by_the_relay(hand: Hand, author: int, letters: Letters) -> None:
+    letters.fails = UnavailableError("the mail server")
+    task = published(hand, author)
+    done: list[str] = []
+    until(lambda: _one(hand, done), "the message did not come")
+    assert len(messages(hand, 1)) == 1  # taken out of the queue, and nobody does it
+    letters.fails = None
+    overdue(hand)
+    hand.settle()
+    assert row_of(hand, task) == ("done", 2, None)
+
+
+def test_with_the_broker_away_a_task_that_fails_is_retried_later(
+    hand: Hand, author: int, letters: Letters, broker: Proxy
+) -> None:
+    task = published(hand, author)
+
+    def lose_the_broker(_: Any) -> None:
+        broker.cut()
+        raise UnavailableError("the mail server")
+
+    until_there = messages(hand, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(letters, "deliver", lose_the_broker)
+        with pytest.raises(Exception):  # noqa: B017, PT011 - what a worker would pass to Celery
+            hand.worker.perform(*until_there[0])
+    assert row_of(hand, task).state == "retrying"
+    broker.mend()
+    overdue(hand)
+    hand.settle()
+    assert row_of(hand, task) == ("done", 2, None)
+
+
+def test_a_cover_that_can_not_be_made_has_failed_and_is_made_when_it_is_put_back(
     hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use, content = hand.services, upload()
@@ -71,37 +158,37 @@ def test_a_cover_that_can_not_be_made_has_failed_and_is_made_when_it_is_tried_ag
     backlog.retry(use.database, "all")
     hand.settle()
     assert state() == "ready"
-    assert use.media.get(upload_file(digest_of(content), articles.id_of(slug))) is None
+    task = cover_task(slug, content)
+    assert use.media.get(upload_file(task.digest, task.article_id)) is None
 
 
-def test_what_would_be_so_again_is_not_tried_again(hand: Hand, author: int) -> None:
+def test_what_would_fail_again_is_not_retried(hand: Hand, author: int) -> None:
     use, damaged = hand.services, png(40, 40, b"\x09" * 8_000)
     slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
     covers.replace(use.database, use.media, use.tasks, author, slug, upload=damaged)
     hand.settle()
-    task = Task(covers.TASK, {"article_id": articles.id_of(slug)}, cover_key(slug, damaged))
+    task = cover_task(slug, damaged)
     assert row_of(hand, task) == ("dead", 1, "cover is damaged")
+    assert use.media.get(upload_file(task.digest, task.article_id)) is None
 
 
-def test_a_task_that_kills_whoever_is_at_it_is_dead_before_it_kills_for_ever(
+def test_a_task_that_kills_its_worker_each_time_is_dead_in_the_end(
     hand: Hand, author: int, letters: Letters, broker: Proxy
 ) -> None:
     task = published(hand, author)
     database = hand.services.database
-    for death in range(1, 4):
-        assert task_rows.take(database, tasks.owner_of(task), task.key, "box")
-        task_rows.release(database, "box")
-        if death > 1:
-            assert task_rows.take(database, tasks.owner_of(task), task.key, "box") is None, "not at once again"
-            overdue(hand)
-            task_rows.sweep(database, lambda *_: None)
-    overdue(hand)
-    Hand(hand.services, broker.url, "box").settle()
-    assert row_of(hand, task) == ("dead", 4, "AbandonedError()")
+    for death in range(3):
+        assert outbox.claim(database, task.owner_id, task.key, "worker", death)
+        outbox.requeue(database, "worker")
+        assert outbox.claim(database, task.owner_id, task.key, "worker", death) is None, "an old message"
+        assert outbox.reap(database) == [], "not at once again"
+        overdue(hand)
+    Hand(hand.services, broker.url, "worker").settle()
+    assert row_of(hand, task) == ("dead", 4, "the worker died at the last attempt")
     assert letters.got == []
 
 
-def test_a_mistake_in_a_task_is_tried_again_and_then_dead(
+def test_a_mistake_in_a_handler_is_retried_and_then_dead(
     hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(*_: object) -> list[Any]:
@@ -112,46 +199,78 @@ def test_a_mistake_in_a_task_is_tried_again_and_then_dead(
     assert report.state == "pending"
     hand.settle()
     assert reports.show(hand.services.database, author, report.id).state == "failed"
-    task = Task(reports.TASK, {"report_id": report.id}, f"{reports.TASK}-{report.id}")
-    assert row_of(hand, task) == ("dead", 3, "KeyError('x')")
+    assert row_of(hand, reports.WriteReport(report.id, author)) == ("dead", 3, "KeyError('x')")
 
 
-def test_with_the_database_away_a_task_stays_and_is_done_later(
+@contextlib.contextmanager
+def _away(_owner_id: int) -> Iterator[None]:
+    raise UnavailableError("the database")
+    yield
+
+
+def test_with_the_database_away_no_attempt_is_counted_and_the_message_stays(hand: Hand, author: int) -> None:
+    task = published(hand, author)
+    messages(hand, 1)
+    hand.tasks.publish(task.owner_id, task.key)
+    until(lambda: _stays(hand), "the message did not come back")
+    hand.settle()
+    assert row_of(hand, task) == ("done", 1, None)
+
+
+def _stays(hand: Hand) -> bool:
+    """Whether a message that is delivered while the database is away is in the queue afterwards."""
+    for message in hand.messages():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hand.services.database, "writing", _away)
+            hand.deliver(message)
+        break
+    return any(True for _ in hand.messages())
+
+
+def test_with_the_database_away_at_its_end_a_task_is_done_again(
     hand: Hand, author: int, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = published(hand, author)
     writing = hand.services.database.writing
 
-    @contextlib.contextmanager
-    def away(_owner_id: int) -> Iterator[None]:
-        raise UnavailableError("the database")
-        yield
-
-    def until_then(batch: Any) -> None:
-        monkeypatch.setattr(hand.services.database, "writing", away)
+    def lose_the_database(_: Any) -> None:
+        monkeypatch.setattr(hand.services.database, "writing", _away)
 
     with monkeypatch.context() as patch:
-        patch.setattr(letters, "deliver", until_then)
-        with pytest.raises(UnavailableError):
-            hand.settle()
+        patch.setattr(letters, "deliver", lose_the_database)
+        done: list[str] = []
+        until(lambda: _one(hand, done), "the message did not come")
     monkeypatch.setattr(hand.services.database, "writing", writing)
-    assert row_of(hand, task)[0] == "running"
+    assert row_of(hand, task).state == "running"
     overdue(hand)
     hand.settle()
     assert row_of(hand, task)[:2] == ("done", 2)
+    assert len(letters.got) == 1
 
 
-def test_what_is_done_is_forgotten_in_the_end_and_what_is_dead_is_not(
-    hand: Hand, author: int, letters: Letters, monkeypatch: pytest.MonkeyPatch
+def test_enqueued_again_a_task_has_all_its_attempts_again(hand: Hand, author: int, letters: Letters) -> None:
+    letters.fails = UnavailableError("the mail server")
+    task = published(hand, author)
+    hand.settle()
+    assert row_of(hand, task) == ("dead", 3, MAIL_ERROR)
+    with hand.services.database.writing(author) as writer:
+        hand.services.tasks.enqueue(writer, task)
+    assert row_of(hand, task) == ("waiting", 0, None)
+    hand.settle()
+    assert row_of(hand, task) == ("dead", 3, MAIL_ERROR)
+
+
+def test_a_row_that_is_done_is_purged_in_the_end_and_a_dead_letter_is_not(
+    hand: Hand, author: int, letters: Letters
 ) -> None:
     done = published(hand, author)
     hand.settle()
     letters.fails = UnavailableError("the mail server")
     dead = published(hand, author)
     hand.settle()
-    hand.worker.forget()
-    assert (row_of(hand, done)[0], row_of(hand, dead)[0]) == ("done", "dead")
+    hand.worker.purge()
+    assert (row_of(hand, done).state, row_of(hand, dead).state) == ("done", "dead")
     overdue(hand)
-    hand.worker.forget()
+    hand.worker.purge()
     assert hand.services.database.reader(author).first(ROW, key=done.key) is None
-    assert row_of(hand, dead)[0] == "dead"
+    assert row_of(hand, dead).state == "dead"

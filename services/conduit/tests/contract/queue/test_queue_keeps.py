@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conduit import announcements, task_rows, tasks, writes
+from conduit import announcements, outbox, writes
 from conduit.errors import DeferredError
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
@@ -18,10 +18,10 @@ from conduit_testing.queued import Hand
 # Nothing is lost --------------------------------------------------------------------------------------------
 
 
-def test_who_publishes_tells_the_workers_and_a_message_is_where_the_row_is(hand: Hand, author: int) -> None:
+def test_publishing_sends_a_message_that_names_the_row(hand: Hand, author: int) -> None:
     task = published(hand, author)
     assert row_of(hand, task) == ("waiting", 0, None)
-    assert messages(hand, 1) == [(tasks.owner_of(task), task.key)]
+    assert messages(hand, 1) == [(task.owner_id, task.key, 0)]
 
 
 @pytest.mark.parametrize("way", ["cut", "hold"])
@@ -31,53 +31,86 @@ def test_with_the_broker_away_publishing_works_and_its_work_is_done_later(
     getattr(broker, way)()
     written = [published(hand, author) for _ in range(3)]
     with pytest.raises(Exception):  # noqa: B017, PT011 - Celery's, its transport's or the driver's, whatever it is
-        hand.worker.look_after()
-    assert {row_of(hand, task)[0] for task in written} == {"waiting"}
+        hand.worker.relay()
+    assert {row_of(hand, task).state for task in written} == {"waiting"}
     broker.mend()
     hand.settle()
     assert {row_of(hand, task) for task in written} == {("done", 1, None)}
     assert len(letters.got) == len(set(letters.got)) == 3
 
 
-def test_a_broker_that_forgets_everything_loses_nothing(hand: Hand, author: int, letters: Letters) -> None:
+def test_a_broker_that_loses_everything_loses_no_task(hand: Hand, author: int, letters: Letters) -> None:
     written = [published(hand, author) for _ in range(3)]
-    assert len(messages(hand, 3)) == 3  # taken out, and done by nobody
+    assert len(messages(hand, 3)) == 3
     hand.settle()
     assert {row_of(hand, task) for task in written} == {("done", 1, None)}
     assert len(letters.got) == 3
 
 
-def test_what_waits_in_a_long_queue_is_not_sent_again_all_the_time(
+def test_a_task_in_a_long_queue_is_not_sent_again_all_the_time(
     hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task_rows, "FIRST_SECONDS", 60)
+    monkeypatch.setattr(outbox, "FIRST_SECONDS", 60)
     published(hand, author)
     assert len(messages(hand, 1)) == 1
-    hand.worker.look_after()
+    hand.worker.relay()
     assert list(hand.messages()) == []
     overdue(hand)
     for _ in range(3):
-        hand.worker.look_after()
+        hand.worker.relay()
     assert len(list(hand.messages())) == 1
 
 
-def test_several_who_look_after_the_rows_send_each_once(hand: Hand, author: int, broker: Proxy) -> None:
+def test_a_task_that_has_waited_for_long_is_sent_again_after_the_longest_interval(
+    hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "FIRST_SECONDS", 60)
+    monkeypatch.setattr(outbox, "LONGEST_SECONDS", 0)
+    published(hand, author)
+    messages(hand, 1)
+    overdue(hand)
+    for _ in range(3):
+        hand.worker.relay()
+    assert len(list(hand.messages())) == 3
+
+
+def test_what_the_broker_does_not_take_is_sent_as_soon_as_it_is_back(
+    hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "FIRST_SECONDS", 60)
+    written = {published(hand, author).key for _ in range(3)}
+    messages(hand, 3)
+    overdue(hand)
+    publish, calls = hand.tasks.publish, 0
+
+    def away_after_one(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise ConnectionError
+        publish(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hand.tasks, "publish", away_after_one)
+        with pytest.raises(ConnectionError):
+            hand.worker.relay()
+    hand.worker.relay()
+    assert {message.key for message in messages(hand, 3)} == written
+
+
+def test_several_relays_send_each_task_once(hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch) -> None:
     written = {published(hand, author).key for _ in range(4)}
     messages(hand, 4)
+    overdue(hand)
+    monkeypatch.setattr(outbox, "FIRST_SECONDS", 60)
+    monkeypatch.setattr(outbox, "BATCH", 2)
     database = hand.services.database
-    got: list[str] = []
-
-    def publish(_owner_id: int, key: str) -> None:
-        got.append(key)
-        if len(got) == 1:  # in the middle of the first sweep, another one
-            assert task_rows.sweep(database, lambda _, key: got.append(key)) <= 3
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task_rows, "FIRST_SECONDS", 60)
-        patch.setattr(task_rows, "AT_ONCE", 2)
-        for _ in range(4):
-            task_rows.sweep(database, publish)
-    assert sorted(got) == sorted(written)
+    reaped: list[str] = []
+    for _ in range(4):
+        # The second reaps before the first has sent anything.
+        first, second = outbox.reap(database), outbox.reap(database)
+        reaped += [due.key for due in (*first, *second)]
+    assert sorted(reaped) == sorted(written)
 
 
 # Nothing is done twice --------------------------------------------------------------------------------------
@@ -86,49 +119,97 @@ def test_several_who_look_after_the_rows_send_each_once(hand: Hand, author: int,
 def test_a_message_that_comes_again_finds_nothing_to_do(hand: Hand, author: int, letters: Letters) -> None:
     task = published(hand, author)
     for _ in range(3):
-        hand.tasks.publish(tasks.owner_of(task), task.key)
-    for message in messages(hand, 1 + 3):
-        hand.worker.do(*message)
+        hand.tasks.publish(task.owner_id, task.key)
+    done = 0
+
+    def all_came() -> bool:
+        nonlocal done
+        done += len(hand.work())
+        return done == 1 + 3
+
+    until(all_came, "the messages did not come")
     assert len(letters.got) == 1
     assert row_of(hand, task) == ("done", 1, None)
 
 
-def test_a_task_of_which_nothing_is_known_is_no_harm(hand: Hand, author: int) -> None:
+def test_a_message_without_a_row_does_no_harm(hand: Hand, author: int) -> None:
     hand.tasks.publish(author, "cover-nobody-knows")
     until(hand.work, "the message did not come")
 
 
-def test_only_one_box_is_at_a_task_and_it_holds_it_as_long_as_it_lives(hand: Hand, author: int) -> None:
+def test_one_worker_has_a_task_as_long_as_it_renews_its_lease(hand: Hand, author: int) -> None:
     task = published(hand, author)
-    database, owner_id = hand.services.database, tasks.owner_of(task)
-    first = task_rows.take(database, owner_id, task.key, "first")
-    assert first is not None
-    assert task_rows.take(database, owner_id, task.key, "second") is None
-    overdue(hand)
-    task_rows.hold(database, first)
-    assert task_rows.sweep(database, hand.tasks.publish) == 0
-    overdue(hand)
-    assert task_rows.sweep(database, hand.tasks.publish) == 1
-    second = task_rows.take(database, owner_id, task.key, "second")
-    assert second is not None
-    assert second.tries == 2
-    with database.writing(owner_id) as writer:
-        assert task_rows.close(writer, first, "done", 0) is None, "it is the other's by now"
-        assert task_rows.close(writer, second, "done", 0) == "done"
-
-
-def test_what_a_box_was_at_when_it_died_is_taken_up_when_it_is_back(hand: Hand, author: int, broker: Proxy) -> None:
-    task = published(hand, author)
-    messages(hand, 1)
     database = hand.services.database
-    assert task_rows.take(database, tasks.owner_of(task), task.key, "box")
-    Hand(hand.services, broker.url, "another").settle_once()
-    assert row_of(hand, task)[0] == "running"
-    Hand(hand.services, broker.url, "box").settle()
+    first = outbox.claim(database, task.owner_id, task.key, "first", 0)
+    assert first is not None
+    for retries in (0, 1, 5):
+        assert outbox.claim(database, task.owner_id, task.key, "second", retries) is None
+    overdue(hand)
+    outbox.heartbeat(database, first.claim)
+    assert outbox.reap(database) == []
+    overdue(hand)
+    assert outbox.reap(database) == [(task.owner_id, task.key, 1)]
+    assert outbox.claim(database, task.owner_id, task.key, "second", 0) is None, "an old message"
+    second = outbox.claim(database, task.owner_id, task.key, "second", 1)
+    assert second is not None
+    with database.writing(task.owner_id) as writer:
+        assert not outbox.finish(writer, first.claim), "it is the other's now"
+        assert not outbox.fail(writer, first.claim, "too late", 0)
+        assert not outbox.dead_letter(writer, first.claim, "too late")
+        assert outbox.finish(writer, second.claim)
     assert row_of(hand, task) == ("done", 2, None)
 
 
-def test_asked_for_again_while_it_is_done_it_is_done_once_more(
+def test_a_worker_that_has_lost_a_task_does_not_renew_the_lease_of_another(hand: Hand, author: int) -> None:
+    task = published(hand, author)
+    database = hand.services.database
+    first = outbox.claim(database, task.owner_id, task.key, "first", 0)
+    overdue(hand)
+    second = outbox.claim(database, task.owner_id, task.key, "second", 1)
+    assert first is not None
+    assert second is not None
+    overdue(hand)
+    outbox.heartbeat(database, first.claim)
+    assert [due.key for due in outbox.reap(database)] == [task.key]
+
+
+@pytest.mark.parametrize(("worker", "enqueued_again"), [("first", False), ("second", True)])
+def test_an_attempt_that_is_over_changes_nothing_of_the_next(
+    hand: Hand, author: int, worker: str, enqueued_again: bool
+) -> None:
+    """The next has the same worker, or it has the same number."""
+    task = published(hand, author)
+    database = hand.services.database
+    over = outbox.claim(database, task.owner_id, task.key, "first", 0)
+    assert over is not None
+    if enqueued_again:
+        with database.writing(task.owner_id) as writer:
+            outbox.enqueue(writer, task)
+    else:
+        overdue(hand)
+    following = outbox.claim(database, task.owner_id, task.key, worker, 0 if enqueued_again else 1)
+    assert following is not None
+    with database.writing(task.owner_id) as writer:
+        assert not outbox.finish(writer, over.claim)
+    overdue(hand)
+    outbox.heartbeat(database, over.claim)
+    assert [due.key for due in outbox.reap(database)] == [task.key]
+
+
+def test_what_a_worker_had_claimed_when_it_died_is_done_when_it_is_back(hand: Hand, author: int, broker: Proxy) -> None:
+    task = published(hand, author)
+    messages(hand, 1)
+    assert outbox.claim(hand.services.database, task.owner_id, task.key, "dead", 0)
+    Hand(hand.services, broker.url, "another").settle_once()
+    assert row_of(hand, task).state == "running"
+    back = Hand(hand.services, broker.url, "dead")
+    back.worker.start()
+    overdue(hand)
+    back.settle()
+    assert row_of(hand, task) == ("done", 2, None)
+
+
+def test_enqueued_again_while_it_is_done_it_is_done_once_more(
     hand: Hand, author: int, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = published(hand, author)
@@ -137,16 +218,16 @@ def test_asked_for_again_while_it_is_done_it_is_done_once_more(
     def meanwhile(batch: Any) -> None:
         monkeypatch.setattr(letters, "deliver", deliver)
         with hand.services.database.writing(author) as writer:
-            hand.services.tasks.note(writer, task)
+            hand.services.tasks.enqueue(writer, task)
         deliver(batch)
 
     monkeypatch.setattr(letters, "deliver", meanwhile)
     hand.settle()
     assert len(letters.got) == 2
-    assert row_of(hand, task)[0] == "done"
+    assert row_of(hand, task) == ("done", 1, None)
 
 
-def test_what_follows_is_done_once_however_often_the_first_is_tried(
+def test_what_follows_is_done_once_however_many_attempts_the_first_takes(
     hand: Hand, sign_up: SignUp, author: int, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(announcements, "CHUNK", 2)

@@ -1,16 +1,15 @@
-"""Slow work done in the request, and by a worker from a queue, for suites that do not ask which."""
+"""Slow work done in the request, and by a worker of a queue, for suites that do not ask which."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from conduit import task_rows, worker
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.bootstrap import bootstrap
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp, settings_for
-from conduit_testing.queued import Hand, clear
+from conduit_testing.queued import Hand, clear, in_no_time
 from conduit_testing.slow_work import Letters, Work, inline
 
 
@@ -20,10 +19,7 @@ def _queued(database: PostgresDatabase, directory: Path, request: pytest.Fixture
     clear(database)
     services = bootstrap(settings, database, letters)
     with pytest.MonkeyPatch.context() as patch:
-        # No try is waited for, and there are few of them.
-        patch.setattr(worker, "FIRST_PAUSE_SECONDS", 0)
-        patch.setattr(worker, "TRIES", 3)
-        patch.setattr(task_rows, "FIRST_SECONDS", 0)
+        in_no_time(patch)
         yield Work(services, letters, Hand(services, broker_url).settle)
     services.after_requests()
 
@@ -37,6 +33,17 @@ _WORKERS: dict[str, Callable[[PostgresDatabase, Path, pytest.FixtureRequest], It
 @pytest.fixture(params=_WORKERS.values(), ids=list(_WORKERS))
 def work(request: pytest.FixtureRequest, database: PostgresDatabase, tmp_path: Path) -> Iterator[Work]:
     yield from request.param(database, tmp_path, request)
+
+
+@pytest.fixture
+def queued(request: pytest.FixtureRequest, database: PostgresDatabase, tmp_path: Path) -> Iterator[Work]:
+    """Slow work done by a worker, for a test in which it matters that it is done later."""
+    yield from _queued(database, tmp_path, request)
+
+
+@pytest.fixture
+def work_inline(database: PostgresDatabase, tmp_path: Path) -> Iterator[Work]:
+    yield from inline(database, tmp_path)
 
 
 @pytest.fixture

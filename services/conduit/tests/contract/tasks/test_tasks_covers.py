@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from conduit import articles, covers, writes
+from conduit.adapters.cache_redis import RedisCache
+from conduit.adapters.reads_cached import CachedReads
 from conduit.errors import UnavailableError
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.ports import Writer
@@ -58,10 +60,10 @@ def test_only_the_upload_that_the_article_waits_for_becomes_its_cover(work: Work
 def test_an_upload_that_is_lost_is_not_waited_for(work: Work, author: int) -> None:
     slug, content = published(work, author).slug, upload("PNG", 31, 17)
     with work.services.database.writing(author) as writer:
-        arguments = {"article_id": articles.id_of(slug), "digest": digest_of(content)}
-        writer.all(writes.SET_COVER, **arguments, state="pending")
-        work.services.tasks.note(writer, cover_task(slug, content))
-    work.services.tasks.send(cover_task(slug, content))
+        task = cover_task(slug, content)
+        writer.all(writes.SET_COVER, article_id=task.article_id, digest=task.digest, state="pending")
+        work.services.tasks.enqueue(writer, task)
+    work.services.tasks.send(task)
     work.settle()
     cover = now(work, slug).cover
     assert cover is not None
@@ -84,3 +86,49 @@ def test_what_is_committed_unheard_keeps_its_upload(work: Work, author: int, mon
         with pytest.raises(UnavailableError):
             covers.replace(database, work.services.media, work.services.tasks, author, slug, upload=content)
     assert work.services.media.get(upload_file(digest_of(content), articles.id_of(slug))) == content
+
+
+def test_every_step_of_a_cover_invalidates_what_the_cache_has(queued: Work, author: int, cache: RedisCache) -> None:
+    use, content = queued.services, upload("PNG", 37, 19)
+    reads = CachedReads(use.reads, cache, use.media)
+    slug = published(queued, author).slug
+    article_id = articles.id_of(slug)
+
+    def state() -> str | None:
+        article = reads.article(article_id, None)
+        assert article is not None
+        return article.cover.state if article.cover else None
+
+    assert state() is None
+    covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
+    assert state() == "pending"
+    queued.settle()
+    assert state() == "ready"
+    covers.replace(use.database, use.media, use.tasks, author, slug, upload=png(40, 40, b"\x09" * 8_000))
+    assert state() == "pending"
+    queued.settle()
+    assert state() == "failed"
+    covers.remove(use.database, use.media, author, slug)
+    assert state() is None
+
+
+def test_a_cover_that_fails_in_the_request_is_restored_in_the_cache(
+    work_inline: Work, author: int, cache: RedisCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use, content = work_inline.services, upload("PNG", 38, 19)
+    reads = CachedReads(use.reads, cache, use.media)
+    delete, seen = use.media.delete, []
+
+    def read_meanwhile(name: str) -> None:
+        seen.append(reads.article(articles.id_of(slug), None))
+        delete(name)
+    slug = published(work_inline, author).slug
+    uploaded(work_inline, author, slug, content)
+    before = reads.article(articles.id_of(slug), None)
+    assert before is not None
+    assert before.cover is not None
+    monkeypatch.setattr(use.media, "delete", read_meanwhile)
+    uploaded(work_inline, author, slug, png(40, 40, b"\x09" * 8_000))
+    assert seen
+    assert seen != [before], "the cover has failed for a moment"
+    assert reads.article(articles.id_of(slug), None) == before

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from conduit import announcements, articles, ids, reports, writes
-from conduit.adapters import tasks_inline
+from conduit import announcements, articles, ids, reports, tasks, writes
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.bootstrap import bootstrap
 from conduit.errors import BusyError
@@ -62,8 +61,12 @@ def test_one_report_is_made_at_a_time_and_nobody_waits_for_a_turn(
         finally:
             go_on.set()
         assert under_way.result().state == "ready"
-    assert database.reader(second).all(REPORT_STATES, user_id=second) == [("failed",)]
+    assert _report_states(database, second) == ["failed"]
     assert reports.request(database, work.services.tasks, second).state == "ready"
+
+
+def _report_states(database: Database, author: int) -> list[str]:
+    return sorted(row.state for row in database.reader(author).all(REPORT_STATES, user_id=author))
 
 
 def _interrupted(work: Work, author: int, content: bytes) -> str:
@@ -88,13 +91,13 @@ def test_what_a_process_that_died_had_under_way_is_given_up_by_the_next(
     slug = _interrupted(work, author, content)
     (tmp_path / "private/uploads/not-one-of-ours").write_bytes(b"")
 
-    monkeypatch.setattr(tasks_inline, "LONGEST_SECONDS", 0)
+    monkeypatch.setattr(tasks, "LONGEST_REQUEST_SECONDS", 0)
     _started(database, tmp_path)
     cover, other = now(work, slug).cover, now(work, ready).cover
     assert cover is not None
     assert other is not None
     assert (cover.state, other.state) == ("failed", "ready")
-    assert sorted(database.reader(author).all(REPORT_STATES, user_id=author)) == [("failed",), ("ready",)]
+    assert _report_states(database, author) == ["failed", "ready"]
     assert [path.name for path in (tmp_path / "private/uploads").iterdir()] == ["not-one-of-ours"]
     uploaded(work, author, slug, content)
     assert now(work, slug).cover == other
@@ -114,7 +117,7 @@ def test_what_another_box_may_be_at_is_left_to_it(database: PostgresDatabase, au
     cover = now(work, slug).cover
     assert cover is not None
     assert cover.state == "pending"
-    assert database.reader(author).all(REPORT_STATES, user_id=author) == [("pending",)]
+    assert _report_states(database, author) == ["pending"]
     assert len(work.services.media.left_in("private/uploads", 0)) == 1
 
 
@@ -123,10 +126,10 @@ def test_what_was_too_young_at_the_start_is_given_up_later(
 ) -> None:
     work = next(inline(database, tmp_path))
     slug = _interrupted(work, author, upload())
-    monkeypatch.setattr(tasks_inline, "LONGEST_SECONDS", 0.5)
+    monkeypatch.setattr(tasks, "LONGEST_REQUEST_SECONDS", 0.5)
     work.services.before_requests()
     deadline = time.monotonic() + 10
-    while database.reader(author).all(REPORT_STATES, user_id=author) != [("failed",)]:
+    while _report_states(database, author) != ["failed"]:
         assert time.monotonic() < deadline, "nobody looked again"
         time.sleep(0.05)
     cover = now(work, slug).cover

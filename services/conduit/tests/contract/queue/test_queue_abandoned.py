@@ -1,16 +1,17 @@
-"""What waits and has no row in the queue is given up; what has one is not, however long it takes.
+"""What is pending and has no row in the outbox is failed; what has one is not, however long it takes.
 
 The broker is a real one; the worker is in this process and works when it is told to.
 """
 
 import pytest
 
-from conduit import articles, backlog, covers, ids, reports, task_rows, tasks, worker, writes
+from conduit import articles, backlog, covers, ids, outbox, reports, tasks, writes
 from conduit.errors import UnavailableError
 from conduit.media_names import digest_of, upload_file
+from conduit.outbox_worker import Relay
 from conduit.ports import Task
 from conduit_testing.pictures import upload
-from conduit_testing.queue_rows import DRAFT, cover_key, row_of, until
+from conduit_testing.queue_rows import DRAFT, cover_task, overdue, row_of, until
 from conduit_testing.queued import Hand
 
 
@@ -26,8 +27,8 @@ def _kept(hand: Hand, slug: str, content: bytes) -> bool:
 
 @pytest.fixture
 def without_a_row(hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
-    """As it is after an import from a stage where a box died at them: an article, and a report, that wait."""
-    monkeypatch.setattr(worker, "LONGEST_SECONDS", 0)
+    """An article's cover and a report that are pending, as an import brings them from a stage where an app died."""
+    monkeypatch.setattr(tasks, "LONGEST_REQUEST_SECONDS", 0)
     use, content = hand.services, upload()
     slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
     use.media.put(upload_file(digest_of(content), articles.id_of(slug)), content, "image/png")
@@ -35,26 +36,26 @@ def without_a_row(hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch) -> t
         writer.all(writes.SET_COVER, article_id=articles.id_of(slug), digest=digest_of(content), state="pending")
         row = writer.first(writes.NEW_REPORT, viewer=author, shard=ids.shard_of(author))
     assert row is not None
-    return slug, row[0]
+    return slug, row.id
 
 
-def test_what_waits_without_a_row_is_given_up(hand: Hand, author: int, without_a_row: tuple[str, int]) -> None:
+def test_what_is_pending_without_a_row_is_failed(hand: Hand, author: int, without_a_row: tuple[str, int]) -> None:
     slug, report_id = without_a_row
     hand.settle()
     assert _cover(hand, slug) == "pending"
     for _ in range(2):  # as two workers may
-        hand.worker.give_up_left()
+        hand.worker.fail_abandoned()
     assert _cover(hand, slug) == "failed"
     assert not _kept(hand, slug, upload())
     assert reports.show(hand.services.database, author, report_id).state == "failed"
 
 
-def test_what_may_be_noted_yet_is_not_given_up(
+def test_what_may_still_be_enqueued_is_not_failed(
     hand: Hand, author: int, without_a_row: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug, report_id = without_a_row
-    monkeypatch.setattr(worker, "LONGEST_SECONDS", 60)
-    hand.worker.give_up_left()
+    monkeypatch.setattr(tasks, "LONGEST_REQUEST_SECONDS", 60)
+    hand.worker.fail_abandoned()
     assert (_cover(hand, slug), _kept(hand, slug, upload())) == ("pending", True)
     assert reports.show(hand.services.database, author, report_id).state == "pending"
 
@@ -62,45 +63,45 @@ def test_what_may_be_noted_yet_is_not_given_up(
 def test_an_upload_whose_transaction_never_came_is_deleted(
     hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "LONGEST_SECONDS", 0)
+    monkeypatch.setattr(tasks, "LONGEST_REQUEST_SECONDS", 0)
     use = hand.services
     slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
     use.media.put(upload_file(digest_of(b"x"), articles.id_of(slug)), b"x", "image/png")
-    hand.worker.give_up_left()
+    hand.worker.fail_abandoned()
     assert (_cover(hand, slug), _kept(hand, slug, b"x")) == (None, False)
 
 
-def test_what_has_a_row_is_not_given_up_however_long_it_takes(
+def test_what_has_a_row_is_not_failed_however_long_it_takes(
     hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "LONGEST_SECONDS", 0)
+    monkeypatch.setattr(tasks, "LONGEST_REQUEST_SECONDS", 0)
     use, content = hand.services, upload()
     slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
     covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
     report = reports.request(use.database, use.tasks, author)
-    cover = Task(covers.TASK, {"article_id": articles.id_of(slug)}, cover_key(slug, content))
-    asked = [cover, Task(reports.TASK, {"report_id": report.id}, f"{reports.TASK}-{report.id}")]
+    asked: list[Task] = [cover_task(slug, content), reports.WriteReport(report.id, author)]
 
     def waits(state: str) -> None:
-        hand.worker.give_up_left()
-        assert {row_of(hand, task)[0] for task in asked} == {state}
+        hand.worker.fail_abandoned()
+        assert {row_of(hand, task).state for task in asked} == {state}
         assert (_cover(hand, slug), _kept(hand, slug, content)) == ("pending", True)
         assert reports.show(use.database, author, report.id).state == "pending"
 
     waits("waiting")
-    taken = [task_rows.take(use.database, tasks.owner_of(task), task.key, "another") for task in asked]
+    claimed = [outbox.claim(use.database, task.owner_id, task.key, "another", 0) for task in asked]
     waits("running")
-    for one in taken:
+    for one in claimed:
         assert one is not None
-        with use.database.writing(tasks.owner_of(one.task)) as writer:
-            task_rows.close(writer, one, "failed", 0, "once")
-    waits("failed")
+        with use.database.writing(one.claim.owner_id) as writer:
+            outbox.fail(writer, one.claim, "once", 0)
+    waits("retrying")
+    overdue(hand)
     hand.settle()
     assert (_cover(hand, slug), reports.show(use.database, author, report.id).state) == ("ready", "ready")
 
 
 def test_a_dead_cover_keeps_its_upload(hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "LONGEST_SECONDS", 0)
+    monkeypatch.setattr(tasks, "LONGEST_REQUEST_SECONDS", 0)
     use, content = hand.services, upload()
     slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
     covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
@@ -111,18 +112,20 @@ def test_a_dead_cover_keeps_its_upload(hand: Hand, author: int, monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(use.media, "put", away)
         hand.settle()
-    hand.worker.give_up_left()
+    hand.worker.fail_abandoned()
     assert (_cover(hand, slug), _kept(hand, slug, content)) == ("failed", True)
     backlog.retry(use.database, "all")
     hand.settle()
     assert _cover(hand, slug) == "ready"
 
 
-def test_a_worker_looks_for_what_is_left_at_its_start(hand: Hand, author: int, without_a_row: tuple[str, int]) -> None:
+def test_a_relay_fails_what_is_abandoned_when_it_starts(
+    hand: Hand, author: int, without_a_row: tuple[str, int]
+) -> None:
     slug, _ = without_a_row
-    sweeper = worker.Sweeper(hand.worker)
-    sweeper.start()
+    relay = Relay(hand.worker)
+    relay.start()
     try:
-        until(lambda: _cover(hand, slug) == "failed", "nobody gave it up")
+        until(lambda: _cover(hand, slug) == "failed", "nothing failed it")
     finally:
-        sweeper.end()
+        relay.stop()

@@ -1,0 +1,194 @@
+"""The transactional outbox: the rows of tasks, and what is done to them. All of a row happens on its owner's primary.
+
+A row is written with what makes the task necessary, and stays until the task is done. Celery carries the messages and
+does the retries. A message names a row, and carries the number of attempts before it.
+
+waiting   no attempt is under way; a message is on its way, or the relay sends one
+running   a worker has claimed the task; its lease ends unless it is renewed
+retrying  the last attempt failed, and Celery's retry is due
+dead      a dead letter: no attempt is left, or another would end the same way
+done      kept for a day
+
+``due_at`` is when the relay sends a message again, in case the last one was lost.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from conduit import ids
+from conduit import outbox_statements as sql
+from conduit.outbox_statements import Dead, Due
+from conduit.ports import Database, Task, Writer
+from conduit.statements import Row, Statement
+
+# A task that is waiting is sent again after this many seconds, and then whenever its age has doubled, but at least
+# every LONGEST_SECONDS: messages in a long queue are not lost, and more of them would make it longer.
+FIRST_SECONDS = 10.0
+LONGEST_SECONDS = 900.0
+LEASE_SECONDS = 30.0
+# A worker that died is restarted at once; this many seconds for each attempt, and the task is sent again.
+LOST_SECONDS = 5.0
+KEPT_SECONDS = 86_400.0
+BATCH = 100
+
+
+class Claim(NamedTuple):
+    """One attempt at a task. No other attempt has the same four values."""
+
+    owner_id: int
+    key: str
+    worker: str
+    attempts: int
+
+
+class Claimed(NamedTuple):
+    """What a worker has claimed; ``waited`` is the number of seconds since the task was enqueued."""
+
+    claim: Claim
+    name: str
+    arguments: dict[str, Any]
+    waited: float
+
+
+class Counts(NamedTuple):
+    """Tasks by state (of the done ones those of the last hour), and the age in seconds of the oldest unfinished one."""
+
+    by_state: dict[str, int]
+    oldest: float
+
+
+# The app ----------------------------------------------------------------------------------------------------
+
+
+def enqueue(writer: Writer, task: Task) -> None:
+    """Write the task, in the transaction that makes it necessary. If it is done already, it is done again."""
+    writer.all(sql.ENQUEUE, **_row(task))
+
+
+def enqueue_next(writer: Writer, task: Task) -> None:
+    """Write a task that follows from another of the same owner, unless it is there already."""
+    writer.all(sql.ENQUEUE_NEXT, **_row(task))
+
+
+def _row(task: Task) -> dict[str, Any]:
+    return {
+        "owner_id": task.owner_id,
+        "key": task.key,
+        "name": task.name,
+        "arguments": msgspec.json.encode(task).decode(),
+        "seconds": FIRST_SECONDS,
+    }
+
+
+# The worker -------------------------------------------------------------------------------------------------
+
+
+def claim(database: Database, owner_id: int, key: str, worker: str, retries: int) -> Claimed | None:
+    """Begin the attempt that a message asks for. None where there is nothing to do: the message is an old one, the task
+    is done, gone or dead, or another worker holds its lease.
+    """
+    with database.writing(owner_id) as writer:
+        row = writer.first(sql.CLAIM, owner_id=owner_id, key=key, worker=worker, retries=retries, seconds=LEASE_SECONDS)
+    if row is None:
+        return None
+    return Claimed(Claim(owner_id, key, worker, row.attempts), row.name, row.arguments, row.waited)
+
+
+def heartbeat(database: Database, claim: Claim) -> None:
+    """Renew the lease, if it is still this attempt's."""
+    with database.writing(claim.owner_id) as writer:
+        writer.all(sql.HEARTBEAT, **claim._asdict(), seconds=LEASE_SECONDS)
+
+
+def finish(writer: Writer, claim: Claim) -> bool:
+    """The task is done. False where the row is no longer this attempt's: the lease ended, or it was enqueued again."""
+    return _end(writer, claim, "done", KEPT_SECONDS, None)
+
+
+def fail(writer: Writer, claim: Claim, error: str, seconds: float) -> bool:
+    """The attempt failed, and Celery retries. If no retry came after ``seconds``, the relay sends one. As finish."""
+    return _end(writer, claim, "retrying", seconds, error)
+
+
+def dead_letter(writer: Writer, claim: Claim, error: str) -> bool:
+    """The task failed for good. As finish."""
+    return _end(writer, claim, "dead", None, error)
+
+
+def _end(writer: Writer, claim: Claim, state: str, seconds: float | None, error: str | None) -> bool:
+    return writer.first(sql.END_ATTEMPT, **claim._asdict(), state=state, seconds=seconds, error=error) is not None
+
+
+# The relay --------------------------------------------------------------------------------------------------
+
+
+def requeue(database: Database, worker: str) -> None:
+    """Give back what this worker had claimed before it died. Each death makes the next attempt wait longer."""
+    for owner_id in _primaries(database):
+        with database.writing(owner_id) as writer:
+            writer.all(sql.REQUEUE, worker=worker, seconds=LOST_SECONDS)
+
+
+def reap(database: Database) -> list[Due]:
+    """What has to be sent again. It is committed before anything is sent: a worker may be quick."""
+    found: list[Due] = []
+    for owner_id in _primaries(database):
+        with database.writing(owner_id) as writer:
+            found += writer.all(sql.REAP, first=FIRST_SECONDS, longest=LONGEST_SECONDS, limit=BATCH)
+    return found
+
+
+def put_back(database: Database, unsent: Sequence[Due]) -> None:
+    """Have the relay find again what could not be sent."""
+    for due in unsent:
+        with database.writing(due.owner_id) as writer:
+            writer.all(sql.PUT_BACK, **due._asdict())
+
+
+def purge(database: Database) -> None:
+    """Delete some of what was done a day ago."""
+    for owner_id in _primaries(database):
+        with database.writing(owner_id) as writer:
+            writer.all(sql.PURGE, limit=10 * BATCH)
+
+
+def _primaries(database: Database) -> Iterator[int]:
+    """An owner's id for each server that holds rows."""
+    for _, owner_ids in database.readers_of(ids.compose(0, shard, 0) for shard in range(ids.SHARDS)):
+        yield owner_ids[0]
+
+
+# Operators --------------------------------------------------------------------------------------------------
+
+
+def counts(database: Database) -> Counts:
+    rows = _everywhere(database, sql.COUNT, seconds=KEPT_SECONDS - 3_600)
+    by_state: dict[str, int] = {}
+    for row in rows:
+        by_state[row.state] = by_state.get(row.state, 0) + row.number
+    return Counts(by_state, max((row.age for row in rows if row.state not in ("done", "dead")), default=0.0))
+
+
+def dead(database: Database, limit: int) -> list[Dead]:
+    """Dead letters, oldest first."""
+    return sorted(_everywhere(database, sql.DEAD_LETTERS, limit=limit), key=lambda row: -row.age)[:limit]
+
+
+def not_done(database: Database, name: str) -> set[str]:
+    """The keys of this name's tasks that are not done. The dead are among them: they may be put back."""
+    return {row.key for row in _everywhere(database, sql.KEYS_NOT_DONE, name=name)}
+
+
+def retry(database: Database, key: str | None) -> list[str]:
+    """Put back the dead letter with this key, or all of them; their keys."""
+    return [row.key for row in _everywhere(database, sql.RETRY, key=key)]
+
+
+def _everywhere(database: Database, statement: Statement[Row], **parameters: Any) -> list[Row]:
+    rows: list[Row] = []
+    for owner_id in _primaries(database):
+        with database.writing(owner_id) as writer:
+            rows += writer.all(statement, **parameters)
+    return rows

@@ -1,0 +1,232 @@
+"""Does the tasks of the outbox, when Celery delivers their messages, and relays what Celery has lost.
+
+Celery may deliver a message twice, late, or not at all. The row decides: an attempt is claimed before it begins, its
+lease is renewed while it runs, and its end is written together with the tasks that follow from it.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from threading import Event, Lock, Thread
+
+from celery.exceptions import Reject
+
+from conduit import metrics, outbox
+from conduit.adapters.tasks_celery import CeleryTasks
+from conduit.errors import AppError, InvalidError, UnavailableError
+from conduit.outbox import Claim, Claimed
+from conduit.ports import Database, Task
+from conduit.tasks import Handlers, IncompleteError
+
+log = logging.getLogger(__name__)
+
+# Celery's retries: exponential backoff from 5 s up to 5 minutes, each time a random part of that. All attempts take ten
+# minutes on average.
+MAX_RETRIES = 9
+RETRY_BACKOFF = 5
+RETRY_BACKOFF_MAX = 300
+# How much later than Celery's retry the relay sends one.
+GRACE_SECONDS = 10.0
+ERROR_LENGTH = 500
+# Before a message goes back to its queue, because the database is away.
+PAUSE_SECONDS = 1.0
+
+RELAY_SECONDS = 2.0
+ROUNDS_UNTIL_PURGE = 30
+ROUNDS_UNTIL_ABANDONED = 300
+
+
+class AttemptError(Exception):
+    """What Celery retries for. It goes to Celery's main process, so it holds a text and nothing else."""
+
+
+class LostError(Exception):
+    """Each attempt ended with the death of its worker: it may be the task that kills."""
+
+    def __init__(self) -> None:
+        super().__init__("the worker died at the last attempt")
+
+
+class OutboxWorker:
+    """Performs tasks, one at a time, under the name of its worker."""
+
+    def __init__(self, database: Database, handlers: Handlers, tasks: CeleryTasks, name: str) -> None:
+        self._database = database
+        self._handlers = handlers
+        self._tasks = tasks
+        self._name = name
+        self._claim: Claim | None = None
+        self._started = False
+        self._starting = Lock()
+
+    def start(self) -> None:
+        """Before the first claim, give back what this worker had claimed when it died."""
+        with self._starting:
+            if not self._started:
+                outbox.requeue(self._database, self._name)
+                self._started = True
+
+    def perform(self, owner_id: int, key: str, retries: int) -> None:
+        """Do what a message asks for, after so many attempts.
+
+        Raises AttemptError where Celery should retry, and Reject where it should deliver the message again: while the
+        database is away, no attempt is begun and none is counted.
+        """
+        try:
+            self.start()
+            claimed = outbox.claim(self._database, owner_id, key, self._name, retries)
+        except UnavailableError as error:
+            time.sleep(PAUSE_SECONDS)
+            raise Reject(error, requeue=True) from error
+        if claimed is None:
+            return
+        self._claim = claimed.claim
+        try:
+            self._attempt(claimed)
+        finally:
+            self._claim = None
+
+    def _attempt(self, claimed: Claimed) -> None:
+        task = None
+        try:
+            task = self._handlers.decode(claimed.name, claimed.arguments)
+            metrics.TASK_WAITS.labels(self._handlers.of(task).kind).observe(claimed.waited)
+            follows = self._perform(task, claimed.claim)
+        except InvalidError as error:
+            # Another attempt would end the same way.
+            self._end(claimed.claim, task, "dead", error)
+        except IncompleteError as error:
+            self._retry(claimed.claim, task, error, error.follows)
+        except Exception as error:
+            if not isinstance(error, AppError | LostError):
+                log.exception("a task raised an unexpected error", extra={"cause": claimed.claim.key})
+            self._retry(claimed.claim, task, error)
+        else:
+            self._end(claimed.claim, task, "done", follows=follows)
+
+    def _perform(self, task: Task, claim: Claim) -> Sequence[Task]:
+        if claim.attempts > MAX_RETRIES + 1:
+            raise LostError
+        try:
+            return self._handlers.perform(task)
+        except InvalidError:
+            self._handlers.of(task).discard(task)
+            raise
+
+    def _retry(self, claim: Claim, task: Task | None, error: Exception, follows: Sequence[Task] = ()) -> None:
+        """Have Celery retry, or write a dead letter after the last attempt."""
+        if claim.attempts > MAX_RETRIES:
+            self._end(claim, task, "dead", error, follows)
+        elif self._end(claim, task, "retrying", error, follows):
+            # After the commit: the retry finds a row that waits for it.
+            raise AttemptError(_text(error)) from error
+
+    def _end(
+        self,
+        claim: Claim,
+        task: Task | None,
+        state: str,
+        error: Exception | None = None,
+        follows: Sequence[Task] = (),
+    ) -> bool:
+        """Write how an attempt ended. Whether it was still the row's."""
+        with self._database.writing(claim.owner_id) as writer:
+            if state == "done":
+                ours = outbox.finish(writer, claim)
+            elif state == "retrying":
+                longest = min(RETRY_BACKOFF * 2 ** (claim.attempts - 1), RETRY_BACKOFF_MAX)
+                ours = outbox.fail(writer, claim, _text(error), longest + GRACE_SECONDS)
+            else:
+                ours = outbox.dead_letter(writer, claim, _text(error))
+                if ours and task is not None:
+                    self._handlers.of(task).fail(writer, task)
+            if ours:
+                for following in follows:
+                    outbox.enqueue_next(writer, following)
+        kind = "unknown" if task is None else self._handlers.of(task).kind
+        metrics.TASKS_CLOSED.labels(kind, state if ours else "lost").inc()
+        if error is not None:
+            cause = f"{claim.key}, attempt {claim.attempts}: {_text(error)}"
+            log.warning("a task is %s", state, extra={"cause": cause})
+        if not ours:
+            log.warning("a task was claimed by another worker or enqueued again", extra={"cause": claim.key})
+            return False
+        for following in follows:
+            self._tasks.send(following)
+        return True
+
+    # The relay ----------------------------------------------------------------------------------------------
+
+    def heartbeat(self) -> None:
+        """Renew the lease of the attempt that is under way."""
+        if (claim := self._claim) is not None:
+            outbox.heartbeat(self._database, claim)
+
+    def relay(self) -> None:
+        """Send again what is due. Raises what the database or the broker raises; then nothing counts as sent."""
+        self.start()
+        due = outbox.reap(self._database)
+        sent = 0
+        try:
+            for row in due:
+                self._tasks.publish(row.owner_id, row.key, row.attempts)
+                sent += 1
+        finally:
+            metrics.TASKS_SENT.labels("sent again").inc(sent)
+            if sent < len(due):
+                outbox.put_back(self._database, due[sent:])
+
+    def purge(self) -> None:
+        """Delete rows of tasks that were done long ago."""
+        outbox.purge(self._database)
+
+    def fail_abandoned(self) -> None:
+        """Fail what is pending and has no row: it was imported, or its transaction never came."""
+        self._handlers.fail_abandoned(lambda name: outbox.not_done(self._database, name))
+
+
+def _text(error: Exception | None) -> str:
+    """One line about what went wrong."""
+    if isinstance(error, AppError):
+        return "; ".join(f"{field} {text}" for field, texts in error.errors.items() for text in texts)[:ERROR_LENGTH]
+    if isinstance(error, LostError | IncompleteError):
+        return str(error)[:ERROR_LENGTH]
+    return repr(error)[:ERROR_LENGTH]
+
+
+class Relay(Thread):
+    """Renews the lease and sends again what is due, every two seconds until it is stopped.
+
+    A thread and not Celery beat: the lease must be renewed in the process that does the task, and a task that relays
+    would wait behind a long one, or be lost with the broker.
+    """
+
+    def __init__(self, worker: OutboxWorker) -> None:
+        super().__init__(name="relay", daemon=True)
+        self._worker = worker
+        self._stopped = Event()
+
+    def run(self) -> None:
+        rounds = 0
+        while True:
+            self._try(self._worker.heartbeat)
+            self._try(self._worker.relay)
+            if rounds % ROUNDS_UNTIL_PURGE == 0:
+                self._try(self._worker.purge)
+            if rounds % ROUNDS_UNTIL_ABANDONED == 0:
+                self._try(self._worker.fail_abandoned)
+            rounds += 1
+            # Several workers do this, and should not do it at the same time.
+            if self._stopped.wait(RELAY_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
+                return
+
+    def _try(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:
+            log.warning("the relay failed", extra={"cause": f"{step.__name__}: {error!r}"})
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join(RELAY_SECONDS)
