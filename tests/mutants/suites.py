@@ -1,7 +1,8 @@
 """Which modules are tried, each with the smallest suite that holds its promises."""
 
 # What a change tells the caches, and what it does where a user or an article is gone.
-_CHANGES = ("whole/test_events.py", "whole/test_vanished.py")
+_VANISHED = "whole/test_vanished.py"
+_CHANGES = ("whole/test_events.py", _VANISHED)
 # By module of the package conduit; files and folders below services/conduit/tests.
 SUITES: dict[str, tuple[str, ...]] = {
     "ids": ("unit/test_ids.py",),
@@ -14,6 +15,10 @@ SUITES: dict[str, tuple[str, ...]] = {
     "comments": ("api/test_comments.py", *_CHANGES),
     "profiles": ("api/test_profiles.py", *_CHANGES),
     "users": ("api/test_users.py", *_CHANGES),
+    "outbox": ("contract/test_outbox.py",),
+    "announcements": ("unit/test_announcements.py", "contract/tasks/test_tasks_mail_and_reports.py"),
+    "reports": ("api/test_reports.py", "contract/tasks/test_tasks_mail_and_reports.py", _VANISHED),
+    "covers": ("contract/tasks/test_tasks_covers.py", "api/test_covers.py"),
 }
 # A module is well tested from here on.
 WANTED_PERCENT = 90.0

@@ -51,6 +51,7 @@ def ghost(api: Api) -> Caller:
         ("POST", "/articles", {"article": DRAFT}),
         ("POST", "/articles/{slug}/comments", {"comment": {"body": "x"}}),
         ("POST", "/profiles/{name}/follow", None),
+        ("POST", "/user/reports", None),
     ],
 )
 def test_a_token_that_outlived_its_user_is_401(
