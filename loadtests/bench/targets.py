@@ -2,8 +2,9 @@
 FastAPI alone, as it was at an earlier commit, and the floor beneath it.
 """
 
-import os
+import json
 import subprocess
+import tempfile
 from typing import NamedTuple
 
 from infra.stage import tools, topology
@@ -78,18 +79,18 @@ def _image_of(commit: str) -> str:
     if answer(["docker", "images", "--quiet", image]).stdout:
         return image
     print(f"Building the app as it was at {commit} ...", flush=True)
-    with subprocess.Popen(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE) as archive:
+    with tempfile.TemporaryDirectory() as context:
+        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+        subprocess.run(["tar", "-x", "-C", context], input=archive.stdout, check=True)
+        build = {"context": context, "dockerfile": "infra/images/Dockerfile", "target": "conduit"}
+        service = {"image": image, "build": build | {"secrets": ["ca_bundle"]}}
+        file = {"services": {"app": service}, "secrets": {"ca_bundle": {"file": str(ROOT / "secrets" / "ca.pem")}}}
         built = subprocess.run(
-            [
-                *("docker", "build", "--quiet", "--file", "infra/images/Dockerfile", "--target", "conduit"),
-                *("--secret", "id=ca_bundle,src=secrets/ca.pem", "--tag", image, "-"),
-            ],
-            cwd=ROOT,
-            stdin=archive.stdout,
+            ["docker", "compose", "--project-name", f"{PREFIX}before", "--file", "-", "build", "--quiet", "app"],
+            input=json.dumps(file),
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "DOCKER_BUILDKIT": "1"},
         )
     if built.returncode:
         raise Problem(f"The app at {commit} could not be built: {built.stderr.strip()[-500:]}")

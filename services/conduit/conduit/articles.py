@@ -3,6 +3,7 @@
 import logging
 
 from conduit import announcements, ids, writes
+from conduit.conflicts import retry_on_conflict
 from conduit.errors import AppError, ForbiddenError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
 from conduit.ports import Database, Media, Task, Tasks, Writer
@@ -23,6 +24,7 @@ def id_of(slug: str) -> int:
     return article_id
 
 
+@retry_on_conflict
 def publish(database: Database, tasks: Tasks, viewer: int, draft: NewArticle) -> Article:
     """Store an article on its author's shard, count it, and ask for mail to the followers.
 
@@ -58,6 +60,7 @@ def _send_in_any_case(tasks: Tasks, announcement: Task) -> None:
         log.exception("followers are not written to", extra={"cause": announcement.key})
 
 
+@retry_on_conflict
 def change(database: Database, media: Media, viewer: int, slug: str, changes: ArticleChanges) -> Article:
     """Change the given fields. A new title gives a new slug; the old slug still works, by the id at its end.
 
@@ -85,20 +88,23 @@ def change(database: Database, media: Media, viewer: int, slug: str, changes: Ar
     return article_of(row, cover_from(media, row.cover_digest, row.cover_state), following=False)
 
 
+@retry_on_conflict
 def delete(database: Database, viewer: int, slug: str) -> None:
     """Delete an article with its comments and favourites, and take it out of the counters."""
     article_id = id_of(slug)
     with database.writing(article_id) as writer:
         # The locks wait for concurrent favourites and publications, so that the next statement sees them all.
-        tags = _lock(writer, article_id, viewer, writes.LOCK_ARTICLE_AND_AUTHOR).tag_list
+        tags = _lock(writer, article_id, viewer, writes.LOCK_TO_DELETE).tag_list
         writer.all(writes.DELETE_ARTICLE, article_id=article_id, shard=ids.shard_of(article_id))
         writer.record(ArticleDeleted(article_id, viewer, tuple(tags)))
 
 
+@retry_on_conflict
 def mark(database: Database, media: Media, viewer: int, slug: str, *, favorited: bool) -> Article:
     """Make an article one of the viewer's favourites, or no longer; idempotent. Raises NotFoundError."""
     article_id = id_of(slug)
-    with database.writing(article_id) as writer:
+    # The article may be deleted while this waits for it.
+    with missing_owner_as(NotFoundError("article")), database.writing(article_id) as writer:
         row = writer.first(
             writes.FAVORITE if favorited else writes.UNFAVORITE,
             article_id=article_id,

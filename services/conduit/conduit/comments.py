@@ -2,6 +2,7 @@
 
 from conduit import ids, queries, writes
 from conduit.articles import id_of
+from conduit.conflicts import retry_on_conflict
 from conduit.errors import ForbiddenError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.events import CommentsChanged
 from conduit.ports import Database
@@ -9,6 +10,7 @@ from conduit.rows import comment_from
 from conduit.schemas import Comment
 
 
+@retry_on_conflict
 def add(database: Database, viewer: int, slug: str, body: str) -> Comment:
     """Add a comment. Raises NotFoundError without the article, UserGoneError without the writer."""
     article_id = id_of(slug)
@@ -30,6 +32,7 @@ def add(database: Database, viewer: int, slug: str, body: str) -> Comment:
     return comment_from(row, person, following=False)
 
 
+@retry_on_conflict
 def delete(database: Database, viewer: int, slug: str, comment_id: int) -> None:
     """Delete one's own comment. Raises NotFoundError and ForbiddenError."""
     article_id = id_of(slug)

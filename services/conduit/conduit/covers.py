@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy import bindparam, select
 
-from conduit import memory_headroom, writes
+from conduit import images, memory_headroom, writes
 from conduit.articles import id_of
 from conduit.errors import AppError, ForbiddenError, NotFoundError
 from conduit.events import ArticleChanged
@@ -149,9 +149,6 @@ def _article(database: Database, media: Media, article_id: int, viewer: int) -> 
 
 def make_files(database: Database, media: Media, passwords: Passwords, task: MakeCover) -> Sequence[Task]:
     """Make the files of a stored upload, then say "ready" if the article still has that cover. Raises ImageError."""
-    # Imported here: an app that leaves this to workers need not hold the image library in its memory.
-    from conduit import images  # noqa: PLC0415
-
     upload = media.get(upload_file(task.digest, task.article_id))
     image = None if upload is None else inspect(upload)
     del upload  # megabytes, which decoding can use

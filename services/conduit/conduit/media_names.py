@@ -7,8 +7,8 @@ import re
 SIZES = {"small": 320, "medium": 800, "large": 1600}
 
 # Part of every digest: the same upload made into other files (sizes, quality, format) must have other names, because
-# what was served under a name is kept by browsers for a year. Change it with ``images.py``.
-RECIPE = b"1"
+# browsers keep what was served under a name for a year. Change it with ``images.py``.
+RECIPE = b"2"
 
 _DIGEST_LENGTH = 32
 _COVER_FILE = re.compile(rf"[0-9a-f]{{{_DIGEST_LENGTH}}}-(?:{'|'.join(SIZES)})\.webp", re.ASCII)

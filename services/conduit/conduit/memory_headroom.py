@@ -1,14 +1,14 @@
-"""Room in the box's memory: how much of it is left, for work that had better be refused than be the box's end.
+"""The memory headroom of the box: work that takes tens of megabytes is refused where they are not free.
 
-The kernel ends whoever asks for the last of a container's memory, and at stage 1 that takes the app or PostgreSQL with
-it. Nothing tells a process before, so what takes tens of megabytes looks first.
+When a container reaches its memory limit, the kernel kills a process in it without a warning: at stage 1 the app or
+PostgreSQL.
 """
 
 from pathlib import Path
 
 from conduit.errors import UnavailableError
 
-# Left free by whoever takes much: what may begin meanwhile, a password's hash above all.
+# Stays free for what may start meanwhile, above all the hash of a password.
 MARGIN_BYTES = 20 << 20
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -16,7 +16,7 @@ _UNLIMITED = 1 << 60
 
 
 def left(cgroup: Path = _CGROUP) -> int | None:
-    """Bytes of the container's limit that are free, or hold nothing but copies of files; None where there is no limit.
+    """Bytes of the container's limit that are free or in the page cache; None without a limit.
 
     Control groups of version 2 and of version 1: https://docs.kernel.org/admin-guide/cgroup-v2.html, "Memory".
     """
@@ -32,8 +32,8 @@ def left(cgroup: Path = _CGROUP) -> int | None:
             stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         except OSError:
             continue
-        copies = int(stat[f"{prefix}active_file"]) + int(stat[f"{prefix}inactive_file"])
-        return int(limit) - (usage - copies)
+        page_cache = int(stat[f"{prefix}active_file"]) + int(stat[f"{prefix}inactive_file"])
+        return int(limit) - (usage - page_cache)
     return None
 
 

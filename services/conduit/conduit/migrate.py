@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import psycopg
+from psycopg.rows import scalar_row
 
 log = logging.getLogger(__name__)
 
@@ -90,5 +91,5 @@ def _version(connection: psycopg.Connection[tuple[str]]) -> str | None:
     found = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
     if found is None or found[0] is None:
         return None
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return row[0] if row else None
+    cursor = connection.cursor(row_factory=scalar_row)
+    return cursor.execute("SELECT version_num FROM alembic_version").fetchone()

@@ -27,16 +27,20 @@ class Reader(Protocol):
 
 
 class Writer(Reader, Protocol):
-    """A transaction on one owner's primary. Raises DuplicateError, MissingOwnerError and UnavailableError."""
+    """A transaction on one owner's primary.
+
+    Raises DuplicateError, MissingOwnerError, UnavailableError, and ConflictError where it was rolled back in favour of
+    a concurrent transaction and may run again.
+    """
 
     def record(self, event: Event) -> None:
-        """Note what this transaction makes true; it is told after the commit, and only then."""
+        """Record what this transaction makes true. Listeners get it after the commit, and only then."""
 
 
 class Found(NamedTuple):
-    """Where a name leads: the server to ask, and the id where the directory had to be asked for it.
+    """The server that holds a named user's rows, and the user's id.
 
-    ``user_id`` is None where one server holds everything: the statement then looks the name up in place.
+    ``user_id`` is None where one server holds everything: the statement then looks the name up itself.
     """
 
     reader: Reader
@@ -44,7 +48,10 @@ class Found(NamedTuple):
 
 
 class Database(Protocol):
-    """Sessions for reading or writing an owner's rows, and the servers to ask where a question crosses owners."""
+    """Sessions for reading or writing an owner's rows, and all servers for a query that crosses owners.
+
+    It is a gateway to PostgreSQL: what a stage swaps is how many servers there are, not their SQL.
+    """
 
     def reader(self, owner_id: int) -> Reader: ...
 
@@ -52,7 +59,7 @@ class Database(Protocol):
         """One reader for every server."""
 
     def readers_of(self, owner_ids: Iterable[int]) -> list[tuple[Reader, list[int]]]:
-        """The servers that hold these owners' rows, each with the ids that are its own."""
+        """The servers that hold these owners' rows, each with its own owners' ids."""
 
     def writing(self, owner_id: int) -> AbstractContextManager[Writer]: ...
 
@@ -70,9 +77,9 @@ class Database(Protocol):
 
 
 class Page(NamedTuple):
-    """Which part of a list, newest first: RealWorld's offset, or the rows ``before`` an id for what lies deeper.
+    """A part of a list, newest first: by RealWorld's offset, or the rows ``before`` an id (keyset pagination).
 
-    ``before`` is ``MAX_ID + 1`` where nothing was asked for: every id lies before it.
+    ``before`` is ``MAX_ID + 1`` by default: every id lies before it.
     """
 
     limit: int
@@ -83,7 +90,8 @@ class Page(NamedTuple):
 class Reads(Protocol):
     """The reads that stages answer differently: from the database, a cache or a read store.
 
-    ``viewer`` is the signed-in user's id, or None. Unknown things are None; a list's second value is its count.
+    ``viewer`` is the signed-in user's id, or None. A missing thing is None. A list comes with the number of all its
+    articles.
     """
 
     def article(self, article_id: int, viewer: int | None) -> schemas.Article | None: ...

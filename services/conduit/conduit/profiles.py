@@ -1,6 +1,7 @@
 """Following: a follow lives with the follower."""
 
 from conduit import writes
+from conduit.conflicts import retry_on_conflict
 from conduit.errors import InvalidError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.events import AuthorFollowed
 from conduit.ports import Database
@@ -9,6 +10,7 @@ from conduit.rows import profile_from
 from conduit.schemas import Profile
 
 
+@retry_on_conflict
 def follow(database: Database, viewer: int, username: str, *, following: bool) -> Profile:
     """Follow a user, or stop following; idempotent. Nobody follows themself.
 

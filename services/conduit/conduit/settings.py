@@ -18,6 +18,7 @@ from pydantic import (
     SecretStr,
     TypeAdapter,
     UrlConstraints,
+    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -74,7 +75,7 @@ class Settings(BaseSettings):
 
     # 256 MB boxes: ten threads, each with a connection at the most; two password hashes (19 MiB each) at once.
     threads: int = Field(default=10, ge=1, le=100)
-    pool_size: int = Field(default=10, ge=1, le=100)
+    pool_size: int = Field(default=10, ge=1, le=100, validate_default=True)
     password_hashes_at_once: int = Field(default=2, ge=1)
     # Requests accepted and not answered yet; beyond it the answer is 503 at once. A box of a quarter CPU answers some
     # 200 a second, so that a longer queue would hold only requests that are late already.
@@ -104,6 +105,14 @@ class Settings(BaseSettings):
     @classmethod
     def _postgres(cls, value: str) -> str:
         _POSTGRES_URL.validate_python(value)
+        return value
+
+    @field_validator("pool_size")
+    @classmethod
+    def _one_a_thread(cls, value: int, info: ValidationInfo) -> int:
+        """A thread that waits for another's connection would look like an outage of the database."""
+        if value < info.data.get("threads", 0):
+            raise ValueError("must be at least THREADS: each thread may need a connection")
         return value
 
     @field_validator("smtp_url", mode="before")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select
 
 from conduit import directory, ids, writes
+from conduit.conflicts import retry_on_conflict
 from conduit.errors import NotSignedInError, UserGoneError
 from conduit.events import UserChanged
 from conduit.models import users
@@ -41,6 +42,7 @@ _BY_EMAIL = Statement(
 )
 
 
+@retry_on_conflict
 def sign_up(database: Database, passwords: Passwords, tokens: Tokens, new: NewUser) -> User:
     """Make a user on a random logical shard. Raises InvalidError naming what is taken."""
     password_hash = passwords.hash(new.password)
@@ -81,6 +83,7 @@ def current(database: Database, user_id: int, token: str) -> User:
     return User(row.email, token, row.username, row.bio, row.image)
 
 
+@retry_on_conflict
 def change(database: Database, passwords: Passwords, user_id: int, token: str, changes: UserChanges) -> User:
     """Reserve the new names, change the user, release the old names.
 

@@ -3,8 +3,8 @@
 They are SQL text where Core would hide it: a change and its counters go in one statement, so that a transaction holds
 its locks for one round trip.
 
-Lock order: the article, then its author, then counters (articles, tags in order, favourites by user). Every statement
-that locks several of these follows it, so that two transactions never wait for each other.
+Lock order: an article's favourites, the article, its author, then counters (articles, tags, favourites, each in the
+order of its key). All statements follow it, so that two transactions do not wait for each other.
 """
 
 from typing import Any
@@ -122,11 +122,17 @@ PUBLISH = _statement(
 LOCK_ARTICLE = _statement(
     "lock article", LockedArticleRow, "SELECT author_id, tag_list FROM articles WHERE id = :article_id FOR UPDATE"
 )
-LOCK_ARTICLE_AND_AUTHOR = _statement(
-    "lock article and author",
+# The subquery runs before the row locks of the outer query. Without it a deletion would lock the article first and
+# its favourites last, by the cascade, while taking back a favourite locks the two the other way round.
+LOCK_TO_DELETE = _statement(
+    "lock article to delete it",
     LockedArticleRow,
-    "SELECT a.author_id, a.tag_list FROM articles a JOIN users u ON u.id = a.author_id "
-    "WHERE a.id = :article_id FOR UPDATE OF a FOR NO KEY UPDATE OF u",
+    """
+    WITH held AS MATERIALIZED (SELECT FROM favorites WHERE article_id = :article_id ORDER BY user_id FOR UPDATE)
+    SELECT a.author_id, a.tag_list
+    FROM (SELECT count(*) FROM held) AS favorites, articles a JOIN users u ON u.id = a.author_id
+    WHERE a.id = :article_id FOR UPDATE OF a FOR NO KEY UPDATE OF u
+    """,
 )
 # With NULL for :tags the tags stay: no tag is unequal to NULL, and unnest gives no row.
 CHANGE_ARTICLE = _statement(
@@ -209,17 +215,13 @@ RESTORE_COVER = _statement(
 
 # Favourites ------------------------------------------------------------------------------------------------
 
-# Deleting an article locks it and then its favourites, so a favourite locks the article first, too.
-_HELD = "held AS (SELECT * FROM articles WHERE id = :article_id FOR NO KEY UPDATE)"
-
 
 def _article_after(favorited: str) -> str:
-    """The article with this change; no row where it was deleted meanwhile."""
     return f"""
         SELECT a.id, a.author_id, a.slug, a.title, a.description, a.body, a.tag_list, a.created_at, a.updated_at,
                coalesce((SELECT favorites_count FROM bumped), a.favorites_count) AS favorites_count,
                u.username, u.bio, u.image, a.cover_digest, a.cover_state, {favorited} AS favorited
-        FROM held a JOIN users u ON u.id = a.author_id
+        FROM articles a JOIN users u ON u.id = a.author_id WHERE a.id = :article_id
     """
 
 
@@ -227,9 +229,8 @@ FAVORITE = _statement(
     "favorite",
     ArticleRow,
     f"""
-    WITH {_HELD},
-    added AS (
-        INSERT INTO favorites (article_id, user_id) SELECT id, :viewer FROM held
+    WITH added AS (
+        INSERT INTO favorites (article_id, user_id) SELECT id, :viewer FROM articles WHERE id = :article_id
         ON CONFLICT DO NOTHING RETURNING user_id
     ),
     bumped AS (
@@ -247,9 +248,8 @@ UNFAVORITE = _statement(
     "unfavorite",
     ArticleRow,
     f"""
-    WITH {_HELD},
-    removed AS (
-        DELETE FROM favorites USING held WHERE article_id = held.id AND user_id = :viewer RETURNING user_id
+    WITH removed AS (
+        DELETE FROM favorites WHERE article_id = :article_id AND user_id = :viewer RETURNING user_id
     ),
     bumped AS (
         UPDATE articles SET favorites_count = favorites_count - 1

@@ -48,7 +48,7 @@ class PostgresDatabase:
         self._directory = directory
         self._events = events
         self._listeners = tuple(listeners)
-        # One server that also holds the names: then a name needs no look-up before the question itself.
+        # One server that also holds the names: a name then needs no look-up of its own.
         self._in_place = Found(directory, None) if self._servers == (directory,) else None
 
     def open(self) -> None:
@@ -86,20 +86,20 @@ class PostgresDatabase:
 
     @contextmanager
     def _transaction(self, server: PostgresServer) -> Iterator[Writer]:
-        told: Sequence[Event] = ()
+        events: Sequence[Event] = ()
         try:
             with server.transaction() as writer:
-                told = writer.events
+                events = writer.events
                 yield writer
                 if writer.events:
                     self._events.record(writer, writer.events)
         except UnavailableError:
-            # A commit that nobody answered may have been one, and what is told for nothing does no harm.
-            self._tell(told)
+            # The commit may have succeeded and only its answer was lost; a needless invalidation does no harm.
+            self._notify(events)
             raise
-        self._tell(told)
+        self._notify(events)
 
-    def _tell(self, events: Sequence[Event]) -> None:
+    def _notify(self, events: Sequence[Event]) -> None:
         if events:
             for listener in self._listeners:
                 listener(events)

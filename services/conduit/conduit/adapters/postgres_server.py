@@ -1,9 +1,9 @@
-"""One PostgreSQL server: its pool, its deadline, and its errors in the app's words.
+"""One PostgreSQL server: its connection pool, its timeouts, and its errors as the app's own.
 
-A database that hangs is worse than one that is gone, because every thread waits for it. So nothing here waits
-long: connections are made in the background by the pool, never by a request; a call that gets no answer within
-``ANSWER_SECONDS`` is given up with its connection; and from then until a new connection is made, requests that
-would need one are refused at once.
+A database that hangs is worse than one that is down, because every thread waits for it. So nothing here waits long:
+the pool opens connections in the background, never inside a request. A call without an answer within
+``ANSWER_SECONDS`` is abandoned and its connection closed. From then until the server answers something, a request that
+finds no free connection is refused at once.
 """
 
 import logging
@@ -18,20 +18,20 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from conduit import metrics
 from conduit.adapters.postgres_times import TimeLoader
-from conduit.errors import DuplicateError, InvalidError, MissingOwnerError, UnavailableError
+from conduit.errors import ConflictError, DuplicateError, InvalidError, MissingOwnerError, UnavailableError
 from conduit.events import Event
 from conduit.statements import Row, Statement
 from conduit.timing import tally
 
 log = logging.getLogger(__name__)
 
-# A little longer than statement_timeout below, so that a slow statement is the server's to end and its connection
-# is kept; only a server that says nothing at all loses it.
+# A little longer than statement_timeout below: the server ends a slow statement itself and the connection stays. Only
+# a server that does not answer at all loses it.
 ANSWER_SECONDS = 1.5
 CHECKOUT_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 0.3
-# One plan a statement and connection: the statements are shaped so that one plan fits every parameter. Left to itself,
-# PostgreSQL planned the lists anew for every request, which took it as long as running them.
+# One plan for each statement and connection: the statements are written so that one plan fits every parameter. By
+# default PostgreSQL planned the lists again for every request, which took as long as running them.
 SERVER_OPTIONS = (
     "-c timezone=UTC -c statement_timeout=1300 -c idle_in_transaction_session_timeout=10000 "
     "-c plan_cache_mode=force_generic_plan"
@@ -39,9 +39,10 @@ SERVER_OPTIONS = (
 
 
 class _Connection(psycopg.Connection[Any]):
-    """A connection on which no wait outlasts the deadline, whatever state the server's box is in.
+    """A connection on which no wait outlasts the timeout, whatever state the server is in.
 
-    All its statements go through one cursor, ``asking``: making one for each costs a third of a short query's time.
+    All its statements go through one cursor, ``asking``: a new cursor for each would take a third of a short query's
+    time.
     """
 
     asking: psycopg.Cursor[Any]
@@ -71,7 +72,7 @@ class PostgresServer:
             max_size=pool_size,
             timeout=CHECKOUT_SECONDS,
             max_idle=60.0,
-            # Given up soon and begun again by the next request: waits that grow would outlast the outage.
+            # The pool soon gives up and the next request starts it again: a growing backoff would outlast an outage.
             reconnect_timeout=1.0,
             num_workers=2,
             name=name,
@@ -81,6 +82,7 @@ class PostgresServer:
         self._write_seconds = metrics.QUERIES.labels(name, "write")
         self._checkout_seconds = metrics.CHECKOUTS.labels(name)
         self._unanswered = metrics.DATABASE_ERRORS.labels(name, "unavailable")
+        self._conflicts = metrics.DATABASE_ERRORS.labels(name, "conflict")
 
     def open(self) -> None:
         self._pool.open()
@@ -112,11 +114,15 @@ class PostgresServer:
         cursor = connection.asking
         cursor.row_factory = statement.row_factory
         try:
-            return cursor.execute(statement.sql, parameters)
+            cursor.execute(statement.sql, parameters)
         except psycopg.Error as error:
             raise self._translated(error, connection) from error
+        self._hung = False
+        return cursor
 
     def _translated(self, error: psycopg.Error, connection: _Connection) -> Exception:
+        if error.sqlstate is not None:
+            self._hung = False
         if isinstance(error, pg.UniqueViolation):
             return DuplicateError(error.diag.constraint_name or "")
         if isinstance(error, pg.ForeignKeyViolation):
@@ -124,6 +130,10 @@ class PostgresServer:
         if isinstance(error, psycopg.DataError):
             # What no schema of ours refuses and PostgreSQL does: a NUL in a text.
             return InvalidError({"body": ["has a character or a number that can't be stored"]})
+        if isinstance(error, (pg.DeadlockDetected, pg.SerializationFailure)):
+            self._conflicts.inc()
+            log.warning("a transaction was rolled back", extra={"server": self.server, "cause": str(error)})
+            return ConflictError()
         if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
             if isinstance(error, pg._WaitTimeout):  # private, and the only name it has
                 self._hung = True
@@ -145,8 +155,8 @@ class PostgresServer:
             except UnavailableError:
                 if self._hung or not connection.closed or perf_counter() - started > ASK_AGAIN_SECONDS:
                     raise
-                # The server was restarted, and this connection was not told; nor were the others that wait in the
-                # pool, so the next may be as dead. A read may be asked again.
+                # The server was restarted, and this connection did not notice. The others in the pool may be dead,
+                # too. A read is safe to retry.
             finally:
                 self._pool.putconn(connection)
                 self._count(perf_counter() - began, self._read_seconds)
@@ -175,7 +185,7 @@ class PostgresServer:
             self._pool.putconn(connection)
 
     def _begin(self) -> tuple[_Connection, ExitStack]:
-        """A connection on which a transaction has begun. Asked for again as reads are: nothing has been changed yet."""
+        """A connection on which a transaction has begun. Retried as a read is: nothing has been changed yet."""
         started = perf_counter()
         while True:
             connection, begun = self._checkout(), ExitStack()

@@ -1,7 +1,7 @@
-"""Times as the API shows them, read so from the database: UTC with milliseconds and ``Z``.
+"""Times as the API shows them, straight from the database: UTC with milliseconds and ``Z``.
 
-The app computes with no time, it only shows them, and a list shows forty. Made by psycopg as a ``datetime`` and then
-written out, they took a third of a list's Python; what is read often is now written once.
+The app only shows times and computes with none, and a list shows forty. As psycopg's ``datetime``, formatted for each
+answer, they took a third of a list's Python time. Here a time that is read often is formatted once.
 """
 
 import datetime as dt
@@ -16,7 +16,7 @@ _POSTGRES_EPOCH = dt.datetime(2000, 1, 1)
 
 @lru_cache(maxsize=4096)
 def shown_time(microseconds: bytes) -> str:
-    """The time so many microseconds after 2000 began, which is how PostgreSQL sends it: eight bytes, big-endian."""
+    """A time from PostgreSQL's binary format: microseconds since 2000 in eight bytes, big-endian."""
     moment = _POSTGRES_EPOCH + dt.timedelta(microseconds=int.from_bytes(microseconds, "big", signed=True))
     return moment.isoformat(timespec="milliseconds") + "Z"
 

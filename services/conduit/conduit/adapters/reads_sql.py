@@ -224,6 +224,6 @@ class SqlReads:
         for reader, ids in groups:
             theirs = others if reader is own else []
             texts = {"articles": ",".join(map(str, ids)), "authors": ",".join(map(str, theirs))}
-            for favorited, found in reader.all(queries.OWN_MARKS, viewer=viewer, **texts):
-                (favorites if favorited else followed).add(found)
+            for row in reader.all(queries.OWN_MARKS, viewer=viewer, **texts):
+                (favorites if row.favorited else followed).add(row.id)
         return favorites, followed

@@ -162,7 +162,7 @@ REFUSED = {
 }
 # Decoding shows it, and only that: inside the request, or after it.
 DAMAGED = {
-    "PNG whose pixels end early": (png(40, 40, b"\0" * 1_000), "is truncated"),
+    "PNG whose pixels end early": (png(40, 40, b"\0" * 1_000), "is damaged"),
     "PNG that contradicts itself": (png(40, 40, b"\x09" * 8_000), "is damaged"),
 }
 

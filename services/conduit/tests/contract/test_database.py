@@ -2,26 +2,37 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Signal
+from typing import NamedTuple
 
 import pytest
-from sqlalchemy import Integer, bindparam, func, select
+from sqlalchemy import Integer, bindparam, func, select, text
 
-from conduit import articles, comments, ids, writes
+from conduit import articles, comments, ids, queries, writes
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.reads_sql import SqlReads
-from conduit.errors import DuplicateError, InvalidError, MissingOwnerError, NotFoundError
+from conduit.errors import ConflictError, DuplicateError, InvalidError, MissingOwnerError, NotFoundError
 from conduit.events import ArticlePublished, Event
 from conduit.models import users as users_table
 from conduit.ports import Database, Media, Page, Tasks, Writer
 from conduit.request_bodies import NewArticle
-from conduit.statements import Statement
+from conduit.rows import IdRow
+from conduit.statements import NoRow, Statement
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 
-BY_ID = Statement("by id", select(users_table.c.username).where(users_table.c.id == bindparam("user_id")))
+
+class NameRow(NamedTuple):
+    username: str
+
+
+class NapRow(NamedTuple):
+    pg_sleep: str
+
+
+BY_ID = Statement("by id", select(users_table.c.username).where(users_table.c.id == bindparam("user_id")), NameRow)
 EVERYTHING = Page(100, 0, ids.MAX_ID + 1)
-NEW_ID = Statement("new id", select(func.next_id(bindparam("shard", type_=Integer))))
-SLEEP = Statement("nap", select(func.pg_sleep(bindparam("seconds"))))
+NEW_ID = Statement("new id", select(func.next_id(bindparam("shard", type_=Integer)).label("id")), IdRow)
+SLEEP = Statement("nap", select(func.pg_sleep(bindparam("seconds"))), NapRow)
 
 
 def _draft(*tags: str) -> NewArticle:
@@ -54,7 +65,7 @@ def test_ids_are_grouped_by_the_server_that_holds_them(database: Database) -> No
 def test_an_id_is_made_on_the_shard_that_was_asked_for(database: Database) -> None:
     for shard in (0, 31, 32, 63):
         with database.writing(ids.compose(0, shard, 0)) as writer:
-            made = [row[0] for _ in range(3) for row in writer.all(NEW_ID, shard=shard)]
+            made = [row.id for _ in range(3) for row in writer.all(NEW_ID, shard=shard)]
         assert {ids.shard_of(one) for one in made} == {shard}
         assert len(set(made)) == 3
         assert max(made) <= ids.MAX_ID
@@ -114,6 +125,24 @@ def test_an_unknown_name_leads_nowhere(database: Database, media: Media, sign_up
     assert found.username == name
 
 
+@pytest.mark.parametrize("state", ["40P01", "40001"])
+def test_a_deadlock_and_a_serialization_failure_are_conflicts_and_not_an_outage(
+    database: Database, sign_up: SignUp, state: str
+) -> None:
+    user_id = sign_up(fresh())
+    conflict = Statement("conflict", text(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$"), NoRow)
+
+    def follow() -> None:
+        with database.writing(user_id) as writer:
+            writer.all(writes.FOLLOW, viewer=user_id, followee=1)
+            writer.all(conflict)
+
+    with pytest.raises(ConflictError, match="conflicted with another change"):
+        follow()
+    with database.writing(user_id) as writer:
+        assert writer.all(queries.FOLLOWEES, viewer=user_id) == []
+
+
 # What runs at the same time -----------------------------------------------------------------------------------
 
 
@@ -135,12 +164,38 @@ def test_marking_an_article_that_is_being_deleted_finds_none(
         article_id = articles.id_of(slug)
         with ThreadPoolExecutor(1) as thread:
             with database.writing(article_id) as writer:
-                writer.all(writes.LOCK_ARTICLE_AND_AUTHOR, article_id=article_id)
+                writer.all(writes.LOCK_TO_DELETE, article_id=article_id)
                 writer.all(writes.DELETE_ARTICLE, article_id=article_id, shard=ids.shard_of(article_id))
                 waiting = thread.submit(late, slug)
                 writer.all(SLEEP, seconds=0.2)
             with pytest.raises(NotFoundError):
                 waiting.result()
+
+
+def test_taking_back_a_favourite_of_an_article_that_is_being_deleted_is_no_deadlock(
+    database: Database, tasks: Tasks, media: Media, sign_up: SignUp
+) -> None:
+    author, reader = sign_up(fresh()), sign_up(fresh())
+    slug = articles.publish(database, tasks, author, _draft()).slug
+    article_id = articles.id_of(slug)
+    shard = ids.shard_of(article_id)
+    articles.mark(database, media, reader, slug, favorited=True)
+
+    def take_back() -> None:
+        """Without the retry that would hide a deadlock."""
+        with database.writing(article_id) as writer:
+            writer.all(writes.UNFAVORITE, article_id=article_id, shard=shard, viewer=reader)
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.writing(article_id) as writer:
+            writer.all(writes.LOCK_TO_DELETE, article_id=article_id)
+            waiting = thread.submit(take_back)
+            writer.all(SLEEP, seconds=0.2)
+            # Deletes the favourite, too, which the other transaction may not hold while it waits for the article.
+            writer.all(writes.DELETE_ARTICLE, article_id=article_id, shard=shard)
+        waiting.result(5)
+    with pytest.raises(NotFoundError):
+        articles.delete(database, author, slug)
 
 
 def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
@@ -178,6 +233,26 @@ def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
     found, count = SqlReads(database, media).feed(Page(1, 0, ids.MAX_ID + 1), reader)
     assert [summary.slug for summary in found] == [newest]
     assert count == 2
+
+
+@pytest.mark.usefixtures("one_shard")
+def test_a_deleted_article_is_no_longer_its_authors_newest(
+    database: Database, tasks: Tasks, media: Media, sign_up: SignUp
+) -> None:
+    """A feed reads only as many authors as its page is deep, those who published last."""
+    author, other, reader = sign_up(fresh()), sign_up(fresh()), sign_up(fresh())
+    with database.writing(reader) as writer:
+        for followee in (author, other):
+            writer.all(writes.FOLLOW, viewer=reader, followee=followee)
+    oldest = articles.publish(database, tasks, author, _draft()).slug
+    newer = articles.publish(database, tasks, other, _draft()).slug
+    newest = articles.publish(database, tasks, author, _draft()).slug
+    reads = SqlReads(database, media)
+    for expected in (newest, newer, oldest):
+        found, _ = reads.feed(Page(1, 0, ids.MAX_ID + 1), reader)
+        assert [summary.slug for summary in found] == [expected]
+        articles.delete(database, other if expected == newer else author, expected)
+    assert reads.feed(Page(1, 0, ids.MAX_ID + 1), reader) == ([], 0)
 
 
 @pytest.mark.usefixtures("one_shard")

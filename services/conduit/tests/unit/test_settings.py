@@ -30,7 +30,7 @@ def test_the_defaults_are_those_of_a_box_of_256_megabytes() -> None:
         {"cache_url": "cache:6379"}, {"limits_url": "redis://user@cache:6379/1"}, {"limits_url": "redis://cache:6379/"},
         {"box_name": ""}, {"edge_url": "cdn:8081"}, {"edge_url": "http://cdn:8081/purge"},
         {"public_url": "ftp://x"}, {"public_url": ""}, {"mail_seconds": 0}, {"task_seconds": 0},
-        {"uploads_at_once": 0}, {"upload_seconds": 0}, {"upload_wait_seconds": -1},
+        {"uploads_at_once": 0}, {"upload_wait_seconds": -1},
     ],
     ids=str,
 )  # fmt: skip
@@ -38,6 +38,13 @@ def test_what_cannot_work_is_refused_at_start(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as refused:
         settings_for(**{"database_url": URL} | changes)
     assert [str(problem["loc"][0]) for problem in refused.value.errors()] == list(changes)
+
+
+@pytest.mark.parametrize("changes", [{"threads": 11}, {"threads": 5, "pool_size": 4}], ids=str)
+def test_a_pool_smaller_than_the_threads_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="must be at least THREADS") as refused:
+        settings_for(URL, **changes)
+    assert [problem["loc"] for problem in refused.value.errors()] == [("pool_size",)]
 
 
 @pytest.mark.parametrize(

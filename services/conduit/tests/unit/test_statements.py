@@ -2,6 +2,7 @@
 
 import re
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -27,12 +28,12 @@ def test_every_combination_of_filters_is_a_statement_of_its_own_compiled_once() 
 
 
 @pytest.mark.parametrize("statement", READS, ids=repr)
-def test_a_read_changes_and_locks_nothing(statement: Statement) -> None:
+def test_a_read_changes_and_locks_nothing(statement: Statement[Any]) -> None:
     assert not re.search(r"\b(INSERT|UPDATE|DELETE|FOR UPDATE|FOR SHARE)\b", statement.sql, re.IGNORECASE)
 
 
 @pytest.mark.parametrize("statement", READS + WRITES, ids=repr)
-def test_no_statement_joins_follows_to_articles_or_comments_to_their_writers(statement: Statement) -> None:
+def test_no_statement_joins_follows_to_articles_or_comments_to_their_writers(statement: Statement[Any]) -> None:
     tables = set(re.findall(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?:ONLY\s+)?(\w+)", statement.sql, re.IGNORECASE))
     assert not {"follows", "articles"} <= tables
     assert not {"comments", "users"} <= tables

@@ -35,12 +35,12 @@ class Changes:
         self.to: dict[str, Callable[[], object]] = {
             "article": change(title="two"),
             "home": delete,
-            "by tag": change(tag_list=[]),
+            "by tag": change(tagList=[]),
             "by author": delete,
             "favourites": lambda: articles.mark(database, media, story.fan, story.slug, favorited=False),
             "comments": lambda: comments.add(database, story.fan, story.slug, "second"),
             "profile": lambda: users.change(database, Passwords(1), story.author, "token", UserChanges(bio="new")),
-            "tags": change(tag_list=[]),
+            "tags": change(tagList=[]),
         }
 
 

@@ -1,0 +1,97 @@
+"""One PostgreSQL server: what a busy pool and a hanging server do to those who come later."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import pytest
+from sqlalchemy import text
+
+from conduit.adapters.postgres_server import ANSWER_SECONDS, PostgresServer
+from conduit.errors import InvalidError, UnavailableError
+from conduit.statements import Statement
+from conduit_testing.deployments import NewDatabase
+from conduit_testing.proxy import Proxy, proxied
+
+
+class OneRow(NamedTuple):
+    one: int
+
+
+ONE = Statement("one", text("SELECT 1 AS one"), OneRow)
+
+
+@pytest.fixture
+def proxy(new_database: NewDatabase) -> Iterator[Proxy]:
+    with proxied(new_database()) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def server(proxy: Proxy) -> Iterator[PostgresServer]:
+    """With one connection."""
+    server = PostgresServer("main", proxy.url, 1)
+    server.open()
+    assert server.first(ONE) == OneRow(1)
+    yield server
+    proxy.mend()
+    server.close()
+
+
+def test_after_a_busy_pool_a_request_waits_for_a_connection_again(server: PostgresServer) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        with server.transaction() as writer:
+            with pytest.raises(UnavailableError):  # the only connection is taken for longer than one waits
+                thread.submit(server.first, ONE).result(5)
+            assert writer.first(ONE) == OneRow(1)  # but the server answers
+            waiting = thread.submit(server.first, ONE)
+            time.sleep(0.3)
+        assert waiting.result(5) == OneRow(1)
+
+
+def test_a_refusal_is_an_answer_too(server: PostgresServer) -> None:
+    wrong = Statement("wrong", text("SELECT 1 / 0 AS one"), OneRow)
+    with ThreadPoolExecutor(1) as thread:
+        with server.transaction(), pytest.raises(UnavailableError):
+            thread.submit(server.first, ONE).result(5)
+        with pytest.raises(InvalidError):
+            server.first(wrong)
+        with server.transaction():
+            waiting = thread.submit(server.first, ONE)
+            time.sleep(0.3)
+        assert waiting.result(5) == OneRow(1)
+
+
+def test_a_connection_that_hangs_in_a_transaction_is_closed(server: PostgresServer, proxy: Proxy) -> None:
+    """Nobody waits for its rollback, which would hang as well, and nobody gets it from the pool."""
+    with server.transaction() as writer:
+        connection = writer._connection
+        assert writer.first(ONE) == OneRow(1)
+        proxy.hold()
+        started = time.monotonic()
+        with pytest.raises(UnavailableError):
+            writer.first(ONE)
+        assert connection.closed
+        with pytest.raises(UnavailableError):
+            writer.first(ONE)
+        assert time.monotonic() - started < 2 * ANSWER_SECONDS
+        proxy.mend()
+
+
+def test_a_server_that_hung_is_used_again_when_it_answers(server: PostgresServer, proxy: Proxy) -> None:
+    proxy.hold()
+    with pytest.raises(UnavailableError):
+        server.first(ONE)
+    proxy.mend()
+    until = time.monotonic() + 10
+    while not _answers(server):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def _answers(server: PostgresServer) -> bool:
+    try:
+        return server.first(ONE) == OneRow(1)
+    except UnavailableError:
+        return False

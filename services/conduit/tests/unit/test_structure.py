@@ -1,0 +1,156 @@
+"""The package's structure: no circle of imports, use cases without adapters, names that tell modules apart."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import conduit
+
+PACKAGE = Path(conduit.__file__).parent
+USE_CASES = ("articles", "comments", "profiles", "users", "directory", "covers", "reports", "announcements")
+
+
+def _modules() -> dict[str, Path]:
+    """The package's modules by their dotted names; a package stands for its ``__init__``. Migrations are scripts."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        if "migrations" not in parts:
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = _modules()
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+
+
+def _imports(name: str) -> Iterator[str]:
+    """The modules of the package that one imports, wherever in it, also only for its types."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                if inner in MODULES:
+                    yield inner
+                elif node.module in MODULES:
+                    yield str(node.module)
+
+
+IMPORTS = {name: set(_imports(name)) - {name} for name in MODULES}
+
+
+def test_the_modules_are_found() -> None:
+    assert len(MODULES) > 60
+    assert "conduit.ports" in IMPORTS["conduit.articles"]
+    assert {f"conduit.{name}" for name in USE_CASES} <= MODULES.keys()
+
+
+def test_no_import_is_part_of_a_circle() -> None:
+    """Modules that import nothing of what is left are taken away, until nothing is left; what stays is a circle."""
+    left = dict(IMPORTS)
+    while free := [name for name, imported in left.items() if not imported & left.keys()]:
+        for name in free:
+            del left[name]
+    while outer := [name for name in left if not any(name in imported for imported in left.values())]:
+        for name in outer:  # imports a circle, and is no part of one
+            del left[name]
+    assert {name: sorted(imported & left.keys()) for name, imported in left.items()} == {}
+
+
+@pytest.mark.parametrize("name", USE_CASES)
+def test_a_use_case_imports_no_adapter(name: str) -> None:
+    assert [one for one in IMPORTS[f"conduit.{name}"] if one.startswith("conduit.adapters")] == []
+
+
+@pytest.mark.slow
+def test_use_cases_ports_and_services_load_no_adapter() -> None:
+    """Also not through what they import."""
+    names = ("ports", "services", "rows", "queries", "list_queries", "writes", *USE_CASES)
+    code = (
+        f"import sys, {', '.join(f'conduit.{name}' for name in names)}\n"
+        "print(*[name for name in sys.modules if name.startswith('conduit.adapters.')])"
+    )
+    run = subprocess.run(  # noqa: S603 - this very interpreter
+        [sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert run.stdout.split() == []
+
+
+def test_no_module_has_the_name_of_another_or_of_the_standard_library() -> None:
+    names = [name.rpartition(".")[2] for name in MODULES if not name.endswith("__main__")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+    assert sorted(sys.stdlib_module_names & set(names)) == []
+
+
+# Rows by name ------------------------------------------------------------------------------------------------
+
+# Variables that hold one row, by custom.
+ROW_NAMES = {"row", "person", "comment", "article", "user", "former"}
+
+
+def _row_names(function: ast.AST) -> set[str]:
+    """The variables that hold one row: by their names, assigned from ``.first(…)``, or looping over ``.all(…)``."""
+    names = set(ROW_NAMES)
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign | ast.NamedExpr) and _calls(node.value, "first"):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.For | ast.comprehension) and _calls(node.iter, "all"):
+            names |= {node.target.id} if isinstance(node.target, ast.Name) else set()
+    return names
+
+
+def _calls(node: ast.AST, method: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method
+
+
+def _position(index: ast.AST) -> bool:
+    """A constant number, or a slice."""
+    return isinstance(index, ast.Slice) or (isinstance(index, ast.Constant) and isinstance(index.value, int))
+
+
+def _by_position(tree: ast.AST) -> Iterator[ast.Subscript]:
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    for function in functions:
+        names = _row_names(function)
+        for node in ast.walk(function):
+            if not isinstance(node, ast.Subscript) or not _position(node.slice):
+                continue
+            of = node.value
+            one_of_rows = isinstance(of, ast.Subscript) and isinstance(of.value, ast.Name) and of.value.id == "rows"
+            if one_of_rows or _calls(of, "first") or (isinstance(of, ast.Name) and of.id in names):
+                yield node
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_row_is_read_by_position(name: str) -> None:
+    """What the heuristics above can see; a tuple that is unpacked is not seen."""
+    assert [f"{MODULES[name].name}:{node.lineno} {ast.unparse(node)}" for node in _by_position(TREES[name])] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "row[0]",
+        "row[1:3]",
+        "rows[-1][0]",
+        "rows[0][1]",
+        "found = reader.first(SQL)\n    found[2]",
+        "[one[0] for one in reader.all(SQL)]",
+        "reader.first(SQL)[0]",
+    ],
+)
+def test_a_row_by_position_is_seen(code: str) -> None:
+    assert list(_by_position(ast.parse(f"def use(row, rows, reader):\n    {code}")))
+
+
+@pytest.mark.parametrize("code", ["rows[0]", "rows[1:]", "row.id", "row[name]", "match[1]", "names[0]"])
+def test_other_subscripts_are_none(code: str) -> None:
+    assert not list(_by_position(ast.parse(f"def use(row, rows, name, match, names):\n    {code}")))
