@@ -7,26 +7,23 @@ from urllib.parse import urlsplit
 
 from conduit import announcements, covers, pages, reports
 from conduit.adapters.cache_invalidating import invalidating
-from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
 from conduit.adapters.edge_null import NullEdge
 from conduit.adapters.edge_purge import PurgeEdge
 from conduit.adapters.events_null import NullEvents
 from conduit.adapters.limits_memory import MemoryLimits
-from conduit.adapters.limits_redis import RedisLimits
 from conduit.adapters.mail_log import LogMail
 from conduit.adapters.mail_smtp import SmtpMail
 from conduit.adapters.media_disk import DiskMedia
 from conduit.adapters.media_http import HttpMedia
 from conduit.adapters.postgres_server import PostgresServer
-from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.adapters.tasks_inline import InlineTasks
 from conduit.announcements import MailFollowers, MailFrom
 from conduit.covers import MakeCover
 from conduit.edge import purging
 from conduit.passwords import Passwords
-from conduit.ports import Database, Listener, Mail, Media
+from conduit.ports import Database, Listener, Mail, Media, Reads
 from conduit.reports import WriteReport
 from conduit.services import Services
 from conduit.settings import Settings
@@ -34,6 +31,8 @@ from conduit.tasks import Handler, Handlers
 from conduit.tokens import Tokens
 
 if TYPE_CHECKING:
+    from conduit.adapters.cache_redis import RedisCache
+    from conduit.adapters.limits_redis import RedisLimits
     from conduit.adapters.tasks_celery import CeleryTasks
 
 
@@ -49,12 +48,10 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
     mail_from = MailFrom(settings.mail_address, settings.public_url)
     handlers = task_handlers(database, media, passwords, mail or _mail(settings), mail_from)
     tasks = _tasks(settings, database, handlers)
-    reads = SqlReads(database, media)
     limits = _limits(settings)
-    url = urlsplit(settings.database_url)
     return Services(
         database=database,
-        reads=reads if cache is None else CachedReads(reads, cache, media),
+        reads=_reads(SqlReads(database, media), cache, media),
         media=media,
         tasks=tasks,
         handlers=handlers,
@@ -63,19 +60,19 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
         tokens=Tokens(settings.jwt_secret.get_secret_value(), settings.token_hours),
         pages=pages.NO_FILES if settings.web_dir is None else pages.read(settings.web_dir),
         backends={
-            "database": f"PostgreSQL at {url.hostname}:{url.port or 5432}, logical shards 0-63",
+            "database": f"PostgreSQL at {_address(settings.database_url, 5432)}, logical shards 0-63",
             "reads": "from the database"
             if settings.cache_url is None
-            else f"from Redis at {urlsplit(settings.cache_url).netloc}, else from the database",
+            else f"from Redis at {_address(settings.cache_url, 6379)}, else from the database",
             "media": f"files under {settings.media_dir}, served by this app"
             if settings.media_url is None
-            else f"by HTTP to {urlsplit(settings.media_url).netloc}",
+            else f"by HTTP to {_address(settings.media_url, 80)}",
             "tasks": "done inside the request that asks for them"
             if settings.broker_url is None
-            else f"by workers, through the queue at {urlsplit(settings.broker_url).netloc}",
+            else f"by workers, through the queue at {_address(settings.broker_url, 6379)}",
             "mail": "only logged" if settings.smtp_server is None else "by SMTP to {}:{}".format(*settings.smtp_server),
             "limits": f"in {_limits_place(settings)}; writes {settings.write_limit}, signing in {settings.login_limit}",
-            "edge": "none" if settings.edge_url is None else f"purged at {urlsplit(settings.edge_url).netloc}",
+            "edge": "none" if settings.edge_url is None else f"purged at {_address(settings.edge_url, 80)}",
             "events": "not recorded",
             "pages": "not served" if settings.web_dir is None else f"from memory, read from {settings.web_dir}",
         },
@@ -84,26 +81,47 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
         closers=[
             database.close,
             *([] if cache is None else [cache.close]),
-            *([limits.close] if isinstance(limits, RedisLimits) else []),
+            limits.close,
         ],
     )
 
 
-def _cache(settings: Settings) -> RedisCache | None:
+def _address(url: str, default_port: int) -> str:
+    """Host and port: what ``/health`` and the log may show of a URL that may hold a password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or default_port}"
+
+
+# redis-py is imported where it is used: a box without Redis keeps 5 MB for other things.
+
+
+def _cache(settings: Settings) -> "RedisCache | None":
     if settings.cache_url is None:
         return None
+    from conduit.adapters.cache_redis import RedisCache  # noqa: PLC0415
+
     cache = RedisCache(settings.cache_url, single_flight=settings.cache_single_flight)
     cache.open()
     return cache
 
 
+def _reads(reads: SqlReads, cache: "RedisCache | None", media: Media) -> Reads:
+    if cache is None:
+        return reads
+    from conduit.adapters.reads_cached import CachedReads  # noqa: PLC0415
+
+    return CachedReads(reads, cache, media)
+
+
 def _limits_place(settings: Settings) -> str:
-    return "memory" if settings.limits_url is None else f"Redis at {urlsplit(settings.limits_url).netloc}"
+    return "memory" if settings.limits_url is None else f"Redis at {_address(settings.limits_url, 6379)}"
 
 
-def _limits(settings: Settings) -> MemoryLimits | RedisLimits:
+def _limits(settings: Settings) -> "MemoryLimits | RedisLimits":
     if settings.limits_url is None:
         return MemoryLimits(settings.write_limit_item, settings.login_limit_item)
+    from conduit.adapters.limits_redis import RedisLimits  # noqa: PLC0415
+
     limits = RedisLimits(settings.limits_url, settings.write_limit_item, settings.login_limit_item)
     limits.open()
     return limits

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, Integer, Text, bindparam, select
 
 from conduit.errors import DuplicateError, TakenError, UnavailableError
+from conduit.events import UsernameReleased
 from conduit.models import users
 from conduit.ports import Database
 from conduit.statements import NoRow, Statement, sql_statement
@@ -132,6 +133,8 @@ def release(database: Database, reservation: Reservation, names: Names) -> None:
     """Give up names that the user no longer carries, unless they were reserved again after ``reservation``."""
     if names:
         with database.directory() as directory:
+            if "username" in names:
+                directory.record(UsernameReleased(names["username"]))
             directory.all(_RELEASE, user_id=reservation.user_id, at=reservation.at, **_both(names))
 
 

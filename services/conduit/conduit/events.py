@@ -13,6 +13,12 @@ class UserChanged(Event, frozen=True):
     former_username: str | None = None
 
 
+class UsernameReleased(Event, frozen=True):
+    """A name leads to no user any more: until now, it led to one who had given it up or did not get it."""
+
+    username: str
+
+
 class ArticlePublished(Event, frozen=True):
     article_id: int
     author_id: int

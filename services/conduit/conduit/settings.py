@@ -1,5 +1,6 @@
 """The only reader of the environment. Every URL is optional but the database's: what is set is what gets wired."""
 
+import re
 from email.headerregistry import Address
 from email.utils import parseaddr
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -23,6 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_DATABASE = re.compile("/[0-9]+")  # of Redis: a number
 _POSTGRES_URL = TypeAdapter(PostgresDsn)
 _HTTP_URL = TypeAdapter(HttpUrl)
 _REDIS_URL: TypeAdapter[AnyUrl] = TypeAdapter(
@@ -36,7 +38,7 @@ _SMTP_URL: TypeAdapter[AnyUrl] = TypeAdapter(
 class Settings(BaseSettings):
     """What one process of the app needs to know. Names are those of the environment variables, in lower case."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     database_url: str
     jwt_secret: SecretStr = Field(min_length=32)
@@ -56,14 +58,14 @@ class Settings(BaseSettings):
     media_url: str | None = None
     # The edge's port for purging, http://host:port; none: nothing keeps what this app answers.
     edge_url: str | None = None
-    # What was read before, and how often an account wrote, redis://host:port/number; none: everything is read from the
-    # database, and counted in this process's memory.
-    cache_url: str | None = None
-    limits_url: str | None = None
+    # The cache, and the counters of the limits, redis://[user]:[password]@host:port/database; none: everything is read
+    # from the database, and counted in this process's memory. A password is not shown in any form of the settings.
+    cache_url: str | None = Field(default=None, repr=False)
+    limits_url: str | None = Field(default=None, repr=False)
     # One at a time asks the database for what the cache has not; false only to measure what that is worth.
     cache_single_flight: bool = True
-    # The queue's broker, redis://host:port/number; none: slow work is done inside the request that asks for it.
-    broker_url: str | None = None
+    # The queue's broker, a URL as the cache's; none: slow work is done inside the request that asks for it.
+    broker_url: str | None = Field(default=None, repr=False)
     # What a worker is called in the rows of the tasks that it is at; no two of them may share a name.
     box_name: str = Field(default_factory=gethostname, min_length=1)
     # Where mail goes, smtp://host:port; none: it is only logged. The address it comes from, and the one in its links.
@@ -147,8 +149,9 @@ class Settings(BaseSettings):
         if not value:
             return None
         url = _REDIS_URL.validate_python(value)
-        if url.username or url.query or url.fragment or not (url.path or "").lstrip("/").isdecimal():
-            raise ValueError("must be redis://host:port/number and nothing more")
+        # A user without a password would authenticate as nobody.
+        if (url.username and not url.password) or url.query or url.fragment or not _DATABASE.fullmatch(url.path or ""):
+            raise ValueError("must be redis://[user]:[password]@host:port/database and nothing more")
         return value
 
     @field_validator("mail_from")

@@ -1,68 +1,77 @@
-"""The cache in Redis: looking, filling, and telling it what changed."""
+"""The cache in Redis: get, set and invalidate."""
 
 import os
 import random
 from collections.abc import Callable, Iterable
-from itertools import count, islice
-from threading import Lock
+from itertools import count
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
+from redis.commands.core import Script
 
 from conduit import metrics
 from conduit.adapters import cache_scripts
-from conduit.adapters.cache_records import (
-    JITTER,
-    ArticleLook,
-    CommentsLook,
-    Miss,
-    PageLook,
-    Part,
-    ProfileLook,
-    Record,
-    Seen,
-    TagsLook,
-    slot_of_tag,
+from conduit.adapters.cache_entries import (
+    Absent,
+    AuthorSnippet,
+    CachedComment,
+    Entry,
+    PageOfIds,
+    Summary,
+    TagsInUse,
+    encode,
 )
-from conduit.adapters.redis_server import RedisServer, Reply, Script, evaluated, packed
+from conduit.adapters.cache_keys import JITTER, ListKey, cache_tag_of_tag
+from conduit.adapters.cache_pending import Invalidation, PendingInvalidations
+from conduit.adapters.cache_results import (
+    FoundArticle,
+    FoundComments,
+    FoundList,
+    FoundProfile,
+    FoundTags,
+    Miss,
+)
+from conduit.adapters.redis_server import RedisServer
 from conduit.errors import UnavailableError
 
-Look = TypeVar("Look")
+Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 LEASE_SECONDS = 1.0
-# What a look may wait in a request that has waited for Redis already: those who wait for another's question look often.
-LOOK_SECONDS = 0.02
-# What may wait for so long after all the time there was is used up: a fill, for undone its lease would keep the others
-# waiting; and the telling of a change, which is remembered where that is not enough. So a request waits 50 ms in all.
+# What a get may wait in a request that has waited for Redis before: callers who wait for another's lease get often.
+GET_SECONDS = 0.02
+# What a set or an invalidation may wait after the request's time is used up: an entry that is not set would keep the
+# lease from the callers who wait for it. So a request waits for 50 ms in all.
 LAST_SECONDS = 0.01
-# Changes that are remembered while Redis is away; with more than that, all that is cached is given up instead.
-MOST_UNTOLD = 10_000
-_TOLD_AT_ONCE = 200
-
-_Change = tuple[frozenset[bytes], frozenset[bytes]]  # slots and keys
 
 
 class RedisCache:
-    """The cache at ``url``. Every look raises UnavailableError where Redis does not answer in time.
+    """The cache at ``url``. Every get raises UnavailableError where Redis does not answer in time.
 
-    Without ``single_flight`` whoever misses is told to ask the database: for measuring what the lease spares it.
+    Without ``single_flight`` every get that misses holds a lease: for measuring what leases save.
     """
 
     def __init__(self, url: str, *, single_flight: bool = True) -> None:
-        self._server = RedisServer(url, cache_scripts.ALL, self._before_use)
+        self._server = RedisServer(url, self._deliver_pending)
         self._lease = b"%d" % (LEASE_SECONDS * 1000 if single_flight else 0)
         self._process = os.urandom(6).hex().encode()
         self._numbers = count()
-        self._lock = Lock()
-        self._untold: set[_Change] = set()
-        self._too_much = False
-        self._seconds = {what: metrics.CACHE_SECONDS.labels(what) for what in ("look", "fill", "invalidate")}
+        self._pending = PendingInvalidations()
+        register = self._server.client.register_script
+        self._get_article = register(cache_scripts.GET_ARTICLE)
+        self._get_list = register(cache_scripts.GET_LIST)
+        self._get_comments = register(cache_scripts.GET_COMMENTS)
+        self._get_profile = register(cache_scripts.GET_PROFILE)
+        self._get_tags = register(cache_scripts.GET_TAGS)
+        self._set = register(cache_scripts.SET)
+        self._invalidate = register(cache_scripts.INVALIDATE)
+        self._seconds = {call: metrics.CACHE_SECONDS.labels(call) for call in ("get", "set", "invalidate")}
 
     @property
-    def is_there(self) -> bool:
-        """Whether it was not given up: what it was asked may have been answered late, but is still answered."""
-        return self._server.is_there
+    def is_available(self) -> bool:
+        """Whether it may be called: one late answer does not change that."""
+        return self._server.is_available
 
     def open(self) -> None:
         self._server.open()
@@ -70,140 +79,141 @@ class RedisCache:
     def close(self) -> None:
         self._server.close()
 
-    # Looking ------------------------------------------------------------------------------------------------
+    # Get ----------------------------------------------------------------------------------------------------
 
-    def article(self, article_id: int) -> tuple[ArticleLook, Seen]:
-        reply, token = self._look(cache_scripts.ARTICLE, b"%d" % article_id)
-        look = _read(_ARTICLE_LOOK, reply)
-        return look, _seen(b"a:%d" % article_id, look.miss, token)
+    def get_article(self, article_id: int) -> FoundArticle:
+        def decode(summary: bytes, body: bytes, author: bytes, miss: Miss | None) -> FoundArticle:
+            return FoundArticle(_value(_SUMMARY, summary), _value(_TEXT, body), _value(_AUTHOR, author), miss)
 
-    def page(self, part: Part) -> tuple[PageLook, Seen]:
-        words = part.kind.encode(), part.name.encode(), part.bounds
-        reply, token = self._look(cache_scripts.PAGE, *words, slot_of_tag(part.name))
-        look = _read(_PAGE_LOOK, reply)
-        return look, _seen(b"l:%b%b%b" % words, look.miss, token)
+        return self._get(self._get_article, b"a:%d" % article_id, decode, b"%d" % article_id)
 
-    def comments(self, article_id: int) -> tuple[CommentsLook, Seen]:
-        reply, token = self._look(cache_scripts.COMMENTS, b"%d" % article_id)
-        look = _read(_COMMENTS_LOOK, reply)
-        return look, _seen(b"m:%d" % article_id, look.miss, token)
+    def get_list(self, key: ListKey) -> FoundList:
+        def decode(
+            owner: bytes, page: bytes, summaries: list[bytes], authors: list[bytes], miss: Miss | None
+        ) -> FoundList:
+            return FoundList(
+                owner == Absent.NOT_FOUND.value,
+                _value(_PAGE, page),
+                [_value(_SUMMARY, summary) for summary in summaries],
+                [_value(_AUTHOR, author) for author in authors],
+                miss,
+            )
 
-    def profile(self, username: str) -> tuple[ProfileLook, Seen]:
-        reply, token = self._look(cache_scripts.PROFILE, username.encode())
-        look = _read(_PROFILE_LOOK, reply)
-        return look, _seen(b"u:" + username.encode(), look.miss, token)
+        kind, name = key.kind.encode(), key.name.encode()
+        lease = b"l:%b:%b%b" % (kind, name, key.bounds)
+        return self._get(self._get_list, lease, decode, kind, name, key.bounds, cache_tag_of_tag(key.name))
 
-    def tags(self) -> tuple[TagsLook, Seen]:
-        reply, token = self._look(cache_scripts.TAGS)
-        look = _read(_TAGS_LOOK, reply)
-        return look, _seen(b"t", look.miss, token)
+    def get_comments(self, article_id: int) -> FoundComments:
+        def decode(author_ids: bytes, comments: bytes, authors: list[bytes], miss: Miss | None) -> FoundComments:
+            ids = _value(_IDS, author_ids) or []
+            return FoundComments(
+                _value(_COMMENTS, comments), ids, [_value(_AUTHOR, author) for author in authors], miss
+            )
 
-    def _look(self, script: Script, *arguments: bytes) -> tuple[bytes, bytes]:
-        token = b"%b-%d" % (self._process, next(self._numbers))
-        reply = self._run("look", script, token, self._lease, *arguments, least=LOOK_SECONDS)
-        assert isinstance(reply, bytes)
-        return reply, token
+        return self._get(self._get_comments, b"m:%d" % article_id, decode, b"%d" % article_id)
 
-    def _run(
-        self, what: str, script: Script, *arguments: bytes, least: float = 0.0, must: bool = False
-    ) -> Reply:
-        started = perf_counter()
+    def get_profile(self, username: str) -> FoundProfile:
+        def decode(user_id: bytes, author: bytes, miss: Miss | None) -> FoundProfile:
+            return FoundProfile(_value(int, user_id), _value(_AUTHOR, author), miss)
+
+        return self._get(self._get_profile, b"u:" + username.encode(), decode, username.encode())
+
+    def get_tags(self) -> FoundTags:
+        def decode(found: bytes, miss: Miss | None) -> FoundTags:
+            return FoundTags([] if found is None else _TAGS(found).tags, miss)
+
+        return self._get(self._get_tags, b"t", decode)
+
+    def _get(self, script: Script, name: bytes, decode: Callable[..., Found], *arguments: bytes) -> Found:
+        """What the script found, the parts of its reply passed to ``decode``; ``name`` is that of the lease."""
+        token = self._token()
+        *parts, miss = self._call("get", script, token, self._lease, *arguments, at_least=GET_SECONDS)
         try:
-            return self._server.run(script, *arguments, least=least, must=must)
-        finally:
-            self._seconds[what].observe(perf_counter() - started)
+            return decode(*parts, miss and Miss(name, token, miss[0], miss[1], miss[2] == 1))
+        except (msgspec.DecodeError, ValueError) as error:
+            # A value of another shape: an older app may have set it.
+            raise UnavailableError("the cache's content") from error
 
-    # Filling ------------------------------------------------------------------------------------------------
+    # Set ----------------------------------------------------------------------------------------------------
 
-    def fill(self, seen: Seen, records: Iterable[Record]) -> None:
-        """Keep what was read after the look, where nothing of it has changed since; let the next one lead."""
+    def set(self, miss: Miss, entries: Iterable[Entry]) -> None:
+        """Keep what was read from the database after a miss, unless it was invalidated since, and end the lease."""
         arguments = [
             argument
-            for record in records
+            for entry in entries
             for argument in (
-                record.key,
-                record.slot,
-                record.value,
-                b"%d" % (record.seconds * 1000 * random.uniform(1 - JITTER, 1)),  # noqa: S311 - no secret
-                b"1" if record.stamped else b"0",
+                entry.key,
+                entry.cache_tag,
+                entry.value if entry.versioned is None else _versioned(miss, entry.versioned),
+                b"%d" % (entry.seconds * 1000 * random.uniform(1 - JITTER, 1)),  # noqa: S311 - no secret
             )
         ]
+        read_under = miss.generation, miss.version
         try:
-            stated = seen.token, seen.marks, seen.name
-            refused = self._run("fill", cache_scripts.FILL, *stated, *arguments, least=LAST_SECONDS)
+            refused = self._call(
+                "set", self._set, miss.token, *read_under, miss.name, *arguments, at_least=LAST_SECONDS
+            )
         except UnavailableError:
-            return  # the next one asks the database too
-        if isinstance(refused, int) and refused:
+            return  # the next caller asks the database, too
+        if refused:
             metrics.CACHE_REFUSED.inc(refused)
 
-    # Invalidating -------------------------------------------------------------------------------------------
+    # Invalidate ---------------------------------------------------------------------------------------------
 
-    def invalidate(self, slots: Iterable[bytes], keys: Iterable[bytes]) -> None:
-        """Called after the commit, whose answer waits for it. What Redis can't be told now is told before this process
-        looks there again."""
-        change = frozenset(slots), frozenset(keys)
-        try:
-            arguments = self._invalidation(change)
-            self._run("invalidate", cache_scripts.INVALIDATE, *arguments, least=LAST_SECONDS, must=True)
-        except UnavailableError:
-            self._remember(change)
+    def invalidate(self, tags: Iterable[bytes], keys: Iterable[bytes]) -> None:
+        """Outdate what has these cache tags, and delete these keys; called after a commit, before its answer.
 
-    def _invalidation(self, change: _Change) -> list[bytes]:
-        slots, keys = change
-        token = b"%b-%d" % (self._process, next(self._numbers))
-        return [token, b"%d" % len(slots), *slots, *keys]
-
-    def _remember(self, change: _Change) -> None:
-        with self._lock:
-            self._untold.add(change)
-            if len(self._untold) > MOST_UNTOLD:
-                self._untold.clear()
-                self._too_much = True
-        # Whoever has told it meanwhile what it missed did not know of this.
-        self._server.give_up("it was not told of a change")
-
-    def _before_use(self, ask: Callable[[bytes], Reply]) -> None:
-        """Tell it what it missed. That is taken out before: an equal change that is remembered meanwhile may have been
-        committed after the telling, and is to be told again.
+        Without an answer from Redis the circuit opens, and the next probe delivers the invalidation before this process
+        uses the cache again.
         """
-        with self._lock:  # and not while asking: requests wait for it
-            too_much, self._too_much = self._too_much, False
-        if too_much:
-            try:
-                ask(packed(b"FLUSHDB", b"ASYNC"))
-            except BaseException:
-                self._too_much = True
-                raise
-        while some := self._taken_out():
-            slots, keys = (frozenset().union(*parts) for parts in zip(*some, strict=True))
-            try:
-                ask(evaluated(cache_scripts.INVALIDATE, *self._invalidation((slots, keys))))
-            except BaseException:
-                with self._lock:
-                    self._untold |= some
-                raise
+        invalidation = Invalidation(frozenset(tags), frozenset(keys))
+        arguments = self._invalidation(invalidation)
+        try:
+            self._call("invalidate", self._invalidate, *arguments, at_least=LAST_SECONDS, required=True)
+        except UnavailableError:
+            self._pending.add(invalidation)
+            # A probe that has just delivered the others did not know of this one.
+            self._server.open_circuit("an invalidation was not delivered")
 
-    def _taken_out(self) -> set[_Change]:
-        with self._lock:
-            some = set(islice(self._untold, _TOLD_AT_ONCE))
-            self._untold -= some
-        return some
+    def _deliver_pending(self) -> None:
+        self._pending.deliver(
+            lambda invalidation: self._invalidate(args=self._invalidation(invalidation)),
+            lambda: self._server.client.flushdb(asynchronous=True),
+        )
 
+    def _invalidation(self, invalidation: Invalidation) -> list[bytes]:
+        tags, keys = invalidation
+        return [self._token(), b"%d" % len(tags), *tags, *keys]
 
-_ARTICLE_LOOK = msgspec.msgpack.Decoder(ArticleLook).decode
-_PAGE_LOOK = msgspec.msgpack.Decoder(PageLook).decode
-_COMMENTS_LOOK = msgspec.msgpack.Decoder(CommentsLook).decode
-_PROFILE_LOOK = msgspec.msgpack.Decoder(ProfileLook).decode
-_TAGS_LOOK = msgspec.msgpack.Decoder(TagsLook).decode
+    def _token(self) -> bytes:
+        return b"%b-%d" % (self._process, next(self._numbers))
 
-
-def _read(decode: Callable[[bytes], Look], reply: bytes) -> Look:
-    """What a look found. Raises UnavailableError for a record of another shape: an older app may have kept it."""
-    try:
-        return decode(reply)
-    except msgspec.DecodeError as error:
-        raise UnavailableError("what the cache holds") from error
+    def _call(
+        self, call: str, script: Script, *arguments: bytes, at_least: float = 0.0, required: bool = False
+    ) -> Any:
+        started = perf_counter()
+        try:
+            return self._server.call(lambda: script(args=arguments), at_least=at_least, required=required)
+        finally:
+            self._seconds[call].observe(perf_counter() - started)
 
 
-def _seen(name: bytes, miss: Miss, token: bytes) -> Seen:
-    return Seen(name, (miss.marks or "").encode(), token)
+_SUMMARY = msgspec.msgpack.Decoder(Summary).decode
+_AUTHOR = msgspec.msgpack.Decoder(AuthorSnippet).decode
+_TEXT = msgspec.msgpack.Decoder(str).decode
+_IDS = msgspec.msgpack.Decoder(list[int]).decode
+_PAGE = msgspec.msgpack.Decoder(PageOfIds).decode
+_COMMENTS = msgspec.msgpack.Decoder(list[CachedComment]).decode
+_TAGS = msgspec.msgpack.Decoder(TagsInUse).decode
+_ABSENT = {absent.value: absent for absent in Absent}
+
+
+def _value(decode: Callable[[bytes], Value], found: bytes | None) -> Any:
+    """A value that was found, an Absent in its place, or None for nothing."""
+    if found is None:
+        return None
+    return _ABSENT.get(found) or decode(found)
+
+
+def _versioned(miss: Miss, rest: tuple[Any, ...]) -> bytes:
+    return encode((miss.generation.decode(), int(miss.version), *rest))

@@ -1,176 +1,176 @@
-"""What Redis does for the cache, each as one step and one round trip; ``cache_records`` says with which keys, and why.
+"""The cache's Lua scripts: each is one atomic step in Redis, and one round trip.
 
-A look follows the ids that it finds and joins the values, which are msgpack already, to one msgpack array: the reply is
-decoded by one call. Lua's numbers hold the ids exactly, which have 53 bits. No key is declared as Redis Cluster would
-want it: the cache is one server.
+A get follows the ids that it finds, so that a list with its articles and authors is one call. Ids have 53 bits, which
+Lua's numbers hold exactly. The keys are not declared as Redis Cluster requires it: the cache is one server. What the
+keys and the version counters are, ``cache_keys`` explains. ``false`` in a reply is nil for the client.
 """
 
-from conduit.adapters.cache_records import DELETED, PUBLISHED, SLOTS_A_SHARD, TAGGED
-from conduit.adapters.redis_server import Script
+from conduit.adapters.cache_entries import Absent
+from conduit.adapters.cache_keys import DELETED, PUBLISHED, TAGGED, TAGS_PER_SHARD
 from conduit.ids import SEQUENCE_BITS, SHARDS
 
-# Every one begins with these. ARGV[1] is a token of the caller's own: the lease's, and the epoch's where there is none.
-_COMMON = """
--- As values of records: FALSE of what is not there, TRUE of what is too large to be kept.
-local NIL, FALSE, TRUE = '\\192', '\\194', '\\195'
+# Every script begins with this. ARGV[1] is a token of the caller's own, for the lease.
+_COMMON = f"""
+local TOKEN = ARGV[1]
+local NOT_FOUND, TOO_LARGE = '{Absent.NOT_FOUND.value.decode()}', '{Absent.TOO_LARGE.value.decode()}'
 
-local function array(parts, size)
-  local head
-  if size < 16 then head = string.char(144 + size) else head = '\\220' .. struct.pack('>H', size) end
-  return head .. table.concat(parts, '', 1, size)
+-- The generation and the last version. A Redis without counters begins a new generation.
+local function versions()
+  local found = redis.call('HMGET', 'versions', 'generation', 'latest')
+  if found[1] then return found[1], found[2] end
+  redis.call('HSET', 'versions', 'generation', TOKEN, 'latest', 0)
+  return TOKEN, '0'
 end
 
-local function marks()
-  local found = redis.call('HMGET', 'marks', 'epoch', 'now')
-  if not found[1] then
-    redis.call('HSET', 'marks', 'epoch', ARGV[1], 'now', 0)
-    found = {ARGV[1], '0'}
-  end
-  return found[1], found[2]
+local function version_of(tag) return tonumber(redis.call('HGET', 'versions', tag) or 0) end
+
+-- Whether a value was kept by this generation, and its cache tag was not invalidated since.
+local function is_current(value, invalidated)
+  return value[1] == redis.call('HGET', 'versions', 'generation') and value[2] >= invalidated
 end
+"""
 
-local function mark(slot) return tonumber(redis.call('HGET', 'marks', slot) or 0) end
+# ARGV[2] is for how many milliseconds a lease is held; with 0 everybody gets one.
+_GET = (
+    _COMMON
+    + """
+local LEASE_MS = ARGV[2]
 
--- The head of an id's key, and the id as it is written in one.
 local function key(kind, id) return kind .. string.format('%.0f', id) end
 
-local function all(kind, ids)
-  if #ids == 0 then return array({}, 0), true end
-  local keys = {}
+-- The values of these ids, and whether all of them were there.
+local function get_all(kind, ids)
+  if #ids == 0 then return {}, true end
+  local keys, complete = {}, true
   for i, id in ipairs(ids) do keys[i] = key(kind, id) end
-  local found, whole = redis.call('MGET', unpack(keys)), true
+  local found = redis.call('MGET', unpack(keys))
   for i = 1, #ids do
-    if not found[i] or found[i] == FALSE then found[i], whole = NIL, false end
+    if not found[i] or found[i] == NOT_FOUND then found[i], complete = false, false end
   end
-  return array(found, #ids), whole
+  return found, complete
 end
 
--- What a look says of what is missing. ARGV[2] is how many milliseconds a lease holds; 0: everybody leads.
-local function miss(whole, name)
-  if whole then return '\\146' .. NIL .. NIL end
-  local epoch, now = marks()
-  local leads = ARGV[2] == '0' or redis.call('SET', 'lease:' .. name, ARGV[1], 'NX', 'PX', ARGV[2])
-  return '\\146' .. cmsgpack.pack(epoch .. ':' .. now) .. (leads and TRUE or FALSE)
+local function miss(name)
+  local generation, latest = versions()
+  local leased = LEASE_MS == '0' or redis.call('SET', 'lease:' .. name, TOKEN, 'NX', 'PX', LEASE_MS)
+  return {generation, latest, leased and 1 or 0}
 end
-"""
-
-def _script(rest: str) -> Script:
-    return Script((_COMMON + rest).encode())
-
-
-ARTICLE = _script(
-    """
-local id = ARGV[3]
-local found = redis.call('MGET', 's:' .. id, 'b:' .. id)
-local summary, body, card = found[1], found[2], false
-local unknown = summary == FALSE
-if summary and not unknown then card = redis.call('GET', key('p:', cmsgpack.unpack(summary)[1])) end
-local whole = unknown or (summary and body and card)
-return '\\148' .. (summary or NIL) .. (body or NIL) .. (card or NIL) .. miss(whole, 'a:' .. id)
 """
 )
 
-PAGE = _script(
-    f"""
-local kind, name, part, slot_of_tag = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local owner, list, stale = NIL, kind .. name, 0
+# ARGV[3] is the id. Returns the summary, the body, the author, and the miss.
+GET_ARTICLE = (
+    _GET
+    + """
+local id = ARGV[3]
+local summary, body = unpack(redis.call('MGET', 's:' .. id, 'b:' .. id))
+if summary == NOT_FOUND then return {summary, false, false, false} end
+local author = summary and redis.call('GET', key('p:', cmsgpack.unpack(summary)[1]))
+return {summary, body, author, not (summary and body and author) and miss('a:' .. id)}
+"""
+)
+
+# ARGV: kind, name, bounds, and the cache tag of the name as a tag.
+# Returns the owner's id, the page, its summaries, its authors, and the miss.
+GET_LIST = (
+    _GET
+    + f"""
+local kind, name, bounds, tag_of_name = unpack(ARGV, 3, 6)
+local owner, whose, invalidated = false, name, 0
 if kind == 'home' then
-  stale = mark('{PUBLISHED.decode()}')
+  invalidated = version_of('{PUBLISHED.decode()}')
 elseif kind == 'tag' then
-  stale = mark(slot_of_tag)
+  invalidated = version_of(tag_of_name)
 else
   owner = redis.call('GET', 'u:' .. name)
-  if owner and owner ~= FALSE then
-    local id = cmsgpack.unpack(owner)
-    list = key(kind, id)
-    -- The user's slot, as slot_of in cache_records.py has it: the shard, and six bits of the time above it.
-    local above = math.floor(id / {1 << SEQUENCE_BITS})
-    local shard, time = above % {SHARDS}, math.floor(above / {SHARDS}) % {SLOTS_A_SHARD}
-    stale = mark(string.format('%d', shard * {SLOTS_A_SHARD} + time))
-    if kind == 'favorited' then stale = math.max(stale, mark('{DELETED.decode()}')) end
+  if owner == NOT_FOUND then return {{owner, false, {{}}, {{}}, false}} end
+  if owner then
+    whose = owner
+    -- As cache_tag has it in cache_keys.py: the shard, and six bits of the time above it.
+    local above = math.floor(tonumber(owner) / {1 << SEQUENCE_BITS})
+    local shard, time = above % {SHARDS}, math.floor(above / {SHARDS}) % {TAGS_PER_SHARD}
+    invalidated = version_of(string.format('%d', shard * {TAGS_PER_SHARD} + time))
+    if kind == 'favorited' then invalidated = math.max(invalidated, version_of('{DELETED.decode()}')) end
   end
 end
-local lease = 'l:' .. kind .. name .. part
-if owner == FALSE then return '\\151' .. FALSE .. NIL .. NIL .. NIL .. '\\144' .. '\\144' .. miss(true) end
-local page = owner and redis.call('GET', 'l:' .. list .. part)
-local epoch, now, ids, authors, count
-if page then epoch, now, ids, authors, count = cmsgpack.unpack(page) end
-if not page or now < stale or epoch ~= redis.call('HGET', 'marks', 'epoch') then
-  return '\\151' .. (owner or NIL) .. NIL .. NIL .. NIL .. '\\144' .. '\\144' .. miss(false, lease)
-end
-local summaries, all_summaries = all('s:', ids)
-local cards, all_cards = all('p:', authors)
-return '\\151' .. owner .. cmsgpack.pack(ids) .. cmsgpack.pack(authors) .. cmsgpack.pack(count) .. summaries .. cards
-  .. miss(all_summaries and all_cards, lease)
+local lease = 'l:' .. kind .. ':' .. name .. bounds
+local is_named = kind == 'author' or kind == 'favorited'
+local page = (owner or not is_named) and redis.call('GET', 'l:' .. kind .. ':' .. whose .. bounds)
+local parts = page and cmsgpack.unpack(page)
+if not parts or not is_current(parts, invalidated) then return {{owner, false, {{}}, {{}}, miss(lease)}} end
+local summaries, all_summaries = get_all('s:', parts[3])
+local authors, all_authors = get_all('p:', parts[4])
+return {{owner, page, summaries, authors, not (all_summaries and all_authors) and miss(lease)}}
 """
 )
 
-COMMENTS = _script(
-    """
+# ARGV[3] is the article's id. Returns the authors' ids, the comments, the authors, and the miss.
+GET_COMMENTS = (
+    _GET
+    + """
 local id = ARGV[3]
 local found = redis.call('GET', 'm:' .. id)
-if not found or found == FALSE or found == TRUE then
-  return '\\148' .. (found or NIL) .. NIL .. '\\144' .. miss(found, 'm:' .. id)
-end
-local _, authors = cmsgpack.unpack_one(found)
-local cards, whole = all('p:', authors)
--- The record is two values of msgpack, one after the other, and so are its places in the reply.
-return '\\148' .. found .. cards .. miss(whole, 'm:' .. id)
+if not found then return {false, false, {}, miss('m:' .. id)} end
+if found == NOT_FOUND or found == TOO_LARGE then return {false, found, {}, false} end
+local comments_at, author_ids = cmsgpack.unpack_one(found)
+local authors, complete = get_all('p:', author_ids)
+local ids, comments = string.sub(found, 1, comments_at), string.sub(found, comments_at + 1)
+return {ids, comments, authors, not complete and miss('m:' .. id)}
 """
 )
 
-PROFILE = _script(
-    """
-local name, card = ARGV[3], false
+# ARGV[3] is the user's name. Returns the user's id, the author snippet, and the miss.
+GET_PROFILE = (
+    _GET
+    + """
+local name = ARGV[3]
 local owner = redis.call('GET', 'u:' .. name)
-if owner and owner ~= FALSE then card = redis.call('GET', key('p:', cmsgpack.unpack(owner))) end
-return '\\147' .. (owner or NIL) .. (card or NIL) .. miss(owner == FALSE or card, 'u:' .. name)
+if owner == NOT_FOUND then return {owner, false, false} end
+local author = owner and redis.call('GET', 'p:' .. owner)
+return {owner, author, not (owner and author) and miss('u:' .. name)}
 """
 )
 
-TAGS = _script(
-    f"""
+# Returns the tags, and the miss.
+GET_TAGS = (
+    _GET
+    + f"""
 local found = redis.call('GET', 't')
-if found then
-  local epoch, now, tags = cmsgpack.unpack(found)
-  if now >= mark('{TAGGED.decode()}') and epoch == redis.call('HGET', 'marks', 'epoch') then
-    return '\\146' .. cmsgpack.pack(tags) .. miss(true)
-  end
-end
-return '\\146' .. NIL .. miss(false, 't')
+if found and is_current(cmsgpack.unpack(found), version_of('{TAGGED.decode()}')) then return {{found, false}} end
+return {{false, miss('t')}}
 """
 )
 
-# ARGV: token, the marks that the look brought, the lease's name, then five for each record.
-FILL = _script(
-    """
-local epoch, now = string.match(ARGV[2], '^(.*):(%d+)$')
-local same = epoch == redis.call('HGET', 'marks', 'epoch')
+# ARGV: the miss's generation, version and name; then key, cache tag, value and milliseconds of each entry. Keeps what
+# no invalidation has outdated, gives the lease back, and returns how many entries were refused.
+SET = (
+    _COMMON
+    + """
+local generation, version, name = unpack(ARGV, 2, 4)
+local same = generation == redis.call('HGET', 'versions', 'generation')
 local refused = 0
-for i = 4, #ARGV, 5 do
-  local name, slot, value, milliseconds, stamped = unpack(ARGV, i, i + 4)
-  if same and mark(slot) <= tonumber(now) then
-    if stamped == '1' then value = cmsgpack.pack(epoch) .. cmsgpack.pack(tonumber(now)) .. value end
-    redis.call('SET', name, value, 'PX', milliseconds)
+for i = 5, #ARGV, 4 do
+  local key, tag, value, milliseconds = unpack(ARGV, i, i + 3)
+  if same and version_of(tag) <= tonumber(version) then
+    redis.call('SET', key, value, 'PX', milliseconds)
   else
     refused = refused + 1
   end
 end
-local lease = 'lease:' .. ARGV[3]
-if redis.call('GET', lease) == ARGV[1] then redis.call('DEL', lease) end
+local lease = 'lease:' .. name
+if redis.call('GET', lease) == TOKEN then redis.call('DEL', lease) end
 return refused
 """
 )
 
-# ARGV: token, how many slots, the slots, the keys.
-INVALIDATE = _script(
-    """
-marks()
-local now, slots = redis.call('HINCRBY', 'marks', 'now', 1), tonumber(ARGV[2])
-for i = 3, 2 + slots do redis.call('HSET', 'marks', ARGV[i], now) end
-for i = 3 + slots, #ARGV do redis.call('DEL', ARGV[i]) end
-return now
+# ARGV: the number of cache tags, the tags, and the keys to delete.
+INVALIDATE = (
+    _COMMON
+    + """
+versions()
+local number, tags = redis.call('HINCRBY', 'versions', 'latest', 1), tonumber(ARGV[2])
+for i = 3, 2 + tags do redis.call('HSET', 'versions', ARGV[i], number) end
+for i = 3 + tags, #ARGV do redis.call('DEL', ARGV[i]) end
+return number
 """
 )
-
-ALL = (ARTICLE, PAGE, COMMENTS, PROFILE, TAGS, FILL, INVALIDATE)

@@ -1,28 +1,24 @@
-"""An edge that is told by HTTP to forget an article, while who changed it waits for the answer.
+"""An edge that is asked by HTTP to purge an article, while the author of the change waits for the answer.
 
-So this waits for a tenth of a second at the most, and not at all for an edge that did not answer last time: that one
-is looked for beside the requests, its name too, which the DNS may take seconds to know nothing of. A purge that is lost
-is not sent again: what the edge keeps of the API is over in seconds by itself (docs/decisions/0004-the-edge.md).
+So a purge waits for a tenth of a second at most, and not at all while the circuit breaker is open. A purge that is lost
+is not sent again: what the edge keeps of the API expires within seconds (docs/decisions/0004-the-edge.md).
 """
 
 import logging
-import socket
-import time
 from collections.abc import Sequence
-from threading import Event as Signal
-from threading import Lock, Thread
 from urllib.parse import urlsplit
 
 from urllib3 import HTTPConnectionPool, Timeout
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from conduit import metrics
+from conduit.adapters.circuit_breaker import CircuitBreaker, first_address
 
 log = logging.getLogger(__name__)
 
 TIMEOUT = Timeout(connect=0.03, read=0.07)
-FIRST_LOOK_SECONDS = 0.1  # that the first purge of a process waits until the edge is found
-PAUSE_SECONDS = 1.0  # between two looks for an edge that does not answer
+OPEN_SECONDS = 0.1  # how long after the circuit opened a purge waits for the probe
+PROBE_PAUSE_SECONDS = 1.0
 CONNECTIONS = 4  # that are kept; a burst of writes opens more for itself
 
 
@@ -31,77 +27,47 @@ class PurgeEdge:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._host = parts.hostname or ""
-        self._port = parts.port or 80
-        self._lock = Lock()
+        self._host, self._port = parts.hostname or "", parts.port or 80
         self._edge: HTTPConnectionPool | None = None
-        self._found: Signal | None = None
+        self._breaker = CircuitBreaker(f"{self._host}:{self._port}", self._probe, pause=PROBE_PAUSE_SECONDS)
 
     def purge(self, article_ids: Sequence[int]) -> None:
         for article_id in article_ids:
-            edge = self._edge or self._sought()
-            if edge is None:
+            if not self._breaker.wait(OPEN_SECONDS) or self._edge is None:
                 metrics.PURGES.labels("not tried").inc()
-            else:
-                self._purge(edge, article_id)
+                continue
+            problem = self._purge(self._edge, article_id)
+            metrics.PURGES.labels("failed" if problem else "done").inc()
+            if problem:
+                cause = f"article {article_id}: {problem!r}"
+                log.warning("the edge did not purge", extra={"server": self._host, "cause": cause})
 
-    def _purge(self, edge: HTTPConnectionPool, article_id: int) -> None:
+    def _purge(self, edge: HTTPConnectionPool, article_id: int) -> object:
+        """What went wrong: an error, or a status other than 204; else None."""
         try:
-            status = _ask(edge, "POST", f"/articles/{article_id}")
+            status = _send(edge, "POST", f"/articles/{article_id}")
         except HTTPError as error:
-            with self._lock:
-                if self._edge is edge:
-                    self._edge = None
-            self._failed(article_id, error)
-            self._look_beside()
-        else:
-            if status == 204:
-                metrics.PURGES.labels("done").inc()
-            else:
-                self._failed(article_id, status)
+            if self._edge is edge:  # else the probe has found it again since this began
+                self._breaker.trip(error)
+            return error
+        return None if status == 204 else status
 
-    def _failed(self, article_id: int, cause: object) -> None:
-        metrics.PURGES.labels("failed").inc()
-        log.warning("the edge was not told", extra={"server": self._host, "cause": f"article {article_id}: {cause!r}"})
+    def _probe(self) -> None:
+        self._edge = first_address(self._host, self._port, self._try)
 
-    def _sought(self) -> HTTPConnectionPool | None:
-        """The edge, where this process has not looked for it before and it is soon found."""
-        first = self._found is None
-        found = self._look_beside()
-        if first:
-            found.wait(FIRST_LOOK_SECONDS)
-        return self._edge
-
-    def _look_beside(self) -> Signal:
-        """What tells when the edge is found; from now on somebody looks for it until it is."""
-        with self._lock:
-            if self._found is None or (self._found.is_set() and self._edge is None):
-                self._found = Signal()
-                Thread(target=self._look, args=(self._found,), daemon=True).start()
-            return self._found
-
-    def _look(self, found: Signal) -> None:
-        while True:
-            try:
-                addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-                edge = HTTPConnectionPool(str(addresses[0][4][0]), self._port, maxsize=CONNECTIONS)
-                # Whatever it answers: one that hangs takes connections too.
-                _ask(edge, "GET", "/alive")
-            except (HTTPError, OSError):
-                time.sleep(PAUSE_SECONDS)
-            else:
-                with self._lock:
-                    self._edge = edge
-                    found.set()
-                return
+    def _try(self, address: str) -> HTTPConnectionPool:
+        edge = HTTPConnectionPool(address, self._port, maxsize=CONNECTIONS)
+        # Any answer will do. One that hangs accepts connections, too, so connecting alone proves nothing.
+        _send(edge, "GET", "/alive")
+        return edge
 
 
-def _ask(edge: HTTPConnectionPool, method: str, path: str) -> int:
-    """The status of the answer. Either request may be sent twice."""
+def _send(edge: HTTPConnectionPool, method: str, path: str) -> int:
+    """The status of the answer. Both requests are idempotent."""
     try:
         return edge.urlopen(method, path, retries=False, timeout=TIMEOUT).status
     except ProtocolError as error:
-        # A connection that had waited here while its other end was closed.
+        # The edge closed this connection while it was idle.
         if not isinstance(error.args[-1], ConnectionError):
             raise
         return edge.urlopen(method, path, retries=False, timeout=TIMEOUT).status

@@ -18,6 +18,9 @@ class MemoryLimits:
         self._write = write
         self._sign_in = sign_in
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def count_write(self, account: str) -> None:
         self._count(self._write, "writes", "write", account)
 

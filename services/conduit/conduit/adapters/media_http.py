@@ -1,32 +1,31 @@
 """Media in an object store on a box of its own, over HTTP: no app box holds a file that another would miss.
 
 The store answers PUT, GET and DELETE by a file's name, and lists a folder as NGINX does
-(https://nginx.org/en/docs/http/ngx_http_autoindex_module.html, in JSON). One that hangs, or whose name the DNS takes
-seconds to know nothing of, must not hold up requests. So after a failure it is looked for beside them, and whoever
-needs it meanwhile is told soon.
+(https://nginx.org/en/docs/http/ngx_http_autoindex_module.html, in JSON). A store that hangs must not hold up requests:
+after a failure the circuit breaker refuses them until its probe has an answer.
 """
 
 import json
 import logging
-import socket
-from concurrent.futures import Future
 from email.utils import parsedate_to_datetime
-from threading import Lock, Thread
 from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 from urllib3.exceptions import EmptyPoolError, HTTPError, ProtocolError
 
+from conduit.adapters.circuit_breaker import CircuitBreaker, first_address
 from conduit.errors import UnavailableError
 from conduit.media_names import checked, public_address
 
 log = logging.getLogger(__name__)
 
 TIMEOUT = Timeout(connect=1.0, read=1.5)
-LOOK_SECONDS = 0.5  # that a request waits while the store is looked for
-# Connections, and so the threads that a hanging store can hold: who comes next waits for a place, not for an answer.
-AT_ONCE = 4
-PLACE_SECONDS = 1
+OPEN_SECONDS = 0.5  # how long after the circuit opened a request waits for the probe
+PROBE_PAUSE_SECONDS = 0.2
+# A bulkhead: a hanging store holds as many threads as there are connections. Other requests wait for a connection, and
+# not for long.
+CONNECTIONS = 4
+CONNECTION_WAIT_SECONDS = 1
 
 
 class HttpMedia:
@@ -34,12 +33,10 @@ class HttpMedia:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._host = parts.hostname or ""
-        self._port = parts.port or 80
+        self._host, self._port = parts.hostname or "", parts.port or 80
         self._headers = {"Host": parts.netloc}
-        self._lock = Lock()
         self._store: HTTPConnectionPool | None = None
-        self._looking: Future[HTTPConnectionPool] | None = None
+        self._breaker = CircuitBreaker(f"{self._host}:{self._port}", self._probe, pause=PROBE_PAUSE_SECONDS)
 
     def put(self, name: str, content: bytes, content_type: str) -> None:
         self._call("PUT", checked(name), content, {"Content-Type": content_type})
@@ -56,7 +53,7 @@ class HttpMedia:
         if answer.status == 404:
             return []
         try:
-            # Both by the store's clock.
+            # Both are times of the store's clock.
             now = parsedate_to_datetime(answer.headers["Date"])
             files = [entry for entry in json.loads(answer.data) if entry["type"] == "file"]
             return [
@@ -73,24 +70,24 @@ class HttpMedia:
     def _call(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> BaseHTTPResponse:
-        """The store's answer, which is 2xx or 404."""
-        store = self._found()
+        """The store's answer, which is 2xx or 404. Raises UnavailableError."""
+        if not self._breaker.wait(OPEN_SECONDS) or (store := self._store) is None:
+            raise self._failed("the circuit is open")
         try:
-            answer = self._ask(store, method, f"/{path}", body, headers)
+            answer = self._send(store, method, f"/{path}", body, headers)
         except EmptyPoolError as error:
-            # Its places here are taken, which says nothing of the store: for those who have one, it answers.
+            # All connections are in use, which says nothing about the store: it may answer every one of them.
             raise self._failed(error) from error
         except HTTPError as error:
-            with self._lock:
-                if self._store is store:
-                    self._store = None
+            if self._store is store:  # else the probe has found it again since this began
+                self._breaker.trip(error)
             raise self._failed(error) from error
         if answer.status != 404 and not 200 <= answer.status < 300:
-            # It answers, so it is not looked for: a full disk, say, which reading does not mind.
+            # It answers, so the circuit stays closed: a full disk, for instance, does not keep anybody from reading.
             raise self._failed(f"{method} {path}: {answer.status}")
         return answer
 
-    def _ask(
+    def _send(
         self,
         store: HTTPConnectionPool,
         method: str,
@@ -106,44 +103,26 @@ class HttpMedia:
                 self._headers | (headers or {}),
                 retries=False,
                 timeout=TIMEOUT,
-                pool_timeout=PLACE_SECONDS,
+                pool_timeout=CONNECTION_WAIT_SECONDS,
             )
 
         try:
             return once()
         except ProtocolError as error:
-            # A connection that had waited here while its other end was closed. Each method may be done twice.
+            # The store closed this connection while it was idle. All methods are idempotent.
             if not isinstance(error.args[-1], ConnectionError):
                 raise
             return once()
 
-    def _found(self) -> HTTPConnectionPool:
-        """The store as it was found last; else wait a little for who looks for it. Raises UnavailableError."""
-        with self._lock:
-            if self._store is not None:
-                return self._store
-            if self._looking is None or self._looking.done():
-                self._looking = Future()
-                Thread(target=self._look, args=(self._looking,), daemon=True).start()
-            looking = self._looking
-        try:
-            return looking.result(LOOK_SECONDS)
-        except (HTTPError, OSError) as error:  # TimeoutError is one of these
-            raise self._failed(error) from error
+    def _probe(self) -> None:
+        self._store = first_address(self._host, self._port, self._try)
 
-    def _look(self, looking: "Future[HTTPConnectionPool]") -> None:
-        """Resolve the name and have an answer, whatever it is: a frozen box takes connections too."""
-        try:
-            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-            store = HTTPConnectionPool(str(found[0][4][0]), self._port, maxsize=AT_ONCE, block=True)
-            self._ask(store, "HEAD", "/")
-        except BaseException as error:  # it belongs to who waits for it
-            looking.set_exception(error)
-        else:
-            with self._lock:
-                self._store = store
-            looking.set_result(store)
+    def _try(self, address: str) -> HTTPConnectionPool:
+        store = HTTPConnectionPool(address, self._port, maxsize=CONNECTIONS, block=True)
+        # Any answer will do. A frozen box accepts connections, too, so connecting alone proves nothing.
+        self._send(store, "HEAD", "/")
+        return store
 
     def _failed(self, cause: object) -> UnavailableError:
-        log.warning("the place for files is no help", extra={"server": self._host, "cause": f"{cause!r}"})
+        log.warning("the place for files does not help", extra={"server": self._host, "cause": f"{cause!r}"})
         return UnavailableError("the place for files")

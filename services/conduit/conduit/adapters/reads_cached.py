@@ -1,49 +1,29 @@
-"""Reads that ask the cache first, and what stands behind it for what is not there.
+"""Reads that ask the cache first, and the reads behind it for what is missing.
 
-Cached is what is everybody's: articles, the first pages of lists with one filter at most, the newest comments,
-profiles, tags. A viewer's own favourites and follows are one query a server, and nobody in particular needs none. What
-is missed is asked for by one at a time (``cache_redis``): the others wait for it, briefly, and look again. They do not
-take over what the one has read: it may have begun before a change that they have been told of.
-
-Without the cache everything comes from behind it, as if there were none.
+Cached is what is the same for everybody: articles, the first pages of lists with at most one filter, the newest
+comments, profiles, tags. A signed-in viewer's own favourites and follows are one more query a server. Without the cache
+every read goes to the reads behind it.
 """
 
-import functools
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from threading import Event as Signal
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
-from prometheus_client import Counter
-
-from conduit import metrics
-from conduit.adapters import cache_records as cached
-from conduit.adapters.cache_records import (
-    Card,
-    CommentsLook,
-    Miss,
-    PageLook,
-    Part,
-    Record,
-    Seen,
-    Summary,
-    TagsLook,
-)
+from conduit.adapters import cache_entries as entries
+from conduit.adapters.cache_entries import Absent, CachedComment, Entry
+from conduit.adapters.cache_keys import ListKey
 from conduit.adapters.cache_redis import RedisCache
-from conduit.adapters.cache_wholes import (
+from conduit.adapters.cache_results import (
+    ArticleParts,
+    Comments,
+    FoundArticle,
+    FoundComments,
+    FoundList,
+    FoundProfile,
+    FoundTags,
     ListPage,
-    TooLarge,
-    WholeArticle,
-    WholeComments,
-    known,
-    whole_article,
-    whole_comments,
-    whole_list,
-    whole_profile,
-    whole_tags,
+    Person,
 )
-from conduit.errors import UnavailableError
+from conduit.adapters.read_through import NoCacheError, ReadThrough, count_read
 from conduit.ids import MAX_ID
 from conduit.ports import Media, Page, Reads
 from conduit.rows import (
@@ -58,30 +38,17 @@ from conduit.rows import (
 )
 from conduit.schemas import Article, ArticleSummary, Comment, Profile
 
-# Lists are cached as deep as that, and comments as many: what is read of nearly all.
+# Lists are cached down to this depth, and as many comments: nearly all readers read no further.
 DEPTH = 100
 NEWEST_COMMENTS = Page(DEPTH, 0, MAX_ID + 1)
-# How long one waits for another to ask, before asking too. Ten threads are all that a box has.
-PATIENCE_SECONDS = 0.8
-# Pauses between looks for what another box asks, doubled each time: on a busy box a look costs the CPU that
-# answers need.
-LOOK_AGAIN_SECONDS = 0.01
-LONGEST_PAUSE_SECONDS = 0.08
-
-
-
-class _Looked(Protocol):
-    @property
-    def miss(self) -> Miss: ...
-
-
-Look = TypeVar("Look", bound=_Looked)
-Value = TypeVar("Value")
 
 
 class SharedReads(Reads, Protocol):
-    """What CachedReads asks of the Reads behind it beside the port: the shared part of an answer with the ids of whose
-    it is, and a viewer's own part. Rows are those of ``rows``."""
+    """The reads behind the cache: those of the port, and the parts that CachedReads composes.
+
+    ``shared_…`` is what is the same for every viewer; of a list also its total, and its owner's id, where it is an
+    author's or a fan's. ``own_marks`` is one viewer's.
+    """
 
     def shared_article(self, article_id: int) -> ArticleRow | None: ...
 
@@ -102,6 +69,13 @@ class SharedReads(Reads, Protocol):
     ) -> tuple[set[int], set[int]]: ...
 
 
+class Own(NamedTuple):
+    """A viewer's favourites among some articles, and those of some authors whom the viewer follows."""
+
+    favorites: set[int]
+    followed: set[int]
+
+
 class CachedReads:
     """Any reads, behind a cache."""
 
@@ -109,42 +83,37 @@ class CachedReads:
         self._reads = reads
         self._cache = cache
         self._media = media
-        self._flights: dict[bytes, Signal] = {}
+        self._through = ReadThrough(cache)
 
     # Articles -----------------------------------------------------------------------------------------------
 
     def article(self, article_id: int, viewer: int | None) -> Article | None:
-        try:
-            found = self._through(
-                "article",
-                lambda: self._cache.article(article_id),
-                whole_article,
-                lambda _look: self._ask_article(article_id),
-            )
-        except _AwayError:
-            return self._reads.article(article_id, viewer)
-        if found is None:
-            return None
-        summary, body, card = found
-        if isinstance(body, bool):  # too large
-            return self._reads.article(article_id, viewer)
-        author = summary.author_id
-        favorites, followed = self._own(viewer, (article_id,), (author,))
-        cover = cover_from(self._media, summary.cover_digest, summary.cover_state)
-        return article_from(
-            summary, body, card, cover, favorited=article_id in favorites, following=author in followed
-        )
+        def fetch(_found: FoundArticle) -> tuple[ArticleParts | None, list[Entry]]:
+            row = self._reads.shared_article(article_id)
+            if row is None:
+                return None, [entries.no_article_entry(article_id)]
+            parts = ArticleParts(entries.summary_of(row), row.body, entries.author_of(row))
+            return parts, entries.article_entries(row)
 
-    def _ask_article(self, article_id: int) -> tuple[WholeArticle | None, list[Record]]:
-        row = self._reads.shared_article(article_id)
-        if row is None:
-            return None, [cached.no_article_record(article_id)]
-        summary, card = _summary(row), _card(row)
-        return (summary, row.body, card), [
-            cached.summary_record(article_id, summary),
-            cached.body_record(article_id, row.body),
-            cached.card_record(row.author_id, card),
-        ]
+        try:
+            get = self._cache.get_article
+            parts = self._through.read("article", lambda: get(article_id), FoundArticle.value, fetch)
+        except NoCacheError:
+            return self._reads.article(article_id, viewer)
+        if parts is None:
+            return None
+        summary, body, author = parts
+        if isinstance(body, Absent):  # too large to be cached
+            return self._reads.article(article_id, viewer)
+        own = self._own(viewer, (article_id,), (summary.author_id,))
+        return article_from(
+            summary,
+            body,
+            author,
+            cover_from(self._media, summary.cover_digest, summary.cover_state),
+            favorited=article_id in own.favorites,
+            following=summary.author_id in own.followed,
+        )
 
     # Lists --------------------------------------------------------------------------------------------------
 
@@ -154,58 +123,55 @@ class CachedReads:
         filters = {"tag": tag, "author": author, "favorited": favorited}
         given = {kind: name for kind, name in filters.items() if name is not None}
         if len(given) > 1 or page.offset + page.limit > DEPTH or page.before <= MAX_ID:
-            _counter("list", "not cached").inc()
+            count_read("list", "not cached")
             return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
-        part = Part(*next(iter(given.items()), ("home", "")), page.limit, page.offset)
+        key = ListKey(*next(iter(given.items()), ("home", "")), page.limit, page.offset)
         try:
-            found = self._through(
-                "list", lambda: self._cache.page(part), whole_list, lambda look: self._ask_list(part, page, look)
+            found = self._through.read(
+                "list",
+                lambda: self._cache.get_list(key),
+                FoundList.value,
+                lambda found: self._complete_list(found) or self._fetch_list(key, page),
             )
-        except _AwayError:
+        except NoCacheError:
             return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
-        favorites, followed = self._own(viewer, found.ids, found.cards)
+        own = self._own(viewer, found.ids, found.authors)
         listed = [
             summary_from(
                 summary,
-                found.cards[summary.author_id],
+                found.authors[summary.author_id],
                 cover_from(self._media, summary.cover_digest, summary.cover_state),
-                article_id in favorites,
-                summary.author_id in followed,
+                article_id in own.favorites,
+                summary.author_id in own.followed,
             )
             for article_id in found.ids
             for summary in (found.summaries[article_id],)
         ]
-        return listed, found.count
+        return listed, found.total
 
-    def _ask_list(self, part: Part, page: Page, look: PageLook) -> tuple[ListPage, list[Record]]:
-        if look.ids is not None and (mended := self._mended(look)) is not None:
-            return mended
-        filters = {} if part.kind == "home" else {part.kind: part.name}
-        rows, count, owner = self._reads.shared_articles(page, **filters)
-        found = ListPage(count, [row.id for row in rows], *_parts(rows))
-        records = [*_records(rows)]
-        if part.kind in ("author", "favorited"):
-            records.append(cached.name_record(part.name, owner))
-            if owner is None:
-                return found, records
-        records.append(cached.page_record(part, owner, found.ids, list(found.cards), count))
-        return found, records
+    def _complete_list(self, found: FoundList) -> tuple[ListPage, list[Entry]] | None:
+        """A page whose ids were found, with the parts that it lacks: one query a server.
 
-    def _mended(self, look: PageLook) -> tuple[ListPage, list[Record]] | None:
-        """The page with what it lacks: one query a server. None where an article is gone, and so the page is old."""
-        found = known(look)
-        lacking = [
-            article_id
-            for article_id in found.ids
-            if (summary := found.summaries.get(article_id)) is None or summary.author_id not in found.cards
-        ]
-        rows = self._reads.summaries(lacking)
-        summaries, cards = _parts(rows)
-        found.summaries.update(summaries)
-        found.cards.update(cards)
-        if len(found.summaries) < len(found.ids):
+        None without a page, or where one of its articles is gone: then the page itself is outdated.
+        """
+        page = found.value()
+        if found.page is None:
             return None
-        return found, [*_records(rows)]
+        rows = self._reads.summaries(page.incomplete())
+        complete = _add(page, rows)
+        return None if complete.incomplete() else (complete, _row_entries(rows))
+
+    def _fetch_list(self, key: ListKey, page: Page) -> tuple[ListPage, list[Entry]]:
+        filters = {} if key.kind == "home" else {key.kind: key.name}
+        rows, total, owner = self._reads.shared_articles(page, **filters)
+        fetched = _add(ListPage(total, [row.id for row in rows], {}, {}), rows)
+        found = _row_entries(rows)
+        if key.kind in ("author", "favorited"):
+            found.append(entries.name_entry(key.name, owner))
+            if owner is None:
+                return fetched, found
+        found.append(entries.list_entry(key, owner, fetched.ids, fetched.authors, total))
+        return fetched, found
 
     def feed(self, page: Page, viewer: int) -> tuple[list[ArticleSummary], int]:
         return self._reads.feed(page, viewer)
@@ -214,193 +180,97 @@ class CachedReads:
 
     def comments(self, article_id: int, viewer: int | None, page: Page) -> list[Comment] | None:
         if page.before <= MAX_ID:
-            _counter("comments", "not cached").inc()
+            count_read("comments", "not cached")
             return self._reads.comments(article_id, viewer, page)
         try:
-            found = self._through(
+            found = self._through.read(
                 "comments",
-                lambda: self._cache.comments(article_id),
-                whole_comments,
-                lambda look: self._ask_comments(article_id, look),
+                lambda: self._cache.get_comments(article_id),
+                FoundComments.value,
+                lambda found: self._fetch_comments(article_id, found),
             )
-        except _AwayError:
+        except NoCacheError:
             return self._reads.comments(article_id, viewer, page)
-        if found is None:
+        if found is Absent.NOT_FOUND:
             return None
-        if found is cached.TOO_LARGE:
+        if isinstance(found, Absent):  # too large to be cached
             return self._reads.comments(article_id, viewer, page)
-        comments, cards = found
-        shown = [comment for comment in comments if comment.author_id in cards][: page.limit]
-        _, followed = self._own(viewer, (), {comment.author_id for comment in shown})
+        comments, authors = found
+        shown = [comment for comment in comments if comment.author_id in authors][: page.limit]
+        own = self._own(viewer, (), {comment.author_id for comment in shown})
         return [
             Comment(
                 comment.id,
                 comment.created_at,
                 comment.updated_at,
                 comment.body,
-                profile_from(cards[comment.author_id], comment.author_id in followed),
+                profile_from(authors[comment.author_id], comment.author_id in own.followed),
             )
             for comment in shown
         ]
 
-    def _ask_comments(
-        self, article_id: int, look: CommentsLook
-    ) -> tuple[WholeComments | TooLarge | None, list[Record]]:
-        if look.comments is not None and isinstance(look.authors, list):
-            comments = look.comments
-            cards = {who: card for who, card in zip(look.authors, look.cards, strict=True) if card is not None}
-            records = []
+    def _fetch_comments(self, article_id: int, found: FoundComments) -> tuple[Comments | Absent, list[Entry]]:
+        """The comments with their authors: only the authors that are missing, where the comments were found."""
+        comments: list[CachedComment]
+        set_entries: list[Entry] = []
+        if isinstance(found.comments, list):
+            comments, authors = found.comments, found.known_authors()
         else:
             rows = self._reads.shared_comments(article_id, NEWEST_COMMENTS)
             if rows is None:
-                return None, [cached.comments_record(article_id, None)]
-            comments = [cached.Comment(*row) for row in rows]
-            cards = {}
-            records = [cached.comments_record(article_id, comments)]
-        people = self._reads.people({comment.author_id for comment in comments} - cards.keys())
-        asked = {person.id: _card(person) for person in people}
-        records += [cached.card_record(who, card) for who, card in asked.items()]
-        return (comments, cards | asked), records
+                return Absent.NOT_FOUND, [entries.comments_entry(article_id, None)]
+            comments, authors = [entries.comment_of(row) for row in rows], {}
+            set_entries.append(entries.comments_entry(article_id, comments))
+        people = self._reads.people({comment.author_id for comment in comments} - authors.keys())
+        fetched = {person.id: entries.author_of(person) for person in people}
+        set_entries += [entries.author_entry(user_id, author) for user_id, author in fetched.items()]
+        return (comments, authors | fetched), set_entries
 
     def profile(self, username: str, viewer: int | None) -> Profile | None:
+        def fetch(_found: FoundProfile) -> tuple[Person | None, list[Entry]]:
+            row = self._reads.shared_profile(username)
+            if row is None:
+                return None, [entries.name_entry(username, None)]
+            author = entries.author_of(row)
+            return (row.id, author), [entries.name_entry(username, row.id), entries.author_entry(row.id, author)]
+
         try:
-            found = self._through(
-                "profile",
-                lambda: self._cache.profile(username),
-                whole_profile,
-                lambda _look: self._ask_profile(username),
-            )
-        except _AwayError:
+            get = self._cache.get_profile
+            found = self._through.read("profile", lambda: get(username), FoundProfile.value, fetch)
+        except NoCacheError:
             return self._reads.profile(username, viewer)
         if found is None:
             return None
-        user_id, card = found
-        _, followed = self._own(viewer, (), (user_id,))
-        return profile_from(card, user_id in followed)
-
-    def _ask_profile(self, username: str) -> tuple[tuple[int, Card] | None, list[Record]]:
-        row = self._reads.shared_profile(username)
-        if row is None:
-            return None, [cached.name_record(username, None)]
-        card = _card(row)
-        return (row.id, card), [cached.name_record(username, row.id), cached.card_record(row.id, card)]
+        user_id, person = found
+        return profile_from(person, user_id in self._own(viewer, (), (user_id,)).followed)
 
     def tags(self) -> list[str]:
-        def ask(_look: TagsLook) -> tuple[list[str], list[Record]]:
+        def fetch(_found: FoundTags) -> tuple[list[str], list[Entry]]:
             tags = self._reads.tags()
-            return tags, [cached.tags_record(tags)]
+            return tags, [entries.tags_entry(tags)]
 
         try:
-            return self._through("tags", self._cache.tags, whole_tags, ask)
-        except _AwayError:
+            return self._through.read("tags", self._cache.get_tags, FoundTags.value, fetch)
+        except NoCacheError:
             return self._reads.tags()
 
-    def _own(
-        self, viewer: int | None, article_ids: Sequence[int], authors: Iterable[int]
-    ) -> tuple[set[int], set[int]]:
+    def _own(self, viewer: int | None, article_ids: Sequence[int], authors: Iterable[int]) -> Own:
         if viewer is None:
-            return set(), set()
-        return self._reads.own_marks(viewer, article_ids, authors)
-
-    # Through the cache --------------------------------------------------------------------------------------
-
-    def _through(
-        self,
-        what: str,
-        look: Callable[[], tuple[Look, Seen]],
-        whole: Callable[[Look], tuple[Value] | None],
-        ask: Callable[[Look], tuple[Value, list[Record]]],
-    ) -> Value:
-        """What the cache has, or what is asked for in its place and kept there. Raises _AwayError without the cache."""
-        until = time.monotonic() + PATIENCE_SECONDS
-        pause = LOOK_AGAIN_SECONDS
-        seen: Seen | None = None
-        while True:
-            try:
-                found, seen = look()
-            except UnavailableError as error:
-                # One late look of one who waits says that Redis is busy, and that is when the database needs sparing.
-                if seen is None or not self._cache.is_there or time.monotonic() >= until:
-                    _counter(what, "away").inc()
-                    raise _AwayError from error
-            else:
-                if (value := whole(found)) is not None:
-                    _counter(what, "hit").inc()
-                    return value[0]
-                if found.miss.leads or time.monotonic() >= until:
-                    break
-            self._wait(seen.name, until, pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        _counter(what, "miss").inc()
-        records: list[Record] = []
-        with self._leading(seen.name):
-            try:
-                asked, records = ask(found)
-            finally:
-                # Also with nothing to keep: whoever waits is not to wait for it.
-                self._cache.fill(seen, records)
-        return asked
-
-    @contextmanager
-    def _leading(self, name: bytes) -> Iterator[None]:
-        """Wakes those of this process who wait."""
-        signal = self._flights[name] = Signal()
-        try:
-            yield
-        finally:
-            if self._flights.get(name) is signal:
-                self._flights.pop(name, None)
-            signal.set()
-
-    def _wait(self, name: bytes, until: float, pause: float) -> None:
-        """Until the one who asks is done or, where that is another box, for long enough to look again."""
-        signal = self._flights.get(name)
-        if signal is None:
-            time.sleep(pause)
-        else:
-            signal.wait(until - time.monotonic())
+            return Own(set(), set())
+        return Own(*self._reads.own_marks(viewer, article_ids, authors))
 
 
-class _AwayError(Exception):
-    """The cache does not answer."""
+def _add(page: ListPage, rows: Sequence[ListRow]) -> ListPage:
+    """The page with what the rows know of its articles and their authors."""
+    summaries = page.summaries | {row.id: entries.summary_of(row) for row in rows}
+    authors = page.authors | {row.author_id: entries.author_of(row) for row in rows}
+    return ListPage(page.total, page.ids, summaries, authors)
 
 
-@functools.cache
-def _counter(what: str, result: str) -> Counter:
-    """A read's counter; looking it up by its labels takes longer than counting."""
-    return metrics.CACHE_READS.labels(what, result)
-
-
-# From rows, and to what the API shows ------------------------------------------------------------------------
-
-
-def _summary(row: ArticleRow | ListRow) -> Summary:
-    return Summary(
-        row.author_id,
-        row.slug,
-        row.title,
-        row.description,
-        row.tag_list,
-        row.created_at,
-        row.updated_at,
-        row.favorites_count,
-        row.cover_digest,
-        row.cover_state,
-    )
-
-
-def _card(row: ArticleRow | ListRow | PersonRow) -> Card:
-    return Card(row.username, row.bio, row.image)
-
-
-def _parts(rows: Sequence[ListRow]) -> tuple[dict[int, Summary], dict[int, Card]]:
-    """What the rows of a list say of articles and of authors, by their ids."""
-    return {row.id: _summary(row) for row in rows}, {row.author_id: _card(row) for row in rows}
-
-
-def _records(rows: Sequence[ListRow]) -> Iterator[Record]:
-    summaries, cards = _parts(rows)
-    for article_id, summary in summaries.items():
-        yield cached.summary_record(article_id, summary)
-    for user_id, card in cards.items():
-        yield cached.card_record(user_id, card)
+def _row_entries(rows: Sequence[ListRow]) -> list[Entry]:
+    """Entries for the articles of a list and for each of their authors."""
+    authors = {row.author_id: entries.author_of(row) for row in rows}
+    return [
+        *(entries.summary_entry(row.id, entries.summary_of(row)) for row in rows),
+        *(entries.author_entry(user_id, author) for user_id, author in authors.items()),
+    ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conduit import metrics
 from conduit.adapters.edge_null import NullEdge
 from conduit.adapters.edge_purge import PurgeEdge
 from conduit.edge import purging
@@ -26,19 +27,19 @@ asked: list[tuple[str, str]] = []
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """The edge's port for purging, that only notes what it is asked for."""
+    """The edge's port for purging: it records the requests, and answers 500 for article 13."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def _note(self) -> None:
+        def _record(self) -> None:
             if self.path != "/alive":
                 asked.append((self.command, self.path))
             self.send_response(500 if self.path.endswith("/13") else 204)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        do_GET = do_POST = _note
+        do_GET = do_POST = _record
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
@@ -49,15 +50,23 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
+def _count(result: str) -> float:
+    return metrics.PURGES.labels(result)._value.get()  # type: ignore[no-any-return]
+
+
 @pytest.fixture(params=["none", "by HTTP"])
 def edge(request: pytest.FixtureRequest, port: int) -> Edge:
-    asked.clear()
     return NullEdge() if request.param == "none" else PurgeEdge(f"http://localhost:{port}")
 
 
-def test_it_takes_any_number_of_articles_and_raises_nothing(edge: Edge) -> None:
-    for article_ids in ([], [1], [1, 2, 3], [13]):
-        edge.purge(article_ids)
+@pytest.mark.parametrize("article_ids", [[], [1], [1, 2, 3], [13, 14]], ids=str)
+def test_purging_any_number_of_articles_sends_one_request_each_or_none(
+    edge: Edge, article_ids: list[int]
+) -> None:
+    asked.clear()
+    edge.purge(article_ids)
+    sent = [] if isinstance(edge, NullEdge) else [("POST", f"/articles/{article_id}") for article_id in article_ids]
+    assert asked == sent
 
 
 def test_each_article_is_purged_by_its_id(port: int) -> None:
@@ -68,11 +77,14 @@ def test_each_article_is_purged_by_its_id(port: int) -> None:
     assert asked == [("POST", "/articles/4096"), ("POST", f"/articles/{2**53 - 1}"), ("POST", "/articles/7")]
 
 
-def test_an_edge_that_answers_with_an_error_is_asked_again_the_next_time(port: int) -> None:
+def test_a_status_other_than_204_counts_as_failed_and_the_next_purge_is_sent(port: int) -> None:
     asked.clear()
     edge = PurgeEdge(f"http://127.0.0.1:{port}")
+    done, failed = _count("done"), _count("failed")
     edge.purge([13])
+    assert (_count("done") - done, _count("failed") - failed) == (0, 1)
     edge.purge([14])
+    assert (_count("done") - done, _count("failed") - failed) == (1, 1)
     assert [path for _, path in asked] == ["/articles/13", "/articles/14"]
 
 

@@ -231,19 +231,19 @@ def test_who_finds_every_place_taken_is_told_and_the_store_is_not_given_up(monke
 
         def log_message(self, *_: object) -> None: ...
 
-    monkeypatch.setattr(media_http, "PLACE_SECONDS", 0.1)
+    monkeypatch.setattr(media_http, "CONNECTION_WAIT_SECONDS", 0.1)
     with (
         ThreadingHTTPServer(("127.0.0.1", 0), Store) as server,
-        ThreadPoolExecutor(media_http.AT_ONCE) as threads,
+        ThreadPoolExecutor(media_http.CONNECTIONS) as threads,
     ):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         media = HttpMedia(f"http://127.0.0.1:{server.server_address[1]}")
-        taken = [threads.submit(media.get, _public()) for _ in range(media_http.AT_ONCE)]
+        taken = [threads.submit(media.get, _public()) for _ in range(media_http.CONNECTIONS)]
         assert all(arrived.acquire(timeout=10) for _ in taken)
         with pytest.raises(UnavailableError):
             media.get(_public())
         goes_on.set()
-        assert [one.result() for one in taken] == [b""] * media_http.AT_ONCE
+        assert [one.result() for one in taken] == [b""] * media_http.CONNECTIONS
         assert media.get(_public()) == b""
         assert looked.acquire(timeout=10)
         assert not looked.acquire(blocking=False), "it was looked for again"

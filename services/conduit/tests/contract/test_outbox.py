@@ -8,7 +8,8 @@ from sqlalchemy import Float, bindparam, func, update
 from conduit import ids, outbox
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.models import outbox as table
-from conduit.outbox import Claim, Claimed, Due
+from conduit.outbox import Claim, Claimed
+from conduit.outbox_statements import Due
 from conduit.ports import Task
 from conduit.reports import WriteReport
 from conduit.statements import NoRow, Statement

@@ -11,11 +11,12 @@ import httpx
 import pytest
 from limits import parse
 
-from conduit.adapters import cache_redis
+from conduit.adapters import cache_pending
 from conduit.adapters.cache_redis import LAST_SECONDS, RedisCache
 from conduit.adapters.limits_redis import RedisLimits
-from conduit.adapters.redis_server import REQUEST_SECONDS, RedisServer
+from conduit.adapters.redis_server import LATE_ANSWERS, REQUEST_SECONDS, RedisServer
 from conduit.errors import TooManyError, UnavailableError
+from conduit.timing import Tally, tally
 from conduit_testing.client import Api, queries
 from conduit_testing.deployments import NewDatabase, NewRedis, migrated, served, settings_for
 from conduit_testing.proxy import Proxy, proxied
@@ -94,7 +95,7 @@ def test_every_request_is_answered_without_the_cache_and_none_waits_for_it_twice
         lambda: ann.post(f"/articles/{slug}/comments", {"comment": {"body": "x"}}),
     ]
     answers = [send() for _ in range(3) for send in sends]
-    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.status_code for answer in answers} == {200, 201}
     # Also where both the limits and the telling of a change had to do without.
     assert max(_waited(answer) for answer in answers) < CACHE_MS
     # Given up by now, so that nobody waits.
@@ -132,7 +133,7 @@ def test_what_was_changed_while_the_cache_was_away_is_new_when_it_is_back(
 def test_more_changes_than_are_remembered_empty_the_cache(
     api: Api, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_redis, "MOST_UNTOLD", 3)
+    monkeypatch.setattr(cache_pending, "MAX_PENDING", 3)
     jo = api.sign_up()
     slugs = [jo.slug("before") for _ in range(5)]
     for slug in slugs:
@@ -145,69 +146,6 @@ def test_more_changes_than_are_remembered_empty_the_cache(
     for slug in slugs:
         assert api.article(slug)["title"] == "after"
     _wait_until_cached(api, slugs[0])
-
-
-@pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisCache]:
-    """A cache whose Redis is away; what it would tell, a test is told."""
-    monkeypatch.setattr(RedisServer, "give_up", lambda _server, _cause: None)
-    cache = RedisCache("redis://127.0.0.1:1/0")
-    yield cache
-    cache.close()
-
-
-class Told:
-    """Is told what was missed. Meanwhile, the first time, something else happens."""
-
-    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
-        self.commands: list[bytes] = []
-        self._meanwhile = meanwhile
-
-    def __call__(self, command: bytes) -> None:
-        self.commands.append(command)
-        if len(self.commands) == 1:
-            self._meanwhile()
-
-
-def _hang() -> None:
-    raise TimeoutError
-
-
-def test_a_change_that_comes_while_an_equal_one_is_told_is_told_too(away: RedisCache) -> None:
-    away.invalidate([b"1"], [b"s:1"])
-    told = Told(lambda: away.invalidate([b"1"], [b"s:1"]))
-    away._before_use(told)
-    assert len(told.commands) == 2
-    away._before_use(told)
-    assert len(told.commands) == 2
-
-
-def test_what_could_not_be_told_is_told_the_next_time(away: RedisCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    away.invalidate([b"1"], [b"s:1"])
-    told = Told(_hang)
-    with pytest.raises(TimeoutError):
-        away._before_use(told)
-    away._before_use(told)
-    assert len(told.commands) == 2
-
-    monkeypatch.setattr(cache_redis, "MOST_UNTOLD", 0)
-    away.invalidate([b"1"], [b"s:1"])
-    emptied = Told(_hang)
-    with pytest.raises(TimeoutError):
-        away._before_use(emptied)
-    away._before_use(emptied)
-    assert [b"FLUSHDB" in command for command in emptied.commands] == [True, True]
-
-
-def test_more_changes_while_the_cache_is_emptied_empty_it_again(
-    away: RedisCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cache_redis, "MOST_UNTOLD", 0)
-    away.invalidate([b"1"], [b"s:1"])
-    told = Told(lambda: away.invalidate([b"2"], [b"s:2"]))
-    for _ in range(3):
-        away._before_use(told)
-    assert len(told.commands) == 2
 
 
 def test_a_restart_of_redis_costs_no_reader_an_answer_or_the_cache(api: Api, proxy: Proxy) -> None:
@@ -260,29 +198,101 @@ def test_an_app_starts_without_its_cache_and_takes_it_when_it_comes(
             _wait_until_cached(api, slug)
 
 
-def test_nobody_looks_up_a_name_in_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a container that is gone, the DNS may take seconds to know nothing."""
-
+def test_no_request_resolves_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DNS lookup of a missing container can take seconds."""
 
     def slow(*_: object, **__: object) -> list[object]:
         time.sleep(3)
-        raise socket.gaierror("nobody of that name")
+        raise socket.gaierror("no such name")
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    monkeypatch.setattr("conduit.adapters.redis_server.FIRST_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("conduit.adapters.redis_server.START_SECONDS", 0.05)
     cache = RedisCache("redis://nowhere.invalid:6379/0")
     started = time.monotonic()
     cache.open()
     for _ in range(50):
         cache.invalidate([b"1"], [b"s:1"])
         with pytest.raises(UnavailableError):
-            cache.article(1)
+            cache.get_article(1)
     assert time.monotonic() - started < 1
     cache.close()
 
 
+def test_three_late_answers_in_a_row_open_the_circuit_and_fewer_do_not(new_redis: NewRedis) -> None:
+    with proxied(new_redis()) as proxy:
+        server = RedisServer(proxy.url)
+        server.open()
+        for late in range(1, LATE_ANSWERS + 1):
+            assert server.is_available
+            proxy.hold()
+            with pytest.raises(UnavailableError):
+                server.call(server.client.ping)
+            assert server.is_available is (late < LATE_ANSWERS)
+        server.close()
+
+
+def test_a_required_call_without_an_answer_opens_the_circuit_at_once(new_redis: NewRedis) -> None:
+    with proxied(new_redis()) as proxy:
+        server = RedisServer(proxy.url)
+        server.open()
+        proxy.hold()
+        with pytest.raises(UnavailableError):
+            server.call(server.client.ping, required=True)
+        assert not server.is_available
+        server.close()
+
+
+def test_an_error_for_one_command_leaves_the_circuit_closed(new_redis: NewRedis) -> None:
+    server = RedisServer(new_redis())
+    server.open()
+    for _ in range(LATE_ANSWERS):
+        with pytest.raises(UnavailableError):
+            server.call(lambda: server.client.eval("return redis.error_reply('NO')", 0))
+    assert server.is_available
+    server.close()
+
+
+def test_a_request_whose_time_is_used_up_does_not_call_redis(new_redis: NewRedis) -> None:
+    server = RedisServer(new_redis())
+    server.open()
+    called: list[object] = []
+    spent = Tally()
+    spent.redis_seconds = REQUEST_SECONDS
+    token = tally.set(spent)
+    try:
+        with pytest.raises(UnavailableError):
+            server.call(lambda: called.append(1))
+        assert called == []
+        server.call(lambda: called.append(2), at_least=LAST_SECONDS)
+    finally:
+        tally.reset(token)
+    assert called == [2]
+    assert server.is_available
+    server.close()
+
+
+def test_a_request_waits_no_longer_in_several_calls_than_in_one(new_redis: NewRedis) -> None:
+    with proxied(new_redis()) as proxy:
+        server = RedisServer(proxy.url)
+        server.open()
+        proxy.hold()
+        token = tally.set(Tally())
+        started = time.monotonic()
+        try:
+            for _ in range(2):
+                with pytest.raises(UnavailableError):
+                    # More than one call of Redis, and all of them within the time of one.
+                    server.call(lambda: [server.client.ping() for _ in range(3)])
+            with pytest.raises(UnavailableError):
+                server.call(server.client.ping, at_least=LAST_SECONDS)
+        finally:
+            tally.reset(token)
+        assert time.monotonic() - started < CACHE_MS / 1000
+        server.close()
+
+
 @every_break
-def test_limits_are_counted_alone_while_redis_is_away(new_redis: NewRedis, broken: Break) -> None:
+def test_each_box_counts_limits_by_itself_while_redis_is_away(new_redis: NewRedis, broken: Break) -> None:
     with proxied(new_redis()) as proxy:
         limits = RedisLimits(proxy.url, parse("3/minute"), parse("5/minute"))
         limits.open()

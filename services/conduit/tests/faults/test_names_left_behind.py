@@ -71,10 +71,6 @@ def _sign_up(database: Dying, name: str, email: str | None = None) -> int:
     return TOKENS.user_id(user.token)
 
 
-def _address() -> str:
-    return f"{fresh()}@example.com"
-
-
 def _queries(work: Callable[[], object]) -> dict[str, int]:
     spent = Tally()
     token = tally.set(spent)

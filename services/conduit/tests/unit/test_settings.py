@@ -78,3 +78,18 @@ def test_links_in_mail_begin_with_the_public_address() -> None:
 
 def test_the_secret_is_not_shown() -> None:
     assert "secret of the tests" not in repr(settings_for(URL))
+
+
+@pytest.mark.parametrize("user", ["", "app"])
+@pytest.mark.parametrize("name", ["cache_url", "limits_url", "broker_url"])
+def test_a_redis_url_may_have_a_password_which_is_not_shown(name: str, user: str) -> None:
+    url = f"redis://{user}:hunter2@cache:6379/1"
+    settings = settings_for(URL, **{name: url})
+    assert getattr(settings, name) == url
+    assert "hunter2" not in repr(settings)
+
+
+def test_a_refused_url_is_not_shown() -> None:
+    with pytest.raises(ValidationError) as refused:
+        settings_for(URL, cache_url="redis://:hunter2@cache:6379/none")
+    assert "hunter2" not in str(refused.value)

@@ -26,8 +26,8 @@ def reads(behind: Slow, cache: RedisCache, media: Media) -> CachedReads:
 @pytest.fixture
 def inside(cache: RedisCache) -> Iterator[Redis]:
     """The database of Redis that the cache is in."""
-    server = cache._server
-    with Redis(host=server._host, port=server._port, db=server._database) as inside:
+    options = cache._server.pool.connection_kwargs
+    with Redis(host=options["host"], port=options["port"], db=options["db"]) as inside:
         yield inside
 
 

@@ -1,6 +1,6 @@
-"""The cache never brings the past back: what a change made old is not read again, and nothing else is made old."""
+"""The cache never shows the past: what a change outdates is not read again, and nothing else is outdated."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,14 +8,16 @@ import pytest
 from redis import Redis
 
 from conduit import articles, comments, users
-from conduit.adapters.cache_records import slot_of_tag
+from conduit.adapters.cache_entries import Absent
+from conduit.adapters.cache_keys import article_keys, cache_tag_of_tag
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.postgres_server import PostgresServer, PostgresTransaction
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.errors import UnavailableError
+from conduit.events import ArticlePublished, Event
 from conduit.passwords import Passwords
-from conduit.ports import Media, Tasks
+from conduit.ports import Listener, Media, Tasks
 from conduit.request_bodies import ArticleChanges, NewArticle, UserChanges
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
@@ -71,17 +73,17 @@ def test_what_was_read_before_a_change_is_not_kept_after_it(
 
 
 @pytest.mark.parametrize("name", _NAMES)
-def test_what_was_read_before_redis_lost_its_marks_is_not_kept(
+def test_what_was_read_before_redis_lost_its_version_counters_is_not_kept(
     name: str, story: Story, changes: Changes, reads: CachedReads, inside: Redis
 ) -> None:
     look, behind = story.looks(reads)[name], reads._reads
     assert isinstance(behind, Slow)
 
-    def change_and_start_anew() -> None:
+    def change_and_lose_everything() -> None:
         changes.to[name]()
         inside.flushdb()
 
-    behind.meanwhile = change_and_start_anew
+    behind.meanwhile = change_and_lose_everything
     before = look()
     assert look() != before
 
@@ -93,6 +95,82 @@ def test_a_new_user_is_not_missed_by_whoever_asked_before(reads: CachedReads, si
         assert reads.articles(PAGE, None, **NOWHERE | {"favorited": name}) == ([], 0)
     sign_up(name)
     assert reads.profile(name, None) is not None
+
+
+def test_after_a_rename_the_former_name_is_unknown_and_the_new_one_known(
+    story: Story, reads: CachedReads, database: PostgresDatabase
+) -> None:
+    new_name = fresh()
+
+    def found() -> list[tuple[bool, int]]:
+        """Of both names whether there is a profile, and how many articles its list has."""
+        return [
+            (reads.profile(name, None) is not None, reads.articles(PAGE, None, **NOWHERE | {"author": name})[1])
+            for name in (story.name, new_name)
+        ]
+
+    for _ in range(2):
+        assert found() == [(True, 2), (False, 0)]
+    users.change(database, Passwords(1), story.author, "token", UserChanges(username=new_name))
+    for _ in range(2):
+        assert found() == [(False, 0), (True, 2)]
+
+
+def test_a_former_name_that_was_read_between_the_change_and_its_release_is_unknown_afterwards(
+    story: Story, reads: CachedReads, database: PostgresDatabase, told: list[Listener]
+) -> None:
+    def read(events: Sequence[Event]) -> None:
+        """Right after the invalidation: where the names have a server of their own, the old one still leads there."""
+        reads.articles(PAGE, None, **NOWHERE | {"author": story.name})
+
+    told.append(read)
+    try:
+        users.change(database, Passwords(1), story.author, "token", UserChanges(username=fresh()))
+    finally:
+        told.remove(read)
+    assert reads.profile(story.name, None) is None
+    assert reads.articles(PAGE, None, **NOWHERE | {"author": story.name}) == ([], 0)
+
+
+def test_an_article_that_was_asked_for_before_it_existed_is_found_once_it_is_published(
+    *, reads: CachedReads, inside: Redis, told: list[Listener], database: PostgresDatabase, tasks: Tasks, story: Story
+) -> None:
+    def plant(events: Sequence[Event]) -> None:
+        """What such reads leave behind. Ids come from the database, so nobody can ask before this."""
+        for event in events:
+            if isinstance(event, ArticlePublished):
+                for key in article_keys(event.article_id):
+                    inside.set(key, Absent.NOT_FOUND.value)
+
+    told.insert(0, plant)
+    try:
+        article = articles.publish(database, tasks, story.author, NewArticle(title="T", description="d", body="b"))
+    finally:
+        told.remove(plant)
+    found = reads.article(articles.id_of(article.slug), None)
+    assert found is not None
+    assert found.body == "b"
+    assert reads.comments(articles.id_of(article.slug), None, PAGE) == []
+
+
+def test_articles_that_go_while_a_list_is_completed_leave_the_list(
+    *, story: Story, reads: CachedReads, behind: Slow, database: PostgresDatabase, told: list[Listener], inside: Redis
+) -> None:
+    def listed() -> list[str]:
+        return [article.slug for article in reads.articles(PAGE, None, **NOWHERE | {"author": story.name})[0]]
+
+    slugs = listed()
+    # The other box that deletes them has not invalidated them yet.
+    listeners, told[:] = list(told), []
+    try:
+        for slug in slugs:
+            articles.delete(database, story.author, slug)
+    finally:
+        told[:] = listeners
+    inside.delete(f"p:{story.author}")
+    behind.asked.clear()
+    assert listed() == []
+    assert behind.asked == ["summaries", "list"]
 
 
 def test_a_commit_that_nobody_answered_is_told_as_one(
@@ -128,7 +206,7 @@ def test_a_list_by_tag_is_old_once_an_article_got_or_lost_that_tag_and_for_no_ot
         draft = NewArticle(title="T", description="d", body="b", tagList=list(tags))
         return articles.publish(database, tasks, story.author, draft).slug
 
-    other = next(tag for tag in map(str, range(9)) if slot_of_tag(tag) != slot_of_tag(story.tag))
+    other = next(tag for tag in map(str, range(9)) if cache_tag_of_tag(tag) != cache_tag_of_tag(story.tag))
     assert listed() == 1
     slug = publish(other)
     articles.change(database, media, story.author, story.slug, ArticleChanges(description="another"))

@@ -1,4 +1,4 @@
-"""At the expiry of what everybody reads one asks the database, and nobody waits long for the one."""
+"""When a popular entry expires, one caller asks the database, and nobody waits long for it."""
 
 import threading
 import time
@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from conduit.adapters import reads_cached
+from conduit.adapters import read_through
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.reads_cached import CachedReads
 from conduit.errors import UnavailableError
 from conduit.ports import Media
 from conduit_testing.story import Slow, Story
+
+
+def _url(inside: Redis) -> str:
+    options = inside.get_connection_kwargs()
+    return "redis://{host}:{port}/{db}".format(**options)
 
 
 def _all_at_once(boxes: list[CachedReads], article_id: int, behind: Slow) -> list[int]:
@@ -35,9 +40,7 @@ def _all_at_once(boxes: list[CachedReads], article_id: int, behind: Slow) -> lis
 def test_of_all_who_miss_at_once_over_two_boxes_one_asks(
     story: Story, behind: Slow, cache: RedisCache, media: Media, inside: Redis
 ) -> None:
-    server = cache._server
-    url = f"redis://{server._host}:{server._port}/{server._database}"
-    other = RedisCache(url)
+    other = RedisCache(_url(inside))
     other.open()
     boxes = [CachedReads(behind, cache, media), CachedReads(behind, other, media)]
     assert _all_at_once(boxes, story.article_id, behind) == [100, 1]
@@ -46,27 +49,29 @@ def test_of_all_who_miss_at_once_over_two_boxes_one_asks(
     other.close()
 
 
-def test_without_single_flight_all_of_them_ask(story: Story, behind: Slow, cache: RedisCache, media: Media) -> None:
-    server = cache._server
-    every = RedisCache(f"redis://{server._host}:{server._port}/{server._database}", single_flight=False)
-    every.open()
-    found, asked = _all_at_once([CachedReads(behind, every, media)], story.article_id, behind)
-    assert found == 100
-    assert asked > 5
-    every.close()
+@pytest.mark.parametrize(("single_flight", "leases"), [(True, [True, False, False]), (False, [True] * 3)])
+def test_one_of_three_callers_that_miss_holds_a_lease_and_all_do_without_single_flight(
+    story: Story, inside: Redis, *, single_flight: bool, leases: list[bool]
+) -> None:
+    cache = RedisCache(_url(inside), single_flight=single_flight)
+    cache.open()
+    misses = [cache.get_article(story.article_id).miss for _ in range(3)]
+    assert [miss is not None and miss.holds_lease for miss in misses] == leases
+    cache.close()
 
 
-def test_nobody_waits_long_for_one_who_asks_and_does_not_come_back(
+def test_nobody_waits_long_for_a_lease_whose_holder_died(
     story: Story, reads: CachedReads, cache: RedisCache
 ) -> None:
-    _, seen = cache.article(story.article_id)  # as a box that dies now
-    assert seen.marks
+    miss = cache.get_article(story.article_id).miss  # as a box that dies now
+    assert miss is not None
+    assert miss.holds_lease
     started = time.monotonic()
     assert reads.article(story.article_id, None) is not None
-    assert reads_cached.PATIENCE_SECONDS <= time.monotonic() - started < 2 * reads_cached.PATIENCE_SECONDS
+    assert read_through.LEASE_WAIT_SECONDS <= time.monotonic() - started < 2 * read_through.LEASE_WAIT_SECONDS
 
 
-def test_whoever_waits_is_woken_when_the_one_who_asks_fails(story: Story, reads: CachedReads, behind: Slow) -> None:
+def test_waiting_callers_are_woken_when_the_leases_holder_fails(story: Story, reads: CachedReads, behind: Slow) -> None:
     asking = threading.Event()
 
     def fail() -> None:
@@ -80,23 +85,23 @@ def test_whoever_waits_is_woken_when_the_one_who_asks_fails(story: Story, reads:
         asking.wait()
         started = time.monotonic()
         assert threads.submit(reads.article, story.article_id, None).result() is not None
-        assert time.monotonic() - started < reads_cached.PATIENCE_SECONDS
+        assert time.monotonic() - started < read_through.LEASE_WAIT_SECONDS
         with pytest.raises(ZeroDivisionError):
             failing.result()
 
 
-def test_one_late_look_of_who_waits_is_not_the_end_of_waiting(
+def test_one_late_answer_does_not_end_the_wait_for_a_lease(
     story: Story, reads: CachedReads, cache: RedisCache, inside: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look, looks = cache.article, iter([False, True, False])
+    get, late = cache.get_article, iter([False, True, False])
 
     def sometimes_late(article_id: int) -> Any:
-        if next(looks, False):
+        if next(late, False):
             raise UnavailableError("Redis")
-        return look(article_id)
+        return get(article_id)
 
-    monkeypatch.setattr(cache, "article", sometimes_late)
+    monkeypatch.setattr(cache, "get_article", sometimes_late)
     inside.set(f"lease:a:{story.article_id}", "somebody's", px=30)
     assert reads.article(story.article_id, None) is not None
-    # Who asks without the cache keeps nothing in it.
+    # A read without the cache would have set nothing.
     assert inside.exists(f"s:{story.article_id}")

@@ -11,6 +11,7 @@ import pytest
 from conduit import articles, covers, writes
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.reads_cached import CachedReads
+from conduit.adapters.reads_sql import SqlReads
 from conduit.errors import UnavailableError
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.ports import Writer
@@ -90,7 +91,7 @@ def test_what_is_committed_unheard_keeps_its_upload(work: Work, author: int, mon
 
 def test_every_step_of_a_cover_invalidates_what_the_cache_has(queued: Work, author: int, cache: RedisCache) -> None:
     use, content = queued.services, upload("PNG", 37, 19)
-    reads = CachedReads(use.reads, cache, use.media)
+    reads = CachedReads(SqlReads(use.database, use.media), cache, use.media)
     slug = published(queued, author).slug
     article_id = articles.id_of(slug)
 
@@ -116,7 +117,7 @@ def test_a_cover_that_fails_in_the_request_is_restored_in_the_cache(
     work_inline: Work, author: int, cache: RedisCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use, content = work_inline.services, upload("PNG", 38, 19)
-    reads = CachedReads(use.reads, cache, use.media)
+    reads = CachedReads(SqlReads(use.database, use.media), cache, use.media)
     delete, seen = use.media.delete, []
 
     def read_meanwhile(name: str) -> None:

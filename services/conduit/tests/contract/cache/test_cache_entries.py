@@ -1,4 +1,4 @@
-"""What the cache spares the database: what it keeps and for how long, and what is too large or too deep for it."""
+"""What the cache keeps and for how long, and what is too large or too deep for it."""
 
 import time
 from collections.abc import Callable
@@ -8,8 +8,9 @@ import msgspec
 from redis import Redis
 
 from conduit import articles, comments, ids
-from conduit.adapters import reads_cached
-from conduit.adapters.cache_records import LARGEST_RECORD, RECORD_SECONDS, UNKNOWN_SECONDS
+from conduit.adapters import read_through
+from conduit.adapters.cache_entries import LARGEST_VALUE, Absent
+from conduit.adapters.cache_keys import ENTRY_SECONDS, NEGATIVE_SECONDS
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
@@ -19,7 +20,7 @@ from conduit.request_bodies import ArticleChanges
 from conduit.timing import Tally, tally
 from conduit_testing.story import NOWHERE, PAGE, Slow, Story
 
-TOO_LARGE = b"\xc3"  # msgpack's true
+TOO_LARGE = Absent.TOO_LARGE.value
 
 
 def _queries(work: Callable[[], Any]) -> dict[str, int]:
@@ -64,17 +65,17 @@ def test_lists_that_are_deep_or_have_filters_together_are_read_behind_the_cache(
     assert inside.keys("[lm]:*") == []
 
 
-def test_everything_but_the_marks_ends_by_itself(story: Story, reads: CachedReads, inside: Redis) -> None:
+def test_everything_but_the_version_counters_expires(story: Story, reads: CachedReads, inside: Redis) -> None:
     for look in story.looks(reads).values():
         look()
     ttls = {key: inside.pttl(key) for key in inside.scan_iter()}
-    assert ttls.pop(b"marks") == -1
+    assert ttls.pop(b"versions") == -1
     assert len(ttls) > 12
-    assert all(0 < ttl <= RECORD_SECONDS * 1000 for ttl in ttls.values()), ttls
-    assert len({ttl // 100 for ttl in ttls.values()}) > 5, "they would all end together"
-    unknown = [ttl for key, ttl in ttls.items() if inside.get(key) == b"\xc2"]
-    assert len(unknown) == 3
-    assert max(unknown) <= 5_000
+    assert all(0 < ttl <= ENTRY_SECONDS * 1000 for ttl in ttls.values()), ttls
+    assert len({ttl // 100 for ttl in ttls.values()}) > 5, "they would all expire together"
+    negative = [ttl for key, ttl in ttls.items() if inside.get(key) == Absent.NOT_FOUND.value]
+    assert len(negative) == 3
+    assert max(negative) <= 5_000
 
 
 def test_parts_that_are_missing_are_filled_by_one_question(
@@ -95,7 +96,7 @@ def test_parts_that_are_missing_are_filled_by_one_question(
         assert behind.asked == [question]
 
 
-def test_who_has_waited_for_redis_already_may_look_once_more(story: Story, reads: CachedReads, behind: Slow) -> None:
+def test_a_request_that_has_waited_for_redis_may_get_once_more(story: Story, reads: CachedReads, behind: Slow) -> None:
     reads.article(story.article_id, None)
     behind.asked.clear()
     spent = Tally()
@@ -108,21 +109,21 @@ def test_who_has_waited_for_redis_already_may_look_once_more(story: Story, reads
     assert behind.asked == []
 
 
-def test_comments_too_large_to_be_kept_are_read_each_time_and_nobody_waits_for_another(
+def test_comments_too_large_to_be_kept_are_read_each_time_and_nobody_waits_for_another_caller(
     story: Story, reads: CachedReads, database: PostgresDatabase, inside: Redis
 ) -> None:
     for _ in range(2):
-        comments.add(database, story.fan, story.slug, "long" * (LARGEST_RECORD // 6))
+        comments.add(database, story.fan, story.slug, "long" * (LARGEST_VALUE // 6))
     for _ in range(2):
         assert len(reads.comments(story.article_id, None, PAGE) or ()) == 3
         assert inside.get(f"m:{story.article_id}") == TOO_LARGE
         assert not inside.exists(f"lease:m:{story.article_id}")
-    assert 0 < inside.ttl(f"m:{story.article_id}") <= UNKNOWN_SECONDS
-    # Somebody who asks at this moment holds nobody up: the second look led, and so would every other.
+    assert 0 < inside.ttl(f"m:{story.article_id}") <= NEGATIVE_SECONDS
+    # A caller that reads at this moment keeps nobody waiting: there is no miss, and so no lease.
     inside.set(f"lease:m:{story.article_id}", "somebody's")
     started = time.monotonic()
     assert len(reads.comments(story.article_id, None, Page(2, 0, ids.MAX_ID + 1)) or ()) == 2
-    assert time.monotonic() - started < reads_cached.PATIENCE_SECONDS
+    assert time.monotonic() - started < read_through.LEASE_WAIT_SECONDS
     comments.add(database, story.fan, story.slug, "one more")
     assert len(reads.comments(story.article_id, None, PAGE) or ()) == 4
 
@@ -130,7 +131,7 @@ def test_comments_too_large_to_be_kept_are_read_each_time_and_nobody_waits_for_a
 def test_an_article_too_large_to_be_kept_is_read_each_time(
     story: Story, reads: CachedReads, database: PostgresDatabase, media: Media, inside: Redis
 ) -> None:
-    body = "long" * (LARGEST_RECORD // 3)
+    body = "long" * (LARGEST_VALUE // 3)
     articles.change(database, media, story.author, story.slug, ArticleChanges(body=body))
     for _ in range(2):
         found = reads.article(story.article_id, None)
@@ -139,7 +140,7 @@ def test_an_article_too_large_to_be_kept_is_read_each_time(
         assert inside.get(f"b:{story.article_id}") == TOO_LARGE
 
 
-def test_a_record_of_another_shape_is_as_good_as_none(story: Story, reads: CachedReads, inside: Redis) -> None:
+def test_a_value_of_another_shape_counts_as_none(story: Story, reads: CachedReads, inside: Redis) -> None:
     whole = reads.article(story.article_id, None)
-    inside.set(f"s:{story.article_id}", msgspec.msgpack.encode([story.author, "what an older app kept"]))
+    inside.set(f"s:{story.article_id}", msgspec.msgpack.encode([story.author, "set by an older app"]))
     assert reads.article(story.article_id, None) == whole

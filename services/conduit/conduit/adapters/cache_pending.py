@@ -1,0 +1,60 @@
+"""Invalidations that Redis did not answer, kept until it does."""
+
+from collections.abc import Callable
+from itertools import islice
+from threading import Lock
+from typing import NamedTuple
+
+# With more pending invalidations than this, the whole cache is flushed instead.
+MAX_PENDING = 10_000
+_PER_CALL = 200
+
+
+class Invalidation(NamedTuple):
+    """Cache tags whose version rises, and keys to delete."""
+
+    tags: frozenset[bytes]
+    keys: frozenset[bytes]
+
+
+class PendingInvalidations:
+    def __init__(self) -> None:
+        self._lock = Lock()  # never held during a call: requests wait for it
+        self._pending: set[Invalidation] = set()
+        self._overflowed = False
+
+    def add(self, invalidation: Invalidation) -> None:
+        with self._lock:
+            self._pending.add(invalidation)
+            if len(self._pending) > MAX_PENDING:
+                self._pending.clear()
+                self._overflowed = True
+
+    def deliver(self, invalidate: Callable[[Invalidation], object], flush: Callable[[], object]) -> None:
+        """Deliver all of them, merged to few. What is not delivered because of an error stays pending.
+
+        Each is taken out before its call. An equal one that is added meanwhile may belong to a later commit, and so is
+        delivered again.
+        """
+        with self._lock:
+            overflowed, self._overflowed = self._overflowed, False
+        if overflowed:
+            try:
+                flush()
+            except BaseException:
+                self._overflowed = True
+                raise
+        while batch := self._take():
+            tags, keys = (frozenset().union(*parts) for parts in zip(*batch, strict=True))
+            try:
+                invalidate(Invalidation(tags, keys))
+            except BaseException:
+                with self._lock:
+                    self._pending |= batch
+                raise
+
+    def _take(self) -> set[Invalidation]:
+        with self._lock:
+            batch = set(islice(self._pending, _PER_CALL))
+            self._pending -= batch
+        return batch

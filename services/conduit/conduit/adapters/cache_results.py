@@ -1,0 +1,133 @@
+"""What a get of the cache returns, by kind of read.
+
+``miss`` is None for a complete hit: ``value()`` then is the answer. Otherwise the other fields are what was found.
+"""
+
+from typing import NamedTuple, Protocol, TypeVar
+
+from conduit.adapters.cache_entries import Absent, AuthorSnippet, CachedComment, PageOfIds, Summary
+
+
+class Miss(NamedTuple):
+    """What a get that missed leaves for the set: the versions before the database was read, and the lease.
+
+    Who ``holds_lease`` asks the database; anybody else waits for that caller, whose lease has this ``name``.
+    """
+
+    name: bytes
+    token: bytes
+    generation: bytes
+    version: bytes
+    holds_lease: bool
+
+
+Value_co = TypeVar("Value_co", covariant=True)
+
+
+class Found(Protocol[Value_co]):
+    @property
+    def miss(self) -> Miss | None: ...
+
+    def value(self) -> Value_co: ...
+
+
+class ArticleParts(NamedTuple):
+    """``body`` is TOO_LARGE where it is not kept."""
+
+    summary: Summary
+    body: str | Absent
+    author: AuthorSnippet
+
+
+class ListPage(NamedTuple):
+    """A page of a list: ids in order, and what is known by id."""
+
+    total: int
+    ids: list[int]
+    summaries: dict[int, Summary]
+    authors: dict[int, AuthorSnippet]
+
+    def incomplete(self) -> list[int]:
+        """The articles of which something is missing: themselves, or their author."""
+        return [
+            article_id
+            for article_id in self.ids
+            if (summary := self.summaries.get(article_id)) is None or summary.author_id not in self.authors
+        ]
+
+
+Comments = tuple[list[CachedComment], dict[int, AuthorSnippet]]
+Person = tuple[int, AuthorSnippet]
+NOT_FOUND, TOO_LARGE = Absent.NOT_FOUND, Absent.TOO_LARGE
+
+
+class FoundArticle(NamedTuple):
+    summary: Summary | Absent | None
+    body: str | Absent | None
+    author: AuthorSnippet | None
+    miss: Miss | None
+
+    def value(self) -> ArticleParts | None:
+        if self.summary is NOT_FOUND:
+            return None
+        return ArticleParts(self.summary, self.body, self.author)  # type: ignore[arg-type]  # a hit has all three
+
+
+class FoundList(NamedTuple):
+    """``unknown_owner``: nobody has the name of the list. ``page`` is None where it is missing or outdated."""
+
+    unknown_owner: bool
+    page: PageOfIds | None
+    summaries: list[Summary | None]
+    authors: list[AuthorSnippet | None]
+    miss: Miss | None
+
+    def value(self) -> ListPage:
+        """Of a miss, the part that was found."""
+        if self.page is None:
+            return ListPage(0, [], {}, {})
+        summaries = zip(self.page.ids, self.summaries, strict=True)
+        authors = zip(self.page.authors, self.authors, strict=True)
+        return ListPage(
+            self.page.total,
+            self.page.ids,
+            {key: summary for key, summary in summaries if summary is not None},
+            {key: author for key, author in authors if author is not None},
+        )
+
+
+class FoundComments(NamedTuple):
+    """``comments`` is NOT_FOUND without the article. ``author_ids`` and ``authors`` go together."""
+
+    comments: list[CachedComment] | Absent | None
+    author_ids: list[int]
+    authors: list[AuthorSnippet | None]
+    miss: Miss | None
+
+    def value(self) -> Comments | Absent:
+        if isinstance(self.comments, Absent):
+            return self.comments
+        return self.comments or [], self.known_authors()
+
+    def known_authors(self) -> dict[int, AuthorSnippet]:
+        pairs = zip(self.author_ids, self.authors, strict=True)
+        return {key: author for key, author in pairs if author is not None}
+
+
+class FoundProfile(NamedTuple):
+    user_id: int | Absent | None
+    author: AuthorSnippet | None
+    miss: Miss | None
+
+    def value(self) -> Person | None:
+        if self.user_id is NOT_FOUND:
+            return None
+        return self.user_id, self.author  # type: ignore[return-value]  # a hit has both
+
+
+class FoundTags(NamedTuple):
+    tags: list[str]
+    miss: Miss | None
+
+    def value(self) -> list[str]:
+        return self.tags

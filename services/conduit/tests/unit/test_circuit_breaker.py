@@ -1,0 +1,165 @@
+"""The circuit breaker: when it opens, what closes it, and that a probe goes on whatever it meets."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from conduit.adapters.circuit_breaker import CircuitBreaker, first_address
+
+SOON_SECONDS = 5.0
+
+
+class Component:
+    """Answers probes, or raises ``problem``; ``gate`` holds a probe up."""
+
+    def __init__(self) -> None:
+        self.problem: Exception | None = None
+        self.probes = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.arrived = threading.Event()
+
+    def probe(self) -> None:
+        self.probes += 1
+        self.arrived.set()
+        self.gate.wait(SOON_SECONDS)
+        if self.problem is not None:
+            raise self.problem
+
+
+@pytest.fixture
+def component() -> Component:
+    return Component()
+
+
+@pytest.fixture
+def breaker(component: Component) -> Iterator[CircuitBreaker]:
+    breaker = CircuitBreaker("component:1", component.probe, failures=3, pause=0.01)
+    yield breaker
+    breaker.stop()
+    component.gate.set()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_it_begins_open_and_the_first_wait_starts_the_probe(component: Component, breaker: CircuitBreaker) -> None:
+    assert not breaker.is_closed
+    assert component.probes == 0
+    assert breaker.wait(SOON_SECONDS)
+    assert breaker.is_closed
+    assert component.probes == 1
+
+
+def test_it_opens_after_that_many_failures_in_a_row(component: Component, breaker: CircuitBreaker) -> None:
+    assert breaker.wait(SOON_SECONDS)
+    component.problem = OSError("away")
+    for _ in range(2):
+        breaker.failed("late")
+    breaker.succeeded()
+    for _ in range(2):
+        breaker.failed("late")
+    assert breaker.is_closed
+    breaker.failed("late")
+    assert not breaker.is_closed
+    component.problem = None
+    _until(lambda: breaker.is_closed)
+    # The failures before the probe are forgotten.
+    for _ in range(2):
+        breaker.failed("late")
+    assert breaker.is_closed
+
+
+@pytest.mark.parametrize("problem", [OSError("away"), ValueError("nonsense"), KeyError(1)], ids=repr)
+def test_no_exception_ends_the_probe_for_good(
+    component: Component, breaker: CircuitBreaker, problem: Exception
+) -> None:
+    component.problem = problem
+    assert not breaker.wait(0.02)
+    _until(lambda: component.probes > 3)
+    assert not breaker.is_closed
+    component.problem = None
+    _until(lambda: breaker.is_closed)
+
+
+def test_there_is_one_probe_at_a_time(component: Component, breaker: CircuitBreaker) -> None:
+    component.gate.clear()
+    assert not breaker.wait(0.01)
+    assert component.arrived.wait(SOON_SECONDS)
+    for _ in range(10):
+        breaker.trip("again")
+        assert not breaker.wait(0)
+    assert component.probes == 1
+
+
+def test_a_probe_that_was_under_way_when_it_opened_again_does_not_close_it(
+    component: Component, breaker: CircuitBreaker
+) -> None:
+    component.gate.clear()
+    assert not breaker.wait(0.01)
+    assert component.arrived.wait(SOON_SECONDS)
+    breaker.trip("something else to deliver first")
+    component.gate.set()
+    _until(lambda: breaker.is_closed)
+    assert component.probes == 2
+
+
+def test_callers_wait_only_in_the_first_moments_after_it_opened(component: Component, breaker: CircuitBreaker) -> None:
+    component.gate.clear()
+    started = time.monotonic()
+    assert not breaker.wait(0.1)
+    assert 0.1 <= time.monotonic() - started < 1
+    started = time.monotonic()
+    assert not any(breaker.wait(0.1) for _ in range(100))
+    assert time.monotonic() - started < 1
+    # Who waits is woken when it closes.
+    component.gate.set()
+    assert breaker.wait(SOON_SECONDS)
+
+
+def test_stopped_it_stays_open_and_its_probe_ends(component: Component, breaker: CircuitBreaker) -> None:
+    assert breaker.wait(SOON_SECONDS)
+    component.problem = OSError("away")
+    breaker.trip("away")
+    _until(lambda: component.probes > 2)
+    breaker.stop()
+    component.problem = None
+    _until(lambda: not any(thread.name == "probe component:1" for thread in threading.enumerate()))
+    assert not breaker.is_closed
+    assert not breaker.wait(0.01)
+
+
+def _resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    infos = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 1)) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: infos)
+
+
+def test_all_addresses_of_a_name_are_tried_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    _resolve(monkeypatch, "::1", "::1", "10.0.0.1", "10.0.0.2")
+    tried: list[str] = []
+
+    def attempt(address: str) -> str:
+        tried.append(address)
+        if address == "::1":
+            raise ValueError(address)
+        return address
+
+    assert first_address("name", 1, attempt) == "10.0.0.1"
+    assert tried == ["::1", "10.0.0.1"]
+
+
+def test_when_no_address_answers_the_last_ones_problem_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    _resolve(monkeypatch, "::1", "10.0.0.1")
+
+    def attempt(address: str) -> None:
+        raise OSError(address)
+
+    with pytest.raises(OSError, match=r"10\.0\.0\.1"):
+        first_address("name", 1, attempt)
