@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 
@@ -127,3 +128,14 @@ def test_boxes_of_two_versions_count_together_for_their_keys_stay_the_same(new_r
     with Redis.from_url(url, decode_responses=True) as inside:
         counted = {re.sub(r"^.*LIMITER/|/\d+/\d+/minute.*$", "", key) for key in inside.scan_iter()}
     assert counted == {"write/jo", "address/10.0.0.1", "account/jo@example.com"}
+
+
+def test_a_box_counts_by_itself_while_redis_is_away() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        limits = RedisLimits(f"redis://127.0.0.1:{nobody.getsockname()[1]}/0", parse("3/minute"), parse("5/minute"))
+        limits.open()
+        assert _refused(5, lambda: limits.count_write("jo")) == [False] * 3 + [True] * 2
+        accounts = iter(f"account {n}" for n in range(10))
+        assert _refused(7, lambda: limits.count_sign_in("10.0.0.1", next(accounts))) == [False] * 5 + [True] * 2
+        limits.close()
