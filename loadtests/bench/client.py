@@ -16,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import gevent
+import gevent.socket
 import psycopg
 from geventhttpclient import HTTPClient
 
@@ -65,6 +66,20 @@ def cpu_seconds(host: str) -> float:
     if found is None:
         raise SystemExit(f"{host} does not report its CPU time")
     return float(found[1])
+
+
+def wait_for(host: str, seconds: float = 60.0) -> None:
+    """Return when the target takes connections. Raises SystemExit."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            gevent.socket.create_connection((host, 8000), timeout=2).close()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{host} does not answer: {error}; see docker logs {host}") from error
+            gevent.sleep(0.5)
+        else:
+            return
 
 
 def require_same_answers(hosts: list[str], wanted: list[Case]) -> None:
@@ -122,6 +137,8 @@ def main() -> None:
     parser.add_argument("--database", required=True)
     options = parser.parse_args()
     wanted = cases(options.database)
+    for host in options.targets:
+        wait_for(host)
     require_same_answers(options.targets, wanted)
     for host in options.targets:  # unmeasured: connections, prepared statements and caches are made here
         for case in wanted:

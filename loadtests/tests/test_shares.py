@@ -337,7 +337,7 @@ def test_the_app_counts_under_the_names_that_are_read() -> None:
     from conduit.metrics import TASK_CPU
 
     nothing: Any = None
-    handlers = task_handlers(nothing, nothing, nothing, nothing, nothing)
+    handlers = task_handlers(nothing, nothing, nothing, nothing)
     assert {handler.kind for handler in handlers} == set(tasks.KINDS)
     TASK_CPU.labels("image").inc(2)
     from prometheus_client import generate_latest

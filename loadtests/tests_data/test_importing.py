@@ -150,9 +150,9 @@ def test_another_schema_is_refused(
 
 
 def test_a_table_that_would_stay_behind_is_named(small: str, empty: str, capsys: pytest.CaptureFixture[str]) -> None:
-    execute(small, "CREATE TABLE outbox (id bigint)")
+    execute(small, "CREATE TABLE event_log (id bigint)")
     assert run([f"0-63={small}"], [f"0-63={empty}"]) == 1
-    assert "would leave out outbox" in capsys.readouterr().err
+    assert "would leave out event_log" in capsys.readouterr().err
 
 
 def test_nothing_is_not_imported(empty: str, make_database: MakeDatabase, capsys: pytest.CaptureFixture[str]) -> None:

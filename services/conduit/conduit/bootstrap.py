@@ -44,9 +44,8 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
         # In this order: what the edge asks for anew must not come from a cache that still has the old.
         database = _database(settings, [*([] if cache is None else [invalidating(cache)]), purging(edge)])
     media = DiskMedia(settings.media_dir) if settings.media_url is None else HttpMedia(settings.media_url)
-    passwords = Passwords(settings.password_hashes_at_once)
     mail_from = MailFrom(settings.mail_address, settings.public_url)
-    handlers = task_handlers(database, media, passwords, mail or _mail(settings), mail_from)
+    handlers = task_handlers(database, media, mail or _mail(settings), mail_from)
     tasks = _tasks(settings, database, handlers)
     limits = _limits(settings)
     return Services(
@@ -56,7 +55,7 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
         tasks=tasks,
         handlers=handlers,
         limits=limits,
-        passwords=passwords,
+        passwords=Passwords(settings.password_hashes_at_once),
         tokens=Tokens(settings.jwt_secret.get_secret_value(), settings.token_hours),
         pages=pages.NO_FILES if settings.web_dir is None else pages.read(settings.web_dir),
         backends={
@@ -127,13 +126,13 @@ def _limits(settings: Settings) -> "MemoryLimits | RedisLimits":
     return limits
 
 
-def task_handlers(database: Database, media: Media, passwords: Passwords, mail: Mail, mail_from: MailFrom) -> Handlers:
+def task_handlers(database: Database, media: Media, mail: Mail, mail_from: MailFrom) -> Handlers:
     """What does each kind of task, with what it uses."""
     return Handlers(
         Handler(
             "image",
             MakeCover,
-            perform=partial(covers.make_files, database, media, passwords),
+            perform=partial(covers.make_files, database, media),
             fail=covers.fail,
             discard=partial(covers.discard, media),
             fail_abandoned=partial(covers.fail_abandoned, database, media),

@@ -20,7 +20,6 @@ from conduit.events import ArticleChanged
 from conduit.image_structure import inspect
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.models import articles
-from conduit.passwords import Passwords
 from conduit.ports import Database, Media, Task, Tasks, Writer
 from conduit.queries import read_article
 from conduit.rows import AuthorRow, CoverRow
@@ -147,15 +146,14 @@ def _article(database: Database, media: Media, article_id: int, viewer: int) -> 
 # The task ---------------------------------------------------------------------------------------------------
 
 
-def make_files(database: Database, media: Media, passwords: Passwords, task: MakeCover) -> Sequence[Task]:
+def make_files(database: Database, media: Media, task: MakeCover) -> Sequence[Task]:
     """Make the files of a stored upload, then say "ready" if the article still has that cover. Raises ImageError."""
     upload = media.get(upload_file(task.digest, task.article_id))
     image = None if upload is None else inspect(upload)
     del upload  # megabytes, which decoding can use
     if image is not None:
-        with passwords.room():
-            memory_headroom.require(images.needed_bytes(image), "memory for an image of this size")
-            files = images.covers(image)
+        memory_headroom.require(images.needed_bytes(image), "memory for an image of this size")
+        files = images.covers(image)
         for size, content in files.items():
             media.put(cover_file(task.digest, size), content, "image/webp")
     # Without an upload this may be another attempt at what is done: then the files are there.

@@ -69,6 +69,7 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,  # a redirect would name whatever host the caller claims to ask
         strict_content_type=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # metrics and logs are AccessLog's
     )
     app.state.services = services
     app.state.threads = threads

@@ -1,7 +1,7 @@
 """Argon2id at OWASP's minimum (19 MiB, two passes, one lane), a bounded number at once: each takes its 19 MiB."""
 
 import ctypes
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
@@ -16,10 +16,10 @@ _M_MMAP_THRESHOLD = -3
 _LARGE_BYTES = 1 << 20
 
 
-def _give_large_blocks_back() -> None:
-    """Tell glibc to return large blocks when they are freed; other C libraries need not be told.
+def _return_large_blocks() -> None:
+    """Tell glibc to return large blocks to the system when they are freed; other C libraries do so by themselves.
 
-    From the first 19 MiB that are freed it learns to keep such blocks, one for every thread that ever hashed: ten
+    From the first 19 MiB block that is freed it learns to keep such blocks, one for every thread that ever hashed: ten
     threads held 200 MB and the box died of it.
     """
     with suppress(OSError, AttributeError, TypeError):
@@ -27,25 +27,21 @@ def _give_large_blocks_back() -> None:
 
 
 class Passwords:
-    """Hashes and checks, at most ``at_once`` at the same time."""
+    """Hashes and checks, at most ``at_once`` at the same time. Routes wait for their turn in a bulkhead before."""
 
     def __init__(self, at_once: int) -> None:
-        _give_large_blocks_back()
+        _return_large_blocks()
         self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
-        self._places = BoundedSemaphore(at_once)
-        # Checked where there is no such user: the answer must not say by its time which addresses are known.
+        self._slots = BoundedSemaphore(at_once)
+        # Checked where there is no such user: the time of an answer must not tell which addresses are known.
         self._decoy = self._hasher.hash("nobody's password")
 
-    def room(self) -> AbstractContextManager[bool]:
-        """A hash's place, for other work that takes as much memory or more: fewer hashes run beside it."""
-        return self._places
-
     def hash(self, password: str) -> str:
-        with self._places:
+        with self._slots:
             return self._hasher.hash(password)
 
     def matches(self, password: str, password_hash: str | None) -> bool:
-        with self._places:
+        with self._slots:
             try:
                 return self._hasher.verify(password_hash or self._decoy, password) and bool(password_hash)
             except (VerificationError, InvalidHashError):

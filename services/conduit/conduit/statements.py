@@ -13,7 +13,6 @@ from sqlalchemy.dialects.postgresql import psycopg
 _DIALECT = psycopg.dialect()  # type: ignore[no-untyped-call]
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
-AnyRow = tuple[Any, ...]  # of a statement whose rows have no names yet
 
 
 class NoRow(NamedTuple):
@@ -30,13 +29,13 @@ class Statement(Generic[Row]):
 
     __slots__ = ("literals", "name", "row", "row_factory", "sql")
 
-    def __init__(self, name: str, clause: ClauseElement, row: type[Row] = tuple) -> None:  # type: ignore[assignment]
+    def __init__(self, name: str, clause: ClauseElement, row: type[Row]) -> None:
         compiled = clause.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
         self.name = name
         self.sql = str(compiled)
         self.literals: Mapping[str, Any] = {key: value for key, value in compiled.params.items() if value is not None}
         self.row = row
-        make: Callable[[Any], Row] = getattr(row, "_make", row)
+        make: Callable[[Any], Row] = row._make  # type: ignore[attr-defined]  # every row is a NamedTuple
         self.row_factory = lambda _cursor: make
 
     def __repr__(self) -> str:

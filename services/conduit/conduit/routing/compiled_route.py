@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from fastapi.security.api_key import APIKeyHeader
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
+from starlette.convertors import StringConvertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -201,6 +202,8 @@ def _refuse_unsupported(route: CompiledRoute) -> None:
 
     if iscoroutinefunction(route.endpoint) or isasyncgenfunction(route.endpoint) or isgeneratorfunction(route.endpoint):
         refuse("an endpoint that is async or a generator")
+    if any(type(convertor) is not StringConvertor for convertor in route.param_convertors.values()):
+        refuse("a convertor in its path", "declare the parameter's type in the endpoint's signature")
     if route.dependencies:
         refuse("dependencies whose values nobody takes", "take them as parameters")
     if len(route.dependant.body_params) > 1 or getattr(route, "_embed_body_fields", False):

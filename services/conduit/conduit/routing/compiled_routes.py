@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from conduit.routing.compiled_route import CompiledRoute
@@ -25,10 +24,12 @@ class CompiledRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            path = scope["path"]
             for route in self._by_method.get(scope["method"], ()):
-                match, found = route.matches(scope)
-                if match is not Match.NONE:
-                    scope.update(found)
+                matched = route.path_regex.match(path)
+                if matched is not None:
+                    scope["path_params"] = matched.groupdict()
+                    scope["route"] = route
                     await self._answer(route, scope, receive, send)
                     return
         await self._app(scope, receive, send)

@@ -20,6 +20,7 @@ def test_signing_up_answers_201_with_the_user_and_a_token_that_works(api: Api) -
 
 
 def test_signing_in_answers_200_with_a_token_that_works(api: Api, jo: Person) -> None:
+    jo.put("/user", {"user": {"bio": "about me", "image": "https://i.example/j.png"}})
     response = api.log_in(jo.email)
     assert response.status_code == 200
     user = response.json()["user"]

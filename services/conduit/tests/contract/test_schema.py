@@ -1,6 +1,7 @@
 """The migrations make what the models say."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 import pytest
@@ -8,7 +9,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from psycopg.rows import namedtuple_row
+from psycopg.rows import class_row
 from sqlalchemy import create_engine
 
 import conduit
@@ -79,6 +80,14 @@ def test_migrating_again_changes_nothing(new_database: NewDatabase) -> None:
             assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(newest_version(),)]
 
 
+class _TaskRow(NamedTuple):
+    key: str
+    state: str
+    attempts: int
+    worker: str | None
+    arguments: dict[str, object]
+
+
 def test_tasks_of_an_older_version_are_kept(new_database: NewDatabase) -> None:
     url = new_database()
     _upgrade(url, "0005_tasks")
@@ -91,7 +100,7 @@ def test_tasks_of_an_older_version_are_kept(new_database: NewDatabase) -> None:
         for number, state in enumerate(states):
             connection.execute(insert, (number, state, state, "box" if state == "running" else None))
     migrate(url)
-    with psycopg.connect(url, row_factory=namedtuple_row) as connection:
+    with psycopg.connect(url, row_factory=class_row(_TaskRow)) as connection:
         rows = connection.execute("SELECT key, state, attempts, worker, arguments FROM outbox").fetchall()
     assert {row.key: row.state for row in rows} == states
     assert {row.attempts for row in rows} == {3}

@@ -48,25 +48,34 @@ def test_in_overload_what_waited_is_refused_and_afterwards_all_is_well(pool: Thr
     asyncio.run(ask())
 
 
-def test_what_must_be_done_is_done_in_overload_too(pool: Threads) -> None:
+@pytest.mark.slow
+def test_what_is_never_refused_is_done_in_overload_too(pool: Threads) -> None:
     async def ask() -> None:
-        crowd = asyncio.create_task(_ask(pool, 60))
+        gate = threading.Event()
+        held = asyncio.create_task(pool.run(gate.wait))
         await asyncio.sleep(0)
-        assert await pool.run_always(lambda: "done") == "done"
-        await crowd
+        waiting = asyncio.create_task(pool.run(divmod, 7, 2))
+        await asyncio.sleep(0.6)
+        with pytest.raises(OverloadedError):
+            await pool.run(divmod, 7, 2)
+        probe = asyncio.create_task(pool.run_always(lambda: "done"))
+        await asyncio.sleep(0)
+        gate.set()
+        assert await asyncio.wait_for(probe, 5) == "done"
+        await asyncio.gather(held, waiting, return_exceptions=True)
 
     asyncio.run(ask())
 
 
 @pytest.mark.slow
-def test_who_comes_to_a_queue_that_is_late_takes_no_place_in_it(pool: Threads) -> None:
+def test_a_queue_that_is_late_takes_no_more_work(pool: Threads) -> None:
     async def ask() -> None:
         gate = threading.Event()
         held = asyncio.create_task(pool.run(gate.wait))
         await asyncio.sleep(0)
         waiting = asyncio.create_task(pool.run(time.sleep, 0))
         await asyncio.sleep(0.3)
-        # For longer than the patience, but not long enough to be overload.
+        # For longer than max_wait, but not long enough to be overload.
         in_a_burst = asyncio.create_task(pool.run(time.sleep, 0))
         await asyncio.sleep(0.3)
         with pytest.raises(OverloadedError):
@@ -78,7 +87,7 @@ def test_who_comes_to_a_queue_that_is_late_takes_no_place_in_it(pool: Threads) -
     asyncio.run(ask())
 
 
-def test_what_ends_after_its_loop_has_closed_ends_in_silence(
+def test_work_that_ends_after_its_loop_has_closed_is_dropped_quietly(
     pool: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left: list[object] = []
@@ -97,6 +106,19 @@ def test_what_ends_after_its_loop_has_closed_ends_in_silence(
     gate.set()
     assert asyncio.run(ask_again()) == "done", "the thread has died"
     assert left == []
+
+
+@pytest.mark.slow
+def test_a_burst_after_a_pause_is_a_burst_also_behind_a_probe(pool: Threads) -> None:
+    async def ask() -> None:
+        assert await pool.run(divmod, 7, 2) == (3, 1)
+        await asyncio.sleep(0.6)
+        probe = asyncio.create_task(pool.run_always(lambda: time.sleep(NAP)))
+        await asyncio.sleep(0)
+        assert await _ask(pool, 10) == [None] * 10
+        await probe
+
+    asyncio.run(ask())
 
 
 @pytest.mark.slow

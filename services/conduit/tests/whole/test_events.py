@@ -14,6 +14,7 @@ from conduit.events import (
     CommentsChanged,
     Event,
     UserChanged,
+    UsernameReleased,
 )
 from conduit.tokens import Tokens
 from conduit_testing.client import Api, Person, fresh, id_of
@@ -145,7 +146,10 @@ def test_a_renamed_user_is_told_with_both_names(api: Api, committed: Committed) 
     assert committed() == [UserChanged(user_id=user_id(person), username=person.username)]
     name = fresh()
     person.put("/user", {"user": {"username": name}})
-    assert committed() == [UserChanged(user_id=user_id(person), username=name, former_username=person.username)]
+    assert committed() == [
+        UserChanged(user_id=user_id(person), username=name, former_username=person.username),
+        UsernameReleased(username=person.username),
+    ]
 
 
 def test_what_is_refused_is_not_told(jo: Person, ann: Person, committed: Committed) -> None:

@@ -25,12 +25,13 @@ from conduit_testing.story import NOWHERE
 
 SEED = 20261127
 WRITES = 150
-WRITES_BETWEEN_CHECKS = 6
+WRITES_BETWEEN_CHECKS = 5
 READERS = 3
 DEADLINE_SECONDS = 120.0  # it takes some ten; the rest is for a busy machine
 USERS = 4
 NAMES_PER_USER = 3  # which a user takes again and again, so that a name is known, unknown and known again
-PAGES = (Page(20, 0, ids.MAX_ID + 1), Page(3, 2, ids.MAX_ID + 1))
+# Also pages that a change is not on, while it changes their total.
+PAGES = (Page(20, 0, ids.MAX_ID + 1), Page(3, 2, ids.MAX_ID + 1), Page(1, 0, ids.MAX_ID + 1))
 
 Read = Callable[[Reads], Any]
 
@@ -55,10 +56,10 @@ class World:
         self.article_ids: list[int] = []  # of all there ever were
         self.comments: list[tuple[str, int, int]] = []
         self._writes: list[tuple[Callable[[int], None], int]] = [
-            (self._publish, 3),
+            (self._publish, 4),
             (self._change, 4),
-            (self._delete, 1),
-            (self._favorite, 6),
+            (self._delete, 3),
+            (self._favorite, 8),
             (self._comment, 4),
             (self._delete_comment, 2),
             (self._rename, 3),

@@ -1,4 +1,4 @@
-"""The API's boundary: a log line and a measurement a request, and a place for so many and no more."""
+"""The middleware: a log line and a measurement a request, so many requests at once, and bodies that end."""
 
 import io
 import json
@@ -20,6 +20,7 @@ from conduit_testing.client import Api, errors
 from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_one_server
 
 MOST = 4
+BODY_SECONDS = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def deployment(new_database: NewDatabase, written: io.BytesIO) -> Iterator[Deplo
     stdout = io.TextIOWrapper(written)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", stdout)
-        with deployed_on_one_server(new_database, max_in_flight=MOST) as deployment:
+        with deployed_on_one_server(new_database, max_in_flight=MOST, body_seconds=BODY_SECONDS) as deployment:
             yield deployment
 
 
@@ -82,7 +83,7 @@ def test_a_request_is_measured_by_route_and_status(api: Api) -> None:
     _until(lambda: _counted(method="other", route="none", status="404") == unknown + 3)
 
 
-def test_who_asks_whether_it_is_ready_while_another_does_takes_no_thread(
+def test_concurrent_readiness_probes_share_one_ping(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pings: list[float] = []
@@ -101,7 +102,7 @@ def test_who_asks_whether_it_is_ready_while_another_does_takes_no_thread(
         assert api.http.get("/ready").status_code == 200, "each answer is for those who asked before it"
 
 
-def test_beyond_the_places_the_answer_is_503_at_once_and_health_is_still_told(api: Api, deployment: Deployment) -> None:
+def test_one_request_too_many_is_503_at_once_and_probes_still_answer(api: Api, deployment: Deployment) -> None:
     jo = api.sign_up()
     with psycopg.connect(deployment.databases[0]) as lock, ThreadPoolExecutor(12) as threads:
         lock.execute("LOCK TABLE articles")
@@ -109,9 +110,11 @@ def test_beyond_the_places_the_answer_is_503_at_once_and_health_is_still_told(ap
         # Nobody has an answer from the database yet, so whoever is done was refused.
         _until(lambda: sum(future.done() for future in waiting) >= 12 - MOST)
         shed = [future.result() for future in waiting if future.done()]
+        probes = [api.http.get(path) for path in ("/health", "/ready")]
         lock.rollback()
         answers = [future.result() for future in waiting]
     assert [answer.status_code for answer in shed] == [503] * (12 - MOST)
+    assert [answer.status_code for answer in probes] == [200, 200], "a busy box is not a sick one"
     for answer in shed:
         assert "under way" in errors(answer)["body"][0]
         assert answer.headers["retry-after"] == "1"
@@ -119,7 +122,7 @@ def test_beyond_the_places_the_answer_is_503_at_once_and_health_is_still_told(ap
     assert api.get("/articles").status_code == 200
 
 
-def test_who_hangs_up_in_the_middle_of_a_body_is_no_failure_here(api: Api, deployment: Deployment) -> None:
+def test_a_caller_who_leaves_in_the_middle_of_a_body_is_no_failure_of_ours(api: Api, deployment: Deployment) -> None:
     host, _, port = deployment.base_url.removeprefix("http://").partition(":")
 
     def failures() -> float:
@@ -140,3 +143,70 @@ def test_who_hangs_up_in_the_middle_of_a_body_is_no_failure_here(api: Api, deplo
     time.sleep(0.3)
     assert failures() == before
     assert api.get("/tags").status_code == 200
+
+
+def _sending(deployment: Deployment, length: int, sent: bytes) -> socket.socket:
+    """A request to sign up of which this much has been sent."""
+    host, _, port = deployment.base_url.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=10)
+    head = f"POST /api/users HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    connection.sendall(head.encode() + sent)
+    return connection
+
+
+def test_slow_bodies_keep_nobody_out_and_end_with_408(api: Api, deployment: Deployment) -> None:
+    slow = [_sending(deployment, 100, b"{") for _ in range(3 * MOST)]
+    try:
+        time.sleep(0.2)
+        assert all(api.get("/tags").status_code == 200 for _ in range(10))
+        for connection in slow:
+            answer = connection.recv(4_000)
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b"connection: close" in answer.lower()
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_bodies_that_arrive_hold_so_much_memory_and_no_more(new_database: NewDatabase) -> None:
+    most, each = 5_000_000, 900_000
+    with deployed_on_one_server(new_database, max_body_bytes_at_once=most) as deployment:
+        arriving = [_sending(deployment, each + 100, b"x" * each) for _ in range(most // each)]
+        try:
+            time.sleep(0.3)
+            with _sending(deployment, each + 100, b"x" * each) as refused:
+                assert refused.recv(4_000).startswith(b"HTTP/1.1 503 ")
+            with httpx.Client(base_url=deployment.base_url) as http:
+                assert http.get("/api/tags").status_code == 200
+        finally:
+            for connection in arriving:
+                connection.close()
+        with httpx.Client(base_url=deployment.base_url) as http:
+            _until(lambda: Api(http).sign_up().username != "", 5)
+
+
+def test_sign_ins_leave_the_threads_to_readers(new_database: NewDatabase) -> None:
+    with (
+        deployed_on_one_server(new_database, threads=2, pool_size=2) as deployment,
+        httpx.Client(base_url=deployment.base_url, timeout=20) as http,
+        ThreadPoolExecutor(20) as callers,
+    ):
+        jo = Api(http).sign_up()
+        signing_in = [callers.submit(Api(http).log_in, jo.email) for _ in range(40)]
+        reads = [http.get("/api/tags").status_code for _ in range(20)]
+        assert reads == [200] * 20
+        assert {answer.result().status_code for answer in signing_in} <= {200, 503}
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("mine", True), ("", False), ("x" * 64, True), ("x" * 65, False)])
+def test_a_request_id_is_the_callers_or_a_new_one(api: Api, sent: str, kept: bool) -> None:
+    answer = api.call("GET", "/tags", headers={"X-Request-Id": sent})
+    assert (answer.headers["x-request-id"] == sent) == kept
+    assert answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("scheme", ["Token", "token", "TOKEN", "Bearer", "bearer"])
+def test_schemes_of_tokens_have_no_case(api: Api, scheme: str) -> None:
+    jo = api.sign_up()
+    assert api.call("GET", "/user", headers={"Authorization": f"{scheme} {jo.token}"}).status_code == 200
+    assert api.call("GET", "/user", headers={"Authorization": f"Basic {jo.token}"}).status_code == 401
