@@ -4,6 +4,7 @@ mutmut wants the package below its working directory and its settings in pyproje
 each trial. It mutates functions, not what runs at import: constants and SQL statements stay as they are.
 """
 
+import ast
 import datetime as dt
 import json
 import os
@@ -108,8 +109,23 @@ def _fill(copy: Path, module: str, suite: Sequence[str]) -> None:
         shutil.copytree(CONDUIT / name, copy / name, ignore=skipped)
     shutil.copy2(ROOT / "conftest.py", copy)
     path = f"conduit/{module.replace('.', '/')}.py"
+    (copy / path).write_text(undecorated((copy / path).read_text()))
     tests = [f"tests/{file}" for file in suite]
     (copy / "pyproject.toml").write_text(_CONFIGURATION.format(path=json.dumps(path), tests=json.dumps(tests)))
+
+
+def undecorated(source: str) -> str:
+    """The same module without ``@`` before its functions, which mutmut leaves alone: they are decorated after it."""
+    lines = source.splitlines()
+    for node in reversed(ast.parse(source).body):
+        if isinstance(node, ast.FunctionDef) and node.decorator_list:
+            assert node.end_lineno is not None, "ast.parse sets it"
+            wrapped = node.name
+            for decorator in reversed(node.decorator_list):
+                wrapped = f"{ast.unparse(decorator)}({wrapped})"
+            lines.insert(node.end_lineno, f"{node.name} = {wrapped}")
+            del lines[node.decorator_list[0].lineno - 1 : node.lineno - 1]
+    return "\n".join(lines) + "\n"
 
 
 def _mutmut(copy: Path, environment: Mapping[str, str], *words: str) -> str:
