@@ -4,7 +4,7 @@ import pytest
 
 from tests.mutants import report
 from tests.mutants.suites import SUITES
-from tests.mutants.trial import ROOT, Mutant, Trial, undecorated
+from tests.mutants.trial import ROOT, Mutant, Trial, undecorated, without_import_time
 
 APP = ROOT / "services/conduit"
 
@@ -45,3 +45,34 @@ def test_a_function_is_decorated_after_it_so_that_it_can_be_mutated() -> None:
     assert undecorated(source) == (
         "import functools\n\n\ndef f(\n    a,\n):\n    return a\nf = functools.cache(staticmethod(f))\n\n\nb = 1\n"
     )
+
+
+FUNCTIONS = """
+def _a():
+    return _b()
+
+def _b():
+    return 1
+
+def c():
+    return _d()
+
+def _d():
+    return 2
+
+A = _a()
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "left_out"),
+    [
+        ("", ["def _a()", "def _b()"]),
+        ("def e():\n    return _b()\n", ["def _a()"]),
+        ("class E:\n    def f(self):\n        return _a()\n", []),
+    ],
+    ids=["at import", "by a function", "by a method"],
+)
+def test_a_function_is_left_out_if_it_only_runs_at_import(more: str, left_out: list[str]) -> None:
+    marked = [line for line in without_import_time(FUNCTIONS + more).splitlines() if "no mutate" in line]
+    assert [line.split(":")[0] for line in marked] == left_out

@@ -1,7 +1,7 @@
 """One module tried by mutmut, in a copy of the app that is removed afterwards.
 
 mutmut wants the package below its working directory and its settings in pyproject.toml there, so both are written for
-each trial. It mutates functions, not what runs at import: constants and SQL statements stay as they are.
+each trial. What runs at import cannot be mutated: constants, SQL statements, and the functions that only they call.
 """
 
 import ast
@@ -109,9 +109,35 @@ def _fill(copy: Path, module: str, suite: Sequence[str]) -> None:
         shutil.copytree(CONDUIT / name, copy / name, ignore=skipped)
     shutil.copy2(ROOT / "conftest.py", copy)
     path = f"conduit/{module.replace('.', '/')}.py"
-    (copy / path).write_text(undecorated((copy / path).read_text()))
+    (copy / path).write_text(undecorated(without_import_time((copy / path).read_text())))
     tests = [f"tests/{file}" for file in suite]
     (copy / "pyproject.toml").write_text(_CONFIGURATION.format(path=json.dumps(path), tests=json.dumps(tests)))
+
+
+def without_import_time(source: str) -> str:
+    """The same module, its functions that only run at import marked as not to be mutated: no test could tell."""
+    body = ast.parse(source).body
+    functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+    statements = [node for node in body if node not in functions.values()]
+    methods = [node for one in statements for node in ast.walk(one) if isinstance(node, ast.FunctionDef | ast.Lambda)]
+    called_later = set().union(*map(_names, methods))
+    lines = source.splitlines()
+    # Each is called by a statement of the module or by another such function, and by nothing else.
+    at_import: set[str] = set()
+    while True:
+        used = set().union(*map(_names, [*statements, *(functions[name] for name in at_import)]))
+        others = called_later.union(*(_names(node) for name, node in functions.items() if name not in used))
+        found = {name for name in functions if name.startswith("_") and name in used and name not in others}
+        if found == at_import:
+            break
+        at_import = found
+    for name in at_import:
+        lines[functions[name].lineno - 1] += "  # pragma: no mutate block"
+    return "\n".join(lines) + "\n"
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def undecorated(source: str) -> str:

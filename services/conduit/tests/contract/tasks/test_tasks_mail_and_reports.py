@@ -13,7 +13,8 @@ import pytest
 
 from conduit import announcements, articles, ids, reports
 from conduit.announcements import MailFollowers, MailFrom
-from conduit.errors import AppError, DeferredError, InvalidError, UnavailableError
+from conduit.errors import AppError, DeferredError, InvalidError, NotFoundError, UnavailableError
+from conduit.media_names import report_file
 from conduit.ports import Letter
 from conduit.tasks import IncompleteError
 from conduit_testing.client import fresh
@@ -139,6 +140,17 @@ def test_a_report_that_can_not_be_made_is_not_waited_for(
     work.settle()
     states = work.services.database.reader(author).all(REPORT_STATES, user_id=author)
     assert [row.state for row in states] == ["failed"]
+
+
+def test_a_report_that_is_not_ready_has_no_file_and_no_address_of_one(queued: Work, author: int) -> None:
+    use = queued.services
+    report = reports.request(use.database, use.tasks, author)
+    # As a worker leaves it that has written the file and has died before it said so.
+    use.media.put(report_file(report.id), b"username", "text/csv")
+    assert (report.state, report.url) == ("pending", None)
+    with pytest.raises(NotFoundError) as missing:
+        reports.file(use.database, use.media, author, report.id)
+    assert missing.value.errors == {"report": ["not found"]}
 
 
 def test_a_report_takes_little_more_memory_than_its_file() -> None:
