@@ -17,7 +17,8 @@ def test_every_module_and_every_file_of_its_suite_exists() -> None:
 
 
 def test_the_page_is_made_of_the_kept_results() -> None:
-    assert report.page(report.kept(), report.explanations()) == report.PAGE.read_text(), "make it: make mutants"
+    remedy = "make it: PYTHONPATH=services/conduit .venv/bin/python -m tests.mutants --page"
+    assert report.page(report.kept(), report.explanations()) == report.PAGE.read_text(), remedy
 
 
 def test_every_explanation_explains_a_survivor() -> None:

@@ -18,7 +18,19 @@ from tests.mutants.suites import SUITES, WANTED_PERCENT
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("modules", nargs="*", choices=[*SUITES, []], metavar="MODULE", help=", ".join(SUITES))
-    modules: list[str] = parser.parse_args(words).modules or list(SUITES)
+    parser.add_argument("--page", action="store_true", help="only make docs/mutants.md again")
+    given = parser.parse_args(words)
+    modules: list[str] = [] if given.page else given.modules or list(SUITES)
+    return _try(modules) if modules else _write_page()
+
+
+def _write_page() -> int:
+    report.PAGE.write_text(report.page(report.kept(), report.explanations()))
+    return 0
+
+
+def _try(modules: list[str]) -> int:
+    """Try these modules and keep the results; the exit code."""
     tried: list[trial.Trial] = []
     problems: list[str] = []
     try:
@@ -31,13 +43,14 @@ def main(words: list[str]) -> int:
                     problems.append(f"{module}: {error}")
                     continue
                 report.save(tried[-1])
+                _write_page()
                 _tell(tried[-1])
     except ContainerError as error:
         problems.append(str(error))
-    report.PAGE.write_text(report.page(report.kept(), report.explanations()))
     for module, percent in report.below(tried).items():
         problems.append(f"{module}: {percent:.1f} % found, {WANTED_PERCENT:.0f} % are wanted")
-    print("\n".join(problems), file=sys.stderr)
+    for problem in problems:
+        print(problem, file=sys.stderr)
     return 1 if problems else 0
 
 
