@@ -75,5 +75,8 @@ A = _a()
     ids=["at import", "by a function", "by a method"],
 )
 def test_a_function_is_left_out_if_it_only_runs_at_import(more: str, left_out: list[str]) -> None:
-    marked = [line for line in without_import_time(FUNCTIONS + more).splitlines() if "no mutate" in line]
-    assert [line.split(":")[0] for line in marked] == left_out
+    lines = without_import_time(FUNCTIONS + more).splitlines()
+    assert [lines[at + 1].rstrip(":") for at, line in enumerate(lines) if "no mutate start" in line] == left_out
+    assert [lines[at - 1] for at, line in enumerate(lines) if "no mutate end" in line] == [
+        FUNCTIONS.splitlines()[FUNCTIONS.splitlines().index(f"{head}:") + 1] for head in left_out
+    ]

@@ -131,8 +131,9 @@ def without_import_time(source: str) -> str:
         if found == at_import:
             break
         at_import = found
-    for name in at_import:
-        lines[functions[name].lineno - 1] += "  # pragma: no mutate block"
+    for node in reversed([functions[name] for name in functions if name in at_import]):
+        lines.insert(node.end_lineno or node.lineno, "# pragma: no mutate end")
+        lines.insert(node.lineno - 1, "# pragma: no mutate start")
     return "\n".join(lines) + "\n"
 
 
