@@ -64,6 +64,8 @@ test-unit: venv  ## The quick ones among the tests without Docker: twenty second
 	@$(PYTHON) -m pytest -q -m 'not docker and not stage and not realtime and not long and not slow' $(UNITS)
 test-long: venv  ## The tests that take minutes
 	@$(PYTHON) -m pytest -m long
+mutants: venv  ## Faults put into the app, one at a time: do tests find them? MODULE=ids for one
+	@PYTHONPATH=services/conduit $(PYTHON) -m tests.mutants $(MODULE)
 lint: venv  ## ruff and mypy
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy $(TYPED)
@@ -88,4 +90,4 @@ always:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
 .PHONY: always venv setup doctor up down status logs seed load ceiling shares experiment import nginx \
-  rolling-restart queue diff compare bench bench-sizes test test-unit test-long lint clean help
+  rolling-restart queue diff compare bench bench-sizes test test-unit test-long mutants lint clean help

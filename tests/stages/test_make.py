@@ -21,6 +21,7 @@ def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
         assert re.search(rf"^  {target} +{re.escape(comment)}$", shown, flags=re.MULTILINE)
 
 
+@pytest.mark.usefixtures("boxes_secrets")
 @pytest.mark.parametrize(
     ("words", "says"),
     [

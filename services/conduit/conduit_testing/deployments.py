@@ -1,13 +1,15 @@
 """The app as it is deployed, in this process: the real ASGI server on a free port, over one server or two."""
 
+import os
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from pydantic import SecretStr
@@ -21,12 +23,19 @@ from conduit.migrate import migrate
 from conduit.ports import Listener
 from conduit.settings import Settings
 
-NewDatabase = Callable[[], str]
 NewRedis = Callable[[], str]
 SignUp = Callable[[str], int]
 
 SECRET = "a secret of the tests, long enough for HS256"
 NO_LIMIT = "1000000/second"
+
+
+class NewDatabase(Protocol):
+    """Makes a database: empty, or a copy of the one on its server that ``template`` names. Its URL."""
+
+    def __call__(self, template: str = ...) -> str: ...
+
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -50,9 +59,18 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
 
 
 def migrated(new_database: NewDatabase) -> str:
+    """The URL of a new database with the newest schema, copied from one that is migrated once.
+
+    TEST_TEMPLATE_DATABASE names one that exists already.
+    """
+    return new_database(template=os.environ.get("TEST_TEMPLATE_DATABASE") or _template(new_database))
+
+
+@cache
+def _template(new_database: NewDatabase) -> str:
     url = new_database()
     migrate(url)
-    return url
+    return url.rpartition("/")[2]
 
 
 def database_on_one_server(url: str, listeners: Sequence[Listener] = ()) -> PostgresDatabase:

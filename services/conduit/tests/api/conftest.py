@@ -26,7 +26,8 @@ _IN_PROCESS = {
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "deployment" in metafunc.fixturenames:
         stage: str | None = metafunc.config.getoption("--stage-url")
-        metafunc.parametrize("deployment", [stage] if stage else list(_IN_PROCESS), indirect=True, scope="session")
+        only: str | None = stage or metafunc.config.getoption("--deployment")
+        metafunc.parametrize("deployment", [only] if only else list(_IN_PROCESS), indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

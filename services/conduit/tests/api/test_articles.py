@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from conduit_testing.client import Api, Person, errors, fresh, id_of
+from conduit_testing.pictures import upload
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 SUMMARY_FIELDS = {
@@ -57,6 +58,28 @@ def test_a_change_keeps_what_it_leaves_out_and_moves_updated_at(api: Api, jo: Pe
     assert after["updatedAt"] > before["updatedAt"]
     assert after | {"updatedAt": before["updatedAt"]} == before | {"body": "new body"}
     assert api.article(before["slug"]) == after
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("title", "Another"), ("description", "another"), ("body", "another"), ("tagList", ["b"])]
+)
+def test_each_field_is_changed_alone(api: Api, jo: Person, field: str, value: object) -> None:
+    before = jo.publish(tagList=["a"])
+    after = jo.put(f"/articles/{before['slug']}", {"article": {field: value}}).json()["article"]
+    assert after[field] == value
+    others = ("title", "description", "body", "tagList", "createdAt", "author", "favorited", "favoritesCount", "cover")
+    assert [name for name in others if name != field and after[name] != before[name]] == []
+    assert api.article(before["slug"]) == after
+
+
+def test_the_answer_to_a_change_shows_the_authors_own_favourite_and_the_cover(jo: Person, ann: Person) -> None:
+    slug = jo.slug()
+    cover = jo.cover(slug, upload())
+    jo.favorite(slug)
+    changed = jo.put(f"/articles/{slug}", {"article": {"body": "another"}}).json()["article"]
+    assert (changed["favorited"], changed["favoritesCount"], changed["cover"]) == (True, 1, cover)
+    for response in (ann.post(f"/articles/{slug}/favorite"), ann.delete(f"/articles/{slug}/favorite")):
+        assert response.json()["article"]["cover"] == cover
 
 
 def test_a_new_title_gives_a_new_slug_and_the_old_one_still_finds_it(api: Api, jo: Person) -> None:

@@ -1,7 +1,9 @@
 """Signing up, signing in, and changing what a user says of themself."""
 
+import jwt
 import pytest
 
+from conduit.ids import shard_of
 from conduit_testing.client import PASSWORD, Api, Caller, Person, errors, fresh
 
 USER_FIELDS = {"email", "token", "username", "bio", "image"}
@@ -18,11 +20,13 @@ def test_signing_up_answers_201_with_the_user_and_a_token_that_works(api: Api) -
 
 
 def test_signing_in_answers_200_with_a_token_that_works(api: Api, jo: Person) -> None:
+    jo.put("/user", {"user": {"bio": "about me", "image": "https://i.example/j.png"}})
     response = api.log_in(jo.email)
     assert response.status_code == 200
     user = response.json()["user"]
     assert set(user) == USER_FIELDS
-    assert Caller(api.http, user["token"]).get("/user").json()["user"]["username"] == jo.username
+    assert (user["username"], user["email"]) == (jo.username, jo.email)
+    assert Caller(api.http, user["token"]).get("/user").json()["user"] == user
 
 
 def test_a_wrong_password_and_an_unknown_address_answer_the_same_401(api: Api, jo: Person) -> None:
@@ -100,7 +104,9 @@ def test_a_change_keeps_what_it_leaves_out(api: Api, jo: Person) -> None:
     second = jo.put("/user", {"user": {"image": "https://i.example/2.png"}}).json()["user"]
     assert (second["bio"], second["image"]) == ("I work at statefarm", "https://i.example/2.png")
     assert jo.get("/user").json()["user"] == second
-    assert api.log_in(jo.email).json()["user"]["bio"] == "I work at statefarm"
+    third = jo.put("/user", {"user": {"bio": "another"}}).json()["user"]
+    assert (third["bio"], third["image"]) == ("another", "https://i.example/2.png")
+    assert api.log_in(jo.email).json()["user"]["bio"] == "another"
 
 
 @pytest.mark.parametrize("nothing", ["", None])
@@ -130,6 +136,22 @@ def test_a_new_address_signs_in_and_the_old_one_is_free(api: Api, jo: Person) ->
     assert api.log_in(new).status_code == 200
     assert api.log_in(old).status_code == 401
     assert api.sign_up(email=old).email == old
+
+
+def test_of_name_and_address_the_one_that_is_not_changed_stays_taken_and_found(api: Api, jo: Person) -> None:
+    address, name = f"{fresh()}@example.com", fresh()
+    assert jo.put("/user", {"user": {"email": address}}).status_code == 200
+    assert api.get(f"/profiles/{jo.username}").status_code == 200
+    assert jo.put("/user", {"user": {"username": name}}).status_code == 200
+    assert api.log_in(address).status_code == 200
+    taken = {"username": name, "email": address, "password": PASSWORD}
+    assert set(errors(api.post("/users", {"user": taken}))) == {"username", "email"}
+
+
+def test_users_are_spread_over_the_logical_shards(api: Api) -> None:
+    tokens = [api.sign_up().token for _ in range(8)]
+    user_ids = [int(jwt.decode(token or "", options={"verify_signature": False})["sub"]) for token in tokens]
+    assert len({shard_of(user_id) for user_id in user_ids}) > 1
 
 
 def test_renaming_to_and_fro_leaves_one_name_taken(api: Api, jo: Person) -> None:

@@ -1,7 +1,9 @@
 """What every Edge does with an article that changed, and what the one that is told by HTTP asks for."""
 
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -99,3 +101,90 @@ def test_articles_that_changed_or_are_gone_are_purged_and_nothing_else() -> None
     tell([ArticleChanged(1, 9), ArticlePublished(2, 9), ArticleDeleted(3, 9), ArticleChanged(1, 9)])
     tell([ArticleFavorited(4, 9, True), CommentsChanged(5), AuthorFollowed(9, 8, True), UserChanged(9, "jo")])
     assert purged == [[1, 3]]
+
+
+# What the other end answers to a purge over a connection that it has kept, or nothing.
+_DONE = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+@contextmanager
+def _edge_that(answers: Callable[[bytes, int], bytes]) -> Iterator[tuple[PurgeEdge, list[bytes]]]:
+    """An edge that answers so to a request's head and its number on the connection, b"" for closing it; the heads."""
+    heads: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            number = 0
+            while head := connection.recv(4096):
+                number += 1
+                heads.append(head.split(b" HTTP/1.1")[0])
+                answer = answers(head, number)
+                if not answer:
+                    return
+                connection.sendall(answer)
+
+    def accept(listening: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, args=(listening,), daemon=True).start()
+        yield PurgeEdge(f"http://127.0.0.1:{listening.getsockname()[1]}"), heads
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_purge_that_meets_a_closing_connection_is_sent_over_another() -> None:
+    with _edge_that(lambda _head, number: _DONE if number == 1 else b"") as (edge, heads):
+        done = _count("done")
+        edge.purge([5])
+        assert heads == [b"GET /alive", b"POST /articles/5", b"POST /articles/5"]
+        assert _count("done") - done == 1
+
+
+def test_an_answer_that_is_not_http_is_a_failure_and_no_reason_to_ask_twice() -> None:
+    with _edge_that(lambda head, _number: b"nonsense\r\n\r\n" if b"POST" in head else _DONE) as (edge, heads):
+        failed = _count("failed")
+        edge.purge([5])
+        assert heads[:2] == [b"GET /alive", b"POST /articles/5"]
+        assert heads.count(b"POST /articles/5") == 1
+        assert _count("failed") - failed == 1
+
+
+def test_a_redirection_is_a_failure_and_is_not_followed() -> None:
+    away = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    with _edge_that(lambda head, _number: away if b"POST" in head else _DONE) as (edge, heads):
+        failed = _count("failed")
+        edge.purge([5])
+        assert heads == [b"GET /alive", b"POST /articles/5"]
+        assert _count("failed") - failed == 1
+
+
+def test_a_redirection_after_a_closing_connection_is_not_followed_either() -> None:
+    away = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+
+    def answer(head: bytes, number: int) -> bytes:
+        if b"POST" not in head:
+            return _DONE
+        return away if number == 1 else b""
+
+    with _edge_that(answer) as (edge, heads):
+        edge.purge([5])
+        assert heads == [b"GET /alive", b"POST /articles/5", b"POST /articles/5"]
+
+
+def test_the_log_says_which_article_was_not_purged_and_why(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    PurgeEdge(f"http://127.0.0.1:{port}").purge([13])
+    (record,) = [record for record in caplog.records if record.getMessage() == "the edge did not purge"]
+    assert (record.server, record.cause) == ("127.0.0.1", "article 13: 500")  # type: ignore[attr-defined]
+
+
+def test_while_the_edge_is_away_every_article_is_counted_as_not_tried() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        not_tried = _count("not tried")
+        PurgeEdge(f"http://127.0.0.1:{nobody.getsockname()[1]}").purge([1, 2, 3])
+        assert _count("not tried") - not_tried == 3

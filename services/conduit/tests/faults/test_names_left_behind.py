@@ -198,6 +198,25 @@ def test_what_is_refused_of_a_change_keeps_the_names_it_had(database: Dying) -> 
     assert refused.value.errors == {"email": ["has already been taken"]}
 
 
+def test_a_name_that_was_given_up_is_free_at_once(database: Dying) -> None:
+    old, new = fresh(), fresh()
+    user_id = _sign_up(database, old)
+    _rename(database, user_id, new)
+    assert _sign_up(database, old, _address())
+
+
+def test_a_name_that_a_failed_change_reserved_is_free_at_once_and_a_carried_one_is_kept(database: Dying) -> None:
+    old, new = fresh(), fresh()
+    user_id = _sign_up(database, old)
+    names = {"username": new, "email": f"{old}@example.com"}
+    with pytest.raises(ZeroDivisionError), directory.reserved(database, names, user_id):
+        raise ZeroDivisionError
+    assert _sign_up(database, new, _address())
+    with pytest.raises(InvalidError) as refused:
+        _sign_up(database, old)
+    assert set(refused.value.errors) == {"username", "email"}
+
+
 def test_of_two_names_only_the_one_that_is_carried_is_refused(database: Dying, urls: list[str]) -> None:
     carried, left = fresh(), fresh()
     _sign_up(database, carried)

@@ -5,12 +5,14 @@ import email.policy
 import time
 from email.headerregistry import Address
 from email.message import EmailMessage
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conduit import announcements
+from conduit.ports import Letter
 
 MAIL_FROM = announcements.MailFrom(Address("Conduit", "news", "conduit.test"), "http://127.0.0.1:8001")
 AT = "2026-03-01T12:00:00.123Z"
@@ -20,8 +22,9 @@ HEADERS = {
 }  # fmt: skip
 
 
-def letter(
+def raw(
     *,
+    mail_from: announcements.MailFrom = MAIL_FROM,
     title: str = "Dragons",
     author: str = "jo",
     name: str = "ann",
@@ -29,11 +32,17 @@ def letter(
     slug: str = "dragons-77",
     description: str = "How to train them",
     reader_id: int = 5,
-) -> tuple[str, EmailMessage]:
-    """Whom it goes to, and the message as who receives it reads it."""
+) -> Letter:
+    """The message as it goes over the wire."""
     readers = [announcements.Follower(reader_id, name, address)]
     article = announcements.Published(slug, title, description, AT, author)
-    (made,) = announcements._letters(MAIL_FROM, 77, article, readers)
+    (made,) = announcements._letters(mail_from, 77, article, readers)
+    return made
+
+
+def letter(**changes: Any) -> tuple[str, EmailMessage]:
+    """Whom it goes to, and the message as who receives it reads it."""
+    made = raw(**changes)
     parsed = email.message_from_bytes(made.content, policy=email.policy.default)
     assert isinstance(parsed, EmailMessage)
     assert not parsed.defects
@@ -84,6 +93,30 @@ def test_no_line_ends_in_a_header(end: str) -> None:
     assert "everyone@example.com" in message["Subject"]
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\x00", "\u2028", "\n\n\t"])
+def test_a_line_end_in_a_header_becomes_a_space(end: str) -> None:
+    _, message = letter(title=f"Dragons{end}fly", name=f"ann{end}b")
+    assert message["Subject"] == "jo published: Dragons fly"
+    assert message["To"].addresses[0].display_name == "ann b"
+
+
+def test_plain_text_goes_over_the_wire_as_it_is_and_every_line_ends_as_smtp_wants_it() -> None:
+    content = raw().content
+    assert b"\r\nSubject: jo published: Dragons\r\n" in content
+    assert b"\r\nTo: ann <ann@example.com>\r\n" in content
+    assert b"\n" not in content.replace(b"\r\n", b"")
+
+
+def test_a_long_subject_is_folded_at_78_characters_and_not_much_earlier() -> None:
+    """RFC 5322, section 2.1.1. Lines that are shorter are more of them."""
+
+    def first_line(length: int) -> int:
+        lines = raw(title="é" * length).content.decode().split("\r\n")
+        return next(len(line) for line in lines if line.startswith("Subject: "))
+
+    assert 76 <= max(map(first_line, range(40, 80))) <= 78
+
+
 @given(title=st.text(max_size=60), author=st.text(min_size=1, max_size=40), name=st.text(min_size=1, max_size=40))
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
 def test_whatever_they_say_it_is_one_message_to_one_reader(title: str, author: str, name: str) -> None:
@@ -100,6 +133,7 @@ def test_whatever_they_say_it_is_one_message_to_one_reader(title: str, author: s
     [
         ("ann@example.com", "ann@example.com"),
         ("ann@münchen.example", "ann@xn--mnchen-3ya.example"),
+        ("ann@münchen.test", "ann@xn--mnchen-3ya.test"),
         ("änn@example.com", "änn@example.com"),
         ("ann.o'neill+x@example.com", "ann.o'neill+x@example.com"),
         ("not an address ä", "not an address ä"),

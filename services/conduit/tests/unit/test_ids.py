@@ -49,10 +49,16 @@ def test_a_slug_of_any_title_leads_back_to_its_id(title: str, article_id: int) -
         ("🐉", ""),
         ("x" * 100, "x" * 80),
         (("x" * 79) + " y", "x" * 79),
+        ("(" + "x" * 80, "x" * 80),
     ],
 )
 def test_a_slugs_text(title: str, text: str) -> None:
     assert ids.slug_text(title) == text
+
+
+@pytest.mark.parametrize(("title", "slug"), [("A title", "a-title-17"), ("🐉", "17")])
+def test_a_slug_is_the_titles_text_and_the_id(title: str, slug: str) -> None:
+    assert ids.slug_for(title, 17) == slug
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,18 @@ Nothing here knows whether a task raised in its sender's face or failed out of s
 
 import contextlib
 import tracemalloc
+from collections.abc import Sequence
+from email.headerregistry import Address
 
 import msgspec
 import pytest
 
 from conduit import announcements, articles, ids, reports
-from conduit.announcements import MailFollowers
-from conduit.errors import AppError, InvalidError, UnavailableError
+from conduit.announcements import MailFollowers, MailFrom
+from conduit.errors import AppError, DeferredError, InvalidError, NotFoundError, UnavailableError
+from conduit.media_names import report_file
+from conduit.ports import Letter
+from conduit.tasks import IncompleteError
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 from conduit_testing.pictures import upload
@@ -35,6 +40,27 @@ def test_every_follower_is_written_to_once_and_nobody_else(
     assert len(work.letters.got) == len(expected)
     assert set(work.letters.ids()) == expected
     assert all(slug.encode() in letter.content for letter in work.letters.got)
+
+
+def test_followers_of_the_next_chunk_need_not_wait_for_mail_that_the_server_takes_later(
+    work: Work, author: int, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Later:
+        def deliver(self, _: Sequence[Letter], /) -> None:
+            raise DeferredError
+
+    monkeypatch.setattr(announcements, "CHUNK", 2)
+    followers = sorted(sign_up(fresh()) for _ in range(3))
+    for follower in followers:
+        follow(work, follower, author)
+    slug = published(work, author).slug
+    task = MailFollowers(articles.id_of(slug), author)
+    mail_from = MailFrom(Address("Conduit", "news", "conduit.test"), "http://127.0.0.1")
+    for before, follows in ((0, [followers[1]]), (followers[1], [])):
+        task = MailFollowers(task.article_id, author, after=before)
+        with pytest.raises(IncompleteError, match="the mail server takes some of the messages later") as left:
+            announcements.mail_followers(work.services.database, Later(), mail_from, task)
+        assert list(left.value.follows) == [MailFollowers(task.article_id, author, after=after) for after in follows]
 
 
 def test_mail_sent_again_is_the_same_mail(work: Work, author: int, sign_up: SignUp) -> None:
@@ -114,6 +140,17 @@ def test_a_report_that_can_not_be_made_is_not_waited_for(
     work.settle()
     states = work.services.database.reader(author).all(REPORT_STATES, user_id=author)
     assert [row.state for row in states] == ["failed"]
+
+
+def test_a_report_that_is_not_ready_has_no_file_and_no_address_of_one(queued: Work, author: int) -> None:
+    use = queued.services
+    report = reports.request(use.database, use.tasks, author)
+    # As a worker leaves it that has written the file and has died before it said so.
+    use.media.put(report_file(report.id), b"username", "text/csv")
+    assert (report.state, report.url) == ("pending", None)
+    with pytest.raises(NotFoundError) as missing:
+        reports.file(use.database, use.media, author, report.id)
+    assert missing.value.errors == {"report": ["not found"]}
 
 
 def test_a_report_takes_little_more_memory_than_its_file() -> None:
