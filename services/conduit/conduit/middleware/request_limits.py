@@ -1,6 +1,6 @@
-"""Middleware: how many requests are under way, and how large and how slow their bodies may be.
+"""Middleware: limits the number of requests in flight, and the size and time of their bodies.
 
-One request too many is refused at once (load shedding): it costs next to nothing, and the others are answered in time.
+A request beyond the limit is refused at once (load shedding): that is cheap, and the others are answered in time.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ PROBES = ("/ready", "/health")
 
 
 class RequestLimits:
-    """At most ``max_in_flight`` requests are under way. A path that is ``exempt`` is never refused.
+    """At most ``max_in_flight`` requests are in flight. A path that is ``exempt`` is never refused.
 
-    A request counts from when its body is complete, so that callers who send slowly keep nobody out. A body has at most
-    ``max_body_bytes(path)`` and ``body_seconds`` from when it is first waited for; all of them together have at most
-    ``max_bytes_at_once``.
+    A request counts once its body is complete, so that slow clients do not keep others out. A body may have
+    ``max_body_bytes(path)`` bytes and take ``body_seconds`` from its first read. All bodies together may have
+    ``max_bytes_at_once`` bytes.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class RequestLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif scope["path"] in PROBES or self._exempt(scope["path"]):
-            # A busy box is not a sick one.
+            # An overloaded box is still healthy.
             await self._counted(scope, receive, send)
         elif self._in_flight >= self._max_in_flight:
             metrics.SHED.inc()
@@ -73,7 +73,7 @@ class RequestLimits:
 
 
 class _Body:
-    """One body on its way. ``receive`` raises TooLargeError, TooSlowError and OverloadedError."""
+    """A body that is being received. ``receive`` raises TooLargeError, TooSlowError and OverloadedError."""
 
     def __init__(self, limits: RequestLimits, scope: Scope, receive: Receive) -> None:
         self._limits = limits
@@ -85,7 +85,7 @@ class _Body:
         self._complete = False
 
     async def receive(self) -> Message:
-        if self._complete:  # what comes now says at most that the caller has left
+        if self._complete:  # only a disconnect can follow
             return await self._receive()
         if self._declared > self._most:
             raise TooLargeError(self._most)

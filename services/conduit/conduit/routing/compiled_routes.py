@@ -1,4 +1,4 @@
-"""The middleware that answers by compiled routes, and leaves everything else to FastAPI."""
+"""Middleware: serves the compiled routes, and leaves everything else to FastAPI."""
 
 from collections.abc import Iterable
 
@@ -9,8 +9,8 @@ from conduit.routing.error_handlers import ANSWERED, response_to
 
 
 class CompiledRoutes:
-    """Routes are tried in their order. A path that none of them matches, a method that is not allowed and all that is
-    declared without CompiledRoute go to ``app``, which is the rest of FastAPI.
+    """Tries the routes in order. A request that none of them matches goes to ``app``, which is FastAPI: for an unknown
+    path, a method that is not allowed, or a route without CompiledRoute.
     """
 
     def __init__(self, app: ASGIApp, routes: Iterable[CompiledRoute]) -> None:
@@ -19,7 +19,7 @@ class CompiledRoutes:
         for route in routes:
             for method in route.methods or ():
                 self._by_method.setdefault(method, []).append(route)
-        # As HTTP has it, and as Starlette does: the server leaves out the body.
+        # HEAD is GET without the body, which the server leaves out.
         self._by_method["HEAD"] = self._by_method.get("GET", [])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

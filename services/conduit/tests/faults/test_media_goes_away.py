@@ -67,7 +67,7 @@ def _is_unavailable_in_time(send: Callable[[], httpx.Response]) -> None:
     response = send()
     seconds = time.monotonic() - started
     assert response.status_code == 503, response.text
-    assert errors(response) == {"body": ["the place for files is unavailable; try again shortly"]}
+    assert errors(response) == {"body": ["the media store is unavailable; try again shortly"]}
     assert response.headers["retry-after"] == "1"
     assert seconds < MOST_SECONDS
 

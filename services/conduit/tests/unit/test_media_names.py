@@ -44,13 +44,13 @@ def test_names_are_names_and_only_public_ones_are_covers() -> None:
         "private/../../x",
     ],
 )
-def test_what_is_no_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="no name"):
+def test_invalid_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="not a valid"):
         media_names.checked(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "x.webp", "0" * 32 + "-huge.webp", "0" * 32 + "-small.webp\n", "G" * 32 + "-small.webp"]
 )
-def test_what_is_no_covers_file_is_none(name: str) -> None:
+def test_other_names_are_not_cover_files(name: str) -> None:
     assert not media_names.is_cover_file(name)

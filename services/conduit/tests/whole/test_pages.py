@@ -280,12 +280,12 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "the frame is gone": (lambda copied: (copied / "layout.html").unlink(), "layout.html is not there"),
     "an import leads nowhere": (
         _append("assets/dom.js", '\nimport "nowhere";\n'),
-        "imports what is not in assets/: nowhere",
+        "imports a file that is not in assets/: nowhere",
     ),
     "a blank is not known": (_append("layout.html", "{{asset nothing.css}}"), "asset nothing.css"),
     "a type is not served": (
         lambda copied: (copied / "assets/font.woff2").write_bytes(b"x"),
-        "font.woff2 is of a type",
+        "font.woff2 is of an unknown type",
     ),
     "a title is missing": (
         lambda copied: (copied / "pages/feed.html").write_text("<p>"),

@@ -107,7 +107,7 @@ def test_a_dead_cover_keeps_its_upload(hand: Hand, author: int, monkeypatch: pyt
     covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
 
     def away(*_: object) -> None:
-        raise UnavailableError("the place for files")
+        raise UnavailableError("the media store")
 
     with monkeypatch.context() as patch:
         patch.setattr(use.media, "put", away)

@@ -48,11 +48,11 @@ def test_what_fails_is_dead_after_its_attempts_and_shown_and_can_be_put_back(
 
     letters.fails = None
     assert backlog.retry(database, "no such key") is None
-    assert (backlog.retry(database, task.key) or "").startswith("1 put back")
+    assert (backlog.retry(database, task.key) or "").startswith("1 requeued")
     hand.settle()
     assert row_of(hand, task) == ("done", 1, None)
     assert len(letters.got) == 1
-    assert backlog.retry(database, "all") == "There is nothing dead."
+    assert backlog.retry(database, "all") == "There are no dead tasks."
     assert backlog.retry(database, task.key) is None
     assert "done           1" in backlog.summary(database)
 
@@ -145,7 +145,7 @@ def test_a_cover_that_can_not_be_made_has_failed_and_is_made_when_it_is_put_back
     put = use.media.put
 
     def away(*_: object) -> None:
-        raise UnavailableError("the place for files")
+        raise UnavailableError("the media store")
 
     def state() -> str | None:
         article = use.reads.article(articles.id_of(slug), None)

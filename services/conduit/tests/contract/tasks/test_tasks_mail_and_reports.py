@@ -106,7 +106,7 @@ def test_a_report_that_can_not_be_made_is_not_waited_for(
     work: Work, author: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
-        raise UnavailableError("the place for files")
+        raise UnavailableError("the media store")
 
     monkeypatch.setattr(work.services.media, "put", away)
     with contextlib.suppress(AppError):
