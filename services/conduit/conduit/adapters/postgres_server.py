@@ -71,7 +71,7 @@ class PostgresServer:
             max_size=pool_size,
             timeout=CHECKOUT_SECONDS,
             max_idle=60.0,
-            # The pool soon stops trying, and the next request starts it again: a growing backoff would outlast an outage.
+            # The pool soon stops reconnecting, and the next request restarts it: its backoff would outlast an outage.
             reconnect_timeout=1.0,
             num_workers=2,
             name=name,

@@ -1,4 +1,4 @@
-"""A database that cannot be migrated is told in one line, and the program ends."""
+"""If a database cannot be migrated, the program says so in one line and exits."""
 
 import json
 import os
@@ -32,15 +32,13 @@ def _migrate(url: str) -> "subprocess.CompletedProcess[str]":
     ("statement", "told"),
     [
         ("UPDATE alembic_version SET version_num = '9999_of_tomorrow'", "migrated by a newer version"),
-        # The oldest migration, again, over its own tables.
+        # The oldest migration again, over its own tables.
         ("DELETE FROM alembic_version", "already exists"),
         ("ALTER TABLE alembic_version RENAME version_num TO another", "does not exist"),
     ],
     ids=["newer", "statement refused", "version unreadable"],
 )
-def test_a_database_that_cannot_be_migrated_is_told_in_one_line(
-    new_database: NewDatabase, statement: str, told: str
-) -> None:
+def test_a_failed_migration_is_reported_in_one_line(new_database: NewDatabase, statement: str, told: str) -> None:
     url = new_database()
     migrate(url)
     with psycopg.connect(url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""Names of files: made from content, and nothing else is one."""
+"""Names of files: made from their content, and all others are refused."""
 
 import hashlib
 
@@ -13,7 +13,7 @@ def test_a_digest_is_of_the_recipe_and_the_bytes() -> None:
     assert digest != media_names.digest_of(b"another")
 
 
-def test_names_are_names_and_only_public_ones_are_covers() -> None:
+def test_made_names_are_valid_and_only_public_ones_are_cover_files() -> None:
     digest = media_names.digest_of(b"x")
     public = [media_names.cover_file(digest, size) for size in media_names.SIZES]
     private = [media_names.upload_file(digest, 7), media_names.report_file(7)]

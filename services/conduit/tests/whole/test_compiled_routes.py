@@ -1,7 +1,7 @@
-"""Every route of the app answers the same, whether it is compiled or served by FastAPI alone (ROUTES=plain).
+"""Every route of the app responds the same, whether it is compiled or served by FastAPI alone (ROUTES=plain).
 
-The two share one database. Each request goes to both; statuses and answers are compared. Requests that change
-something are made about things of their own, one for each.
+The two share one database. Each request goes to both, and the responses are compared. Requests that write have separate
+articles and users.
 """
 
 import json
@@ -46,7 +46,7 @@ def both(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 class World(NamedTuple):
-    """What requests are about: ``jo`` wrote it all, ``ann`` follows."""
+    """The users and articles of the requests: ``jo`` is the author, ``ann`` a follower."""
 
     jo: Person
     ann: Person
@@ -73,7 +73,7 @@ def world(both: Both) -> Callable[[Api], World]:
 
 
 def _requests(world: World) -> dict[str, list[tuple[Person | None, str, str, dict[str, Any]]]]:
-    """For each route the requests to make: who, method, path, and what is sent. Those that take away come last."""
+    """The requests to each route: who, method, path and body. Those that delete come last."""
     jo, ann, slug = world.jo, world.ann, world.slug
     article = {"title": "T", "description": "d", "body": "b", "tagList": ["x", "x", "a"]}
     wrong = {"article": {"title": "", "description": 1, "tagList": ["a\nb"]}}
@@ -160,7 +160,7 @@ _CHANGING = re.compile(
 
 
 def _said(answer: httpx.Response) -> Any:
-    """Status, kind and content, without names, ids and times, which are each world's own."""
+    """Status, content type and content, without names, ids and times, which differ between the worlds."""
     if answer.status_code == 204:  # nothing is said, of whatever kind
         return 204, None, answer.content
     kind = answer.headers.get("content-type")
@@ -171,7 +171,7 @@ def _said(answer: httpx.Response) -> Any:
     return answer.status_code, kind, re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "*", without)
 
 
-def test_every_route_answers_as_fastapi_alone_does(both: Both, world: Callable[[Api], World]) -> None:
+def test_every_route_responds_like_fastapi_alone(both: Both, world: Callable[[Api], World]) -> None:
     worlds = [world(api) for api in both]
     requests = [_requests(each) for each in worlds]
     assert set(requests[0]) == ROUTES
@@ -193,8 +193,8 @@ def test_every_route_answers_as_fastapi_alone_does(both: Both, world: Callable[[
     assert compared > 90
 
 
-def test_the_one_difference_is_a_body_that_says_it_is_no_json(both: Both) -> None:
-    """A compiled route reads every body as JSON, whatever its type says; FastAPI alone does not."""
+def test_the_only_difference_is_a_body_whose_content_type_is_not_json(both: Both) -> None:
+    """A compiled route reads every body as JSON, whatever its content type is; FastAPI alone does not."""
     statuses = []
     for api in both:
         jo = api.sign_up()
