@@ -48,7 +48,7 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
 def http(deployment: Deployment) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=deployment.base_url, timeout=20) as http:
         if http.get("/health").json()["backends"]["edge"] != "none":
-            # The app ignores it. The edge cache passes requests with it on to the app: a writer must see the change at once.
+            # The app ignores it, and the edge cache passes such requests on: a writer must see the change at once.
             http.headers["Authorization"] = "Past the edge"
         yield http
 

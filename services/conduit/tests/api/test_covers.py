@@ -57,7 +57,7 @@ def test_an_upload_becomes_three_public_files(api: Api, jo: Person, slug: str, k
         assert match.group(1) == size
         image = shown(api, cover[size])
         assert (image.format, image.size) == ("WEBP", (width, height))
-    # Made by somebody else, it cost this request nothing, and is waited for.
+    # Made by a worker, it took no time of this request and is still pending.
     assert cover_of(response) == (cover if "image" in boundaries(response) else NOT_YET)
     assert response.json()["article"] | {"cover": cover} == jo.article(slug)
 
