@@ -81,8 +81,8 @@ def test_a_concurrent_reader_gets_the_old_or_the_new_file_complete(media: Media)
     seen: set[bytes | None] = set()
     reads = 0
     until = time.monotonic() + 30
-    with ThreadPoolExecutor(4) as pool:
-        writing = [pool.submit(write, 2 * number) for number in range(4)]
+    with ThreadPoolExecutor(3) as pool:
+        writing = [pool.submit(write, 2 * number) for number in range(3)]
         try:
             while reads < 50 or len(seen) < 2:
                 assert time.monotonic() < until, "nothing was written meanwhile"

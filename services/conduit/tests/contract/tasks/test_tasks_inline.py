@@ -86,7 +86,7 @@ def test_tasks_of_a_dead_process_are_failed_by_the_next(
     ready, content = published(work, author).slug, upload()
     uploaded(work, author, ready, content)
     reports.request(work.services.database, work.services.tasks, author)
-    # That process had failed the cover already, and died before it deleted the upload.
+    # That process had finished the cover already, and died before it deleted the upload.
     work.services.media.put(upload_file(digest_of(content), articles.id_of(ready)), content, "image/png")
     slug = _interrupted(work, author, content)
     (tmp_path / "private/uploads/not-one-of-ours").write_bytes(b"")
