@@ -185,7 +185,7 @@ def test_addresses_that_another_network_has(docker_says: Says, monkeypatch: pyte
         checks.free_network(dataclasses.replace(stage, network="10.84.3.0/24"))
     with pytest.raises(Problem, match=r"network conduit-stage3_default already"):
         checks.free_network(dataclasses.replace(stage, project="another"))
-    with pytest.raises(Problem, match=r"10\.83\.0/24 are no addresses of a network\.\n(.|\n)*STAGE3_NETWORK="):
+    with pytest.raises(Problem, match=r"10\.83\.0/24 is not a network's address\.\n(.|\n)*STAGE3_NETWORK="):
         checks.free_network(dataclasses.replace(stage, network="10.83.0/24"))
     checks.free_network(dataclasses.replace(stage, network=None))
 
@@ -241,4 +241,4 @@ def test_ctrl_c_says_so_in_a_line(docker_says: Says, tmp_path: Path) -> None:
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=10)
     assert child.returncode == 130
-    assert said.strip() == "Interrupted. The same command can be given again."
+    assert said.strip() == "Interrupted. You can run the same command again."

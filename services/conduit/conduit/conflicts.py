@@ -1,4 +1,4 @@
-"""Changes that run again where PostgreSQL rolled them back in favour of a concurrent one."""
+"""A retry for changes that PostgreSQL rolled back in favour of a concurrent transaction."""
 
 import functools
 from collections.abc import Callable
@@ -11,9 +11,9 @@ Answer = TypeVar("Answer")
 
 
 def retry_on_conflict(change: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
-    """Call ``change`` once more where it raises ConflictError.
+    """Call ``change`` once more if it raises ConflictError.
 
-    A deadlock or a serialization failure rolls the whole transaction back, so nothing has changed. PostgreSQL finds a
+    A deadlock or a serialization failure rolls the whole transaction back, so a retry is safe. PostgreSQL detects a
     deadlock after a second (deadlock_timeout), which leaves no time for a third attempt.
     """
 

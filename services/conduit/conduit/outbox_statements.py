@@ -1,4 +1,4 @@
-"""The statements of the transactional outbox, and their rows. ``outbox.py`` says what each is for."""
+"""The SQL statements of the transactional outbox, and their rows. ``outbox.py`` says what each is for."""
 
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ _TYPES = {
 
 
 class Due(NamedTuple):
-    """A row whose message has to be sent; ``attempts`` is the number of attempts before it."""
+    """A row whose message must be sent; ``attempts`` is the number of attempts so far."""
 
     owner_id: int
     key: str
@@ -76,7 +76,7 @@ _INSERT = f"""
     VALUES (:owner_id, :key, :name, CAST(:arguments AS jsonb), now() + :seconds * {_SECONDS})
     ON CONFLICT (owner_id, key) DO
 """
-# A task that is enqueued again is done again. An attempt that is under way then is no longer the row's.
+# A task that is enqueued again will be done again. An attempt that is under way loses its claim.
 ENQUEUE = _statement(
     "enqueue task",
     NoRow,
@@ -86,13 +86,13 @@ ENQUEUE = _statement(
         created_at = CASE outbox.state WHEN 'waiting' THEN outbox.created_at ELSE now() END
     """,
 )
-# What follows from a task follows once, however many attempts it takes.
+# A follow-up task is written once, however many attempts its task takes.
 ENQUEUE_NEXT = _statement(
     "enqueue next task",
     NoRow,
     f"{_INSERT} NOTHING",
 )
-# Not of an old message, whose attempt has been begun; and not while another worker holds the lease.
+# A stale message, whose attempt was begun already, claims nothing. Nor does any while another worker holds the lease.
 CLAIM = _statement(
     "claim task",
     ClaimedRow,

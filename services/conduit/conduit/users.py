@@ -1,4 +1,4 @@
-"""Signing up and in, and changing a user."""
+"""Signing up, signing in, and changing a user."""
 
 import zlib
 from typing import NamedTuple
@@ -44,7 +44,7 @@ _BY_EMAIL = Statement(
 
 @retry_on_conflict
 def sign_up(database: Database, passwords: Passwords, tokens: Tokens, new: NewUser) -> User:
-    """Make a user on a random logical shard. Raises InvalidError naming what is taken."""
+    """Create a user on a random logical shard. Raises TakenError naming each field that is taken."""
     password_hash = passwords.hash(new.password)
     names = {"username": new.username, "email": new.email}
     with (
@@ -57,9 +57,10 @@ def sign_up(database: Database, passwords: Passwords, tokens: Tokens, new: NewUs
 
 
 def sign_in(database: Database, passwords: Passwords, tokens: Tokens, login: Login) -> User:
-    """The user with a new token. Raises NotSignedInError, without saying which of the two was wrong.
+    """The user with a new token. Raises NotSignedInError, which does not say whether e-mail or password was wrong.
 
-    An unknown e-mail takes as many queries as a known one and a password hash, so neither time nor headers tell.
+    An unknown e-mail costs as many queries as a known one, and a password hash. So neither the response time nor its
+    headers reveal which e-mails are known.
     """
     found = database.find_email(login.email)
     reader = found.reader if found else _some_reader(database, login.email)
@@ -70,13 +71,13 @@ def sign_in(database: Database, passwords: Passwords, tokens: Tokens, login: Log
 
 
 def _some_reader(database: Database, email: str) -> Reader:
-    """A server that stands in for an unknown user's: always the same one for an e-mail."""
+    """A stand-in for an unknown user's server: always the same one for an e-mail."""
     readers = database.readers()
     return readers[zlib.crc32(email.encode()) % len(readers)]
 
 
 def current(database: Database, user_id: int, token: str) -> User:
-    """The signed-in user. Raises UserGoneError where the token outlived its user."""
+    """The signed-in user. Raises UserGoneError if the token outlived its user."""
     row = database.reader(user_id).first(_BY_ID, user_id=user_id)
     if row is None:
         raise UserGoneError
@@ -87,7 +88,7 @@ def current(database: Database, user_id: int, token: str) -> User:
 def change(database: Database, passwords: Passwords, user_id: int, token: str, changes: UserChanges) -> User:
     """Reserve the new names, change the user, release the old names.
 
-    Raises InvalidError naming what is taken, and UserGoneError.
+    Raises TakenError naming each field that is taken, and UserGoneError.
     """
     given = changes.model_dump(exclude_unset=True)
     password_hash = passwords.hash(given["password"]) if "password" in given else None
@@ -99,7 +100,7 @@ def change(database: Database, passwords: Passwords, user_id: int, token: str, c
             username=names.get("username"),
             email=names.get("email"),
             password_hash=password_hash,
-            # Removed by "" or null.
+            # "" or null removes it.
             bio=given.get("bio") or None,
             bio_given="bio" in given,
             image=given.get("image") or None,
@@ -108,8 +109,8 @@ def change(database: Database, passwords: Passwords, user_id: int, token: str, c
         if row is None:
             raise UserGoneError
         writer.record(UserChanged(user_id, row.username, row.former_username))
-    given_up = {"username": row.former_username} if row.former_username != row.username else {}
-    given_up |= {"email": row.former_email} if row.former_email != row.email else {}
-    directory.release(database, reservation, given_up)
+    former = {"username": row.former_username} if row.former_username != row.username else {}
+    former |= {"email": row.former_email} if row.former_email != row.email else {}
+    directory.release(database, reservation, former)
     return User(row.email, token, row.username, row.bio, row.image)
 

@@ -1,4 +1,4 @@
-"""The types of a request's texts: how long they may be, and the one form in which they are kept."""
+"""Types of a request's text fields: their limits, and their normal form."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def normalize_nfc(text: str) -> str:
-    """A name or tag with composed letters, as it is stored: some systems type é as e and an accent."""
+    """A name or tag in Unicode's NFC, as it is stored: some systems send é as e and a combining accent."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -26,7 +26,7 @@ def _not_blank(text: str) -> str:
 
 
 def _storable(text: str) -> str:
-    # PostgreSQL stores neither.
+    # PostgreSQL can't store these.
     if "\x00" in text:
         raise PydanticCustomError("nul", "must not contain NUL characters")
     if not _is_unicode(text):
@@ -51,14 +51,14 @@ def _composed(value: Any) -> Any:
 def _username(text: str) -> str:
     name = _storable(text)
     if name in (".", "..") or "/" in name or _CONTROL.search(name):
-        # It is a segment of a URL's path, where these mean something else.
+        # A username is a segment of a URL's path, where these have a meaning.
         raise PydanticCustomError("username", "must not contain slashes or control characters")
     return name
 
 
 def _address(text: str) -> str:
-    """An e-mail address as it is stored, of all the ways to type it. Raises EmailNotValidError."""
-    # Test domains (.test, .local) are fine: nothing is delivered outside.
+    """An e-mail address in its normal form, as it is stored. Raises EmailNotValidError."""
+    # Test domains (.test, .local) are allowed: no mail leaves this machine.
     return validate_email(text.strip(), check_deliverability=False, test_environment=True).normalized.lower()
 
 
@@ -78,7 +78,7 @@ def _known_email(text: str) -> str:
 
 
 def _tags(values: list[str]) -> list[str]:
-    """The tags stripped, without repetition, sorted."""
+    """The tags stripped, without duplicates, sorted."""
     names = sorted({normalize_nfc(_storable(tag).strip()) for tag in values} - {""})
     if len(names) > MAX_TAGS:
         raise PydanticCustomError("tags", "has more than {most} tags", {"most": MAX_TAGS})
@@ -113,7 +113,7 @@ Tags = Annotated[
 FilterText = Annotated[str, Field(max_length=200), BeforeValidator(normalize_nfc), _Storable]
 PathName = Annotated[str, BeforeValidator(normalize_nfc), _Storable]
 
-# What pydantic finds wrong, in the API's words. Its own words serve for every kind that is not listed.
+# The API's messages by pydantic's type of error. Other types keep pydantic's message.
 _MESSAGES = {
     "missing": "can't be blank",
     "string_too_short": "can't be blank",
@@ -134,7 +134,7 @@ _MESSAGES = {
 
 
 def errors_by_field(found: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """pydantic's list of errors in the API's shape: the innermost field of each, or ``body``, and what is wrong."""
+    """pydantic's errors in the API's shape: messages by the innermost field, or ``body``."""
     errors: dict[str, list[str]] = {}
     for error in found:
         names = [part for part in error["loc"] if isinstance(part, str)]

@@ -1,4 +1,4 @@
-"""The app as it is deployed, in this process: the real ASGI server on a free port, over one server or two."""
+"""The deployed app in this process: the real ASGI server on a free port, with one or two database servers."""
 
 import os
 import tempfile
@@ -40,7 +40,7 @@ class NewDatabase(Protocol):
 
 @dataclass(frozen=True)
 class Deployment:
-    """Where a running app is, and what its tests may look into. ``servers`` counts those that a route may ask."""
+    """A running app's URL, and its parts that tests inspect. ``servers`` is the number of database servers."""
 
     base_url: str
     servers: int = 1
@@ -83,7 +83,7 @@ def database_on_two_servers(
     kind: type[PostgresDatabase] = PostgresDatabase,
     listeners: Sequence[Listener] = (),
 ) -> PostgresDatabase:
-    """Logical shards 0-31 and 32-63 on two servers; the names on a third, which keeps them in the first's database."""
+    """Logical shards 0-31 and 32-63 on two servers, and the directory on a third, which uses the first's database."""
     one, two = PostgresServer("one", first, 10), PostgresServer("two", second, 10)
     return kind([one] * 32 + [two] * 32, PostgresServer("directory", first, 10), NullEvents(), listeners)
 
@@ -112,7 +112,7 @@ def deployed_on_two_servers(new_database: NewDatabase, **settings: Any) -> Itera
 
 @contextmanager
 def served(settings: Settings, database: PostgresDatabase | None = None) -> Iterator[str]:
-    """The app's base URL while it is served by uvicorn in a thread, set up as the program sets it up."""
+    """The app's base URL while uvicorn serves it in a thread, configured as in the program."""
     config = uvicorn.Config(
         create_app(settings, bootstrap(settings, database)),
         host="127.0.0.1",

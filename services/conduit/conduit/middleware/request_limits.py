@@ -1,6 +1,6 @@
-"""Middleware: how many requests are under way, and how large and how slow their bodies may be.
+"""Middleware: limits the number of requests in flight, and the size and time of their bodies.
 
-One request too many is refused at once (load shedding): it costs next to nothing, and the others are answered in time.
+A request beyond the limit is refused at once (load shedding): that is cheap, and the others are answered in time.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from conduit.errors import OverloadedError, TooLargeError, TooSlowError
 from conduit.routing.error_handlers import response_to
 
 PROBES = ("/ready", "/health")
-# What every body may have without counting, and how many bodies may be on their way: 16 MiB in all.
+# What each body may have without counting, and how many bodies may be arriving: 16 MiB in all.
 FREE_BYTES = 16 << 10
 MAX_ARRIVING = 1_024
 
 
 class RequestLimits:
-    """At most ``max_in_flight`` requests are under way. A path that is ``exempt`` is never refused.
+    """At most ``max_in_flight`` requests are in flight. A path that is ``exempt`` is never refused.
 
-    A request does not count while it waits for its body, so that callers who send slowly keep nobody out. A body has at
-    most ``max_body_bytes(path)``, and ``body_seconds`` from when it is first waited for. What all bodies have beyond
-    ``FREE_BYTES`` is ``max_bytes_at_once`` at most, so that a few large ones do not keep out those of a sign-in's size.
+    A request does not count while it waits for its body, so that slow clients do not keep others out. A body may have
+    ``max_body_bytes(path)`` bytes and take ``body_seconds`` from its first read. All bodies together may have
+    ``max_bytes_at_once`` bytes beyond the first ``FREE_BYTES`` of each: a few large bodies do not keep out small ones.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RequestLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # A busy box is not a sick one.
+        # An overloaded box is still healthy.
         exempt = scope["path"] in PROBES or self._exempt(scope["path"])
         if self.in_flight >= self.max_in_flight and not exempt:
             metrics.SHED.inc()
@@ -67,7 +67,7 @@ class RequestLimits:
 
 
 class _Body:
-    """A request with a body on its way. ``receive`` raises TooLargeError, TooSlowError and OverloadedError."""
+    """A request whose body is being received. ``receive`` raises TooLargeError, TooSlowError and OverloadedError."""
 
     def __init__(self, limits: RequestLimits, scope: Scope, receive: Receive, send: Send) -> None:
         self._limits = limits
@@ -95,11 +95,11 @@ class _Body:
         if self._is_complete:
             await self._send(message)
         else:
-            # The rest of the body would be read only to be thrown away, for as long as the caller likes.
+            # Else the server would read the rest of the body, however long it takes, only to discard it.
             await _closing(self._send)(message)
 
     async def receive(self) -> Message:
-        if self._is_complete:  # what comes now says at most that the caller has left
+        if self._is_complete:  # only a disconnect can follow
             return await self._receive()
         if _content_length(self._scope) > self._most:
             raise TooLargeError(self._most)
@@ -144,7 +144,7 @@ class _Body:
 
 
 def _closing(send: Send) -> Send:
-    """Ends the connection with the answer."""
+    """End the connection with the answer."""
 
     async def send_closing(message: Message) -> None:
         if message["type"] == "http.response.start":

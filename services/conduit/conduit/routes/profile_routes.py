@@ -29,5 +29,5 @@ def follow_user(username: Username, user: RateLimitedUser, database: DatabaseDep
 
 @router.delete("/follow", responses=errors(401, 404, 422, 429, 503))
 def unfollow_user(username: Username, user: RateLimitedUser, database: DatabaseDep) -> ProfileBody:
-    """Follow a user no longer."""
+    """Stop following a user."""
     return ProfileBody(profiles.follow(database, user, username, following=False))

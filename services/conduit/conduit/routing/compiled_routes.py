@@ -1,4 +1,4 @@
-"""The middleware that answers by compiled routes, and leaves everything else to FastAPI."""
+"""Middleware: serves the compiled routes, and leaves everything else to FastAPI."""
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
@@ -9,10 +9,10 @@ from conduit.routing.error_handlers import ANSWERED, response_to
 
 
 class CompiledRoutes:
-    """Serves the compiled routes that ``fastapi`` includes, in their order.
+    """Tries the compiled routes of ``fastapi`` in order. A request that none of them matches goes to ``app``, which is
+    the rest of FastAPI: for an unknown path, a method that is not allowed, or a route without CompiledRoute.
 
-    A path that none of them matches, a method that is not allowed and all that is declared without CompiledRoute go to
-    ``app``, which is the rest of FastAPI. Raises UnsupportedRouteError where including a route has changed it.
+    Raises UnsupportedRouteError where a router was included with a prefix or dependencies.
     """
 
     def __init__(self, app: ASGIApp, fastapi: FastAPI) -> None:
@@ -21,7 +21,7 @@ class CompiledRoutes:
         for route in _compiled(fastapi):
             for method in route.methods or ():
                 self._by_method.setdefault(method, []).append(route)
-        # As HTTP has it, and as Starlette does: the server leaves out the body.
+        # HEAD is GET without the body, which the server leaves out.
         self._by_method.setdefault("HEAD", self._by_method.get("GET", []))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""What every Edge does with an article that changed, and what the one that is told by HTTP asks for."""
+"""The contract of every Edge, and the HTTP requests of PurgeEdge."""
 
 import socket
 import threading
@@ -90,7 +90,7 @@ def test_a_status_other_than_204_counts_as_failed_and_the_next_purge_is_sent(por
     assert [path for _, path in asked] == ["/articles/13", "/articles/14"]
 
 
-def test_articles_that_changed_or_are_gone_are_purged_and_nothing_else() -> None:
+def test_only_changed_and_deleted_articles_are_purged() -> None:
     purged: list[list[int]] = []
 
     class Noting:

@@ -1,4 +1,4 @@
-"""What every Limits adapter does."""
+"""The contract of every Limits."""
 
 import itertools
 import re
@@ -53,7 +53,7 @@ def _refusal(call: Callable[[], None]) -> TooManyError:
 
 
 def _refused(count: int, call: Callable[[], None]) -> list[bool]:
-    """Of so many calls, which were refused, with a wait of a second at least and two minutes at most."""
+    """Make so many calls. Returns which were refused, after a check that the wait is from a second to two minutes."""
     waits = []
     for _ in range(count):
         try:
@@ -89,7 +89,7 @@ def test_two_boxes_count_an_account_together(new_redis: NewRedis) -> None:
         box.close()
 
 
-def test_writes_and_signing_in_are_counted_apart(limits: Limits) -> None:
+def test_writes_and_sign_ins_have_separate_counters(limits: Limits) -> None:
     assert _refused(3, lambda: limits.count_write("jo")) == [False] * 3
     assert _refused(1, lambda: limits.count_sign_in("jo", "jo")) == [False]
 

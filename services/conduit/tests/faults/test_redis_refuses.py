@@ -42,7 +42,7 @@ def _keys(url: str) -> int:
         return int(inside.dbsize())
 
 
-def test_limits_in_a_database_that_is_refused_are_counted_by_each_box_and_in_no_other_database(
+def test_with_a_refused_database_each_box_counts_limits_by_itself(
     new_redis: NewRedis,
 ) -> None:
     server = new_redis().rpartition("/")[0]
@@ -58,7 +58,7 @@ def test_limits_in_a_database_that_is_refused_are_counted_by_each_box_and_in_no_
     assert _keys(f"{server}/0") == before
 
 
-def test_a_cache_in_a_database_that_is_refused_is_not_used(new_redis: NewRedis) -> None:
+def test_with_a_refused_database_the_cache_is_not_used(new_redis: NewRedis) -> None:
     cache = RedisCache(f"{new_redis().rpartition('/')[0]}/{NO_SUCH_DATABASE}")
     cache.open()
     with pytest.raises(UnavailableError):

@@ -1,4 +1,4 @@
-"""Compiled routes: what FastAPI would do, in one trip to a thread, and nothing that they do not do."""
+"""Compiled routes do what FastAPI does, in one trip to a thread, and refuse what they do not support."""
 
 import asyncio
 from collections.abc import Iterator
@@ -148,8 +148,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("declare", REFUSED.values(), ids=REFUSED)
-def test_what_is_not_compiled_is_refused_when_it_is_declared(declare: Any) -> None:
-    declare(APIRouter())  # FastAPI takes it
+def test_an_unsupported_route_is_refused_when_it_is_declared(declare: Any) -> None:
+    declare(APIRouter())  # FastAPI accepts it
     with pytest.raises(UnsupportedRouteError, match=r"/x.* is not compiled"):
         declare(APIRouter(route_class=CompiledRoute))
 
@@ -244,7 +244,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     app.state.threads.close()
 
 
-def test_parameters_and_dependencies_are_as_the_signature_says(client: Client) -> None:
+def test_an_endpoint_gets_the_parameters_and_dependencies_of_its_signature(client: Client) -> None:
     answer = client.ask("GET", "/text/7?q=abc&limit=9&limit=10")
     assert answer.json() == {"number": 7, "plain": "abc", "upper": "ABC", "limit": 10, "path": "/text/7"}
     assert calls == ["abc"], "a dependency is called once a request"
@@ -263,13 +263,13 @@ def test_parameters_and_dependencies_are_as_the_signature_says(client: Client) -
         ("/sent?needed=x", b'{"name": "x"}', {"needed": ["must be a whole number"]}),
     ],
 )
-def test_all_that_is_wrong_is_told(client: Client, path: str, body: bytes, errors: dict[str, list[str]]) -> None:
+def test_all_errors_are_reported(client: Client, path: str, body: bytes, errors: dict[str, list[str]]) -> None:
     answer = client.ask("POST", path, content=body)
     assert answer.status_code == 422
     assert answer.json() == {"errors": errors}
 
 
-def test_answers_have_their_status_and_kind(client: Client) -> None:
+def test_responses_have_their_status_and_content_type(client: Client) -> None:
     answer = client.ask("POST", "/sent?needed=1", json={"name": "x"})
     assert (answer.status_code, answer.json()) == (201, {"name": "x 1"})
     assert answer.headers["content-type"] == "application/json"
@@ -283,18 +283,18 @@ def test_answers_have_their_status_and_kind(client: Client) -> None:
     )
 
 
-def test_what_is_not_routed_is_left_to_fastapi(client: Client) -> None:
+def test_other_paths_and_methods_are_left_to_fastapi(client: Client) -> None:
     assert client.ask("GET", "/nothing").status_code == 404
     refused = client.ask("PUT", "/sent")
     assert refused.status_code == 405
     assert refused.json() == {"errors": {"body": ["Method Not Allowed"]}}
 
 
-def test_a_text_that_is_no_number_is_named_by_its_parameter(client: Client) -> None:
+def test_an_invalid_number_is_reported_by_its_parameters_name(client: Client) -> None:
     assert client.ask("GET", "/text/x").json() == {"errors": {"number": ["must be a whole number"]}}
 
 
-def test_a_dear_route_waits_for_a_slot_and_holds_no_thread(client: Client) -> None:
+def test_a_route_behind_a_bulkhead_waits_without_a_thread(client: Client) -> None:
     app = client._app
     if not app.user_middleware:
         pytest.skip("FastAPI alone does not look at bulkheads")

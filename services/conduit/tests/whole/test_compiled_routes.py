@@ -1,7 +1,7 @@
-"""Every route of the app answers the same, whether it is compiled or served by FastAPI alone (ROUTES=plain).
+"""Every route of the app responds the same, whether it is compiled or served by FastAPI alone (ROUTES=plain).
 
-The two share one database. Each request goes to both; statuses and answers are compared. Requests that change
-something are made about things of their own, one for each.
+The two share one database. Each request goes to both, and the responses are compared. Requests that write have separate
+articles and users.
 """
 
 import json
@@ -46,7 +46,7 @@ def both(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 class World(NamedTuple):
-    """What requests are about: ``jo`` wrote it all, ``ann`` follows."""
+    """The users and articles of the requests: ``jo`` is the author, ``ann`` a follower."""
 
     jo: Person
     ann: Person
@@ -73,7 +73,7 @@ def world(both: Both) -> Callable[[Api], World]:
 
 
 def _requests(world: World) -> dict[str, list[tuple[Person | None, str, str, dict[str, Any]]]]:
-    """For each route the requests to make: who, method, path, and what is sent. Those that take away come last."""
+    """The requests to each route: who, method, path and body. Those that delete come last."""
     jo, ann, slug = world.jo, world.ann, world.slug
     article = {"title": "T", "description": "d", "body": "b", "tagList": ["x", "x", "a"]}
     wrong = {"article": {"title": "", "description": 1, "tagList": ["a\nb"]}}
@@ -176,7 +176,7 @@ def _said(answer: httpx.Response) -> Any:
     return answer.status_code, headers, kind, re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "*", without)
 
 
-def test_every_route_answers_as_fastapi_alone_does(both: Both, world: Callable[[Api], World]) -> None:
+def test_every_route_responds_like_fastapi_alone(both: Both, world: Callable[[Api], World]) -> None:
     worlds = [world(api) for api in both]
     requests = [_requests(each) for each in worlds]
     assert set(requests[0]) == ROUTES

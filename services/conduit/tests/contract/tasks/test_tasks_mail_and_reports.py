@@ -1,6 +1,6 @@
-"""What becomes of mail and reports, whoever does the work: at once, or once the work that is waiting is settled.
+"""Tasks that send mail and write reports, with every Tasks adapter: at once, or after ``settle``.
 
-Nothing here knows whether a task raised in its sender's face or failed out of sight; only what is so afterwards.
+The tests do not depend on whether a failed task raises in its sender. They check the state afterwards.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from conduit_testing.slow_work import REPORT_STATES, Work, ask, cover_task, foll
 # Mail -------------------------------------------------------------------------------------------------------
 
 
-def test_every_follower_is_written_to_once_and_nobody_else(
+def test_every_follower_gets_one_mail_and_nobody_else(
     work: Work, author: int, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(announcements, "CHUNK", 3)
@@ -63,7 +63,7 @@ def test_followers_of_the_next_chunk_need_not_wait_for_mail_that_the_server_take
         assert list(left.value.follows) == [MailFollowers(task.article_id, author, after=after) for after in follows]
 
 
-def test_mail_sent_again_is_the_same_mail(work: Work, author: int, sign_up: SignUp) -> None:
+def test_mail_that_is_sent_again_has_the_same_message_id(work: Work, author: int, sign_up: SignUp) -> None:
     follow(work, sign_up(fresh()), author)
     slug = published(work, author).slug
     work.settle()
@@ -73,14 +73,14 @@ def test_mail_sent_again_is_the_same_mail(work: Work, author: int, sign_up: Sign
     assert len(set(work.letters.got)) == 1
 
 
-def test_an_article_is_published_whatever_becomes_of_its_mail(work: Work, author: int, sign_up: SignUp) -> None:
+def test_an_article_is_published_even_if_its_mail_fails(work: Work, author: int, sign_up: SignUp) -> None:
     follow(work, sign_up(fresh()), author)
     work.letters.answers = False
     slug = published(work, author).slug
     assert now(work, slug).title == "Title"
 
 
-def test_what_is_noted_in_a_transaction_that_fails_is_never_done(work: Work, author: int, sign_up: SignUp) -> None:
+def test_a_task_of_a_failed_transaction_is_never_done(work: Work, author: int, sign_up: SignUp) -> None:
     slug = published(work, author).slug
     work.settle()
     follow(work, sign_up(fresh()), author)
@@ -99,7 +99,7 @@ def test_what_is_noted_in_a_transaction_that_fails_is_never_done(work: Work, aut
 # Reports ----------------------------------------------------------------------------------------------------
 
 
-def test_a_report_is_made(work: Work, author: int, sign_up: SignUp) -> None:
+def test_a_report_is_written(work: Work, author: int, sign_up: SignUp) -> None:
     name = fresh()
     follow(work, sign_up(name), author)
     asked = reports.request(work.services.database, work.services.tasks, author)
@@ -128,11 +128,9 @@ def test_a_long_report_is_read_in_pages(
         assert list(reports.audience(work.services.database, author)) == whole
 
 
-def test_a_report_that_can_not_be_made_is_not_waited_for(
-    work: Work, author: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_report_does_not_stay_pending(work: Work, author: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object) -> None:
-        raise UnavailableError("the place for files")
+        raise UnavailableError("the media store")
 
     monkeypatch.setattr(work.services.media, "put", away)
     with contextlib.suppress(AppError):
@@ -168,7 +166,7 @@ def test_a_report_takes_little_more_memory_than_its_file() -> None:
 # All --------------------------------------------------------------------------------------------------------
 
 
-def test_a_task_about_what_is_gone_changes_nothing(work: Work, author: int, sign_up: SignUp) -> None:
+def test_a_task_whose_article_or_report_is_gone_changes_nothing(work: Work, author: int, sign_up: SignUp) -> None:
     slug = published(work, author).slug
     follower = sign_up(fresh())
     follow(work, follower, author)
@@ -188,5 +186,5 @@ def test_a_task_is_stored_as_json_and_decoded_with_its_types(work: Work) -> None
             handlers.decode(name, arguments)
 
 
-def test_every_chunk_of_mail_is_a_task_of_its_own() -> None:
+def test_every_chunk_of_mail_is_a_separate_task() -> None:
     assert MailFollowers(1, 2, after=3).key != MailFollowers(1, 2, after=4).key
