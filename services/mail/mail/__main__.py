@@ -6,7 +6,7 @@ import sys
 from threading import Thread
 
 from mail import smtp
-from mail.mailbox import Mailbox
+from mail.inbox import Mailbox
 from mail.settings import BadSettingError, Settings
 from mail.web import Web
 

@@ -6,7 +6,7 @@ from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message as Parsed
 
-from mail.mailbox import Message
+from mail.inbox import Message
 
 
 @dataclass(frozen=True, slots=True)

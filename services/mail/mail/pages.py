@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from html import escape
 from urllib.parse import urlencode
 
+from mail.inbox import Counts
 from mail.letters import Letter
-from mail.mailbox import Counts
 
 _LINK = re.compile(r"https?://[^\s<>\"']+")
 

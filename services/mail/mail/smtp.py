@@ -5,7 +5,7 @@ from functools import partial
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from mail.mailbox import Mailbox
+from mail.inbox import Mailbox
 from mail.settings import Settings
 
 # RFC 5321, 4.5.3.1.8: a server must accept at least 100; clients send the others in another transaction.

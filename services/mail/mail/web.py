@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from mail import letters, pages
-from mail.mailbox import Mailbox, Message
+from mail.inbox import Mailbox, Message
 
 ON_A_PAGE = 50
 IDLE_SECONDS = 10

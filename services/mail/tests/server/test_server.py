@@ -10,7 +10,7 @@ from threading import Thread
 import httpx
 import pytest
 
-from mail.mailbox import Mailbox
+from mail.inbox import Mailbox
 from mail.web import Web
 
 from .conftest import Server, Start, free_port

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mail import letters, pages
-from mail.mailbox import Counts, Message
+from mail.inbox import Counts, Message
 
 
 def read(content: bytes) -> letters.Letter:

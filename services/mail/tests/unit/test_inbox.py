@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail.mailbox import Mailbox
+from mail.inbox import Mailbox
 
 
 def letter(identity: str, text: str = "") -> bytes:
