@@ -32,7 +32,7 @@ from loadtests import dataset, mixes, summary
 from loadtests.open_model import OpenModel
 from loadtests.samples import UNFINISHED, Sample
 from loadtests.sender import TIME_OUT, Sender
-from loadtests.site import SiteError
+from loadtests.site_assets import SiteError
 
 LATE_SECONDS = 0.05
 """A tenth of what the SLO allows: what goes out later than this has waited for the generator."""

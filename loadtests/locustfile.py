@@ -23,7 +23,7 @@ from loadtests import dataset, mixes
 from loadtests.mixes.actions import Request
 from loadtests.open_model import OpenModel
 from loadtests.sender import Sender
-from loadtests.site import SiteError
+from loadtests.site_assets import SiteError
 
 LABELS = {
     "Number of users (peak concurrency)": "Requests per second, offered (Locust's users: each stands for one)",

@@ -1,7 +1,11 @@
 """What the docs say is held against what there is."""
 
+import ast
 import re
+from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -12,6 +16,8 @@ from loadtests.tests.runs import record
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*cited.pages(), *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+_LINE_LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)#L([0-9]+)\)")
+_STATION = re.compile(r"^[0-9]+\. .*(?:\n   .*)*", re.MULTILINE)
 _COMMAND = re.compile(r"\bmake ((?:[a-z][a-z0-9-]*(?: |$))+)", re.MULTILINE)
 _TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 
@@ -24,6 +30,108 @@ def _name(page: Path) -> str:
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
     missing = [link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert missing == []
+
+
+class LineLink(NamedTuple):
+    """``[file: symbol](path#Lline)``; ``text`` is the whole link."""
+
+    text: str
+    symbol: str
+    path: str
+    line: int
+
+
+def _line_links(text: str) -> Iterator[LineLink]:
+    for found in _LINE_LINK.finditer(text):
+        _, colon, symbol = found[1].replace("`", "").rpartition(": ")
+        assert colon, f"{found[0]}: its text is not `file: symbol`"
+        yield LineLink(found[0], symbol, found[2], int(found[3]))
+
+
+def _definitions(tree: ast.Module | ast.ClassDef, within: str = "") -> dict[str, int]:
+    """The lines of functions, classes and names of a module; methods are ``Class.method``."""
+    lines: dict[str, int] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            lines.setdefault(within + node.name, node.lineno)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for name in (target.id for target in targets if isinstance(target, ast.Name)):
+                lines.setdefault(within + name, node.lineno)
+        if isinstance(node, ast.ClassDef):
+            lines |= _definitions(node, f"{within}{node.name}.")
+    return lines
+
+
+def _mistake(link: LineLink, source: str) -> str | None:
+    """What to write instead of the link; None where its line defines its symbol.
+
+    A symbol that the file only uses is one that its line contains.
+    """
+    defined = _definitions(ast.parse(source)) if link.path.endswith(".py") else {}
+    word = re.compile(rf"(?<!\w){re.escape(link.symbol)}(?!\w)")
+    used = [number for number, line in enumerate(source.splitlines(), 1) if word.search(line)]
+    right = [defined[link.symbol]] if link.symbol in defined else used
+    if link.line in right:
+        return None
+    instead = " or ".join(f"#L{number}" for number in right) or f"another symbol: {link.path} has none of this name"
+    return f"{link.text}: write {instead}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_link_to_a_line_leads_to_the_symbol_that_it_names(page: Path) -> None:
+    links = list(_line_links(page.read_text()))
+    assert len(links) == len(re.findall(r"#L[0-9]", page.read_text())), "a link to a line is not read by this test"
+    assert [found for link in links if (found := _mistake(link, (page.parent / link.path).read_text()))] == []
+
+
+def test_every_station_of_the_tour_has_a_link_to_a_line() -> None:
+    stations = _STATION.findall((ROOT / "docs/app.md").read_text())
+    assert len(stations) >= 15
+    assert [station for station in stations if not list(_line_links(station))] == []
+
+
+_LINKED = """PRICE = 1
+
+@cached
+def look():
+    ...
+
+class Shop:
+    @cached
+    def look(self):
+        buy(look)
+"""
+
+
+@pytest.mark.parametrize(
+    ("link", "mistake"),
+    [
+        ("[a.py: look](a.py#L4)", None),
+        ("[a.py: Shop.look](a.py#L9)", None),
+        ("[a.py: PRICE](a.py#L1)", None),
+        ("[a.py: buy](a.py#L10)", None),
+        ("[a.py: look](a.py#L3)", "write #L4"),
+        ("[a.py: look](a.py#L10)", "write #L4"),
+        ("[a.py: Shop.look](a.py#L4)", "write #L9"),
+        ("[a.py: buy](a.py#L9)", "write #L10"),
+        ("[a.py: sell](a.py#L4)", "another symbol"),
+    ],
+)
+def test_a_link_to_a_wrong_line_is_answered_with_the_right_one(link: str, mistake: str | None) -> None:
+    (read,) = _line_links(link)
+    found = _mistake(read, _LINKED)
+    assert found is None if mistake is None else mistake in str(found)
+
+
+def test_the_tour_s_table_names_every_file_of_the_package() -> None:
+    package = ROOT / "services/conduit/conduit"
+    table = (ROOT / "docs/app.md").read_text().partition("\n## The folder\n")[2].partition("\n## ")[0]
+    named = re.findall(r"`([\w*]+(?:\.py|/))`", table)
+    there = {path.name + "/" * path.is_dir() for path in package.iterdir()} - {"__init__.py", "__pycache__/"}
+    assert len(there) > 20
+    assert sorted(name for name in there if not any(fnmatch(name, pattern) for pattern in named)) == []
+    assert [pattern for pattern in named if not any(fnmatch(name, pattern) for name in there)] == []
 
 
 def test_links_and_commands_are_found_where_they_are() -> None:

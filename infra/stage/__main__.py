@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from infra.stage import checks, engine, lifecycle, nginx, queue, rolling, stages, tools
+from infra.stage import backlog, checks, engine, lifecycle, nginx, rolling, stages, tools
 from infra.stage.problems import Problem
 
 SIZES = ("small", "medium", "large")
@@ -83,7 +83,7 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
         "import": lambda given: _with_docker(tools.bring_over)(_stage(given), _source(given), given.replace),
         "nginx": lambda given: _with_docker(nginx.show)(_stage(given)),
         "rolling-restart": lambda given: _with_docker(rolling.restart)(_stage(given)),
-        "queue": lambda given: _with_docker(queue.show)(_stage(given), given.retry),
+        "queue": lambda given: _with_docker(backlog.show)(_stage(given), given.retry),
         "diff": lambda given: diff(_stage(given)),
         "compare": lambda given: compare(given.a, given.b),
         "doctor": lambda _: doctor(),

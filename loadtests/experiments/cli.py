@@ -21,6 +21,8 @@ from loadtests.report import experiment
 
 SIZE = "small"
 FAILED, NO_VERDICT = 1, 3
+# An experiment is a module of its name, unless the standard library has that name.
+MODULES = {"queue": "worker_queue"}
 
 
 def main(stage: int, what: str, quick: bool = False, rate: float | None = None) -> int:
@@ -59,7 +61,7 @@ def _do(stage: int, what: str, plan: Plan) -> int:
         seconds = f", {plan.seconds:.0f} s of {plan.mix} at {plan.rate:g} requests/s" if plan.seconds else ""
         scene.say(f"Stage {stage}, experiment {what}, {plan.mode}{seconds}")
         try:
-            verdict = importlib.import_module(f"loadtests.experiments.{what}").run(scene, plan)
+            verdict = importlib.import_module(f"loadtests.experiments.{MODULES.get(what, what)}").run(scene, plan)
             run.data |= {"complete": True, "why_incomplete": None, "verdict": verdict.record()}
             code = {True: 0, False: FAILED, None: NO_VERDICT}[verdict.held]
         except KeyboardInterrupt:

@@ -27,11 +27,11 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from urllib.parse import quote
 
-from loadtests import site
+from loadtests import site_assets
 from loadtests.dataset import NEWEST, ON_A_PAGE, Article, Dataset, User
 from loadtests.mixes import Draw
 from loadtests.mixes.actions import Request
-from loadtests.site import Page
+from loadtests.site_assets import Page
 
 PARTS = ("html", "assets", "covers", "api")
 BEGINS_AT = {"article": 50, "home": 35, "tag": 8, "profile": 7}
@@ -237,4 +237,4 @@ def begin(rng: random.Random, data: Dataset, target: str) -> Draw:
         "article": f"/article/{quote(some[0], safe='')}",
         "profile": f"/profile/{quote(some[1], safe='')}",
     }
-    return Traffic(rng, data, site.read(target, paths))
+    return Traffic(rng, data, site_assets.read(target, paths))

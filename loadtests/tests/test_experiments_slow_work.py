@@ -13,7 +13,7 @@ import pytest
 from docker.errors import APIError
 from requests import ReadTimeout
 
-from loadtests.experiments import harm, plan, publishing, queue
+from loadtests.experiments import harm, plan, publishing, worker_queue
 from loadtests.experiments.scene import CannotError
 from loadtests.tests.runs import record
 
@@ -85,7 +85,7 @@ def tasks(**states: int) -> list[dict[str, Any]]:
     """Of each kind of task, so many in each state."""
     return [
         {"name": name, "state": state, "count": count, "retried": 1, "distinct": count}
-        for name in queue.PROMISES.values()
+        for name in worker_queue.PROMISES.values()
         for state, count in states.items()
     ]
 
@@ -115,28 +115,28 @@ def test_a_queue_held_where_every_promise_was_kept_once(
     said: str,
 ) -> None:
     faults = {"killed": 4, "restarted": 1}
-    shown = queue.judge(answered, found, mail, 0, faults)
+    shown = worker_queue.judge(answered, found, mail, 0, faults)
     assert shown.held is held
     assert said in shown.sentence
-    assert queue.judge(answered, found, mail, 1, faults).held is (None if held is None else False)
+    assert worker_queue.judge(answered, found, mail, 1, faults).held is (None if held is None else False)
 
 
 def test_without_mail_that_was_tried_again_there_is_no_verdict_on_mail() -> None:
     untried = [one | ({"retried": 0} if one["name"] == "mail_followers" else {}) for one in tasks(done=10)]
-    shown = queue.judge(ANSWERED, untried, MAIL, 0, {"killed": 20})
+    shown = worker_queue.judge(ANSWERED, untried, MAIL, 0, {"killed": 20})
     assert shown.held is None
     assert "1 covers and no mailings" in shown.sentence
     assert "not seen whether one that is gets to anybody twice" in shown.sentence
     # The short form has too few kills for that; what it says of the rest, and that it saw nothing of this, is the same.
-    short = queue.judge(ANSWERED, untried, MAIL, 0, {"killed": 4}, mail_at_risk=False)
+    short = worker_queue.judge(ANSWERED, untried, MAIL, 0, {"killed": 4}, mail_at_risk=False)
     assert short.held
     assert "1 covers and no mailings" in short.sentence
     # What went wrong did, whether mail was at risk or not.
-    assert queue.judge(ANSWERED, untried, MAIL, 1, {"killed": 20}).held is False
+    assert worker_queue.judge(ANSWERED, untried, MAIL, 1, {"killed": 20}).held is False
 
 
 def test_what_was_tried_again_is_told_by_kind() -> None:
-    shown = queue.judge(ANSWERED, tasks(done=9, running=1), MAIL, 0, {"killed": 20})
+    shown = worker_queue.judge(ANSWERED, tasks(done=9, running=1), MAIL, 0, {"killed": 20})
     assert shown.figures["retried"] == {"covers": 2, "mailings": 2, "reports": 2}
     assert ("begun more than once", "covers: 2, mailings: 2, reports: 2") in shown.facts
     assert "Tried again: 2 covers and 2 mailings." in shown.sentence
@@ -148,9 +148,9 @@ def test_messages_that_somebody_has_twice_are_found_on_all_pages(monkeypatch: py
         8: [{"number": 7, "to": ["a"], "text": "one"}, {"number": 6, "to": ["a"], "text": "two"}],
         6: [],
     }
-    monkeypatch.setattr(queue, "_mail", lambda _scene, before=None: {"messages": pages[before]})
+    monkeypatch.setattr(worker_queue, "_mail", lambda _scene, before=None: {"messages": pages[before]})
     nowhere: Any = None
-    assert queue._twice(nowhere) == 1
+    assert worker_queue._twice(nowhere) == 1
 
 
 class Worker:
@@ -170,11 +170,11 @@ class Worker:
         monkeypatch.setattr(harm, "healthy", lambda _: self.clock >= up_at)
         monkeypatch.setattr(harm, "frozen", self._freeze)
         monkeypatch.setattr(harm, "kill", self._kill)
-        monkeypatch.setattr(queue, "ask", self._ask)
+        monkeypatch.setattr(worker_queue, "ask", self._ask)
 
     def dies(self, name: str, patience: float, left: set[tuple[str, ...]] | None = None) -> list[str]:
         nowhere: Any = None
-        return queue._kill(nowhere, self.box, name, patience, set() if left is None else left)
+        return worker_queue._kill(nowhere, self.box, name, patience, set() if left is None else left)
 
     def _sleep(self, seconds: float) -> None:
         self.clock += seconds
@@ -205,7 +205,7 @@ COVER, MAILING = ["cover", "cover-1", "1"], ["mail_followers", "mail-1-0", "1"]
 def test_a_worker_is_killed_at_what_is_to_be_at_risk_where_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(monkeypatch, [], [COVER], [MAILING])
     assert worker.dies("mail_followers", patience=5.0) == ["mail_followers"]
-    assert worker.killed_at == pytest.approx(2 * queue.BETWEEN_LOOKS)
+    assert worker.killed_at == pytest.approx(2 * worker_queue.BETWEEN_LOOKS)
     assert not worker.frozen
 
 
@@ -215,7 +215,7 @@ def test_it_is_killed_at_whatever_it_is_at_where_that_does_not_come(
 ) -> None:
     worker = Worker(monkeypatch, look)
     assert worker.dies("mail_followers", patience=2.5) == at
-    assert worker.killed_at == pytest.approx(2.5, abs=2 * queue.BETWEEN_LOOKS)
+    assert worker.killed_at == pytest.approx(2.5, abs=2 * worker_queue.BETWEEN_LOOKS)
 
 
 def test_what_an_earlier_kill_ended_is_nothing_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,17 +224,17 @@ def test_what_an_earlier_kill_ended_is_nothing_that_is_under_way(monkeypatch: py
     Worker(monkeypatch, [MAILING]).dies("mail_followers", 2.5, left)
     worker = Worker(monkeypatch, [MAILING], [MAILING], [again])
     worker.dies("mail_followers", 2.5, left)
-    assert worker.killed_at == pytest.approx(2 * queue.BETWEEN_LOOKS)
+    assert worker.killed_at == pytest.approx(2 * worker_queue.BETWEEN_LOOKS)
     assert left == {tuple(MAILING), tuple(again)}
 
 
 def test_a_worker_that_is_not_up_yet_is_let_be_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(monkeypatch, [COVER], up_at=2.0)
     worker.dies("cover", patience=6.0)
-    assert worker.killed_at == pytest.approx(2.0, abs=2 * queue.BETWEEN_LOOKS)
+    assert worker.killed_at == pytest.approx(2.0, abs=2 * worker_queue.BETWEEN_LOOKS)
     gone = Worker(monkeypatch, CannotError("does not run"), CannotError("does not run"), [], up_at=99.0)
     assert gone.dies("cover", patience=1.0) == []
-    assert gone.killed_at == pytest.approx(1.0 + 2 * queue.BETWEEN_LOOKS, abs=2 * queue.BETWEEN_LOOKS)
+    assert gone.killed_at == pytest.approx(1.0 + 2 * worker_queue.BETWEEN_LOOKS, abs=2 * worker_queue.BETWEEN_LOOKS)
 
 
 @pytest.mark.parametrize("mode", ["quick", "full"])
@@ -261,11 +261,11 @@ def test_kills_are_at_covers_and_at_mail_in_turns(monkeypatch: pytest.MonkeyPatc
 
         def note(self, what: str) -> None: ...
 
-    monkeypatch.setattr(queue, "_kill", kill)
-    monkeypatch.setattr(queue, "_mail", lambda _: {"received": 0, "duplicates": 0})
-    monkeypatch.setattr(queue, "_twice", lambda _: 0)
-    monkeypatch.setattr(queue, "_settled", lambda *_: [])
-    monkeypatch.setattr(queue, "ask", lambda *_: [["0"]])
+    monkeypatch.setattr(worker_queue, "_kill", kill)
+    monkeypatch.setattr(worker_queue, "_mail", lambda _: {"received": 0, "duplicates": 0})
+    monkeypatch.setattr(worker_queue, "_twice", lambda _: 0)
+    monkeypatch.setattr(worker_queue, "_settled", lambda *_: [])
+    monkeypatch.setattr(worker_queue, "ask", lambda *_: [["0"]])
     monkeypatch.setattr(harm, "restart", lambda *_, **__: None)
     stage: Any = SimpleNamespace(
         queued=lambda: [SimpleNamespace(name="worker")],
@@ -275,8 +275,8 @@ def test_kills_are_at_covers_and_at_mail_in_turns(monkeypatch: pytest.MonkeyPatc
         also=lambda **more: kept.update(more),
     )
     form = {"quick": plan.QUICK, "full": plan.FULL}[mode]["queue"]
-    shown = queue.run(stage, form)
-    each = form.times * (queue.BROKER_EVERY - 1) // queue.BROKER_EVERY // 2
+    shown = worker_queue.run(stage, form)
+    each = form.times * (worker_queue.BROKER_EVERY - 1) // worker_queue.BROKER_EVERY // 2
     assert Counter(asked_for) == {"cover": each, "mail_followers": each}
     assert asked_for[:2] == ["mail_followers", "cover"]
     assert kept["at_work"] == {"cover": each, "mail_followers": each}

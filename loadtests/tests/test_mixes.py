@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from loadtests import mixes, site
+from loadtests import mixes, site_assets
 from loadtests.dataset import parse_databases
 from loadtests.mixes import Draw, spike
 from loadtests.popularity import Zipf
@@ -34,7 +34,7 @@ def test_a_handful_of_articles_is_no_trouble(articles: int) -> None:
 
 def begun(name: str, monkeypatch: pytest.MonkeyPatch) -> Draw:
     """A mix's traffic over made-up rows, from a stage with made-up pages."""
-    monkeypatch.setattr(site, "read", lambda _target, paths: {page: PAGES[page] for page in paths})
+    monkeypatch.setattr(site_assets, "read", lambda _target, paths: {page: PAGES[page] for page in paths})
     return mixes.load(name).begin(random.Random(1), made_up(), "http://stage")
 
 

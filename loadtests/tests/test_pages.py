@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtests import site
+from loadtests import site_assets
 from loadtests.dataset import ON_A_PAGE
 from loadtests.mixes import pages
 from loadtests.mixes.actions import Request
 from loadtests.mixes.pages import DEVICES, SIZES, Traffic, Visit, chosen
-from loadtests.site import SiteError
+from loadtests.site_assets import SiteError
 from loadtests.tests.made_up import PAGES, made_up
 
 WEB = Path(__file__).resolve().parents[2] / "services" / "web"
@@ -175,7 +175,7 @@ def test_assets_are_read_from_html(monkeypatch: pytest.MonkeyPatch) -> None:
     <link rel="modulepreload" href="/assets/api.d.js"><link rel="canonical" href="/">
     <script type="module" src="/assets/home.e.js"></script><script>inline()</script>
     <body><a href="/login">Sign in</a><img src="/assets/not-this.png"></body>"""
-    assert site.assets_of(html) == [
+    assert site_assets.assets_of(html) == [
         "/assets/icon.a.svg",
         "/assets/site.b.css",
         "/assets/api.d.js",
@@ -194,17 +194,17 @@ def test_assets_are_read_from_html(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_stage_without_pages_is_told(stub: Callable[..., str], options: list[str], said: str) -> None:
     with pytest.raises(SiteError, match=re.escape(said)):
-        site.read(stub(*options), {"home": "/"})
+        site_assets.read(stub(*options), {"home": "/"})
 
 
 def test_nobody_there_is_told() -> None:
     with pytest.raises(SiteError, match="the page / cannot be had"):
-        site.read("http://127.0.0.1:9", {"home": "/"})
+        site_assets.read("http://127.0.0.1:9", {"home": "/"})
 
 
 def test_a_stages_pages_are_read(stub: Callable[..., str]) -> None:
     html = '<script type="module" src="/assets/x.js"></script>'
-    assert site.read(stub("--html", html, "--etag", 'W/"7"'), {"home": "/", "feed": "/feed"}) == {
-        "home": site.Page('W/"7"', ("/assets/x.js",)),
-        "feed": site.Page('W/"7"', ("/assets/x.js",)),
+    assert site_assets.read(stub("--html", html, "--etag", 'W/"7"'), {"home": "/", "feed": "/feed"}) == {
+        "home": site_assets.Page('W/"7"', ("/assets/x.js",)),
+        "feed": site_assets.Page('W/"7"', ("/assets/x.js",)),
     }

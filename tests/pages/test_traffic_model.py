@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from conduit_testing.client import fresh
-from loadtests import site
+from loadtests import site_assets
 from loadtests.dataset import ON_A_PAGE, Article, Dataset, User
 from loadtests.mixes import pages
 from loadtests.mixes.pages import DEVICES, SIZES, Device, Traffic, chosen
@@ -65,7 +65,7 @@ def model(stage: Stage, data: Dataset) -> Callable[[Device, list[str]], list[set
     def views(device: Device, kinds: list[str]) -> list[set[str]]:
         paths = {"home": "/", "feed": "/feed", "article": f"/article/{quote(data.articles[0].slug)}"}
         paths["profile"] = f"/profile/{quote(data.users[0].username)}"
-        traffic = Traffic(random.Random(1), data, site.read(stage.url, paths))
+        traffic = Traffic(random.Random(1), data, site_assets.read(stage.url, paths))
         visit = pages.Visit({where: chosen(sizes, device) for where, sizes in SIZES.items()}, None)
         asked = [{request.path for request in traffic._view(visit, kind)} for kind in kinds]
         return [{path for path in view if not path.startswith("/assets/favicon")} for view in asked]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from infra.stage import checks, lifecycle, queue, topology
+from infra.stage import backlog, checks, lifecycle, topology
 from infra.stage.problems import Problem
 from infra.stage.topology import Box, Topology
 from tests.stages.test_bad_machines import GIB, engine
@@ -36,7 +36,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What Compose says of stage 4's containers, which a test may change; the stage's commands are not run."""
     rows = list(ROWS)
     monkeypatch.setattr(topology, "read", lambda _: STAGE)
-    for module in (queue, lifecycle):
+    for module in (backlog, lifecycle):
         monkeypatch.setattr(module, "compose_rows", lambda *_: rows)
     monkeypatch.setattr(lifecycle, "_meters", lambda _: {})
     return rows
@@ -51,7 +51,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         commands.append(command)
         return 0
 
-    monkeypatch.setattr(queue, "run", run)
+    monkeypatch.setattr(backlog, "run", run)
     return commands
 
 
@@ -59,9 +59,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_the_first_app_that_runs_is_asked(
     stage: list[dict[str, Any]], asked: list[list[str]], retry: str, words: list[str]
 ) -> None:
-    assert queue.show(4, retry) == 0
+    assert backlog.show(4, retry) == 0
     stage[0] = row("app1-1", "exited", "")
-    assert queue.show(4, retry) == 0
+    assert backlog.show(4, retry) == 0
     tail = ["python", "-m", "conduit", "queue", *words]
     assert [command[-len(tail) - 1 :] for command in asked] == [["app1", *tail], ["app2", *tail]]
 
@@ -69,7 +69,7 @@ def test_the_first_app_that_runs_is_asked(
 def test_a_stage_that_is_down_says_how_to_start_it(stage: list[dict[str, Any]], asked: list[list[str]]) -> None:
     stage[:2] = []
     with pytest.raises(Problem, match=r"Stage 4 is not up\.\nStart it"):
-        queue.show(4, "")
+        backlog.show(4, "")
     assert asked == []
 
 

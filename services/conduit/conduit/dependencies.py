@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import APIKeyHeader
-from pydantic import AfterValidator
 
 from conduit.bulkhead import Bulkhead
 from conduit.errors import InvalidError, NotSignedInError
@@ -19,7 +18,7 @@ from conduit.ports import Database, Limits, Media, Page, Reads, Tasks
 from conduit.threads import Threads
 from conduit.tokens import Tokens
 from conduit.uploads import Uploads
-from conduit.validation import FilterText, normalize_nfc
+from conduit.validation import FilterText, PathName
 
 MAX_OFFSET = 10_000
 MAX_LIMIT = 100
@@ -157,11 +156,16 @@ def _is_in(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
 # Parameters --------------------------------------------------------------------------------------------------
 
 RowId = Annotated[int, Path(ge=0, le=MAX_ID)]
-Username = Annotated[str, AfterValidator(normalize_nfc)]
+Username = PathName
 Filter = FilterText | None
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many rows at most.")]
 Offset = Annotated[
-    int, Query(ge=0, le=MAX_ID, description=f"How many of the newest rows to skip, up to {MAX_OFFSET}.")
+    int,
+    Query(
+        ge=0,
+        description=f"How many of the newest rows to skip, up to {MAX_OFFSET}.",
+        json_schema_extra={"maximum": MAX_OFFSET},  # checked by ``page``, whose error says what to do instead
+    ),
 ]
 Before = Annotated[
     int | None, Query(ge=0, le=MAX_ID, description="Only what is older than the row of this id: pages without end.")

@@ -23,7 +23,6 @@ from conduit.routes import (
     tag_routes,
     user_routes,
 )
-from conduit.routing.compiled_route import CompiledRoute
 from conduit.routing.compiled_routes import CompiledRoutes
 from conduit.routing.error_handlers import add_error_handlers
 from conduit.services import Services
@@ -94,8 +93,7 @@ def _add_middleware(app: FastAPI, settings: Settings, services: Services) -> Non
     """Innermost first, as FastAPI has it: the last added is the first to see a request."""
     pages: dict[str, Any] = {"files": services.pages}
     if settings.routes == "compiled":
-        found = [route for router in ROUTERS for route in router.routes if isinstance(route, CompiledRoute)]
-        app.add_middleware(CompiledRoutes, routes=found)
+        app.add_middleware(CompiledRoutes, fastapi=app)
     app.add_middleware(Pages, **pages)
     app.add_middleware(
         RequestLimits,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 MAX_TAGS = 20
@@ -25,15 +25,31 @@ def _not_blank(text: str) -> str:
     return text
 
 
-def _without_nul(text: str) -> str:
-    # PostgreSQL stores none.
+def _storable(text: str) -> str:
+    # PostgreSQL stores neither.
     if "\x00" in text:
         raise PydanticCustomError("nul", "must not contain NUL characters")
+    if not _is_unicode(text):
+        raise PydanticCustomError("unicode", "must be a text in UTF-8")
     return text
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether it has no half of a surrogate pair, which JSON can write and UTF-8 can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _composed(value: Any) -> Any:
+    # Before its length is checked: some characters have no composed form, and become several.
+    return normalize_nfc(value.strip()) if isinstance(value, str) else value
+
+
 def _username(text: str) -> str:
-    name = normalize_nfc(text)
+    name = _storable(text)
     if name in (".", "..") or "/" in name or _CONTROL.search(name):
         # It is a segment of a URL's path, where these mean something else.
         raise PydanticCustomError("username", "must not contain slashes or control characters")
@@ -63,7 +79,7 @@ def _known_email(text: str) -> str:
 
 def _tags(values: list[str]) -> list[str]:
     """The tags stripped, without repetition, sorted."""
-    names = sorted({normalize_nfc(tag.strip()) for tag in values} - {""})
+    names = sorted({normalize_nfc(_storable(tag).strip()) for tag in values} - {""})
     if len(names) > MAX_TAGS:
         raise PydanticCustomError("tags", "has more than {most} tags", {"most": MAX_TAGS})
     if any(len(name) > MAX_TAG_LENGTH or _CONTROL.search(name) for name in names):
@@ -75,21 +91,27 @@ def _tags(values: list[str]) -> list[str]:
 
 _Stripped = StringConstraints(strip_whitespace=True)
 _NotBlank = AfterValidator(_not_blank)
-_NoNul = AfterValidator(_without_nul)
+_Storable = AfterValidator(_storable)
+_Composed = BeforeValidator(_composed)
 
-Username = Annotated[str, _Stripped, Field(min_length=1, max_length=64), AfterValidator(_username)]
+Username = Annotated[str, Field(min_length=1, max_length=64), _Composed, AfterValidator(_username)]
 Email = Annotated[
     str, Field(min_length=1, max_length=254, json_schema_extra={"format": "email"}), _NotBlank, AfterValidator(_email)
 ]
-KnownEmail = Annotated[str, Field(min_length=1, max_length=254), _NotBlank, _NoNul, AfterValidator(_known_email)]
-Password = Annotated[str, Field(min_length=1, max_length=256), _NotBlank, _NoNul]
-Bio = Annotated[str, Field(max_length=5_000), _NoNul]
-ImageUrl = Annotated[str, Field(max_length=2_000), _NoNul]
-Title = Annotated[str, _Stripped, Field(min_length=1, max_length=300), _NoNul]
-Description = Annotated[str, Field(min_length=1, max_length=1_000), _NotBlank, _NoNul]
-Text = Annotated[str, Field(min_length=1, max_length=200_000), _NotBlank, _NoNul]
-Tags = Annotated[list[str], AfterValidator(_tags)]
-FilterText = Annotated[str, Field(max_length=200), _NoNul, AfterValidator(normalize_nfc)]
+KnownEmail = Annotated[str, Field(min_length=1, max_length=254), _NotBlank, _Storable, AfterValidator(_known_email)]
+Password = Annotated[str, Field(min_length=1, max_length=256), _NotBlank, _Storable]
+Bio = Annotated[str, Field(max_length=5_000), _Storable]
+ImageUrl = Annotated[str, Field(max_length=2_000), _Storable]
+Title = Annotated[str, _Stripped, Field(min_length=1, max_length=300), _Storable]
+Description = Annotated[str, Field(min_length=1, max_length=1_000), _NotBlank, _Storable]
+Text = Annotated[str, Field(min_length=1, max_length=200_000), _NotBlank, _Storable]
+Tags = Annotated[
+    list[Annotated[str, Field(json_schema_extra={"maxLength": MAX_TAG_LENGTH})]],
+    Field(json_schema_extra={"maxItems": MAX_TAGS}),
+    AfterValidator(_tags),  # which counts the tags that are left, and so checks both limits
+]
+FilterText = Annotated[str, Field(max_length=200), BeforeValidator(normalize_nfc), _Storable]
+PathName = Annotated[str, BeforeValidator(normalize_nfc), _Storable]
 
 # What pydantic finds wrong, in the API's words. Its own words serve for every kind that is not listed.
 _MESSAGES = {
@@ -119,5 +141,7 @@ def errors_by_field(found: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
         template = _MESSAGES.get(error["type"])
         message = template.format(**error.get("ctx", {})) if template else error["msg"]
         field = names[-1] if names else "body"
-        errors.setdefault(field, []).append(message)
+        told = errors.setdefault(field, [])
+        if message not in told:  # a parameter that two dependencies take is validated for each
+            told.append(message)
     return errors

@@ -1,8 +1,6 @@
 """Covers of articles: uploading one, taking it away, and its files."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from conduit import covers
 from conduit.dependencies import (
@@ -36,12 +34,6 @@ router = APIRouter(tags=["covers"], route_class=CompiledRoute)
 async_router = APIRouter(tags=["covers"])
 
 
-def cover_author(slug: str, user: RateLimitedUser, database: DatabaseDep) -> int:
-    """The article's author, who is checked before a byte of the image is read."""
-    covers.check_author(database, user, slug)
-    return user
-
-
 @async_router.put(
     "/api/articles/{slug}/cover",
     responses=errors(401, 403, 404, 408, 413, 422, 429, 503),
@@ -50,7 +42,7 @@ def cover_author(slug: str, user: RateLimitedUser, database: DatabaseDep) -> int
 async def replace_cover(
     slug: str,
     request: Request,
-    author: Annotated[int, Depends(cover_author)],
+    user: RateLimitedUser,
     database: DatabaseDep,
     media: MediaDep,
     tasks: TasksDep,
@@ -59,11 +51,13 @@ async def replace_cover(
     hashing: HashingDep,
 ) -> ArticleBody:
     """Give one's own article a cover: a PNG, JPEG or WebP image of at most 8 megapixels."""
+    # Before a byte of the image is read.
+    await threads.run(covers.check_author, database, user, slug)
     async with uploads.memory():
         upload = await read_body(request)
         # An image takes as much memory as a password's hash, so it takes the place of one.
         async with uploads.processor(), hashing.slot():
-            article = await threads.run(covers.replace, database, media, tasks, author, slug, upload=upload)
+            article = await threads.run(covers.replace, database, media, tasks, user, slug, upload=upload)
     return ArticleBody(article)
 
 

@@ -71,7 +71,6 @@ def get_current_user(user: CurrentUser, token: GivenToken, database: DatabaseDep
 
 
 @router.put("/api/user", responses=errors(401, 408, 409, 413, 422, 429, 503))
-@behind("hashing")
 def change_current_user(
     body: UserChangesBody, user: RateLimitedUser, token: GivenToken, database: DatabaseDep, passwords: PasswordsDep
 ) -> UserBody:

@@ -9,22 +9,27 @@ Not all of FastAPI is done here. A route that asks for something else is refused
 """
 
 from collections.abc import Callable
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import Any, TypeVar
+from functools import partial
+from inspect import isasyncgenfunction, isclass, iscoroutinefunction, isgeneratorfunction, isroutine, unwrap
+from types import NoneType
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import msgspec
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Body
 from fastapi.routing import APIRoute
 from fastapi.security.api_key import APIKeyHeader
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 from starlette.convertors import StringConvertor
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from conduit.routing.body import read_body
+from conduit.schemas import Answer
 
 Errors = list[dict[str, Any]]
 Values = dict[str, Any]
@@ -88,7 +93,7 @@ class CompiledRoute(APIRoute):
         result = self.endpoint(**values)
         if isinstance(result, Response):
             return result
-        if result is None:
+        if self.response_model is None:
             return Response(status_code=self._status)
         return Response(_encode(result), self._status, media_type="application/json")
 
@@ -130,11 +135,16 @@ def _bound(dependant: Dependant, path: str) -> Bind:
         errors: Errors = []
         values: Values = {}
         for name, call, call_it in inner:
-            if call not in known:
-                known[call], found = call_it(request, known)
-                errors += found
+            if call in known:
+                value = known[call]
+            else:
+                value, found = call_it(request, known)
+                if found:
+                    errors += found
+                    continue
+                known[call] = value
             if name:
-                values[name] = known[call]
+                values[name] = value
         for name, read in readers:
             values[name] = read(request, errors)
         if request_name:
@@ -197,19 +207,44 @@ def _body_of(dependant: Dependant) -> tuple[str, TypeAdapter[Any]] | None:
 def _refuse_unsupported(route: CompiledRoute) -> None:
     where = f"{'/'.join(sorted(route.methods or ()))} {route.path}"
 
-    def refuse(what: str, remedy: str = "declare it on a router without route_class=CompiledRoute") -> None:
+    def refuse(what: str, remedy: str = "declare it on a router without route_class=CompiledRoute") -> NoReturn:
         raise UnsupportedRouteError(f"{where} is not compiled: it has {what}; {remedy}")
 
-    if iscoroutinefunction(route.endpoint) or isasyncgenfunction(route.endpoint) or isgeneratorfunction(route.endpoint):
+    if _is_async_or_generator(route.endpoint):
         refuse("an endpoint that is async or a generator")
     if any(type(convertor) is not StringConvertor for convertor in route.param_convertors.values()):
         refuse("a convertor in its path", "declare the parameter's type in the endpoint's signature")
     if route.dependencies:
         refuse("dependencies whose values nobody takes", "take them as parameters")
-    if len(route.dependant.body_params) > 1 or getattr(route, "_embed_body_fields", False):
+    _refuse_body(route, refuse)
+    _refuse_answer(route, refuse)
+    _refuse_dependant(route.dependant, refuse)
+
+
+def _refuse_body(route: CompiledRoute, refuse: Callable[..., NoReturn]) -> None:
+    parameters = route.dependant.body_params
+    if len(parameters) > 1 or getattr(route, "_embed_body_fields", False):
         refuse("more than one body parameter", "make one model of them")
-    if any(not _is_json(parameter) for parameter in route.dependant.body_params):
-        refuse("a form or a file")
+    for parameter in parameters:
+        if type(parameter.field_info) is not Body:
+            refuse("a form or a file")
+        if not parameter.field_info.is_required():
+            refuse("a body that may be left out")
+
+
+def _refuse_answer(route: CompiledRoute, refuse: Callable[..., NoReturn]) -> None:
+    declared = get_type_hints(route.endpoint).get("return")
+    if isinstance(declared, type) and issubclass(declared, Response):
+        return
+    if declared is NoneType and route.status_code == 204:
+        return
+    if not (isinstance(declared, type) and issubclass(declared, Answer)) or route.response_model is not declared:
+        refuse(
+            "an answer that it does not declare by its return type as an Answer, a Response, or None with status 204",
+            "declare it so, or use a router without route_class=CompiledRoute",
+        )
+    if not isinstance(route.response_class, DefaultPlaceholder) or route.response_class.value is not JSONResponse:
+        refuse("a response class of its own", "return a Response")
     if any(
         (
             route.response_model_include,
@@ -221,20 +256,16 @@ def _refuse_unsupported(route: CompiledRoute) -> None:
         )
     ):
         refuse("a response model of which parts are left out", "declare a model of those parts")
-    _refuse_dependant(route.dependant, refuse)
 
 
-def _refuse_dependant(dependant: Dependant, refuse: Callable[[str], None]) -> None:
+def _refuse_dependant(dependant: Dependant, refuse: Callable[..., NoReturn]) -> None:
     call: Any = dependant.call
     if isinstance(call, APIKeyHeader):
         if call.auto_error:
             refuse("an API key header with auto_error")
         return
-    callee = call if hasattr(call, "__code__") else getattr(call, "__call__", call)  # noqa: B004 - what it is, not whether
-    if iscoroutinefunction(callee) or isasyncgenfunction(callee):
-        refuse(f"an async dependency, {call}")
-    if isgeneratorfunction(callee):
-        refuse(f"a dependency with yield, {call}")
+    if _is_async_or_generator(call):
+        refuse(f"a dependency that is async or has a yield, {call}")
     for parameters, what in (
         (dependant.header_params, "a header parameter"),
         (dependant.cookie_params, "a cookie"),
@@ -249,16 +280,23 @@ def _refuse_dependant(dependant: Dependant, refuse: Callable[[str], None]) -> No
         if parameters:
             refuse(what)
     for parameter in (*dependant.path_params, *dependant.query_params):
+        info = parameter.field_info
         if _takes_many(parameter):
             refuse(f"a parameter of many values, {parameter.name}")
+        if info.default_factory is not None or info.validation_alias not in (None, parameter.alias):
+            refuse(f"a default factory or a validation alias, of {parameter.name}")
     for inner in dependant.dependencies:
         if inner.body_params:
             refuse(f"a dependency that takes the body, {inner.call}")
         _refuse_dependant(inner, refuse)
 
 
-def _is_json(parameter: Any) -> bool:
-    return type(parameter.field_info).__name__ == "Body"
+def _is_async_or_generator(call: Any) -> bool:
+    while isinstance(call, partial):
+        call = call.func
+    call = unwrap(call)
+    callee = call if isroutine(call) or isclass(call) else call.__call__
+    return iscoroutinefunction(callee) or isasyncgenfunction(callee) or isgeneratorfunction(callee)
 
 
 def _takes_many(parameter: Any) -> bool:

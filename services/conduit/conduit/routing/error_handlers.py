@@ -1,13 +1,17 @@
 """Errors as answers in the API's own shape: ``{"errors": {"<field or body>": ["…"]}}``."""
 
+import logging
+
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from conduit.errors import AppError, HungUpError
+from conduit.errors import AppError, FailedError, HungUpError
 from conduit.validation import errors_by_field
+
+log = logging.getLogger(__name__)
 
 ANSWERED = (AppError, RequestValidationError, HTTPException)
 
@@ -52,4 +56,7 @@ def _while_reading(cause: BaseException) -> Exception:
         return cause
     if isinstance(cause, ClientDisconnect):
         return HungUpError()
-    return RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "is not valid JSON"}])
+    if isinstance(cause, ValueError | RecursionError):
+        return RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "is not valid JSON"}])
+    log.error("unexpected error while reading a body", exc_info=cause)
+    return FailedError()

@@ -102,6 +102,12 @@ def test_a_text_may_be_so_long_and_no_longer(model: type[BaseModel], field: str,
     }
 
 
+def test_a_name_is_composed_before_its_length_is_checked() -> None:
+    assert NewUser(username="e\u0301" * 64, email="u@example.com", password="p").username == "é" * 64
+    # It has no composed form, and is three characters.
+    assert set(_refused(NewUser, username="\ufb2c" * 64, email="u@example.com", password="p")) == {"username"}
+
+
 def test_all_problems_of_a_body_are_told_at_once() -> None:
     found = _refused(NewArticle, title=" ", description="d\x00", body="", tagList=["a\nb"])
     assert set(found) == {"title", "description", "body", "tagList"}

@@ -168,6 +168,21 @@ def test_slow_bodies_keep_nobody_out_and_end_with_408(api: Api, deployment: Depl
             connection.close()
 
 
+@pytest.mark.parametrize("path", ["/articles", "/articles/nothing-1", "/tags"])
+def test_a_body_that_a_route_does_not_read_makes_no_way_around_the_limit(
+    api: Api, deployment: Deployment, path: str
+) -> None:
+    jo = api.sign_up()
+    with psycopg.connect(deployment.databases[0]) as lock, ThreadPoolExecutor(12) as threads:
+        lock.execute("LOCK TABLE articles, tag_counts")
+        asked = [threads.submit(jo.call, "GET", path, content=b"{}") for _ in range(12)]
+        _until(lambda: sum(future.done() for future in asked) >= 12 - MOST)
+        lock.rollback()
+        answers = [future.result(20) for future in asked]
+    assert sum(answer.status_code == 503 for answer in answers) == 12 - MOST
+    assert {answer.headers["connection"] for answer in answers} == {"close"}, "the rest of a body is not waited for"
+
+
 def test_bodies_that_arrive_hold_so_much_memory_and_no_more(new_database: NewDatabase) -> None:
     most, each = 5_000_000, 900_000
     with deployed_on_one_server(new_database, max_body_bytes_at_once=most) as deployment:
@@ -178,6 +193,7 @@ def test_bodies_that_arrive_hold_so_much_memory_and_no_more(new_database: NewDat
                 assert refused.recv(4_000).startswith(b"HTTP/1.1 503 ")
             with httpx.Client(base_url=deployment.base_url) as http:
                 assert http.get("/api/tags").status_code == 200
+                Api(http).sign_up()  # a small body still comes in
         finally:
             for connection in arriving:
                 connection.close()
