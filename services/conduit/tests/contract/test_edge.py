@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -143,6 +144,25 @@ def test_a_purge_that_meets_a_closing_connection_is_sent_over_another() -> None:
         edge.purge([5])
         assert heads == [b"GET /alive", b"POST /articles/5", b"POST /articles/5"]
         assert _count("done") - done == 1
+
+
+def test_a_purge_that_is_sent_again_has_a_deadline_too() -> None:
+    hung = threading.Event()
+
+    def answer(head: bytes, number: int) -> bytes:
+        if b"POST" not in head:
+            return _DONE
+        if number == 1:
+            hung.wait(5)
+        return b""
+
+    with _edge_that(answer) as (edge, heads):
+        started = time.monotonic()
+        edge.purge([5])
+        took = time.monotonic() - started
+        hung.set()
+    assert heads == [b"GET /alive", b"POST /articles/5", b"POST /articles/5"]
+    assert took < 2  # a tenth of a second is promised; the rest is for a busy machine
 
 
 def test_an_answer_that_is_not_http_is_a_failure_and_no_reason_to_ask_twice() -> None:
