@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -158,13 +159,20 @@ def undecorated(source: str) -> str:
 def _mutmut(copy: Path, environment: Mapping[str, str], *words: str) -> str:
     # As a program, not by -m: mutmut loads itself a second time then.
     command = [str(Path(sys.executable).parent / "mutmut"), *words]
-    done = subprocess.run(
-        command, cwd=copy, env=os.environ | environment, capture_output=True, text=True, check=False,
-        timeout=_LIMIT_SECONDS,
+    mutmut = subprocess.Popen(
+        command, cwd=copy, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
     )  # fmt: skip
-    if done.returncode:
-        raise TrialError(f"mutmut {' '.join(words)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
-    return done.stdout
+    try:
+        said, _ = mutmut.communicate(timeout=_LIMIT_SECONDS)
+    except BaseException:
+        # With the mutants that it runs, which would go on without it.
+        os.killpg(mutmut.pid, signal.SIGKILL)
+        mutmut.wait()
+        raise
+    if mutmut.returncode:
+        raise TrialError(f"mutmut {' '.join(words)} failed:\n{said[-8000:]}")
+    return said
 
 
 def _mutant(name: str, status: str, diff: str) -> Mutant:
