@@ -1,7 +1,5 @@
 """Argon2id at OWASP's minimum (19 MiB, two passes, one lane), a bounded number at once: each takes its 19 MiB."""
 
-import ctypes
-from contextlib import suppress
 from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
@@ -12,25 +10,10 @@ PASSES = 2
 LANES = 1
 
 
-_M_MMAP_THRESHOLD = -3
-_LARGE_BYTES = 1 << 20
-
-
-def _return_large_blocks() -> None:
-    """Tell glibc to return large blocks to the system when they are freed; other C libraries do so by themselves.
-
-    From the first 19 MiB block that is freed it learns to keep such blocks, one for every thread that ever hashed: ten
-    threads held 200 MB and the box died of it.
-    """
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-
-
 class Passwords:
     """Hashes and checks, at most ``at_once`` at the same time. Routes wait for their turn in a bulkhead before."""
 
     def __init__(self, at_once: int) -> None:
-        _return_large_blocks()
         self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
         self._slots = BoundedSemaphore(at_once)
         # Checked where there is no such user: the time of an answer must not tell which addresses are known.

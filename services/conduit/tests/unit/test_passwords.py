@@ -52,7 +52,9 @@ def test_no_more_than_were_allowed_are_hashed_at_once(monkeypatch: pytest.Monkey
 
 _TEN_THREADS_HASH = """
 import threading
+from conduit.memory_headroom import limit_malloc
 from conduit.passwords import Passwords
+limit_malloc()
 passwords, done, stay = Passwords(2), threading.Barrier(11), threading.Event()
 def work():
     passwords.hash("x")
