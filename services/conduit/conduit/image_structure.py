@@ -157,7 +157,8 @@ def _whole_bytes(kind: str, data: bytes, size: tuple[int, int, int, int], *, int
     width, height, bands, depth = size
     pixels = width * height
     if kind == "webp":
-        return pixels * (4 if b"VP8L" in data else 1 if bands == 4 else 0)
+        # Lossless colours; or an alpha channel, which takes up to twice its size (measured).
+        return pixels * (4 if b"VP8L" in data else 2 if bands == 4 else 0)
     if not interlaced:
         return 0
     return pixels * bands * depth if kind == "png" else _coefficient_bytes(data, width, height, bands)

@@ -140,7 +140,7 @@ def with_many_scans(scans: int, width: int = 48, height: int = 32) -> bytes:
 
 
 def with_a_scan_per_component(width: int = 48, height: int = 32) -> bytes:
-    """A valid baseline JPEG whose three components are not interleaved: libjpeg holds it whole, as a progressive one."""
+    """A baseline JPEG whose three components are not interleaved: libjpeg holds it whole, like progressive ones."""
     blocks = -(-width // 8) * -(-height // 8)
     made = [
         b"\xff\xd8",
