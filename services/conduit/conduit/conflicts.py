@@ -1,4 +1,4 @@
-"""Changes that run again where PostgreSQL rolled them back in favour of a concurrent one."""
+"""Transactions that run again where PostgreSQL rolled them back in favour of a concurrent one."""
 
 import functools
 from collections.abc import Callable
@@ -11,10 +11,11 @@ Answer = TypeVar("Answer")
 
 
 def retry_on_conflict(change: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
-    """Call ``change`` once more where it raises ConflictError.
+    """Call ``change``, which is one transaction, once more where it raises ConflictError.
 
-    A deadlock or a serialization failure rolls the whole transaction back, so nothing has changed. PostgreSQL finds a
-    deadlock after a second (deadlock_timeout), which leaves no time for a third attempt.
+    A deadlock or a serialization failure rolls the transaction back, so nothing has changed. A use case of several
+    transactions wraps each of them and not itself: those before the conflict are committed. PostgreSQL finds a deadlock
+    after a second (deadlock_timeout), which leaves no time for a third attempt.
     """
 
     @functools.wraps(change)
