@@ -20,7 +20,7 @@ from conduit.events import ArticleChanged
 from conduit.image_structure import inspect
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.models import articles
-from conduit.ports import Database, Media, Task, Tasks, Writer
+from conduit.ports import Database, Enqueued, Media, Task, Tasks, Writer
 from conduit.queries import read_article
 from conduit.rows import AuthorRow, CoverRow
 from conduit.schemas import Article
@@ -81,25 +81,23 @@ def replace(database: Database, media: Media, tasks: Tasks, viewer: int, slug: s
     # Before the transaction, which would hold a connection while the file is written.
     stored = upload_file(digest, article_id)
     media.put(stored, upload, "application/octet-stream")
-    pending = False
+    enqueued: Enqueued | None = None
     try:
         with database.writing(article_id) as writer:
             former = _own(writer.first(writes.LOCK_COVER, article_id=article_id), viewer)
-            shown_already = (former.cover_digest, former.cover_state) == (digest, "ready")
-            if not shown_already:
+            if (former.cover_digest, former.cover_state) != (digest, "ready"):
                 writer.all(writes.SET_COVER, article_id=article_id, digest=digest, state="pending")
-                tasks.enqueue(writer, task)
+                enqueued = tasks.enqueue(writer, task)
                 writer.record(ArticleChanged(article_id, viewer))
-                pending = True
     except AppError:
         # A commit without an answer may have happened, and then the task needs the upload.
-        if not pending:
+        if enqueued is None:
             media.delete(stored)
         raise
-    if shown_already:
+    if enqueued is None:
         media.delete(stored)
     else:
-        _send(database, tasks, task, former)
+        _send(database, tasks, enqueued, task, former)
     return _article(database, media, article_id, viewer)
 
 
@@ -114,9 +112,9 @@ def remove(database: Database, media: Media, viewer: int, slug: str) -> Article:
     return _article(database, media, article_id, viewer)
 
 
-def _send(database: Database, tasks: Tasks, task: MakeCover, former: CoverRow) -> None:
+def _send(database: Database, tasks: Tasks, enqueued: Enqueued, task: MakeCover, former: CoverRow) -> None:
     try:
-        tasks.send(task)
+        tasks.send(enqueued)
     except Exception:
         # It was done at once and failed, and the caller hears that: the article keeps the cover that it had. One that
         # was pending is "failed": its task says "ready" yet, or found this upload in its place.

@@ -167,7 +167,10 @@ outbox = Table(
     Column("name", Text, nullable=False),
     Column("arguments", JSONB, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'waiting'")),
-    # How many attempts were begun. A message carries the number of attempts before it, so an old one is recognized.
+    # How often the task was enqueued again or put back. A message carries it, so one of an earlier time is recognized.
+    Column("generation", Integer, nullable=False, server_default=text("0")),
+    # How many attempts of this generation were begun. A message carries the number of attempts before it, so an old
+    # one is recognized.
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     # Who claimed the last attempt.
     Column("worker", Text),

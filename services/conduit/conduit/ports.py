@@ -127,15 +127,22 @@ class Task(Struct, frozen=True):
         raise NotImplementedError
 
 
+class Enqueued(NamedTuple):
+    """A task that is kept. Enqueued again it has another ``generation``: messages of an earlier one have no effect."""
+
+    task: Task
+    generation: int
+
+
 class Tasks(Protocol):
     """Where slow work goes. A task may be done twice, so its handler must be idempotent. It may be done much later, so
     its caller first writes "pending" into a row, and then answers with what the row says.
     """
 
-    def enqueue(self, writer: Writer, task: Task) -> None:
+    def enqueue(self, writer: Writer, task: Task) -> Enqueued:
         """Keep the task, in the transaction that makes it necessary."""
 
-    def send(self, task: Task) -> None:
+    def send(self, enqueued: Enqueued) -> None:
         """Call this after the commit. Where tasks are done at once, it raises what the handler raises."""
 
 

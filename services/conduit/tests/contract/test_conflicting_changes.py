@@ -19,7 +19,7 @@ from conduit.errors import ConflictError
 from conduit.events import Event
 from conduit.models import DIRECTORY_TABLES, OWNED_TABLES
 from conduit.passwords import Passwords
-from conduit.ports import Listener, Media, Task, Writer
+from conduit.ports import Enqueued, Listener, Media, Task, Writer
 from conduit.request_bodies import ArticleChanges, NewArticle, NewUser, UserChanges
 from conduit.tokens import Tokens
 from conduit_testing.deployments import NewDatabase, database_on_one_server, database_on_two_servers, migrated
@@ -96,10 +96,10 @@ class OutboxTasks:
     def __init__(self) -> None:
         self.sent = 0
 
-    def enqueue(self, writer: Writer, task: Task) -> None:
-        outbox.enqueue(writer, task)
+    def enqueue(self, writer: Writer, task: Task) -> Enqueued:
+        return outbox.enqueue(writer, task)
 
-    def send(self, _task: Task) -> None:
+    def send(self, _enqueued: Enqueued) -> None:
         self.sent += 1
 
 

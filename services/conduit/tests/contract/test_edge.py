@@ -1,6 +1,7 @@
 """What every Edge does with an article that changed, and what the one that is told by HTTP asks for."""
 
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -99,3 +100,23 @@ def test_articles_that_changed_or_are_gone_are_purged_and_nothing_else() -> None
     tell([ArticleChanged(1, 9), ArticlePublished(2, 9), ArticleDeleted(3, 9), ArticleChanged(1, 9)])
     tell([ArticleFavorited(4, 9, True), CommentsChanged(5), AuthorFollowed(9, 8, True), UserChanged(9, "jo")])
     assert purged == [[1, 3]]
+
+
+def test_closed_it_asks_no_more(edge: Edge, port: int) -> None:
+    """Its probe neither, of an edge that is away: a thread that is left behind would go on for ever."""
+    away = PurgeEdge("http://localhost:1")
+    away.purge([1])
+    assert _probes("localhost:1")
+    for one in (edge, away):
+        one.close()  # type: ignore[attr-defined]  # the port's users do not close
+    asked.clear()
+    edge.purge([1])
+    assert asked == []
+    deadline = time.monotonic() + 10
+    while _probes("localhost:1"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _probes(server: str) -> bool:
+    return f"probe {server}" in {thread.name for thread in threading.enumerate()}
