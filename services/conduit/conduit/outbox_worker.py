@@ -170,7 +170,7 @@ class OutboxWorker:
         sent = 0
         try:
             for row in due:
-                self._tasks.publish(*row)
+                self._tasks.publish(row.owner_id, row.key, row.generation, row.attempts)
                 sent += 1
         finally:
             metrics.TASKS_SENT.labels("sent again").inc(sent)

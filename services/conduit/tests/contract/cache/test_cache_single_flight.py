@@ -74,6 +74,7 @@ def test_a_get_that_is_sent_again_after_its_answer_was_lost_still_holds_its_leas
             raise RedisConnectionError("lost")
         return answer
 
+    cache.get_article(story.article_id + 1)  # loads the script
     monkeypatch.setattr(Connection, "read_response", lose_once)
     miss = cache.get_article(story.article_id).miss
     assert next(lost, None) is None
