@@ -9,14 +9,14 @@ REPLACED = $(if $(filter-out 0,$(REPLACE)),--replace)
 TYPED := infra loadtests services/conduit services/mail tests
 UNITS := services/conduit/tests/unit services/mail/tests loadtests tests/stages tests/test_docs.py
 
-# The order of the words is the order of the work: make -j must not bring a stage up before its setup.
+# Targets run in the order given: make -j must not start a stage before its setup.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
 ##@ Once
 setup:  ## Install what is missing: Docker, Compose, base image, .venv, secrets
 	@bash infra/setup/setup.sh
-doctor: venv  ## Check this machine: Docker, memory, disk, ports; each with its remedy
+doctor: venv  ## Check this machine (Docker, memory, disk, ports) and name remedies
 	@$(RUN) doctor
 
 ##@ A stage: make stage1 VERB, make stage2 VERB
@@ -34,50 +34,52 @@ load: venv  ## Open Locust's web UI: MIX=browse, pages, publish, feed, login or 
 	@$(RUN) load $(STAGES) $(if $(MIX),--mix '$(MIX)')
 ceiling: venv  ## Find the highest rate that holds the SLO: MIX=browse, QUICK=1
 	@$(RUN) ceiling $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick)
-shares: venv  ## What static files, covers and slow work take of the CPU: MIX=pages or publish
+shares: venv  ## The CPU shares of static files, covers and background tasks: MIX=pages or publish
 	@$(RUN) shares $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(RATE),--rate '$(RATE)') $(if $(filter-out 0,$(QUICK)),--quick)
 experiment: venv  ## Break something under load: WHAT=stampede, kill, restart, cache, queue or publishing, QUICK=1
 	@$(RUN) experiment $(STAGES) --what '$(WHAT)' $(if $(RATE),--rate '$(RATE)') $(if $(filter-out 0,$(QUICK)),--quick)
-import: venv  ## Bring another stage's data over: FROM=stage1
+import: venv  ## Copy another stage's data: FROM=stage1
 	@$(RUN) import $(STAGES) $(if $(FROM),--from '$(FROM)') $(REPLACED)
-nginx: venv  ## The configuration of its balancer and its other NGINX boxes
+nginx: venv  ## Show the configuration of its load balancer and its other NGINX boxes
 	@$(RUN) nginx $(STAGES)
-rolling-restart: venv  ## Restart its apps one after the other; no request fails
+rolling-restart: venv  ## Restart its apps one by one, without a failed request
 	@$(RUN) rolling-restart $(STAGES)
-queue: venv  ## What waits in its queue and what is dead: RETRY=all, or a task's key, tries again
+queue: venv  ## Show its waiting and dead tasks; RETRY=all or RETRY=<key> requeues dead ones
 	@$(RUN) queue $(STAGES) $(if $(RETRY),--retry '$(RETRY)')
-diff: venv  ## What changed since the stage before
+diff: venv  ## Show what changed since the stage before
 	@$(RUN) diff $(STAGES)
 
 ##@ Figures
-compare: venv  ## Two ceilings side by side: A=stage1 B=stage2, MIX=pages for those of a mix
+compare: venv  ## Compare two ceilings: A=stage1 B=stage2, MIX=pages for those of a mix
 	@$(RUN) compare $(if $(A),--a '$(A)') $(if $(B),--b '$(B)')
-bench: venv  ## CPU a request of the app, beside an earlier commit (BEFORE=), FastAPI alone and a floor
+bench: venv  ## Measure CPU per request: the app, an earlier commit (BEFORE=), FastAPI alone, a floor
 	@$(PYTHON) -m loadtests.bench
-bench-sizes: venv  ## Database time of every route, SIZE=large beside SIZE=small
+bench-sizes: venv  ## Measure the database time of every route, SIZE=large against SIZE=small
 	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.sizes
 
-##@ Work on it
-test: lint  ## What CI runs: checks, types, all tests but the long ones
+##@ Development
+test: lint  ## What CI runs: lint, types, all tests except the long ones
 	@$(PYTHON) -m pytest -m 'not long'
-test-unit: venv  ## The quick ones among the tests without Docker: twenty seconds
+test-unit: venv  ## Quick tests without Docker
 	@$(PYTHON) -m pytest -q -m 'not docker and not stage and not realtime and not long and not slow' $(UNITS)
-test-long: venv  ## The tests that take minutes
+test-long: venv  ## Tests that take minutes
 	@$(PYTHON) -m pytest -m long
-lint: venv  ## ruff and mypy
+mutants: venv  ## Put faults into the app, one at a time, and see whether tests find them: MODULE=ids
+	@PYTHONPATH=services/conduit $(PYTHON) -m tests.mutants $(MODULE)
+lint: venv  ## Run ruff and mypy
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy $(TYPED)
 clean:  ## Remove caches and .venv; never data, secrets or runs
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
-help:  ## This
+help:  ## Show this help
 	@awk -f infra/stage/help.awk Makefile
 
-# Half an environment, or one of an older lock file, would fail later with an import error.
+# An incomplete or outdated environment would fail later with an import error.
 venv:
 	@$(PYTHON) -c '' 2>/dev/null || { echo 'There is no Python environment yet. Run: make setup' >&2; exit 1; }
 	@[ '$(PYTHON)' != .venv/bin/python ] || cmp -s requirements/dev.txt .venv/installed-from.txt || \
-	  { echo 'The Python environment is not as requirements/dev.txt has it. Run: make setup' >&2; exit 1; }
+	  { echo 'The Python environment does not match requirements/dev.txt. Run: make setup' >&2; exit 1; }
 
 # A stage is the object of the verbs, so as a goal it does nothing; alone, it says what can be done with it.
 stage%: always
@@ -88,4 +90,4 @@ always:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
 .PHONY: always venv setup doctor up down status logs seed load ceiling shares experiment import nginx \
-  rolling-restart queue diff compare bench bench-sizes test test-unit test-long lint clean help
+  rolling-restart queue diff compare bench bench-sizes test test-unit test-long mutants lint clean help

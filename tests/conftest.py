@@ -1,10 +1,14 @@
 """What the tests of whole stages share: stages that run, one at a time."""
 
+import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.running import Stages, copy_repository
+from tests.running import ROOT, Stages, copy_repository
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,8 +32,30 @@ def _stage_of(item: pytest.Item) -> int:
     return next((marker.args[0] for marker in item.iter_markers("stage") if marker.args), 0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> Iterator[None]:
+    """A shell ignores SIGINT for what it starts in the background, and what these tests start would inherit that."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 @pytest.fixture(scope="session")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
+def boxes_secrets() -> Iterator[Path]:
+    """The folder that Compose reads the boxes' secrets from. In a clone without set-up it is made for these tests."""
+    folder = ROOT / "secrets"
+    if (folder / "boxes.env").exists():
+        yield folder
+        return
+    made = not folder.exists()
+    subprocess.run(["bash", "infra/setup/setup.sh", "secrets"], cwd=ROOT, check=True, capture_output=True, timeout=30)
+    yield folder
+    if made:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def stages(boxes_secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
     """Stages from a copy of this repository; at the end nothing of them is left."""
     copy = tmp_path_factory.mktemp("repository")
     copy_repository(copy)

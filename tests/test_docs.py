@@ -134,11 +134,26 @@ def test_the_tour_s_table_names_every_file_of_the_package() -> None:
     assert [pattern for pattern in named if not any(fnmatch(name, pattern) for name in there)] == []
 
 
+def test_links_and_commands_are_found_where_they_are() -> None:
+    """What the next tests look for: without a match they could not fail."""
+    readme = ROOT / "README.md"
+    assert "docs/stage1.md" in _LINK.findall(readme.read_text())
+    assert {"setup", "stage1 up", "bench"} <= _commands(readme)
+    for page in sorted((ROOT / "docs").glob("stage*.md")):
+        assert _LINK.search(page.read_text()), page
+        assert any(words.startswith(page.stem) for words in _commands(page)), page
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_every_make_command_is_one_that_make_knows(page: Path) -> None:
     known = {*_TARGET.findall((ROOT / "Makefile").read_text()), *(f"stage{number}" for number in stages.available())}
-    for words in _COMMAND.findall("\n".join(_code(page))):
+    for words in _commands(page):
         assert set(words.split()) <= known, f"make {words}"
+
+
+def _commands(page: Path) -> set[str]:
+    """What follows "make" in the page's code, up to what is no plain word."""
+    return {words.strip() for words in _COMMAND.findall("\n".join(_code(page)))}
 
 
 def _code(page: Path) -> list[str]:

@@ -31,7 +31,7 @@ def main(words: list[str]) -> int:
         print(problem, file=sys.stderr)
         return problem.status
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command can be given again.", file=sys.stderr)
+        print("\nInterrupted. You can run the same command again.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read has read enough, as `head -1` does; what is not written yet must not be tried again at the end.
@@ -105,7 +105,7 @@ def _with_docker(verb: Callable[Given, Status]) -> Callable[Given, Status]:
 def diff(number: int) -> None:
     """Print what the stage's compose file changes in the one before."""
     if number == 1:
-        print("Stage 1 is the first. What it is, is at the top of docker-compose.stage1.yml")
+        print("Stage 1 is the first stage. Its description is at the top of docker-compose.stage1.yml")
         return
     before, after = stages.compose_file(number - 1), stages.compose_file(number)
     lines = difflib.unified_diff(
@@ -134,7 +134,7 @@ def doctor() -> int:
         if finding.remedy:
             ill += 1
             print(f"      {'':<14} {finding.remedy}")
-    print("All is well." if not ill else f"{ill} to look at; what to do is beside each.")
+    print("Everything is fine." if not ill else f"{ill} to fix; the remedy is below each.")
     return 1 if ill else 0
 
 
@@ -163,7 +163,7 @@ def _rate(given: argparse.Namespace) -> float | None:
     except ValueError:
         rate = -1.0
     if rate is not None and not 0 < rate < float("inf"):
-        raise Problem(f"RATE={given.rate} is no rate.", "Give requests per second, as in: RATE=40", status=2)
+        raise Problem(f"RATE={given.rate} is not a rate.", "Give requests per second, as in: RATE=40", status=2)
     return rate
 
 

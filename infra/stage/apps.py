@@ -77,7 +77,7 @@ def _workers(number: int, services: dict[str, dict[str, Any]], wanted: str) -> d
     names = [name for name, service in services.items() if "stage.worker" in service["labels"]]
     if not names:
         raise Problem(
-            f"Stage {number} has no worker: its apps do the slow work.",
+            f"Stage {number} has no worker: its apps run the tasks.",
             "WORKERS= is for stages from 4 on: make stage4 up WORKERS=3",
             status=2,
         )

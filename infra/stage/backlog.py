@@ -10,8 +10,8 @@ def show(number: int, retry: str) -> int:
     stage = topology.read(number)
     if stage.worker is None:
         raise Problem(
-            f"Stage {number} has no queue: its slow work is done inside requests.",
-            "The first that has one: make stage4 queue",
+            f"Stage {number} has no queue: its tasks run inside requests.",
+            "The first stage with one: make stage4 queue",
             status=2,
         )
     rows = compose_rows(number, "ps", "--all")

@@ -100,7 +100,7 @@ def disk(root: str) -> int:
     if free < DISK_NEEDED:
         raise Problem(
             f"The disk is nearly full: {gib(free)} free at {place}, {gib(DISK_NEEDED)} needed.",
-            "Make room. What Docker could give back: docker system df; then docker image prune, docker builder prune",
+            "Free some space. What Docker can free: docker system df; then docker image prune, docker builder prune",
         )
     return free
 
@@ -114,7 +114,7 @@ def free_ports(stage: Topology) -> None:
         if by:
             raise Problem(
                 f"Port {port} is in use by {by}.",
-                f"Take another one for this call: {name}={port + 1000} make stage{stage.number} up"
+                f"Take another one for this command: {name}={port + 1000} make stage{stage.number} up"
                 f"\nor for good: {name} in .env",
             )
 
@@ -128,15 +128,15 @@ def free_network(stage: Topology) -> None:
         wanted = ipaddress.ip_network(stage.network)
     except ValueError:
         raise Problem(
-            f"{stage.network} are no addresses of a network.",
-            f"Give three of an address's four parts, for one call or in .env: {name}=10.93.{stage.number}",
+            f"{stage.network} is not a network's address.",
+            f"Give the first three parts of an address, for one call or in .env: {name}=10.93.{stage.number}",
             status=2,
         ) from None
     for network, subnets in _networks().items():
         if network != f"{stage.project}_default" and any(wanted.overlaps(subnet) for subnet in subnets):
             raise Problem(
                 f"The addresses {wanted} are those of Docker's network {network} already.",
-                f"Take others for this call: {name}=10.93.{stage.number} make stage{stage.number} up"
+                f"Take others for this command: {name}=10.93.{stage.number} make stage{stage.number} up"
                 f"\nor for good: {name} in .env",
             )
 

@@ -67,7 +67,7 @@ def down(number: int, volumes: bool) -> None:
     """Stop and remove the containers, the tools' too; with ``volumes`` the data as well."""
     extra = ["--volumes"] if volumes else []
     if run(compose(number, "--profile", "tools", "down", "--remove-orphans", *extra)) != 0:
-        raise Problem(f"Stage {number} could not be stopped; what Docker said is above.", "Check with: make doctor")
+        raise Problem(f"Stage {number} could not be stopped; Docker's output is above.", "Check with: make doctor")
     kept = "its data is removed" if volumes else f"its data stays; to remove it: make stage{number} down VOLUMES=1"
     print(f"Stage {number} is down; {kept}")
 
@@ -158,7 +158,7 @@ def _why_not_up(stage: Topology, ill: list[dict[str, Any]]) -> Problem:
     """Which box (or service beside the boxes) is not well, its last words, and what to do about it."""
     number = stage.number
     if not ill:
-        return Problem(f"Stage {number} did not come up; what Docker said is above.", "Check with: make doctor")
+        return Problem(f"Stage {number} did not start; Docker's output is above.", "Check with: make doctor")
     row = ill[0]
     inspected = answer(["docker", "inspect", "-f", "{{json .State}}", row["Name"]])
     state: dict[str, Any] = json.loads(inspected.stdout or "{}")

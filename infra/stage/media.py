@@ -107,7 +107,7 @@ def of(stage: Topology) -> Store:
     """Where a stage keeps its files. Raises Problem when no service says that it does."""
     if stage.media is None:
         raise Problem(
-            f"No service of stage {stage.number} has the label stage.media, so there is no place for its files.",
+            f"No service of stage {stage.number} has the label stage.media, so it has no media store.",
             "The file may have been edited: git diff docker-compose.*.yml",
         )
     service, directory = stage.media
@@ -129,7 +129,7 @@ def seed_covers(store: Store, drawing: Sequence[str], progress: Progress) -> lis
     store.place(sums)
     digests = list(dict.fromkeys(_COVER.findall(store.seeded())))
     if not digests:
-        raise Problem(f"The seed's covers did not arrive whole at {store.label}.", "Give the same command again.")
+        raise Problem(f"The seed's covers did not arrive complete at {store.label}.", "Run the same command again.")
     drawn = sum(name != SEED_MANIFEST for name in sums) // SIZES_OF_A_COVER
     said = f"drawn in {time.monotonic() - begun:.1f} s" if drawn else "there already"
     progress.say(f"Covers: {len(digests)} in {SIZES_OF_A_COVER} sizes, {said}.")
@@ -204,8 +204,8 @@ def receive(store: Store, sending: Sequence[str], given: bytes, progress: Progre
             raise _failed(store, _words(told))
         if codes[0] or broken is not None:
             raise Problem(
-                f"The files could not be had: {_last_line(_words(said)) or broken}",
-                "What has arrived is kept; give the same command again.",
+                f"The files could not be fetched: {_last_line(_words(said)) or broken}",
+                "What has arrived is kept; run the same command again.",
             )
     return sums
 
@@ -265,7 +265,7 @@ def _failed(store: Store, said: bytes) -> Problem:
     why = _last_line(said) or "it said nothing"
     if "No space left" in why:
         return Problem(
-            f"The disk of {store.label} is full: {why}", "Make room. What Docker could give back: docker system df"
+            f"The disk of {store.label} is full: {why}", "Free some space. What Docker can free: docker system df"
         )
     return Problem(f"The files of {store.label} cannot be reached: {why}", "How it is: make stageN status")
 
@@ -273,6 +273,6 @@ def _failed(store: Store, said: bytes) -> Problem:
 def _differ(store: Store, names: list[str]) -> Problem:
     shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
     return Problem(
-        f"Not what was sent, of the files at {store.label}: {shown} ({len(names):,} in all).",
-        "Give the same command again; it sends what differs. If it does so twice, look at the disk.",
+        f"These files at {store.label} differ from those sent: {shown} ({len(names):,} in all).",
+        "Run the same command again; it sends only the differences. If that fails again, check the disk.",
     )

@@ -34,7 +34,7 @@ def put_away_stale(stage: Topology, configurations: Sequence[Rendered]) -> None:
 def follow(stage: Topology, configurations: Sequence[Rendered]) -> None:
     """Let a running NGINX read a file that is younger than it is, and let the balancer ask all apps.
 
-    Raises Problem where it does not take the file.
+    Raises Problem if NGINX rejects the file.
     """
     put_back(stage, stage.apps)
     for one in configurations:
@@ -43,8 +43,8 @@ def follow(stage: Topology, configurations: Sequence[Rendered]) -> None:
         said = inside(stage, one.service, "nginx", "-e", "stderr", "-s", "reload")
         if said.returncode:
             raise Problem(
-                f"The box {one.service} does not take {one.file.relative_to(ROOT)}:\n{said.stderr.strip()}",
-                f"It goes on with what it had. Its template is in infra/nginx; then: make stage{stage.number} up",
+                f"The box {one.service} rejects {one.file.relative_to(ROOT)}:\n{said.stderr.strip()}",
+                f"It keeps its former configuration. The template is in infra/nginx; then: make stage{stage.number} up",
             )
 
 
@@ -58,11 +58,11 @@ def show(number: int) -> None:
 
 
 def take_out(stage: Topology, app: str) -> None:
-    """Let the balancer ask this one no more. Raises Problem where it cannot be told."""
+    """Take this one out of the balancer. Raises Problem if the balancer cannot be reconfigured."""
     said = inside(stage, stage.balancer or "", "touch", _mark(app))
     if said.returncode:
         raise Problem(
-            f"The balancer cannot be told: {said.stderr.strip()}", f"How it is: make stage{stage.number} status"
+            f"The balancer cannot be reconfigured: {said.stderr.strip()}", f"How it is: make stage{stage.number} status"
         )
 
 

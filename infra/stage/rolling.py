@@ -27,8 +27,8 @@ def restart(number: int) -> None:
     stage = topology.read(number)
     if stage.balancer is None:
         raise Problem(
-            f"Stage {number} has no balancer, so nobody could take over from its app.",
-            "From stage 3 on there is one: make stage3 rolling-restart",
+            f"Stage {number} has no balancer, so nothing could take over from its app.",
+            "Stages from 3 on have one: make stage3 rolling-restart",
         )
     _until(lambda: lifecycle.is_up(stage), CHECKED_WITHIN)
     lifecycle.require_up(stage)
@@ -46,7 +46,7 @@ def _restart(stage: Topology, app: str, label: str) -> None:
         print(label, "gets nothing new", flush=True)
         time.sleep(CHOSEN_ALREADY)
         if not _until(lambda: _in_flight(stage, app) == 0, DRAINED_WITHIN):
-            print(label, f"busy after {DRAINED_WITHIN} s still; it finishes what it can while it stops", flush=True)
+            print(label, f"still busy after {DRAINED_WITHIN} s; it finishes what it can while it stops", flush=True)
         print(label, "restarting", flush=True)
         began = time.monotonic()
         said = answer(["docker", "restart", "--time", str(STOPS_WITHIN), stage.container(app)])

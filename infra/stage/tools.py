@@ -61,7 +61,7 @@ def load(number: int, mix: str) -> None:
     stage = topology.read(number)
     build(number)
     print(f"\nLocust, mix {mix}: http://127.0.0.1:{port}    Its users are requests/s offered.", flush=True)
-    print(f"Ctrl-C ends it; make stage{number} up puts the limits back.", flush=True)
+    print(f"Ctrl-C ends it; make stage{number} up restores the limits.", flush=True)
     options = ["--publish", f"127.0.0.1:{port}:8089"]
     given = {"MIX": mix, "DATABASE_URL": " ".join(stage.database_urls())}
     locust = ["locust", "-f", "loadtests/locustfile.py", "--host", stage.inside_url]
@@ -135,8 +135,8 @@ def forget(stage: topology.Topology) -> None:
         said = answer(["docker", "exec", stage.container(cache), "redis-cli", "-e", "-n", CACHE_DATABASE, "flushdb"])
         if said.returncode:
             raise Problem(
-                f"The rows are there, but {cache} may still hold what was there before: {said.stderr.strip()}",
-                f"Start it anew, empty: docker restart {stage.container(cache)}",
+                f"The rows are there, but {cache} may still hold the former rows: {said.stderr.strip()}",
+                f"Restart it empty: docker restart {stage.container(cache)}",
             )
 
 

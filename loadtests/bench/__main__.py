@@ -83,10 +83,12 @@ def _measure(stage: topology.Topology, measured: list[Target], rounds: int, seco
 
 
 def table(samples: list[dict[str, Any]]) -> str:
-    """Microseconds of CPU a request: medians over the rounds, and medians of the rounds' own ratios to the app."""
+    """Microseconds of CPU a request: medians over the rounds, and medians of the app's ratio to each other target."""
     costs: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    failed = [found for found in samples if found["failed"] or not found["per_cpu_second"]]
     for found in samples:
-        costs[found["case"], found["target"]][found["round"]] = 1e6 / found["per_cpu_second"]
+        if found not in failed:
+            costs[found["case"], found["target"]][found["round"]] = 1e6 / found["per_cpu_second"]
     names = list(dict.fromkeys(found["target"] for found in samples))
     others = [name for name in names if name != "app"]
     head = f"{'us of CPU a request':24}" + "".join(f"{name:>9}" for name in names)
@@ -97,6 +99,8 @@ def table(samples: list[dict[str, Any]]) -> str:
             app, theirs = costs[case, "app"], costs[case, other]
             line += f"{median(app[number] / theirs[number] for number in app.keys() & theirs.keys()):12.2f}"
         lines.append(line)
+    if failed:
+        lines.append(f"{len(failed)} samples with failed requests are left out.")
     return "\n".join(["", *lines])
 
 

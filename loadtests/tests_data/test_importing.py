@@ -1,9 +1,13 @@
 """Bringing data from one set of servers to another."""
 
+from typing import Any
+
 import pytest
 
 from loadtests.importing import command
 from loadtests.loading.bulk import TABLES
+from loadtests.loading.placement import parse_all
+from loadtests.loading.progress import Reporter
 from loadtests.tests_data.conftest import MakeDatabase
 from loadtests.tests_data.support import contents, definitions, execute, value_of
 from loadtests.tests_data.test_seeding import COVERS, PUBLISH, REPORT
@@ -39,6 +43,31 @@ def test_one_to_two_and_back_loses_nothing(small: str, make_database: MakeDataba
     assert contents(back) == contents(small)
     assert value_of(back, "SELECT count(*) FROM reports") == 1
     assert value_of(back, "SELECT count(cover_digest) FROM articles") > 3000
+
+
+def test_a_source_without_rows_beside_one_with_rows_is_no_reason_to_refuse(
+    small: str, empty: str, make_database: MakeDatabase
+) -> None:
+    half, target = make_database(), make_database()
+    assert run([f"0-63={small}"], [f"0-31={half}", f"32-63={make_database()}"]) == 0
+    assert run([f"0-31={half}", f"32-63={empty}"], [f"0-63={target}"]) == 0
+    assert contents(target) == contents(half)
+
+
+def test_what_is_written_at_the_source_meanwhile_stays_behind(small: str, empty: str) -> None:
+    before = contents(small)
+
+    class Publishing(Reporter):
+        """Something is published once the checksums of the source are known, and again before each table."""
+
+        def step(self, *arguments: Any, **named: Any) -> None:
+            super().step(*arguments, **named)
+            execute(small, PUBLISH)
+
+    with Publishing() as reporter:
+        command.bring_over(parse_all([f"0-63={small}"]), parse_all([f"0-63={empty}"]), False, reporter)
+    assert contents(small) != before
+    assert contents(empty) == before
 
 
 def test_ids_made_after_an_import_are_new(small: str, empty: str) -> None:

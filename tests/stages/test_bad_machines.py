@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -184,7 +185,7 @@ def test_addresses_that_another_network_has(docker_says: Says, monkeypatch: pyte
         checks.free_network(dataclasses.replace(stage, network="10.84.3.0/24"))
     with pytest.raises(Problem, match=r"network conduit-stage3_default already"):
         checks.free_network(dataclasses.replace(stage, project="another"))
-    with pytest.raises(Problem, match=r"10\.83\.0/24 are no addresses of a network\.\n(.|\n)*STAGE3_NETWORK="):
+    with pytest.raises(Problem, match=r"10\.83\.0/24 is not a network's address\.\n(.|\n)*STAGE3_NETWORK="):
         checks.free_network(dataclasses.replace(stage, network="10.83.0/24"))
     checks.free_network(dataclasses.replace(stage, network=None))
 
@@ -205,6 +206,7 @@ def test_a_free_port() -> None:
     assert ports.holder(port) is None
 
 
+@pytest.mark.usefixtures("boxes_secrets")
 def test_a_port_that_is_none(stage_command: Run, docker_says: Says) -> None:
     cases = info() + "\n'compose version'*) echo 2.26.1 ;;\n*config*) echo 'Invalid hostPort: abc' >&2; exit 1 ;;"
     tried = stage_command("up", "stage1", env=docker_says(cases))
@@ -227,12 +229,16 @@ def test_seeding_a_stage_that_is_down(stage_command: Run, docker_says: Says) -> 
     assert tried.stderr == "Stage 1 is not up.\nStart it with: make stage1 up\n"
 
 
-def test_ctrl_c_says_so_in_a_line(docker_says: Says) -> None:
-    env = docker_says("info*) exec /bin/sleep 20 ;;")
+def test_ctrl_c_says_so_in_a_line(docker_says: Says, tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    env = docker_says(f"info*) : >'{asked}'; exec /bin/sleep 20 ;;")
     command = [sys.executable, "-m", "infra.stage", "up", "stage1"]
     child = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
-    time.sleep(1)
+    deadline = time.monotonic() + 30
+    while not asked.exists():
+        assert time.monotonic() < deadline, "Docker is not asked"
+        time.sleep(0.05)
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=10)
     assert child.returncode == 130
-    assert said.strip() == "Interrupted. The same command can be given again."
+    assert said.strip() == "Interrupted. You can run the same command again."

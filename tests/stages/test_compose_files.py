@@ -132,11 +132,24 @@ def test_a_label_says_which_box_keeps_the_files_and_its_volume_does(path: Path) 
     assert any(directory.startswith(f"{place}/") for place in mounted)
 
 
+# By the beginning of a box's name: which other boxes it is not ready without, where the stage has them.
+NEEDS = {"cdn": ("lb",), "lb": ("app1", "app2"), "app": ("db", "cache", "media"), "worker": ("db", "broker")}
+
+
 @each_file
 def test_a_box_waits_until_what_it_depends_on_is_healthy(path: Path) -> None:
-    for box in boxes(path).values():
+    found = boxes(path)
+
+    def waits_for(name: str) -> set[str]:
+        direct = set(found[name].get("depends_on", {}))
+        return direct.union(*map(waits_for, direct))
+
+    for name, box in found.items():
         for condition in box.get("depends_on", {}).values():
             assert condition == {"condition": "service_healthy"}
+        for kind, needed in NEEDS.items():
+            if name.startswith(kind):
+                assert set(needed) & set(found) <= waits_for(name), name
 
 
 @each_file

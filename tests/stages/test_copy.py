@@ -20,6 +20,7 @@ print(*(stage.ready(number, "small")[0] for number in {numbers}))
 
 
 @pytest.mark.docker
+@pytest.mark.usefixtures("boxes_secrets")
 def test_a_ceiling_in_the_copy_measures_the_stages_of_the_copy(tmp_path: Path) -> None:
     copy_repository(tmp_path)
     done = subprocess.run(
@@ -36,6 +37,7 @@ def test_a_ceiling_in_the_copy_measures_the_stages_of_the_copy(tmp_path: Path) -
         assert f"\nname: {name}\n" in (tmp_path / f"docker-compose.stage{number}.yml").read_text()
 
 
+@pytest.mark.usefixtures("boxes_secrets")
 def test_the_copy_says_of_which_commit_it_is(tmp_path: Path) -> None:
     copy_repository(tmp_path)
     said = "import json; from loadtests.ceiling.record import commit; print(json.dumps(commit()))"

@@ -21,6 +21,7 @@ def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
         assert re.search(rf"^  {target} +{re.escape(comment)}$", shown, flags=re.MULTILINE)
 
 
+@pytest.mark.usefixtures("boxes_secrets")
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -39,11 +40,11 @@ def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
         (["stage1", "load", "MIX=foo"], "Possible: browse, pages, publish, feed, login, spike"),
         (["stage1", "ceiling", "MIX=foo"], "Possible: browse, pages, publish, feed, login, spike"),
         (["stage2", "shares", "MIX=browse"], "Possible: pages, publish"),
-        (["stage2", "shares", "RATE=fast"], "RATE=fast is no rate"),
+        (["stage2", "shares", "RATE=fast"], "RATE=fast is not a rate"),
         (["stage2", "shares", "RATE=-1"], "RATE=40"),
         (["stage3", "experiment"], "Possible: stampede, kill, restart, cache, queue, publishing"),
         (["stage3", "experiment", "WHAT=fire"], "There is no WHAT=fire"),
-        (["stage3", "experiment", "WHAT=kill", "RATE=0"], "RATE=0 is no rate"),
+        (["stage3", "experiment", "WHAT=kill", "RATE=0"], "RATE=0 is not a rate"),
         (["stage2", "import"], "make stage2 import FROM=stage1"),
         (["stage2", "import", "FROM=stage9"], "There is no 'stage9'"),
         (["stage1", "import", "FROM=stage1"], "Name another stage"),

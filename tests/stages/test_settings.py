@@ -73,6 +73,7 @@ def test_what_is_no_port_is_told(env_file: Path, monkeypatch: pytest.MonkeyPatch
     assert str(told.value).startswith(f"LOCUST_PORT={value} is no port.\nGive a number from 1 to 65535")
 
 
+@pytest.mark.usefixtures("boxes_secrets")
 def test_locust_is_at_the_port_of_the_file(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     change(env_file, "LOCUST_PORT=9099")
     monkeypatch.setattr(tools, "_remove", lambda _container: None)

@@ -1,6 +1,6 @@
-"""``python -m conduit api``: wait for the database, migrate it, serve. ``migrate`` does only that.
+"""``python -m conduit api``: wait for the database, migrate it, and serve. ``migrate`` only migrates.
 
-``worker`` does the slow work that the app asks for; ``queue`` tells what of it is left.
+``worker`` performs the tasks that the app enqueues; ``queue`` shows which are left.
 """
 
 import logging
@@ -15,7 +15,7 @@ from conduit.settings import Settings
 
 log = logging.getLogger("conduit")
 LISTENERS = 16
-# What is under way at a stop is waited for: slow work inside a request takes that long. A box is killed after 30 s.
+# How long a stop waits for requests under way: tasks inside a request take that long. Docker kills the box after 30 s.
 DRAIN_SECONDS = 24
 _USAGE = "usage: python -m conduit api | migrate | serve | worker | queue [--retry KEY|all]"
 
@@ -24,8 +24,8 @@ _NO_QUEUE = "there is no queue: BROKER_URL is not set"
 
 def main(arguments: list[str]) -> int:
     logs.configure()
-    # A container's first process hears no signal that it does not listen to. uvicorn drains at SIGTERM and then raises
-    # it again for whoever listened before: a stop that was asked for is a good end, not a death by a signal.
+    # A container's first process ignores signals without a handler. After draining, uvicorn raises SIGTERM again for
+    # this handler, so that a requested stop exits with 0.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = Settings()
@@ -57,14 +57,14 @@ def _migrate_and_serve(settings: Settings) -> int:
     if migrated is None:
         return 1
     if migrated:
-        # Begun anew, so that what only the migration needs is not kept in a small box's memory. Who finds nothing to do
-        # goes on: on a quarter of a core a beginning takes seconds.
+        # Restart, so that modules that only the migration needs do not stay in memory. Without a migration, go on: a
+        # start takes seconds on a quarter of a core.
         os.execv(sys.executable, [sys.executable, "-m", "conduit", "serve"])  # noqa: S606
     return _serve(settings)
 
 
 def _migrate(settings: Settings) -> bool | None:
-    """Whether there was anything to do; None, having said why, where it was not done."""
+    """Whether there was a migration to run; None after a failure, which is logged."""
     from conduit.migrate import MigrationError, migrate, wait_for
 
     try:
@@ -84,7 +84,7 @@ def _worker(settings: Settings) -> int:
     return worker.run(settings)
 
 
-def _queue(settings: Settings, retried: str | None = None) -> int:
+def _queue(settings: Settings, key: str | None = None) -> int:
     if settings.broker_url is None:
         print(_NO_QUEUE, file=sys.stderr)
         return 2
@@ -92,19 +92,19 @@ def _queue(settings: Settings, retried: str | None = None) -> int:
     from conduit.bootstrap import bootstrap
     from conduit.errors import UnavailableError
 
-    # Only the database is asked: a command that shows what is wrong should not wait for anything else.
+    # Connect to the database alone: a diagnostic command should not wait for anything else.
     services = bootstrap(settings.model_copy(update={"web_dir": None, "cache_url": None, "limits_url": None}))
     try:
-        said = backlog.summary(services.database) if retried is None else backlog.retry(services.database, retried)
+        text = backlog.summary(services.database) if key is None else backlog.retry(services.database, key)
     except UnavailableError:
         print("The queue can't be shown: the database does not answer.", file=sys.stderr)
         return 1
     finally:
         services.close()
-    if said is None:
-        print(f"No task with the key {retried} is dead.", file=sys.stderr)
+    if text is None:
+        print(f"There is no dead task with the key {key}.", file=sys.stderr)
         return 1
-    print(said)
+    print(text)
     return 0
 
 
@@ -133,12 +133,12 @@ def _serve(settings: Settings) -> int:
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,  # who asks is found where it matters
+        proxy_headers=False,  # dependencies.client_address reads them
         timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_keep_alive=75,
     )
-    # libuv accepts one connection a turn of the loop from a listener (libuv#3696). A busy box turns some thirty times a
-    # second: callers with new connections waited seconds, unseen. Listening several times, it takes several a turn.
+    # libuv accepts one connection from a listener per loop iteration (libuv#3696), and a busy box has few iterations a
+    # second: new connections waited for seconds, and no metric showed it. So it listens several times.
     listener = config.bind_socket()
     uvicorn.Server(config).run(sockets=[listener, *(listener.dup() for _ in range(LISTENERS - 1))])
     return 0

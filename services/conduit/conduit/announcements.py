@@ -1,7 +1,7 @@
-"""Mail to the followers of an author who has published: who gets it, and what it says.
+"""Mail that announces a new article to the author's followers.
 
-A message's id is made of the article's and the reader's. So a message that is sent again has the same id, and a mail
-server can drop it.
+A Message-ID consists of the article's id and the reader's. So a message that is sent again has the same Message-ID, and
+a mail server can drop the duplicate.
 """
 
 import datetime as dt
@@ -26,7 +26,7 @@ from conduit.ports import Database, Letter, Mail, Task
 from conduit.statements import Statement
 from conduit.tasks import IncompleteError
 
-# The followers that one task writes to: few enough to write to them again when it fails at the last.
+# Followers for each task: few enough to write to all of them again if the last message fails.
 CHUNK = 50
 
 
@@ -38,7 +38,7 @@ class MailFrom(NamedTuple):
 
 
 class MailFollowers(Task, frozen=True):
-    """Write to the first followers of an author whose ids are larger than ``after``."""
+    """Write to one chunk of an author's followers: those with the lowest ids above ``after``."""
 
     name = "mail_followers"
 
@@ -101,13 +101,13 @@ _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_
 
 
 def mail_followers(database: Database, mail: Mail, mail_from: MailFrom, task: MailFollowers) -> Sequence[Task]:
-    """Write to one chunk of followers; the task for the next one.
+    """Write to one chunk of followers. Returns the task for the next chunk.
 
-    Raises UnavailableError, and IncompleteError where the mail server takes some of the messages later.
+    Raises UnavailableError, and IncompleteError if the mail server temporarily rejects some of the messages.
     """
     readers = _followers(database, task.author_id, task.after)
     article = database.reader(task.article_id).first(_ARTICLE, article_id=task.article_id) if readers else None
-    if article is None:  # nobody follows, or it is deleted
+    if article is None:  # it is deleted, or there are no more followers
         return ()
     follows: Sequence[Task] = ()
     if len(readers) == CHUNK:
@@ -115,7 +115,7 @@ def mail_followers(database: Database, mail: Mail, mail_from: MailFrom, task: Ma
     try:
         mail.deliver(_letters(mail_from, task.article_id, article, readers))
     except DeferredError as error:
-        raise IncompleteError("the mail server takes some of the messages later", follows) from error
+        raise IncompleteError("the mail server temporarily rejected some of the messages", follows) from error
     return follows
 
 
@@ -126,7 +126,7 @@ def _followers(database: Database, author_id: int, after: int) -> list[Follower]
 
 
 def _letters(mail_from: MailFrom, article_id: int, article: Published, readers: Sequence[Follower]) -> list[Letter]:
-    """A message for each reader. What is the same in all of them is made once: that is most of the work."""
+    """A message for each reader. Their common part, which is most of the work, is made once."""
     common = _common(mail_from, article)
     letters = []
     for reader in readers:
@@ -154,8 +154,8 @@ def _common(mail_from: MailFrom, article: Published) -> bytes:
 
 
 def _text(text: str, header: str) -> str:
-    """A text as a header's value. A line break in a title must not begin another header, and a text that looks encoded
-    (RFC 2047) must not be decoded. ``email.headerregistry`` decodes what it is given, so this uses ``Header``.
+    """A text as a header's value. A line break in a title must not start another header, and a text that looks encoded
+    (RFC 2047) must not be decoded. ``email.headerregistry`` would decode it, so this uses ``Header``.
     """
     line = _NOT_IN_A_HEADER.sub(" ", text).strip()
     plain = line.isascii() and "=?" not in line
@@ -163,7 +163,7 @@ def _text(text: str, header: str) -> str:
 
 
 def _phrase(name: str, header: str) -> str:
-    """A name before an address."""
+    """A display name before an address."""
     if _ATOMS.fullmatch(name) and "=?" not in name:
         return name
     line = _NOT_IN_A_HEADER.sub(" ", name).strip()
@@ -171,7 +171,7 @@ def _phrase(name: str, header: str) -> str:
 
 
 def _deliverable(address: str) -> str:
-    """The address in ASCII where it has such a form: a domain in another script has one, a local part has none."""
+    """The address in ASCII if possible: an internationalized domain has an ASCII form, a local part has none."""
     if address.isascii():
         return address
     try:

@@ -1,6 +1,6 @@
-"""The API's description at ``/openapi.json``, and Swagger UI at ``/docs`` with files of our own.
+"""The API's description at ``/openapi.json``, and Swagger UI at ``/docs``.
 
-FastAPI's page loads its scripts from a CDN; this one works without a network. What changes is FastAPI's documented way:
+FastAPI's page loads its scripts from a CDN; this one works without a network. It follows FastAPI's documentation:
 https://fastapi.tiangolo.com/how-to/custom-docs-ui-assets/ and https://fastapi.tiangolo.com/how-to/extending-openapi/
 """
 
@@ -17,7 +17,7 @@ _UNDECLARED = "HTTPValidationError"
 
 
 def add_docs(app: FastAPI) -> None:
-    """Serve the description and the page. The description is also at ``/api/openapi.json``, within the API's paths."""
+    """Serve the description and Swagger UI. The description is also at ``/api/openapi.json``, under ``/api``."""
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -45,7 +45,7 @@ def add_docs(app: FastAPI) -> None:
 
 
 def _without_undeclared_errors(description: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI adds a 422 of its own shape to every route with a parameter. Ours declare theirs where they give one."""
+    """Remove the 422 that FastAPI adds to every route with a parameter. Our routes declare their own."""
     for item in description["paths"].values():
         for operation in item.values():
             if _UNDECLARED in str(operation["responses"].get("422", "")):

@@ -1,4 +1,4 @@
-"""Publishing, changing, deleting and favouriting articles. All rows of a change lie with the article's author."""
+"""Publishing, changing, deleting and favouriting articles. All rows of a change are on the author's shard."""
 
 import logging
 
@@ -26,9 +26,9 @@ def id_of(slug: str) -> int:
 
 @retry_on_conflict
 def publish(database: Database, tasks: Tasks, viewer: int, draft: NewArticle) -> Article:
-    """Store an article on its author's shard, count it, and ask for mail to the followers.
+    """Store an article on its author's shard, count it, and enqueue mail to the followers.
 
-    Raises UserGoneError where the token outlived its user.
+    Raises UserGoneError if the token outlived its user.
     """
     with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
         row = writer.first(
@@ -50,13 +50,13 @@ def publish(database: Database, tasks: Tasks, viewer: int, draft: NewArticle) ->
 
 
 def _send_in_any_case(tasks: Tasks, announcement: Enqueued) -> None:
-    """The article is published even where its mail fails."""
+    """The article is published even if its mail fails."""
     try:
         tasks.send(announcement)
     except AppError as error:
-        log.warning("followers are not written to", extra={"cause": f"{announcement.task.key}: {error}"})
+        log.warning("mail to followers failed", extra={"cause": f"{announcement.task.key}: {error}"})
     except Exception:
-        log.exception("followers are not written to", extra={"cause": announcement.task.key})
+        log.exception("mail to followers failed", extra={"cause": announcement.task.key})
 
 
 @retry_on_conflict
@@ -100,9 +100,9 @@ def delete(database: Database, viewer: int, slug: str) -> None:
 
 @retry_on_conflict
 def mark(database: Database, media: Media, viewer: int, slug: str, *, favorited: bool) -> Article:
-    """Make an article one of the viewer's favourites, or no longer; idempotent. Raises NotFoundError."""
+    """Make an article a favourite of the viewer, or undo that; idempotent. Raises NotFoundError."""
     article_id = id_of(slug)
-    # The article may be deleted while this waits for it.
+    # The article may be deleted while this waits for its lock.
     with missing_owner_as(NotFoundError("article")), database.writing(article_id) as writer:
         row = writer.first(
             writes.FAVORITE if favorited else writes.UNFAVORITE,

@@ -1,20 +1,20 @@
-"""What is in the outbox, in words, and another chance for dead letters: ``python -m conduit queue``."""
+"""The outbox for operators: a summary, and a retry of dead letters. ``python -m conduit queue``."""
 
 from conduit import outbox
 from conduit.ports import Database
 
 SHOWN = 20
 _STATES = {
-    "waiting": "not begun",
-    "running": "a worker is at it",
-    "retrying": "failed, and is tried again",
+    "waiting": "not started",
+    "running": "claimed by a worker",
+    "retrying": "failed, will be retried",
     "dead": "failed for good",
     "done": "in the last hour",
 }
 
 
 def summary(database: Database) -> str:
-    """Tasks by state, the age of the oldest unfinished one, and the dead letters by key."""
+    """The number of tasks by state, the age of the oldest unfinished one, and the dead letters by key."""
     found = outbox.counts(database)
     lines = [f"{state:<8} {found.by_state.get(state, 0):>7}  {what}" for state, what in _STATES.items()]
     if found.oldest:
@@ -28,10 +28,12 @@ def summary(database: Database) -> str:
 
 
 def retry(database: Database, key: str) -> str | None:
-    """Put back the dead letter with this key, or all of them with "all"; what was done, in words, or None where there
-    is no such dead letter.
+    """Requeue the dead letter with this key, or all of them with "all". Returns a message, or None if no dead letter
+    has this key.
     """
     retried = outbox.retry(database, None if key == "all" else key)
     if not retried and key != "all":
         return None
-    return f"{len(retried)} put back; a worker tries them in a few seconds." if retried else "There is nothing dead."
+    if not retried:
+        return "There are no dead tasks."
+    return f"{len(retried)} requeued; a worker retries them in a few seconds."

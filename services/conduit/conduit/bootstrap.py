@@ -1,4 +1,4 @@
-"""The composition root: from Settings to the adapters in use. The only place that asks what is configured."""
+"""The composition root: chooses and builds the adapters from Settings. Nothing else asks what is configured."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
 
 def bootstrap(settings: Settings, database: Database | None = None, mail: Mail | None = None) -> Services:
-    """Build the adapters that the settings name, and open what must be open. Tests may bring a Database or a Mail."""
+    """Build and open the adapters that the settings name. Tests may pass a Database or a Mail."""
     edge = NullEdge() if settings.edge_url is None else PurgeEdge(settings.edge_url)
     cache = _cache(settings)
     if database is None:
-        # In this order: what the edge asks for anew must not come from a cache that still has the old.
+        # In this order: a purged edge must not refill itself with a stale value from the cache.
         database = _database(settings, [*([] if cache is None else [invalidating(cache)]), purging(edge)])
     media = DiskMedia(settings.media_dir) if settings.media_url is None else HttpMedia(settings.media_url)
     mail_from = MailFrom(settings.mail_address, settings.public_url)
@@ -88,12 +88,12 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
 
 
 def _address(url: str, default_port: int) -> str:
-    """Host and port: what ``/health`` and the log may show of a URL that may hold a password."""
+    """Host and port, for ``/health`` and the log: a URL may contain a password."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or default_port}"
 
 
-# redis-py is imported where it is used: a box without Redis keeps 5 MB for other things.
+# redis-py is imported only where Redis is configured: it takes 5 MB of memory.
 
 
 def _cache(settings: Settings) -> "RedisCache | None":
@@ -129,7 +129,7 @@ def _limits(settings: Settings) -> "MemoryLimits | RedisLimits":
 
 
 def task_handlers(database: Database, media: Media, mail: Mail, mail_from: MailFrom) -> Handlers:
-    """What does each kind of task, with what it uses."""
+    """The handler of each kind of task, bound to the adapters that it uses."""
     return Handlers(
         Handler(
             "image",
@@ -158,7 +158,7 @@ def task_handlers(database: Database, media: Media, mail: Mail, mail_from: MailF
 def _tasks(settings: Settings, database: Database, handlers: Handlers) -> "InlineTasks | CeleryTasks":
     if settings.broker_url is None:
         return InlineTasks(database, handlers, settings.task_seconds)
-    # Imported here: an app without a broker need not hold Celery in its memory.
+    # Imported here: an app without a broker does not need Celery in memory.
     from conduit.adapters.tasks_celery import CeleryTasks, celery_app  # noqa: PLC0415
 
     return CeleryTasks(celery_app(settings.broker_url))

@@ -1,6 +1,7 @@
-"""A bulkhead on the event loop: what is scarce has so many slots, and who waits for one holds no thread.
+"""A bulkhead: a limited number of slots for a scarce resource. A request waits for one on the event loop.
 
-Ten threads that wait for two password hashes would leave none for reading.
+If it waited in a thread, sign-ins that wait for two password hashes could hold all ten threads, and none would be left
+for reads.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from conduit.errors import BusyError
 
 
 class Bulkhead:
-    """At most ``slots`` are inside, and ``max_waiting`` wait for ``seconds`` at most. ``what`` names it in errors."""
+    """At most ``slots`` holders, and ``max_waiting`` requests that wait for ``seconds``. ``what`` is for errors."""
 
     def __init__(self, what: str, slots: int, max_waiting: int, seconds: float) -> None:
         self._what = what
@@ -22,7 +23,7 @@ class Bulkhead:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Hold a slot. Raises BusyError when none comes free in time, at once where too many wait already."""
+        """Hold a slot. Raises BusyError if none becomes free in time, or at once if too many wait already."""
         if self._slots.locked() and self._waiting >= self._max_waiting:
             raise BusyError(self._what)
         self._waiting += 1

@@ -1,9 +1,9 @@
 """A request class for Celery's worker that survives the loss of its broker at the end of a task.
 
-Celery logs an acknowledgement that fails, and goes on. But a worker that has fetched as many messages as it may does
-not read from its connection. So it does not see that the connection is lost, and the message counts as unacknowledged
-for ever: with ``worker_prefetch_multiplier=1`` the worker fetches nothing any more. Celery has had several reports of
-workers that stop like this, such as https://github.com/celery/celery/issues/10302.
+Celery logs a failed acknowledgement and goes on. But a worker at its prefetch limit does not read from its connection.
+So it never notices that the connection is lost, and the message counts as unacknowledged forever: with
+``worker_prefetch_multiplier=1`` the worker fetches no more messages. Celery has several reports of workers that stop
+like this, such as https://github.com/celery/celery/issues/10302.
 """
 
 from typing import Any
@@ -13,10 +13,10 @@ from kombu.asynchronous import get_event_loop
 
 
 class ReconnectingRequest(celery.worker.request.Request):  # type: ignore[misc]
-    """A message under way. If its acknowledgement fails, the worker reconnects."""
+    """A request whose worker reconnects if the acknowledgement fails."""
 
     def __init__(self, message: Any, *, connection_errors: tuple[type[Exception], ...] = (), **options: Any) -> None:
-        # Without these errors Celery does not swallow them.
+        # With an empty tuple, Celery does not swallow these errors.
         super().__init__(message, connection_errors=(), **options)
         self._lost = connection_errors
 
@@ -34,7 +34,7 @@ class ReconnectingRequest(celery.worker.request.Request):  # type: ignore[misc]
 
 
 def _reconnect(error: Exception) -> None:
-    """Raise the error in the main process's event loop: that is how Celery finds out that its connection is lost."""
+    """Raise the error in the main process's event loop, so that Celery notices the lost connection."""
 
     def lose() -> None:
         raise error

@@ -1,4 +1,4 @@
-"""Comments live with the article's author; a comment's writer is an id, whose profile is another owner's."""
+"""Comments. They are on the shard of the article's author; the commenter's profile may be on another server."""
 
 from conduit import ids, queries, writes
 from conduit.articles import id_of
@@ -12,12 +12,12 @@ from conduit.schemas import Comment
 
 @retry_on_conflict
 def add(database: Database, viewer: int, slug: str, body: str) -> Comment:
-    """Add a comment. Raises NotFoundError without the article, UserGoneError without the writer."""
+    """Add a comment. Raises NotFoundError for a missing article, UserGoneError if the token outlived its user."""
     article_id = id_of(slug)
     person = database.reader(viewer).first(queries.PEOPLE, ids=[viewer])
     if person is None:
         raise UserGoneError
-    # The article may be deleted while this waits for it.
+    # The article may be deleted while this waits for its lock.
     with missing_owner_as(NotFoundError("article")), database.writing(article_id) as writer:
         row = writer.first(
             writes.ADD_COMMENT,
@@ -34,7 +34,7 @@ def add(database: Database, viewer: int, slug: str, body: str) -> Comment:
 
 @retry_on_conflict
 def delete(database: Database, viewer: int, slug: str, comment_id: int) -> None:
-    """Delete one's own comment. Raises NotFoundError and ForbiddenError."""
+    """Delete a comment of the viewer. Raises NotFoundError and ForbiddenError."""
     article_id = id_of(slug)
     with database.writing(article_id) as writer:
         row = writer.first(writes.DELETE_COMMENT, article_id=article_id, comment_id=comment_id, viewer=viewer)

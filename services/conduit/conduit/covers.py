@@ -1,10 +1,9 @@
-"""Covers of articles: an upload is stored, written into the article's row, made into three files, and then shown.
+"""Covers of articles: an upload is stored, entered into the article's row, made into three files, and then shown.
 
-The article's cover is "pending" from the moment the upload is accepted. The task that makes the files says "ready" or
-"failed".
+The cover is "pending" as soon as the upload is accepted. The task that makes the files sets it to "ready" or "failed".
 
-An upload is stored before its cover is pending, and deleted after it is not. So the stored uploads are also the list of
-the covers that can be pending: those are found without reading all articles.
+An upload is stored before its cover becomes pending, and deleted after that ends. So the stored uploads are a list of
+all covers that may be pending, and no scan of the articles is needed.
 """
 
 import re
@@ -31,7 +30,7 @@ _UPLOAD = re.compile(rf"{UPLOADS}/(?P<article_id>[0-9]+)-(?P<digest>[0-9a-f]+)",
 
 
 class MakeCover(Task, frozen=True):
-    """Make the files of an upload, and show them with the article if it still has that cover."""
+    """Make the files of an upload, and show them if the article still has this cover."""
 
     name = "cover"
 
@@ -60,7 +59,7 @@ def check_author(database: Database, viewer: int, slug: str) -> None:
 
 
 def _own(row: _Owned | None, viewer: int) -> _Owned:
-    """The row, of an article of the viewer's."""
+    """The row, if the article is the viewer's. Raises NotFoundError and ForbiddenError."""
     if row is None:
         raise NotFoundError("article")
     if row.author_id != viewer:
@@ -69,16 +68,16 @@ def _own(row: _Owned | None, viewer: int) -> _Owned:
 
 
 def replace(database: Database, media: Media, tasks: Tasks, viewer: int, slug: str, *, upload: bytes) -> Article:
-    """Give an article the cover that ``upload`` shows; the article as it then is.
+    """Make ``upload`` the cover of an article. Returns the article in its current state.
 
-    Raises ImageError for what can be no cover. Where the files are made at once, that includes what only decoding
-    shows, and the article keeps the cover that it had. Raises NotFoundError, ForbiddenError and UnavailableError.
+    Raises ImageError for an upload that can't be a cover. If tasks run at once, that includes damage that only decoding
+    finds, and the article keeps its former cover. Raises NotFoundError, ForbiddenError and UnavailableError.
     """
     article_id = id_of(slug)
     inspect(upload)
     digest = digest_of(upload)
     task = MakeCover(article_id, digest)
-    # Before the transaction, which would hold a connection while the file is written.
+    # Stored before the transaction, which would otherwise hold a connection meanwhile.
     stored = upload_file(digest, article_id)
     media.put(stored, upload, "application/octet-stream")
     enqueued: Enqueued | None = None
@@ -90,7 +89,7 @@ def replace(database: Database, media: Media, tasks: Tasks, viewer: int, slug: s
                 enqueued = tasks.enqueue(writer, task)
                 writer.record(ArticleChanged(article_id, viewer))
     except AppError:
-        # A commit without an answer may have happened, and then the task needs the upload.
+        # After a lost answer the commit may have succeeded, and then the task needs the upload.
         if enqueued is None:
             media.delete(stored)
         raise
@@ -102,7 +101,7 @@ def replace(database: Database, media: Media, tasks: Tasks, viewer: int, slug: s
 
 
 def remove(database: Database, media: Media, viewer: int, slug: str) -> Article:
-    """Take an article's cover away, if it has one. Its files stay: another article may show the same."""
+    """Remove an article's cover, if it has one. Its files stay: another article may have the same cover."""
     article_id = id_of(slug)
     with database.writing(article_id) as writer:
         row = _own(writer.first(writes.LOCK_COVER, article_id=article_id), viewer)
@@ -116,8 +115,8 @@ def _send(database: Database, tasks: Tasks, enqueued: Enqueued, task: MakeCover,
     try:
         tasks.send(enqueued)
     except Exception:
-        # It was done at once and failed, and the caller hears that: the article keeps the cover that it had. One that
-        # was pending is "failed": its task says "ready" yet, or found this upload in its place.
+        # The task ran at once and failed, which the caller is told. So the article keeps its former cover. If that was
+        # pending, it is set to "failed": its own task may still set "ready", or has found this upload in its place.
         state = "failed" if former.cover_state == "pending" else former.cover_state
         with database.writing(task.article_id) as writer:
             row = writer.first(
@@ -145,16 +144,16 @@ def _article(database: Database, media: Media, article_id: int, viewer: int) -> 
 
 
 def make_files(database: Database, media: Media, task: MakeCover) -> Sequence[Task]:
-    """Make the files of a stored upload, then say "ready" if the article still has that cover. Raises ImageError."""
+    """Make the files of a stored upload, then set "ready" if the article still has this cover. Raises ImageError."""
     upload = media.get(upload_file(task.digest, task.article_id))
     image = None if upload is None else inspect(upload)
-    del upload  # megabytes, which decoding can use
+    del upload  # frees megabytes before decoding
     if image is not None:
         memory_headroom.require(images.needed_bytes(image), "memory for an image of this size")
         files = images.covers(image)
         for size, content in files.items():
             media.put(cover_file(task.digest, size), content, "image/webp")
-    # Without an upload this may be another attempt at what is done: then the files are there.
+    # Without the upload, an earlier attempt may have made the files already.
     made = image is not None or media.get(cover_file(task.digest, "small")) is not None
     with database.writing(task.article_id) as writer:
         _finish(writer, task, "ready" if made else "failed")
@@ -163,17 +162,17 @@ def make_files(database: Database, media: Media, task: MakeCover) -> Sequence[Ta
 
 
 def fail(writer: Writer, task: MakeCover) -> None:
-    """Say in a transaction that the cover is not made."""
+    """Set the cover's state to "failed"."""
     _finish(writer, task, "failed")
 
 
 def discard(media: Media, task: MakeCover) -> None:
-    """Delete the upload: it is made into a cover, or no attempt is left."""
+    """Delete the upload, once the cover is made or has failed for good."""
     media.delete(upload_file(task.digest, task.article_id))
 
 
 def fail_abandoned(database: Database, media: Media, older_than: float, known: Collection[str]) -> None:
-    """Fail the covers whose upload is stored for so many seconds, except for tasks with these keys.
+    """Fail the covers whose uploads are older than ``older_than`` seconds, except for tasks whose keys are ``known``.
 
     Raises UnavailableError.
     """

@@ -1,6 +1,6 @@
-"""What routes depend on, as FastAPI has it: types annotated with the function that provides them.
+"""FastAPI dependencies of the routes: types annotated with the function that provides them.
 
-All of these are plain functions, called in the thread of the request that they are for.
+They are plain functions, called in the request's thread; those for ``async def`` routes run on the event loop.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import APIKeyHeader
-from pydantic import AfterValidator
 
 from conduit.bulkhead import Bulkhead
 from conduit.errors import InvalidError, NotSignedInError
@@ -19,7 +18,7 @@ from conduit.ports import Database, Limits, Media, Page, Reads, Tasks
 from conduit.threads import Threads
 from conduit.tokens import Tokens
 from conduit.uploads import Uploads
-from conduit.validation import FilterText, normalize_nfc
+from conduit.validation import FilterText, PathName
 
 MAX_OFFSET = 10_000
 MAX_LIMIT = 100
@@ -63,7 +62,7 @@ LimitsDep = Annotated[Limits, Depends(_limits)]
 TokensDep = Annotated[Tokens, Depends(_tokens)]
 PasswordsDep = Annotated[Passwords, Depends(_passwords)]
 
-# What ``async def`` routes share with all others: threads, and slots for what a small box has little of -----------
+# For ``async def`` routes: the threads, and slots for scarce resources ---------------------------------------
 
 
 async def _threads(request: Request) -> Threads:
@@ -82,12 +81,12 @@ ThreadsDep = Annotated[Threads, Depends(_threads)]
 UploadsDep = Annotated[Uploads, Depends(_uploads)]
 HashingDep = Annotated[Bulkhead, Depends(_hashing)]
 
-# Who is asking -----------------------------------------------------------------------------------------------
+# Authentication ----------------------------------------------------------------------------------------------
 
 _header = APIKeyHeader(
     name="Authorization", scheme_name="Token", description="`Token <JWT>`, as signing in returns it", auto_error=False
 )
-# For routes that answer anybody: FastAPI's description would say that the token is required.
+# For routes without required authentication: FastAPI's description would call the token required.
 ANYBODY: dict[str, Any] = {"security": [{}]}
 
 
@@ -103,7 +102,7 @@ Token = Annotated[str | None, Depends(sent_token)]
 
 
 def viewer(token: Token, tokens: TokensDep) -> int | None:
-    """The signed-in user's id, or None without a token. Raises NotSignedInError for a token that is not good."""
+    """The signed-in user's id, or None without a token. Raises NotSignedInError for an invalid token."""
     return None if token is None else tokens.user_id(token)
 
 
@@ -111,7 +110,7 @@ Viewer = Annotated[int | None, Depends(viewer)]
 
 
 def current_user(viewer: Viewer) -> int:
-    """The signed-in user's id. Raises NotSignedInError where nobody is signed in."""
+    """The signed-in user's id. Raises NotSignedInError without a token."""
     if viewer is None:
         raise NotSignedInError
     return viewer
@@ -121,7 +120,7 @@ CurrentUser = Annotated[int, Depends(current_user)]
 
 
 def rate_limited_user(user: CurrentUser, limits: LimitsDep) -> int:
-    """The signed-in user's id, for a route that changes something. Raises TooManyError beyond the limit of writes."""
+    """The signed-in user's id, for a route that writes. Raises TooManyError beyond the rate limit."""
     limits.count_write(str(user))
     return user
 
@@ -130,9 +129,9 @@ RateLimitedUser = Annotated[int, Depends(rate_limited_user)]
 
 
 def client_address(request: Request) -> str:
-    """The address that a request came from, through as many trusted proxies as there are.
+    """The client's address: the last in X-Forwarded-For that is not a trusted proxy's.
 
-    Only signing in asks for it, so no other request pays for it.
+    It is a dependency of signing in and up only, so that no other request pays for it.
     """
     address = request.client.host if request.client else "unknown"
     # Each proxy appends the address that it saw.
@@ -157,22 +156,27 @@ def _is_in(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
 # Parameters --------------------------------------------------------------------------------------------------
 
 RowId = Annotated[int, Path(ge=0, le=MAX_ID)]
-Username = Annotated[str, AfterValidator(normalize_nfc)]
+Username = PathName
 Filter = FilterText | None
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many rows at most.")]
 Offset = Annotated[
-    int, Query(ge=0, le=MAX_ID, description=f"How many of the newest rows to skip, up to {MAX_OFFSET}.")
+    int,
+    Query(
+        ge=0,
+        description=f"How many of the newest rows to skip, up to {MAX_OFFSET}.",
+        json_schema_extra={"maximum": MAX_OFFSET},  # checked by ``page``, whose error says what to do instead
+    ),
 ]
 Before = Annotated[
-    int | None, Query(ge=0, le=MAX_ID, description="Only what is older than the row of this id: pages without end.")
+    int | None, Query(ge=0, le=MAX_ID, description="Only rows older than this id: keyset pagination, without a limit.")
 ]
 
 
 def page(limit: Limit = 20, offset: Offset = 0, before: Before = None) -> Page:
-    """The page of a list. Offsets are exact up to MAX_OFFSET; beyond, skipping costs more than it shows."""
+    """The page of a list. Offsets beyond MAX_OFFSET are refused: skipping so many rows costs too much."""
     if offset > MAX_OFFSET:
         raise InvalidError(
-            {"offset": [f"must be at most {MAX_OFFSET}; for older ones use before=<id at the last slug's end>"]}
+            {"offset": [f"must be at most {MAX_OFFSET}; for older rows use before=<id at the end of the last slug>"]}
         )
     return Page(limit, offset, MAX_ID + 1 if before is None else before)
 

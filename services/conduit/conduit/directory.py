@@ -1,9 +1,9 @@
-"""Names that are unique everywhere, while their users live on many servers: reserve, change, release.
+"""The directory: usernames and e-mails are unique across all servers. A name is reserved, used, and later released.
 
-No transaction spans the directory and a user's server, so names are reserved optimistically: a name is reserved first,
-then the user is written with it, and a name that the user gave up is released last. A process that dies between these
-steps leaves a name whose holder does not carry it. A reservation older than a minute can't be under way any more: who
-wants the name then checks whether its holder carries it, and takes it over if not.
+No transaction spans the directory and a user's server. So a name is reserved first, then the user is written with it,
+and the user's former name is released last. A process that dies between these steps leaves a name behind: its holder
+does not carry it. After a minute no reservation is under way any more. Then the next user who asks for the name takes
+it over, unless its holder carries it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,14 +24,14 @@ Names = Mapping[str, str]
 
 
 class Reservation(NamedTuple):
-    """Whose the names are, and when by the directory's clock; ``at`` is None where no name was asked for."""
+    """The user who holds the names, and since when by the directory's clock; ``at`` is None without a name."""
 
     user_id: int
     at: str | None
 
 
 class _ReservedRow(NamedTuple):
-    """Of each name whether it was got, and else who has held it for a minute or longer."""
+    """For each name whether it was reserved, and otherwise the user who has held it for a minute or longer."""
 
     user_id: int
     at: str
@@ -58,7 +58,7 @@ _TYPES = {
 
 
 def _take_sql(table: str, field: str) -> str:
-    """Take one name where it is free, held by the same user already, or left behind by the given user.
+    """Take one name if it is free, held by the same user already, or left behind by the given user.
 
     The holder may have reserved it again since it was found left behind, so the minute counts here, too.
     """
@@ -79,7 +79,7 @@ def _is_old(table: str) -> str:
     return f"{table}.reserved_at < now() - interval '1 minute'"
 
 
-# A new user's id is made here, where none is given.
+# Without a user_id, this makes the id of a new user.
 _RESERVE = sql_statement(
     "reserve names",
     f"""
@@ -95,7 +95,7 @@ _RESERVE = sql_statement(
     _ReservedRow,
     _TYPES,
 )
-# A name that was reserved again after :at is being given back to the user: it stays.
+# A name that was reserved again after :at is about to be used again: it stays.
 _RELEASE = sql_statement(
     "release names",
     """
@@ -115,10 +115,10 @@ _CARRIED = Statement(
 
 @contextmanager
 def reserved(database: Database, names: Names, user_id: int | None = None, shard: int = 0) -> Iterator[Reservation]:
-    """Reserve ``{"username": …, "email": …}``, either or both, while the block gives them to the user.
+    """Reserve ``{"username": …, "email": …}``, either or both. The block then writes the user with these names.
 
-    Without ``user_id`` the user is a new one, on ``shard``. The caller releases the names that the user gave up.
-    Raises TakenError naming each field that is taken.
+    Without ``user_id`` the user is a new one, on ``shard``. The caller releases the user's former names. Raises
+    TakenError naming each field that is taken.
     """
     if not names and user_id is not None:
         yield Reservation(user_id, None)
@@ -140,7 +140,7 @@ def reserved(database: Database, names: Names, user_id: int | None = None, shard
 
 @retry_on_conflict
 def release(database: Database, reservation: Reservation, names: Names) -> None:
-    """Give up names that the user no longer carries, unless they were reserved again after ``reservation``."""
+    """Release names that the user no longer carries, unless they were reserved again after ``reservation``."""
     if names:
         with database.directory() as directory:
             if "username" in names:
@@ -149,7 +149,7 @@ def release(database: Database, reservation: Reservation, names: Names) -> None:
 
 
 class _MissedError(Exception):
-    """Names that were not got, and who has held each for a minute or longer, if anybody has."""
+    """Names that are taken, each with the user who has held it for a minute or longer, if any."""
 
     def __init__(self, holders: dict[str, int | None]) -> None:
         super().__init__(", ".join(holders))
@@ -162,7 +162,7 @@ def _reserve(database: Database, names: Names, user_id: int | None, shard: int) 
         try:
             return _take(database, names, user_id, shard, left)
         except _MissedError as missed:
-            # A name that was left behind at the last attempt and is still not got has a new holder now.
+            # A name that was left behind at the last attempt and is still taken has a new holder now.
             seen, left = left, _left_behind(database, names, missed.holders)
             if taken := [field for field in missed.holders if field not in left or field in seen]:
                 raise TakenError(taken) from missed
@@ -170,7 +170,7 @@ def _reserve(database: Database, names: Names, user_id: int | None, shard: int) 
 
 @retry_on_conflict
 def _take(database: Database, names: Names, user_id: int | None, shard: int, left: Mapping[str, int]) -> Reservation:
-    """All of the names, or none: where one is missed, the transaction is rolled back."""
+    """Reserve all of the names or none: if one is taken, the transaction is rolled back."""
     with database.directory() as directory:
         row = directory.first(
             _RESERVE,
@@ -189,13 +189,13 @@ def _take(database: Database, names: Names, user_id: int | None, shard: int, lef
 
 
 def _left_behind(database: Database, names: Names, holders: Mapping[str, int | None]) -> dict[str, int]:
-    """Of these names those whose holder is known and does not carry them."""
+    """The names with a known holder who does not carry them, by field."""
     known = {field: holder for field, holder in holders.items() if holder is not None}
     return {field: holder for field, holder in known.items() if field not in _carried(database, holder, names)}
 
 
 def _carried(database: Database, user_id: int, names: Names) -> set[str]:
-    """The fields of those of these names that the user carries."""
+    """The fields of the names that the user carries."""
     row = database.reader(user_id).first(_CARRIED, user_id=user_id)
     carried = {} if row is None else row._asdict()
     return {field for field, name in carried.items() if names.get(field) == name}

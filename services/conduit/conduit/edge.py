@@ -1,4 +1,4 @@
-"""What the edge has to forget, and when: the listener that is told after the caches behind it."""
+"""Which events purge the edge cache."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from conduit.ports import Edge, Listener
 
 
 def purging(edge: Edge) -> Listener:
-    """A listener that purges the articles whose own text changed or is gone.
+    """A listener that purges articles that were changed or deleted.
 
-    Favourites, comments, lists and profiles are not purged: they change too often to be worth a call to the edge each
-    time, and are seconds old there at the most.
+    Favourites, comments, lists and profiles are not purged: they change too often for a call to the edge each time, and
+    expire there after a few seconds.
     """
 
     def listener(events: Sequence[Event]) -> None:

@@ -1,11 +1,11 @@
-"""What can go wrong for a caller, in the API's own shape: ``{"errors": {"<field or body>": ["…"]}}``."""
+"""The API's errors, and their shape: ``{"errors": {"<field or body>": ["…"]}}``."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 
 class AppError(Exception):
-    """An answer other than the one asked for. ``errors`` maps a field, or ``body``, to sentences about it."""
+    """An error response. ``errors`` maps a field, or ``body``, to messages about it."""
 
     status = 500
 
@@ -16,7 +16,7 @@ class AppError(Exception):
 
 
 class NotSignedInError(AppError):
-    """401: no token, or one that is expired or not ours."""
+    """401: the token is missing, expired or invalid."""
 
     status = 401
 
@@ -32,7 +32,7 @@ class UserGoneError(NotSignedInError):
 
 
 class ForbiddenError(AppError):
-    """403: it is there, and it is somebody else's."""
+    """403: it exists, but belongs to another user."""
 
     status = 403
 
@@ -50,16 +50,16 @@ class NotFoundError(AppError):
 
 
 class HungUpError(AppError):
-    """499, as NGINX logs it: the caller left before the request was whole, and reads no answer."""
+    """499, NGINX's status for this: the client closed the connection before its request was complete."""
 
     status = 499
 
     def __init__(self) -> None:
-        super().__init__({"body": ["did not arrive whole"]})
+        super().__init__({"body": ["is incomplete"]})
 
 
 class TooSlowError(AppError):
-    """408: a body that was ``seconds`` on its way and is not whole. The connection ends with the answer."""
+    """408: the body was not complete after ``seconds``. The connection is closed after the response."""
 
     status = 408
 
@@ -68,7 +68,7 @@ class TooSlowError(AppError):
 
 
 class TooLargeError(AppError):
-    """413: a body beyond the limit, refused before it is read."""
+    """413: a body beyond the limit, which is not read to its end."""
 
     status = 413
 
@@ -77,13 +77,13 @@ class TooLargeError(AppError):
 
 
 class InvalidError(AppError):
-    """422: well-formed or not, it can't be done as sent."""
+    """422: the request is invalid."""
 
     status = 422
 
 
 class TakenError(InvalidError):
-    """409: somebody else has it already."""
+    """409: another user has the name already."""
 
     status = 409
 
@@ -92,7 +92,7 @@ class TakenError(InvalidError):
 
 
 class TooManyError(AppError):
-    """429: over a limit; ``seconds`` until it is worth trying again."""
+    """429: beyond a rate limit. The caller may retry after ``seconds``."""
 
     status = 429
 
@@ -101,7 +101,7 @@ class TooManyError(AppError):
 
 
 class UnavailableError(AppError):
-    """503: something this needs does not answer just now."""
+    """503: a component that the request needs does not answer."""
 
     status = 503
 
@@ -119,14 +119,14 @@ class ConflictError(AppError):
 
 
 class DeferredError(UnavailableError):
-    """503: the mail server takes some of the letters later; the others are sent, or refused for good."""
+    """503: the mail server temporarily rejected some of the messages. The others are sent, or rejected for good."""
 
     def __init__(self) -> None:
         super().__init__("the mail server, for some of the followers,")
 
 
 class BusyError(AppError):
-    """503: there is no place for this, and none came free in time if it was waited for."""
+    """503: all slots are taken, and none became free in time."""
 
     status = 503
 
@@ -135,7 +135,7 @@ class BusyError(AppError):
 
 
 class OverloadedError(AppError):
-    """503: more is asked than can be done; this waited for too long to be begun."""
+    """503: the app is overloaded, and the request was not started."""
 
     status = 503
 
@@ -144,7 +144,7 @@ class OverloadedError(AppError):
 
 
 class FailedError(AppError):
-    """500: a fault of ours. The log has it under the request's id."""
+    """500: a bug. The log has it under the request's id."""
 
     status = 500
 
@@ -153,7 +153,7 @@ class FailedError(AppError):
 
 
 class DuplicateError(Exception):
-    """A unique constraint refused a row. Raised by Database adapters, for use cases to name the field."""
+    """A row violates a unique constraint. Database adapters raise it; use cases translate it."""
 
     def __init__(self, constraint: str) -> None:
         super().__init__(constraint)
@@ -161,7 +161,7 @@ class DuplicateError(Exception):
 
 
 class MissingOwnerError(Exception):
-    """A foreign key found no row: what is written belongs to something that is gone. Raised by Database adapters."""
+    """A row violates a foreign key: its owner no longer exists. Database adapters raise it."""
 
     def __init__(self, constraint: str) -> None:
         super().__init__(constraint)
@@ -170,7 +170,7 @@ class MissingOwnerError(Exception):
 
 @contextmanager
 def missing_owner_as(error: AppError) -> Iterator[None]:
-    """Raise ``error`` where a foreign key finds that the owner of what is written no longer exists."""
+    """Raise ``error`` if the owner of a written row no longer exists."""
     try:
         yield
     except MissingOwnerError as cause:

@@ -1,4 +1,4 @@
-"""What happened, as facts: recorded in the transaction that made them true, told to caches after its commit."""
+"""Domain events: recorded in the transaction that makes them true, and sent to the listeners after its commit."""
 
 from msgspec import Struct
 
@@ -14,7 +14,7 @@ class UserChanged(Event, frozen=True):
 
 
 class UsernameReleased(Event, frozen=True):
-    """A name leads to no user any more: until now, it led to one who had given it up or did not get it."""
+    """A username no longer leads to the user who gave it up, or for whom it was only reserved."""
 
     username: str
 
@@ -26,7 +26,7 @@ class ArticlePublished(Event, frozen=True):
 
 
 class ArticleChanged(Event, frozen=True):
-    """``tags`` are those that it got or lost."""
+    """``tags`` are those that were added or removed."""
 
     article_id: int
     author_id: int

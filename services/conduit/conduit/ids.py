@@ -2,8 +2,8 @@
 
     milliseconds since 2026-01-01 UTC (41 bits) | logical shard (6 bits) | sequence (6 bits)
 
-The database makes them (function ``next_id`` in the first migration), so that two app boxes never collide. A
-row's shard is read off its id with no look-up, and ids sort by the time they were made on every server.
+The database makes them (function ``next_id`` in the first migration), so that two app boxes never make the same id. An
+id gives its row's shard without a lookup, and ids sort by creation time on every server.
 """
 
 import datetime as dt
@@ -33,12 +33,12 @@ def shard_of(row_id: int) -> int:
 
 
 def random_shard() -> int:
-    """The logical shard of a new user; what belongs to the user follows it there."""
+    """The logical shard of a new user, and so of everything that the user will own."""
     return secrets.randbelow(SHARDS)
 
 
 def slug_text(title: str) -> str:
-    """The readable part of a slug, from a title in any script; empty where nothing of it is a letter or digit."""
+    """The readable part of a slug, from a title in any script; empty if the title has no letter or digit."""
     return _SLUG_SEPARATORS.sub("-", title.lower()).strip("-")[:_SLUG_TEXT_LENGTH].strip("-")
 
 
@@ -49,7 +49,7 @@ def slug_for(title: str, article_id: int) -> str:
 
 
 def id_from_slug(slug: str) -> int | None:
-    """The id at the end of a slug; None when there is none. An old slug of a renamed article still finds it."""
+    """The id at the end of a slug, or None. So the old slug of a renamed article still finds it."""
     match = _SLUG_ID.search(slug)
     if match is None:
         return None

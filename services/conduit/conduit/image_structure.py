@@ -1,6 +1,6 @@
-"""What an upload is, from its header: before pixels are decoded, and before memory is taken for them.
+"""An upload's format and size from its header, before its pixels are decoded and memory is allocated for them.
 
-libvips reads the header. It is given only the parts that the pixels need, because what may surround them is dangerous:
+libvips reads the header. It gets only the parts that the pixels need, because the other parts can be dangerous:
 
 - EXIF: libexif, which libvips always calls, takes 28 s for one block of 64 KB whose directories refer to each other.
   The orientation, the only value of use, is read here instead.
@@ -30,9 +30,9 @@ MAX_PIXELS = 8_000_000
 # WebP, the format of covers, has 14 bits for a side.
 MAX_SIDE = 16_383
 
-# Programs write about ten scans.
+# Encoders write about ten scans.
 _MAX_SCANS = 100
-# More parts than any program writes. It keeps the walk through a file of 5 MB short.
+# More parts than any encoder writes. It bounds the time to parse a file of 5 MB.
 _MAX_PARTS = 50_000
 
 _PNG, _JPEG, _RIFF, _WEBP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"WEBP"
@@ -48,7 +48,7 @@ _MAX_EXIF_ENTRIES = 200
 _LOADED = "VipsForeignLoadPng", "VipsForeignLoadJpeg", "VipsForeignLoadWebp"
 
 
-# Of glibc's malloc.h.
+# From glibc's malloc.h.
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
@@ -66,7 +66,7 @@ def _set_up_libvips() -> None:
         pyvips.operation_block_set(loader, False)
     concurrency_set(1)
     pyvips.cache_set_max(0)
-    # It warns about every oddity of a file. Errors are raised.
+    # pyvips logs a warning about every oddity of a file. Errors are raised.
     logging.getLogger("pyvips").setLevel(logging.ERROR)
 
 
@@ -100,7 +100,7 @@ class Image(NamedTuple):
     data: bytes
     # 1 to 8, as in EXIF: 1 is upright, 5 and up lie on their side.
     orientation: int = 1
-    # What the decoder holds of the whole image at once, in bytes. Most are decoded in strips: 0.
+    # Bytes that the decoder allocates for the whole image; 0 for most images, which are decoded in strips.
     whole_bytes: int = 0
     has_profile: bool = False
 
@@ -111,7 +111,7 @@ class Image(NamedTuple):
 
 
 def inspect(upload: bytes) -> Image:
-    """The image in these bytes. Raises ImageError with the reason why there is none, and UnavailableError."""
+    """Parse an upload. Raises ImageError with the reason why it can't be a cover, and UnavailableError."""
     if not upload:
         raise ImageError(EMPTY)
     if upload.startswith(_PNG):
@@ -138,7 +138,7 @@ def inspect(upload: bytes) -> Image:
 
 
 def refusal(error: pyvips.Error) -> ImageError | UnavailableError:
-    """The app's error for one of libvips', whose text is all that tells the causes apart."""
+    """The app's error for an error of libvips. Only its text tells the causes apart."""
     text = str(error).lower()
     log.info("an upload can't be decoded", extra={"cause": text})
     if "out of memory" in text or "unable to allocate" in text:
@@ -220,7 +220,7 @@ def _jpeg(upload: bytes) -> tuple[bytes, bytes]:
 
 
 def _parts(upload: bytes, at: int, order: Literal["big", "little"], around: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of each chunk of a PNG ("big") or a WebP ("little"). ``around`` is what is not content."""
+    """Name, start and end of each chunk of a PNG ("big") or a WebP ("little"). ``around`` is a chunk's overhead."""
     for _ in range(_MAX_PARTS):
         if at + around > len(upload):
             return

@@ -1,7 +1,7 @@
-"""A cover's three WebP files from an upload: upright, opaque, in sRGB, and without metadata.
+"""Makes a cover's three WebP files from an upload: upright, opaque, in sRGB, and without metadata.
 
-A change of what comes out of here (sizes, quality, format) changes ``media_names.RECIPE`` with it. The decision, the
-limits and the figures are in ``docs/decisions/0006-images.md``.
+If the files change (sizes, quality, format), change ``media_names.RECIPE`` too. The decision, the limits and the
+figures are in ``docs/decisions/0006-images.md``.
 """
 
 import pyvips
@@ -14,20 +14,20 @@ _QUALITY = 80
 _EFFORT = 1
 # A cover taller than twice its width is shown cut off, and would be large in bytes however narrow.
 _TALLEST = 2
-# The large file's pixels with what the encoder keeps of each, and the strips that are being decoded. Both measured.
+# Memory for each pixel of the large file, encoder included, and for the strips that are being decoded. Both measured.
 _BYTES_PER_PIXEL = 12
 _BYTES_AT_LEAST = 12 << 20
 
 
 def fitted(width: int, height: int, size: str) -> tuple[int, int]:
-    """Width and height of an upright image in a size: in proportion, and never enlarged."""
+    """Width and height of an upright image scaled to a size; never enlarged."""
     widest = SIZES[size]
     scale = min(1.0, widest / width, widest * _TALLEST / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def covers(image: Image) -> dict[str, bytes]:
-    """The WebP files by size. Raises ImageError for damage that only decoding shows, and UnavailableError."""
+    """The WebP files by size. Raises ImageError for damage that only decoding finds, and UnavailableError."""
     try:
         picture = _decoded(image)
         files: dict[str, bytes] = {}
@@ -40,7 +40,7 @@ def covers(image: Image) -> dict[str, bytes]:
 
 
 def needed_bytes(image: Image) -> int:
-    """The most memory that making the covers takes at once, by measurement."""
+    """The peak memory of making the covers, in bytes, estimated from measurements."""
     width, height = fitted(*image.upright, "large")
     return image.whole_bytes + width * height * _BYTES_PER_PIXEL + _BYTES_AT_LEAST
 
@@ -50,7 +50,7 @@ def _decoded(image: Image) -> pyvips.Image:
     width, height = fitted(*image.upright, "large")
     if image.orientation >= 5:
         width, height = height, width
-    # Without a profile there is nothing to convert, but naming one would more than double the CPU.
+    # Without a profile there is nothing to convert, but setting output_profile would more than double the CPU.
     colours = {"output_profile": "srgb"} if image.has_profile else {}
     # For a buffer, thumbnail's own argument fail_on is ignored. It has to be an option of the loader.
     picture = pyvips.Image.thumbnail_buffer(

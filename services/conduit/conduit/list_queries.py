@@ -1,4 +1,4 @@
-"""The statements of lists and of the feed. Each gives ListRow, and each is one server's part of a list."""
+"""The statements of lists and of the feed. Each returns ListRows: one server's part of a list."""
 
 from functools import cache
 from typing import Any
@@ -30,7 +30,7 @@ from conduit.statements import Statement
 def _list(
     count: ColumnElement[Any], ids: Subquery, *, signed_in: bool, owner: ColumnElement[Any] | None = None
 ) -> Select[Any]:
-    """The articles of a page of ids. Outer-joined to the count, which an empty page must carry too.
+    """The articles of a page of ids. Outer-joined to the count, so that an empty page has it too.
 
     ``OFFSET 0`` keeps the planner from pulling the subqueries up, so that each id of the page is looked up by primary
     key. The generic plan does not know the limit: it assumes a tenth of the table and would join that to all users.
@@ -56,7 +56,7 @@ def _list(
 
 
 def _page_of(ids: Select[Any], column: ColumnElement[Any]) -> Subquery:
-    """The newest ids of the page only: of a skipped article nothing but its index entry is read."""
+    """The page's ids only: of a skipped article just the index entry is read."""
     return (
         ids.where(column < param("before"))
         .order_by(column.desc())
@@ -72,9 +72,9 @@ def list_statement(
 ) -> Statement[ListRow]:
     """The list for a set of filters, compiled once for each set.
 
-    A list with one filter, the common case, reads its count from a counter. Several filters have no counter: their
-    count is made among the few rows of the author or the user. ``with_owner`` gives the id of the one user whose list
-    it is, by ``author`` or ``favorited`` alone.
+    A list with one filter, the common case, reads its count from a counter. Several filters have no counter: the few
+    rows of the author or user are counted. ``with_owner`` adds the id of the user whose list it is, if ``author`` or
+    ``favorited`` is the only filter.
     """
     filters = [name for name, wanted in (("tag", tag), ("author", author), ("favorited", favorited)) if wanted]
     name = "articles by " + " and ".join(filters) if filters else "articles"
@@ -121,8 +121,8 @@ def _filtered(*, tag: bool, author: bool, favorited: bool) -> tuple[Subquery, Co
 def _feed() -> Select[Any]:
     """The newest articles of some authors.
 
-    Only the ``author_limit`` authors who published last are read, as many as the page is deep: each of them has a
-    newer article than all other authors. With ``before`` that does not hold, and ``author_limit`` is NULL.
+    Only the ``author_limit`` authors who published last are read, one for each article down to the page's end: each of
+    them has a newer article than all other authors. With ``before`` that is not true, and ``author_limit`` is NULL.
     """
     followed = (
         func.unnest(ids_param("authors")).table_valued(column("id", BigInteger), name="followed").render_derived()
@@ -161,7 +161,7 @@ def _feed() -> Select[Any]:
 
 FEED = Statement("feed", _feed(), ListRow)
 
-# Articles by their ids; the count means nothing here.
+# Articles by their ids; the total is meaningless here.
 SUMMARIES = Statement(
     "summaries",
     _list(ZERO, select(func.unnest(ids_param("ids")).label("id")).subquery("ids"), signed_in=False),

@@ -1,4 +1,4 @@
-"""Logs as JSON lines on standard output, the app's own and its libraries' alike."""
+"""Logs of the app and its libraries, as JSON lines on standard output."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ _EXTRAS = ("request_id", "server", "cause", "message_id", "backends")
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a record."""
+    """Formats a record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -28,5 +28,5 @@ def configure() -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # The pool warns at every attempt while a database is down; the app says it once a request.
+    # While a database is down, the pool warns at every attempt. The app logs it once for each request.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

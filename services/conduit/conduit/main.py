@@ -23,7 +23,6 @@ from conduit.routes import (
     tag_routes,
     user_routes,
 )
-from conduit.routing.compiled_route import CompiledRoute
 from conduit.routing.compiled_routes import CompiledRoutes
 from conduit.routing.error_handlers import add_error_handlers
 from conduit.services import Services
@@ -52,7 +51,7 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        # FastAPI's own threads, for what is not compiled: no more of them than of ours.
+        # AnyIO's threads serve the routes that are not compiled: as many of them as of ours.
         current_default_thread_limiter().total_tokens = settings.threads
         await threads.run_always(services.before_requests)
         yield
@@ -64,10 +63,10 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
         title="Conduit",
         version="1",
         lifespan=lifespan,
-        docs_url=None,  # add_docs has them with files of our own
+        docs_url=None,  # add_docs serves them, without a CDN
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
-        redirect_slashes=False,  # a redirect would name whatever host the caller claims to ask
+        redirect_slashes=False,  # a redirect would trust the Host header
         strict_content_type=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # metrics and logs are AccessLog's
     )
@@ -91,11 +90,10 @@ def _hashing(settings: Settings) -> Bulkhead:
 
 
 def _add_middleware(app: FastAPI, settings: Settings, services: Services) -> None:
-    """Innermost first, as FastAPI has it: the last added is the first to see a request."""
+    """Add middleware, innermost first: the last one added is the first to see a request."""
     pages: dict[str, Any] = {"files": services.pages}
     if settings.routes == "compiled":
-        found = [route for router in ROUTERS for route in router.routes if isinstance(route, CompiledRoute)]
-        app.add_middleware(CompiledRoutes, routes=found)
+        app.add_middleware(CompiledRoutes, fastapi=app)
     app.add_middleware(Pages, **pages)
     app.add_middleware(
         RequestLimits,

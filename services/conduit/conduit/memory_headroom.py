@@ -1,6 +1,6 @@
-"""The memory headroom of the box: work that takes tens of megabytes is refused where they are not free.
+"""The box's memory headroom: work that needs tens of megabytes is refused if they are not free.
 
-When a container reaches its memory limit, the kernel kills a process in it without a warning: at stage 1 the app or
+When a container reaches its memory limit, the kernel kills a process in it without warning: at stage 1 the app or
 PostgreSQL.
 """
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conduit.errors import UnavailableError
 
-# Stays free for what may start meanwhile, above all the hash of a password.
+# Stays free for work that may start meanwhile, above all a password hash.
 MARGIN_BYTES = 20 << 20
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -38,7 +38,7 @@ def left(cgroup: Path = _CGROUP) -> int | None:
 
 
 def require(needed: int, what: str) -> None:
-    """Raise UnavailableError where ``needed`` bytes would leave less than MARGIN_BYTES."""
+    """Raise UnavailableError, which names ``what``, if ``needed`` bytes would leave less than MARGIN_BYTES."""
     free = left()
     if free is not None and free < needed + MARGIN_BYTES:
         raise UnavailableError(what)

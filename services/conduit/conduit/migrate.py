@@ -1,4 +1,4 @@
-"""Bring a database to the newest schema: once, whichever of several boxes comes first."""
+"""Migrate a database to the newest schema. When several boxes start at once, only the first one migrates."""
 
 import logging
 import time
@@ -9,16 +9,16 @@ from psycopg.rows import scalar_row
 
 log = logging.getLogger(__name__)
 
-_LOCK = 0x636F6E64  # any number that nothing else here locks
+_LOCK = 0x636F6E64  # arbitrary: the only advisory lock in this database
 WAIT_SECONDS = 60.0
 
 
 class MigrationError(Exception):
-    """The database cannot be brought to this version's schema; the text is for the log and says what to do."""
+    """The database cannot be migrated. The text is for the log and says what to do."""
 
 
 def wait_for(url: str, seconds: float = WAIT_SECONDS) -> None:
-    """Return when the database accepts connections. Raises TimeoutError with its last answer."""
+    """Return when the database accepts connections. Raises TimeoutError with the last error."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -32,7 +32,7 @@ def wait_for(url: str, seconds: float = WAIT_SECONDS) -> None:
 
 
 def migrate(url: str) -> bool:
-    """Run the migrations that the database does not have yet, under an advisory lock; whether there were any.
+    """Run the pending migrations under an advisory lock. Returns whether there were any.
 
     Raises MigrationError.
     """
@@ -45,8 +45,8 @@ def migrate(url: str) -> bool:
                 return False
             if version is not None and version not in _versions():
                 raise MigrationError(
-                    f"the data was migrated by a newer version of the app, to {version}, which this version does not "
-                    f"know: use that version, or begin anew with `make stageN down VOLUMES=1`"
+                    f"a newer version of the app migrated the data to {version}, which this version does not know: "
+                    f"use that version, or start over with `make stageN down VOLUMES=1`"
                 )
             _upgrade(url)
     except psycopg.Error as error:
@@ -56,7 +56,7 @@ def migrate(url: str) -> bool:
 
 
 def newest_version() -> str:
-    """The newest migration's name: they are numbered, and so sort."""
+    """The newest migration's name: names start with a number, so the last in order is the newest."""
     return max(_versions())
 
 
@@ -65,7 +65,7 @@ def _versions() -> set[str]:
 
 
 def _upgrade(url: str) -> None:
-    # Imported here: a box that finds nothing to do need not hold Alembic in its memory.
+    # Imported here: without a pending migration, Alembic stays out of memory.
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -77,13 +77,13 @@ def _upgrade(url: str) -> None:
     try:
         command.upgrade(config, "head")
     except (CommandError, SQLAlchemyError) as error:
-        # SQLAlchemy's own text appends the statement and a link; what the database said is in the driver's error.
+        # SQLAlchemy's own text appends the statement and a link; the driver's error has the database's message.
         cause = getattr(error, "orig", None) or error
         raise MigrationError(f"the database was not migrated: {_first_line(cause)}") from error
 
 
 def _first_line(error: BaseException) -> str:
-    """What PostgreSQL puts the message into; the place in the statement follows."""
+    """PostgreSQL's message, without the position in the statement that follows it."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 

@@ -1,11 +1,11 @@
-"""The schema's only source: tables of one server, which holds the rows of one or more logical shards.
+"""The schema: the tables of one server, which holds the rows of one or more logical shards.
 
-Who owns a row decides where it lives: articles, their tags, comments and favourites with the article's author, follows
-with the follower. No foreign key crosses owners. Every primary key of owned rows leads with an id that carries the
-logical shard (or is the shard itself, for counters), so that one shard can be moved by logical replication with a
-row filter. The directory (``usernames``, ``emails``) belongs to nobody: it is one server's from stage 5 on.
+A row lives on its owner's shard: articles with their tags, comments and favourites on the author's, follows on the
+follower's. No foreign key crosses owners. The primary key of an owned row starts with an id that carries the logical
+shard (or with the shard itself, for counters), so that logical replication with a row filter can move one shard. The
+directory (``usernames``, ``emails``) has no owner: from stage 5 on it is on one server.
 
-Counters are kept with the writes, one row a logical shard where a single row would be a queue of writers.
+Each write updates its counters. A counter has one row for each logical shard where writers would queue for one row.
 """
 
 from sqlalchemy import (
@@ -37,7 +37,7 @@ metadata = MetaData(
 
 
 def _now(name: str) -> Column[object]:
-    """Milliseconds, as the API shows them: what is stored and what was answered are the same time."""
+    """The current time in milliseconds, the API's precision: the stored time is the one that was answered."""
     return Column(
         name,
         DateTime(timezone=True),
@@ -46,7 +46,7 @@ def _now(name: str) -> Column[object]:
     )
 
 
-# How far the slow work on something is: waiting, done, or given up.
+# The state of a cover or report whose task takes long.
 _STATES = "('pending', 'ready', 'failed')"
 
 usernames = Table(
@@ -75,8 +75,8 @@ users = Table(
     Column("bio", Text),
     Column("image", Text),
     _now("created_at"),
-    # Kept with every publishing: a feed is the newest articles of its authors, and these two say, from one row an
-    # author, how many there are and which authors can have any of the newest.
+    # Updated with each publication. From one row for each author, a feed reads its total, and which authors can have
+    # any of its newest articles.
     Column("articles_count", Integer, nullable=False, server_default=text("0")),
     Column("last_article_id", BigInteger, nullable=False, server_default=text("0")),
     Index(None, "username", unique=True),
@@ -93,18 +93,18 @@ articles = Table(
     Column("title", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("body", Text, nullable=False),
-    # The article's own copy, sorted: a read takes no join for it. article_tags serves the filter.
+    # Denormalized and sorted, so that reads need no join. article_tags serves the filter.
     Column("tag_list", ARRAY(Text), nullable=False),
     Column("favorites_count", Integer, nullable=False, server_default=text("0")),
     _now("created_at"),
     _now("updated_at"),
-    # What the cover's files are named after, and whether they are there yet.
+    # The digest in the names of the cover's files, and whether they exist yet.
     Column("cover_digest", Text),
     Column("cover_state", Text),
     CheckConstraint(f"cover_state IN {_STATES}", name="cover_state"),
     CheckConstraint("(cover_digest IS NULL) = (cover_state IS NULL)", name="cover"),
     Index(None, "author_id", text("id DESC")),
-    # Room on the page, so that a favourite's new counter is a heap-only update and touches no index.
+    # Free space on each page, so that a new favorites_count is a heap-only update and touches no index.
     postgresql_with={"fillfactor": "85"},
 )
 
@@ -145,7 +145,7 @@ follows = Table(
     Index(None, "followee_id", "follower_id"),
 )
 
-# An author's reports on their audience: the row says how far one is, the file is Media's.
+# An author's reports on their audience. The row has the state, and Media keeps the file.
 reports = Table(
     "reports",
     metadata,
@@ -157,8 +157,8 @@ reports = Table(
     CheckConstraint(f"state IN {_STATES}", name="state"),
 )
 
-# The transactional outbox: a task is written in the transaction that makes it necessary, and stays until its effect is
-# done, so that a broker may lose its messages. The owner is what the task is about. It may be deleted: no foreign key.
+# The transactional outbox: a task is written in the transaction that makes it necessary, and stays until it is done,
+# so that a broker may lose its message. There is no foreign key to the owner, which may be deleted meanwhile.
 outbox = Table(
     "outbox",
     metadata,
@@ -167,17 +167,16 @@ outbox = Table(
     Column("name", Text, nullable=False),
     Column("arguments", JSONB, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'waiting'")),
-    # How often the task was enqueued again or put back. A message carries it, so one of an earlier time is recognized.
+    # How often the task was enqueued again or put back. A message carries it, so that a stale one is recognized.
     Column("generation", Integer, nullable=False, server_default=text("0")),
-    # How many attempts of this generation were begun. A message carries the number of attempts before it, so an old
-    # one is recognized.
+    # Attempts of this generation begun so far. A message carries the number of attempts before it, too.
     Column("attempts", Integer, nullable=False, server_default=text("0")),
-    # Who claimed the last attempt.
+    # The worker that claimed the last attempt.
     Column("worker", Text),
     Column("error", Text),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-    # When the relay sends the task again, unless something happens before: it is claimed, its lease is renewed, it is
-    # done. A row that is done is deleted then.
+    # When the relay sends the task again, unless it is claimed, its lease is renewed, or it is done before. A row that
+    # is done is deleted at that time.
     Column("due_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
     CheckConstraint("state IN ('waiting', 'running', 'retrying', 'dead', 'done')", name="state"),
@@ -200,7 +199,7 @@ tag_counts = Table(
     Index("tag_counts_in_use_idx", "tag", postgresql_where=text("count > 0")),
 )
 
-# How many articles of this logical shard a user has marked: the count of the list filtered by `favorited`.
+# How many articles of this logical shard are a user's favourites: the total of the list filtered by `favorited`.
 favorite_counts = Table(
     "favorite_counts",
     metadata,
@@ -210,7 +209,7 @@ favorite_counts = Table(
     Index(None, "user_id"),
 )
 
-# Loading (seeding, importing) fills these in this order, which the foreign keys ask for.
+# Seeding and importing fill the tables in this order, which the foreign keys require.
 DIRECTORY_TABLES = (usernames, emails)
 OWNED_TABLES = (
     users,

@@ -1,12 +1,13 @@
-"""The transactional outbox: the rows of tasks, and what is done to them. All of a row happens on its owner's primary.
+"""The transactional outbox: the rows of tasks and their states. A row is read and written on its owner's primary.
 
-A row is written with what makes the task necessary, and stays until the task is done. Celery carries the messages and
-does the retries. A message names a row, and carries the row's generation and the number of attempts before it.
+A row is written in the transaction that makes the task necessary, and stays until the task is done. Celery carries the
+messages and does the retries. A message names a row, and carries the row's generation and the number of
+attempts before it.
 
-waiting   no attempt is under way; a message is on its way, or the relay sends one
+waiting   no attempt is under way; a message is on its way, or the relay will send one
 running   a worker has claimed the task; its lease ends unless it is renewed
 retrying  the last attempt failed, and Celery's retry is due
-dead      a dead letter: no attempt is left, or another would end the same way
+dead      a dead letter: no attempt is left, or another would fail the same way
 done      kept for a day
 
 ``due_at`` is when the relay sends a message again, in case the last one was lost.
@@ -24,11 +25,11 @@ from conduit.ports import Database, Enqueued, Task, Writer
 from conduit.statements import Row, Statement
 
 # A task that is waiting is sent again after this many seconds, and then whenever its age has doubled, but at least
-# every LONGEST_SECONDS: messages in a long queue are not lost, and more of them would make it longer.
+# every LONGEST_SECONDS: in a long queue its message is probably not lost, and more messages would make it longer.
 FIRST_SECONDS = 10.0
 LONGEST_SECONDS = 900.0
 LEASE_SECONDS = 30.0
-# A worker that died is restarted at once; this many seconds for each attempt, and the task is sent again.
+# After a worker died, its task is sent again after this many seconds times its attempts.
 LOST_SECONDS = 5.0
 KEPT_SECONDS = 86_400.0
 BATCH = 100
@@ -45,7 +46,7 @@ class Claim(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """What a worker has claimed; ``waited`` is the number of seconds since the task was enqueued."""
+    """A task that a worker has claimed; ``waited`` is the number of seconds since it was enqueued."""
 
     claim: Claim
     name: str
@@ -54,7 +55,7 @@ class Claimed(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Tasks by state (of the done ones those of the last hour), and the age in seconds of the oldest unfinished one."""
+    """The number of tasks by state ("done" in the last hour), and the age in seconds of the oldest unfinished one."""
 
     by_state: dict[str, int]
     oldest: float
@@ -64,14 +65,14 @@ class Counts(NamedTuple):
 
 
 def enqueue(writer: Writer, task: Task) -> Enqueued:
-    """Write the task, in the transaction that makes it necessary. If it is done already, it is done again."""
+    """Write the task, in the transaction that makes it necessary. A task that is done already will be done again."""
     row = writer.first(sql.ENQUEUE, **_row(task))
     assert row is not None, "it is inserted or updated"
     return Enqueued(task, row.generation)
 
 
 def enqueue_next(writer: Writer, task: Task) -> Enqueued | None:
-    """Write a task that follows from another of the same owner. None where it is there already."""
+    """Write a follow-up task of the same owner. None if its row exists."""
     row = writer.first(sql.ENQUEUE_NEXT, **_row(task))
     return None if row is None else Enqueued(task, row.generation)
 
@@ -90,8 +91,8 @@ def _row(task: Task) -> dict[str, Any]:
 
 
 def claim(database: Database, message: Due, worker: str) -> Claimed | None:
-    """Begin the attempt that a message asks for. None where there is nothing to do: the message is an old one, the task
-    is done, gone or dead, or another worker holds its lease.
+    """Begin the attempt that a message asks for. None if there is nothing to do: the message is stale, the task is
+    done, gone or dead, or another worker holds its lease.
     """
     with database.writing(message.owner_id) as writer:
         row = writer.first(sql.CLAIM, **message._asdict(), worker=worker, seconds=LEASE_SECONDS)
@@ -108,17 +109,20 @@ def heartbeat(database: Database, claim: Claim) -> None:
 
 
 def finish(writer: Writer, claim: Claim) -> bool:
-    """The task is done. False where the row is no longer this attempt's: the lease ended, or it was enqueued again."""
+    """The task is done. False if the row is no longer this attempt's: the lease ended, or it was enqueued again."""
     return _end(writer, claim, "done", KEPT_SECONDS, None)
 
 
 def fail(writer: Writer, claim: Claim, error: str, seconds: float) -> bool:
-    """The attempt failed, and Celery retries. If no retry came after ``seconds``, the relay sends one. As finish."""
+    """The attempt failed, and Celery retries. After ``seconds`` without a retry, the relay sends one.
+
+    Returns what ``finish`` returns.
+    """
     return _end(writer, claim, "retrying", seconds, error)
 
 
 def dead_letter(writer: Writer, claim: Claim, error: str) -> bool:
-    """The task failed for good. As finish."""
+    """The task failed for good. Returns what ``finish`` returns."""
     return _end(writer, claim, "dead", None, error)
 
 
@@ -130,14 +134,14 @@ def _end(writer: Writer, claim: Claim, state: str, seconds: float | None, error:
 
 
 def requeue(database: Database, worker: str) -> None:
-    """Give back what this worker had claimed before it died. Each death makes the next attempt wait longer."""
+    """Release the claims that this worker held when it died. Each death makes the next attempt wait longer."""
     for owner_id in _primaries(database):
         with database.writing(owner_id) as writer:
             writer.all(sql.REQUEUE, worker=worker, seconds=LOST_SECONDS)
 
 
 def reap(database: Database) -> list[Due]:
-    """What has to be sent again. It is committed before anything is sent: a worker may be quick."""
+    """Find the tasks whose messages must be sent again. Commits before anything is sent: a worker may be quick."""
     found: list[Due] = []
     for owner_id in _primaries(database):
         with database.writing(owner_id) as writer:
@@ -146,14 +150,14 @@ def reap(database: Database) -> list[Due]:
 
 
 def put_back(database: Database, unsent: Sequence[Due]) -> None:
-    """Have the relay find again what could not be sent."""
+    """Make tasks due again whose messages could not be sent."""
     for due in unsent:
         with database.writing(due.owner_id) as writer:
             writer.all(sql.PUT_BACK, **due._asdict())
 
 
 def purge(database: Database) -> None:
-    """Delete some of what was done a day ago."""
+    """Delete one batch of the rows that were done a day ago."""
     for owner_id in _primaries(database):
         with database.writing(owner_id) as writer:
             writer.all(sql.PURGE, limit=10 * BATCH)
@@ -182,12 +186,12 @@ def dead(database: Database, limit: int) -> list[Dead]:
 
 
 def not_done(database: Database, name: str) -> set[str]:
-    """The keys of this name's tasks that are not done. The dead are among them: they may be put back."""
+    """The keys of this name's tasks that are not done, including dead ones, which may be retried."""
     return {row.key for row in _everywhere(database, sql.KEYS_NOT_DONE, name=name)}
 
 
 def retry(database: Database, key: str | None) -> list[str]:
-    """Put back the dead letter with this key, or all of them; their keys."""
+    """Requeue the dead letter with this key, or all of them. Returns their keys."""
     return [row.key for row in _everywhere(database, sql.RETRY, key=key)]
 
 

@@ -1,4 +1,4 @@
-"""The statements of the transactional outbox, and their rows. ``outbox.py`` says what each is for."""
+"""The SQL statements of the transactional outbox, and their rows. ``outbox.py`` says what each is for."""
 
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ _TYPES = {
 
 
 class Due(NamedTuple):
-    """A row's message; ``attempts`` is the number of attempts before it."""
+    """A row's message; ``attempts`` is the number of attempts so far."""
 
     owner_id: int
     key: str
@@ -82,9 +82,9 @@ _INSERT = f"""
     VALUES (:owner_id, :key, :name, CAST(:arguments AS jsonb), now() + :seconds * {_SECONDS})
     ON CONFLICT (owner_id, key) DO
 """
-# A task that is enqueued again is done again. An attempt that is under way then is no longer the row's, and no message
-# that was sent until then begins another: Celery's next retry would be counted as an attempt at the new task. If none
-# was begun, the messages keep their places in the queue.
+# A task that is enqueued again will be done again. An attempt that is under way loses its claim, and older messages are
+# stale: otherwise Celery's next retry would count as an attempt at the new task. If no attempt was begun, the messages
+# keep their places in the queue.
 ENQUEUE = _statement(
     "enqueue task",
     Generation,
@@ -98,14 +98,14 @@ ENQUEUE = _statement(
     RETURNING generation
     """,
 )
-# What follows from a task follows once, however many attempts it takes.
+# A follow-up task is written once, however many attempts its task takes.
 ENQUEUE_NEXT = _statement(
     "enqueue next task",
     Generation,
     f"{_INSERT} NOTHING RETURNING generation",
 )
-# Not of an old message: of an earlier generation, or whose attempt has been begun. And not while another worker holds
-# the lease.
+# A stale message, of an earlier generation or whose attempt was begun already, claims nothing. Nor does any while
+# another worker holds the lease.
 CLAIM = _statement(
     "claim task",
     ClaimedRow,

@@ -1,7 +1,7 @@
-"""Does the tasks of the outbox, when Celery delivers their messages, and relays what Celery has lost.
+"""Performs the outbox's tasks when Celery delivers their messages, and sends lost messages again.
 
 Celery may deliver a message twice, late, or not at all. The row decides: an attempt is claimed before it begins, its
-lease is renewed while it runs, and its end is written together with the tasks that follow from it.
+lease is renewed while it runs, and its end is written together with its follow-up tasks.
 """
 
 import logging
@@ -22,15 +22,14 @@ from conduit.tasks import Handlers, IncompleteError
 
 log = logging.getLogger(__name__)
 
-# Celery's retries: exponential backoff from 5 s up to 5 minutes, each time a random part of that. All attempts take ten
-# minutes on average.
+# Celery's retries: exponential backoff from 5 s up to 5 minutes, with full jitter.
 MAX_RETRIES = 9
 RETRY_BACKOFF = 5
 RETRY_BACKOFF_MAX = 300
-# How much later than Celery's retry the relay sends one.
+# The relay sends a retry this much later than Celery would.
 GRACE_SECONDS = 10.0
 ERROR_LENGTH = 500
-# Before a message goes back to its queue, because the database is away.
+# The pause before a message goes back to its queue, while the database is down.
 PAUSE_SECONDS = 1.0
 
 ROUND_SECONDS = 2.0
@@ -39,18 +38,18 @@ ROUNDS_UNTIL_ABANDONED = 300
 
 
 class AttemptError(Exception):
-    """What Celery retries for. It goes to Celery's main process, so it holds a text and nothing else."""
+    """Makes Celery retry. It is pickled for Celery's main process, so it holds only text."""
 
 
 class LostError(Exception):
-    """Each attempt ended with the death of its worker: it may be the task that kills."""
+    """Every attempt ended with the death of its worker: the task itself may kill it."""
 
     def __init__(self) -> None:
         super().__init__("the worker died at the last attempt")
 
 
 class OutboxWorker:
-    """Performs tasks, one at a time, under the name of its worker."""
+    """Performs one task at a time. ``name`` is the worker's name in claims."""
 
     def __init__(self, database: Database, handlers: Handlers, tasks: CeleryTasks, name: str) -> None:
         self._database = database
@@ -62,17 +61,17 @@ class OutboxWorker:
         self._starting = Lock()
 
     def start(self) -> None:
-        """Before the first claim, give back what this worker had claimed when it died."""
+        """Before the first claim, release the claims that this worker held when it died."""
         with self._starting:
             if not self._started:
                 outbox.requeue(self._database, self._name)
                 self._started = True
 
     def perform(self, owner_id: int, key: str, generation: int, retries: int) -> None:
-        """Do what a message asks for, after so many attempts.
+        """Perform the task of a message, after so many ``retries``.
 
-        Raises AttemptError where Celery should retry, and Reject where it should deliver the message again: while the
-        database is away, no attempt is begun and none is counted.
+        Raises AttemptError to make Celery retry, and Reject to make it deliver the message again: while the database is
+        down, no attempt begins and none is counted.
         """
         try:
             self.start()
@@ -95,7 +94,7 @@ class OutboxWorker:
             metrics.TASK_WAITS.labels(self._handlers.of(task).kind).observe(claimed.waited)
             follows = self._perform(task, claimed.claim)
         except InvalidError as error:
-            # Another attempt would end the same way.
+            # Another attempt would fail the same way.
             self._end(claimed.claim, task, "dead", error)
         except IncompleteError as error:
             self._retry(claimed.claim, task, error, error.follows)
@@ -116,11 +115,11 @@ class OutboxWorker:
             raise
 
     def _retry(self, claim: Claim, task: Task | None, error: Exception, follows: Sequence[Task] = ()) -> None:
-        """Have Celery retry, or write a dead letter after the last attempt."""
+        """Make Celery retry, or write a dead letter after the last attempt."""
         if claim.attempts > MAX_RETRIES:
             self._end(claim, task, "dead", error, follows)
         elif self._end(claim, task, "retrying", error, follows):
-            # After the commit: the retry finds a row that waits for it.
+            # Only after the commit, so that the retry finds the row in its new state.
             raise AttemptError(_text(error)) from error
 
     def _end(
@@ -131,7 +130,7 @@ class OutboxWorker:
         error: Exception | None = None,
         follows: Sequence[Task] = (),
     ) -> bool:
-        """Write how an attempt ended. Whether it was still the row's."""
+        """Write how an attempt ended. Returns whether it still held its claim."""
         with self._database.writing(claim.owner_id) as writer:
             if state == "done":
                 ours = outbox.finish(writer, claim)
@@ -150,7 +149,7 @@ class OutboxWorker:
             cause = f"{claim.key}, attempt {claim.attempts}: {_text(error)}"
             log.warning("a task is %s", state, extra={"cause": cause})
         if not ours:
-            log.warning("a task was claimed by another worker or enqueued again", extra={"cause": claim.key})
+            log.warning("an attempt lost its claim: lease ended or task enqueued again", extra={"cause": claim.key})
             return False
         for following in filter(None, enqueued):
             self._tasks.send(following)
@@ -164,7 +163,7 @@ class OutboxWorker:
             outbox.heartbeat(self._database, claim)
 
     def relay(self) -> None:
-        """Send again what is due. Raises what the database or the broker raises; then nothing counts as sent."""
+        """Send due messages again. Raises what the database or the broker raises; unsent messages stay due."""
         self.start()
         due = outbox.reap(self._database)
         sent = 0
@@ -182,12 +181,12 @@ class OutboxWorker:
         outbox.purge(self._database)
 
     def fail_abandoned(self) -> None:
-        """Fail what is pending and has no row: it was imported, or its transaction never came."""
+        """Fail what is pending without a row in the outbox: it was imported, or its transaction was rolled back."""
         self._handlers.fail_abandoned(lambda name: outbox.not_done(self._database, name))
 
 
 def _text(error: Exception | None) -> str:
-    """One line about what went wrong."""
+    """The error as one line."""
     if isinstance(error, AppError):
         return "; ".join(f"{field} {text}" for field, texts in error.errors.items() for text in texts)[:ERROR_LENGTH]
     if isinstance(error, LostError | IncompleteError):
@@ -209,7 +208,7 @@ class _Rounds(Thread):
             for step in self._steps():
                 self._try(step)
             self._number += 1
-            # Several workers do this, and should not do it at the same time.
+            # With jitter, so that several workers do not do this at the same time.
             if self._stopped.wait(ROUND_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
                 return
 

@@ -1,11 +1,11 @@
-"""The pages: read once at start, named by their content, compressed once, and answered from memory.
+"""The web pages: read and compressed once at start, and served from memory.
 
-They stand in front of the router and answer on the event loop: a look-up in a dictionary, no thread, no query. What
-may be kept forever has its content's hash in its name; the HTML that names it is asked for again each time, and is a
-304 until it changes.
+They are served in front of the router, on the event loop: a dictionary lookup, no thread, no query. An asset has its
+content's hash in its name, so browsers may cache it forever. They revalidate the HTML each time, and get a 304 until it
+changes.
 
-The directory holds ``layout.html`` (the frame of every page), ``pages/<page>.html`` (what stands in it, a title first)
-and ``assets/`` (one module a page by its name, modules that they import by bare names, style sheet, icon).
+The directory holds ``layout.html`` (the frame of every page), ``pages/<page>.html`` (its content, with the title first)
+and ``assets/`` (a module named like each page, the modules that they import by bare names, style sheet, icon).
 """
 
 import base64
@@ -30,7 +30,7 @@ _PAGES = {
     "/editor": "editor",
     "/settings": "settings",
 }
-# One more segment of a path names what the page is about; the page's module reads it.
+# The second segment of such a path is an article's slug or a username, which the page's module reads.
 _PAGES_ABOUT = {"article": "article", "profile": "profile", "editor": "editor"}
 _NOT_FOUND = "not-found"
 _TYPES = {
@@ -49,7 +49,7 @@ _BLANK = re.compile(r"{{([^}]*)}}")
 
 
 class _StaticRoute:
-    """One name for all files in metrics and logs, which would gain nothing from one a file."""
+    """The route of all files in metrics and logs: one for each file would be of no use."""
 
     path = "static"
 
@@ -58,12 +58,12 @@ _ROUTE = _StaticRoute()
 
 
 class PagesError(ValueError):
-    """The directory of the pages is not as it must be; the text says which file and why."""
+    """The directory of the pages is invalid; the text says which file and why."""
 
 
 @dataclass(frozen=True)
 class File:
-    """What one path answers: headers and body as they are and compressed, and the headers of a 304."""
+    """The responses of one path: plain and compressed, each as headers and body, and the headers of a 304."""
 
     tag: bytes
     plain: tuple[list[Header], bytes]
@@ -72,7 +72,7 @@ class File:
 
 
 class Pages:
-    """Answers what it has a file for, and passes everything else on to ``app``."""
+    """Middleware: serves the files, and passes every other request on to ``app``."""
 
     def __init__(self, app: ASGIApp, files: "Files") -> None:
         self._app = app
@@ -102,14 +102,14 @@ class Pages:
 
 @dataclass(frozen=True)
 class Files:
-    """Every file by the path that asks for it, and by the first segment of the paths that are about something."""
+    """Files by whole path, and by the first segment of paths such as ``/article/<slug>``."""
 
     by_path: Mapping[str, File]
     by_prefix: Mapping[str, File]
     not_found: File | None
 
     def find(self, path: str) -> File | None:
-        """The file that ``path`` asks for."""
+        """The file at ``path``."""
         file = self.by_path.get(path)
         if file is not None:
             return file
@@ -120,7 +120,7 @@ class Files:
         return self.find(path) is not None
 
     def missing(self, scope: Scope) -> tuple[list[Header], bytes] | None:
-        """The headers and the body that tell a browser that nothing is there; None for whoever reads no HTML."""
+        """Headers and body of the page "not found"; None for a client that does not accept HTML."""
         if self.not_found is None or not any(k == b"accept" and b"text/html" in v for k, v in scope["headers"]):
             return None
         return self.not_found.compressed if _asked(scope).gzip else self.not_found.plain
@@ -130,7 +130,7 @@ NO_FILES = Files({}, {}, None)
 
 
 def read(directory: Path) -> Files:
-    """All files of the pages. Raises PagesError for what would fail a visitor later."""
+    """Read all files of the pages. Raises PagesError at start rather than let a visitor find a broken page."""
     assets = {path.name: path.read_bytes() for path in sorted((directory / "assets").glob("*.*"))}
     urls = {name: _asset_url(name, content) for name, content in assets.items()}
     by_path = {urls[name]: _asset(name, content) for name, content in assets.items()}
@@ -155,7 +155,7 @@ def _page(name: str, layout: str, text: str, urls: Mapping[str, str], imports: M
     module = f"{name}.js"
     if module not in urls:
         raise PagesError(f"pages/{name}.html needs assets/{module}, and it is not there")
-    # All that the page's module comes to import is named here, so that the browser fetches it in one round.
+    # All direct and indirect imports of the page's module, so that the browser fetches them in one round trip.
     preloads = sorted(_closure(module, imports) - {module})
     bare = {asset.removesuffix(".js"): url for asset, url in urls.items() if _is_module(asset)}
     blanks = {
@@ -172,15 +172,15 @@ def _page(name: str, layout: str, text: str, urls: Mapping[str, str], imports: M
 def _filled(layout: str, blanks: Mapping[str, str], where: str) -> str:
     unknown = set(_BLANK.findall(layout)) - set(blanks)
     if unknown:
-        raise PagesError(f"{where} has a blank that nothing fills: {', '.join(sorted(unknown))}")
+        raise PagesError(f"{where} has an unknown placeholder: {', '.join(sorted(unknown))}")
     return _BLANK.sub(lambda blank: blanks[blank.group(1)], layout)
 
 
 def _imports(name: str, source: str, assets: Iterable[str]) -> set[str]:
-    """The files that a module imports. Raises PagesError for one that is not there."""
+    """The files that a module imports. Raises PagesError for a missing one."""
     found = {f"{bare}.js" for bare in _IMPORT.findall(source)}
     if missing := found - set(assets):
-        raise PagesError(f"assets/{name} imports what is not in assets/: {', '.join(sorted(missing))}")
+        raise PagesError(f"assets/{name} imports a file that is not in assets/: {', '.join(sorted(missing))}")
     return found
 
 
@@ -196,9 +196,9 @@ def _closure(module: str, imports: Mapping[str, set[str]]) -> set[str]:
 
 
 def _protections(html: str) -> list[Header]:
-    """Scripts and styles from here alone, the inline ones by their hash, and no string ever parsed as HTML."""
+    """Headers that allow scripts and styles from this site alone, inline ones by hash, and no string as HTML."""
     inline = " ".join(f"'sha256-{_sha256_base64(script)}'" for script in _INLINE_SCRIPT.findall(html))
-    # blob: shows a chosen cover before it is sent, and saves a report that took the token to fetch.
+    # blob: shows a cover before it is uploaded, and saves a report, which only fetch() with the token can read.
     policy = (
         f"default-src 'self'; script-src 'self' {inline}; img-src 'self' data: blob:; object-src 'none'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -214,7 +214,7 @@ def _asset_url(name: str, content: bytes) -> str:
 def _asset(name: str, content: bytes) -> File:
     kind = _TYPES.get(Path(name).suffix)
     if kind is None:
-        raise PagesError(f"assets/{name} is of a type that is not served; there are {', '.join(sorted(_TYPES))}")
+        raise PagesError(f"assets/{name} is of an unknown type; known types are {', '.join(sorted(_TYPES))}")
     return _file(content, kind, _FOREVER, [])
 
 
@@ -223,7 +223,7 @@ def _file(content: bytes, kind: bytes, cached: bytes, more: list[Header]) -> Fil
     # Weak, because one tag stands for both encodings of the same text.
     unchanged = [(b"cache-control", cached), (b"etag", b"W/" + tag), (b"vary", b"accept-encoding"), *more]
     headers = [*unchanged, (b"content-type", kind), (b"x-content-type-options", b"nosniff")]
-    # Without a time in it, so that two boxes send the same bytes.
+    # Without a timestamp, so that two boxes send the same bytes.
     compressed = gzip.compress(content, 9, mtime=0)
     return File(
         tag,
@@ -251,7 +251,7 @@ def _sha256_base64(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-# What a request asks for ------------------------------------------------------------------------------------
+# Request headers --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,7 @@ def _asked(scope: Scope) -> _Asked:
 
 @lru_cache(maxsize=64)
 def _takes_gzip(header: bytes) -> bool:
-    """Whether an Accept-Encoding names gzip, or all, with a weight above 0. Browsers send but a few of them."""
+    """Whether an Accept-Encoding header has gzip or * with a weight above 0. Cached: browsers send few variants."""
     weights: dict[bytes, float] = {}
     for part in header.lower().split(b","):
         name, _, weight = part.partition(b";")

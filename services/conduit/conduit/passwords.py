@@ -1,4 +1,4 @@
-"""Argon2id at OWASP's minimum (19 MiB, two passes, one lane), a bounded number at once: each takes its 19 MiB."""
+"""Password hashes: Argon2id at OWASP's minimum (19 MiB, two passes, one lane), with a limit on concurrent hashes."""
 
 import ctypes
 from contextlib import suppress
@@ -17,23 +17,23 @@ _LARGE_BYTES = 1 << 20
 
 
 def _return_large_blocks() -> None:
-    """Tell glibc to return large blocks to the system when they are freed; other C libraries do so by themselves.
+    """Make glibc return large blocks to the system when they are freed, as other C libraries do.
 
-    From the first 19 MiB block that is freed it learns to keep such blocks, one for every thread that ever hashed: ten
-    threads held 200 MB and the box died of it.
+    By default it raises its threshold with the first freed block of 19 MiB, and then keeps such a block for each thread
+    that ever hashed: with ten threads 190 MiB, in a box of 256 MB.
     """
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 class Passwords:
-    """Hashes and checks, at most ``at_once`` at the same time. Routes wait for their turn in a bulkhead before."""
+    """Hashes and verifies passwords, at most ``at_once`` concurrently. Routes wait for a slot of a bulkhead before."""
 
     def __init__(self, at_once: int) -> None:
         _return_large_blocks()
         self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
         self._slots = BoundedSemaphore(at_once)
-        # Checked where there is no such user: the time of an answer must not tell which addresses are known.
+        # Verified if there is no such user, so that the response time does not reveal which e-mails are known.
         self._decoy = self._hasher.hash("nobody's password")
 
     def hash(self, password: str) -> str:

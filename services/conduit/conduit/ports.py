@@ -1,4 +1,4 @@
-"""What the stages swap. Each port has the few methods that its callers use; ``bootstrap.py`` chooses the adapters."""
+"""The ports: interfaces whose adapters differ by stage. ``bootstrap.py`` chooses the adapters."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -12,9 +12,9 @@ from conduit.statements import Row, Statement
 
 
 class Reader(Protocol):
-    """Reads rows of one server, each call on its own: no transaction is opened for a read.
+    """Reads rows of one server. Each call is on its own: a read opens no transaction.
 
-    Every call raises UnavailableError when the server does not answer in time.
+    Every call raises UnavailableError if the server does not answer in time.
     """
 
     @property
@@ -29,18 +29,18 @@ class Reader(Protocol):
 class Writer(Reader, Protocol):
     """A transaction on one owner's primary.
 
-    Raises DuplicateError, MissingOwnerError, UnavailableError, and ConflictError where it was rolled back in favour of
-    a concurrent transaction and may run again.
+    Raises DuplicateError, MissingOwnerError, UnavailableError, and ConflictError if it was rolled back in favour of a
+    concurrent transaction and may be retried.
     """
 
     def record(self, event: Event) -> None:
-        """Record what this transaction makes true. Listeners get it after the commit, and only then."""
+        """Record an event of this transaction. Listeners get it after the commit, and only then."""
 
 
 class Found(NamedTuple):
     """The server that holds a named user's rows, and the user's id.
 
-    ``user_id`` is None where one server holds everything: the statement then looks the name up itself.
+    ``user_id`` is None if one server holds everything: the statement then looks the name up itself.
     """
 
     reader: Reader
@@ -48,9 +48,9 @@ class Found(NamedTuple):
 
 
 class Database(Protocol):
-    """Sessions for reading or writing an owner's rows, and all servers for a query that crosses owners.
+    """Readers and transactions by owner, and all servers for a query that crosses owners.
 
-    It is a gateway to PostgreSQL: what a stage swaps is how many servers there are, not their SQL.
+    It is a gateway to PostgreSQL: a stage changes the number of servers, not their SQL.
     """
 
     def reader(self, owner_id: int) -> Reader: ...
@@ -71,7 +71,7 @@ class Database(Protocol):
     def find_email(self, email: str) -> Found | None: ...
 
     def ping(self) -> None:
-        """Return when every server answers; raise UnavailableError otherwise."""
+        """Raise UnavailableError unless every server answers."""
 
     def close(self) -> None: ...
 
@@ -79,7 +79,7 @@ class Database(Protocol):
 class Page(NamedTuple):
     """A part of a list, newest first: by RealWorld's offset, or the rows ``before`` an id (keyset pagination).
 
-    ``before`` is ``MAX_ID + 1`` by default: every id lies before it.
+    ``before`` is ``MAX_ID + 1`` by default, which is above every id.
     """
 
     limit: int
@@ -88,10 +88,10 @@ class Page(NamedTuple):
 
 
 class Reads(Protocol):
-    """The reads that stages answer differently: from the database, a cache or a read store.
+    """The reads that depend on the stage: from the database, a cache or a read store.
 
-    ``viewer`` is the signed-in user's id, or None. A missing thing is None. A list comes with the number of all its
-    articles.
+    ``viewer`` is the signed-in user's id, or None. The result is None if the thing does not exist. A list comes with
+    its total number of articles.
     """
 
     def article(self, article_id: int, viewer: int | None) -> schemas.Article | None: ...
@@ -110,10 +110,10 @@ class Reads(Protocol):
 
 
 class Task(Struct, frozen=True):
-    """Slow work. Each kind is a subclass, whose fields are the arguments: few, as the handler looks up the rest.
+    """A background task. Each kind is a subclass; its fields are the arguments, and the handler looks up the rest.
 
-    The same work has the same ``key``, however often it is asked for. ``owner_id`` is the id of what the task is about:
-    it says on which logical shard the task is kept.
+    The same work always has the same ``key``. ``owner_id`` is the id of the article or report that the task is about;
+    the task is stored on its logical shard.
     """
 
     name: ClassVar[str]
@@ -135,19 +135,19 @@ class Enqueued(NamedTuple):
 
 
 class Tasks(Protocol):
-    """Where slow work goes. A task may be done twice, so its handler must be idempotent. It may be done much later, so
-    its caller first writes "pending" into a row, and then answers with what the row says.
+    """Runs tasks, at once or later. A task may run twice, so its handler must be idempotent. It may run much later, so
+    its caller first sets a row's state to "pending", and then answers with the row's current state.
     """
 
     def enqueue(self, writer: Writer, task: Task) -> Enqueued:
-        """Keep the task, in the transaction that makes it necessary."""
+        """Store the task, in the transaction that makes it necessary."""
 
     def send(self, enqueued: Enqueued) -> None:
-        """Call this after the commit. Where tasks are done at once, it raises what the handler raises."""
+        """Send the task, after the commit. If tasks run at once, this raises what the handler raises."""
 
 
 class Letter(NamedTuple):
-    """A message as it goes over the wire (RFC 5322), and whom it goes to: what its headers say is for reading."""
+    """A message as it is sent (RFC 5322), and its envelope's recipient (SMTP does not read the headers)."""
 
     address: str
     message_id: str
@@ -155,48 +155,50 @@ class Letter(NamedTuple):
 
 
 class Mail(Protocol):
-    """The way out for messages."""
+    """Sends mail."""
 
     def deliver(self, letters: Sequence[Letter]) -> None:
-        """Hand them over; an address that is refused is only counted and logged.
+        """Send the messages; one that is rejected for good is only counted and logged.
 
-        Raises UnavailableError when the mail server does not answer in time: it may have taken some of them, and
-        sending them again sends the same Message-IDs. Raises DeferredError, a subclass, when the server answers and
-        takes some of them later.
+        Raises UnavailableError if the mail server does not answer in time. It may have accepted some of the messages;
+        a retry sends them again with the same Message-IDs. Raises DeferredError, a subclass, if the server temporarily
+        rejects some of them and has accepted the others.
         """
 
 
 class Media(Protocol):
-    """Where files are kept. A name is ``public/…`` or ``private/…`` (see ``media_names``); only public ones have an
-    address. Raises UnavailableError when the store does not answer, ValueError for what is no such name.
+    """The store of files. A name is ``public/…`` or ``private/…`` (see ``media_names``); only public files have a URL.
+
+    Raises UnavailableError if the store does not answer, and ValueError for an invalid name.
     """
 
     def put(self, name: str, content: bytes, content_type: str) -> None:
-        """Keep a file, whole or not at all, instead of any that had this name."""
+        """Store or replace a file, atomically."""
 
     def get(self, name: str) -> bytes | None: ...
 
     def delete(self, name: str) -> None:
-        """Keep it no longer; one that is not there is no error."""
+        """Delete a file; a missing one is no error."""
 
     def left_in(self, folder: str, older_than: float) -> list[str]:
-        """The names of the files in a folder that were put ``older_than`` seconds ago or earlier."""
+        """The names of a folder's files that were stored at least ``older_than`` seconds ago."""
 
     def url(self, name: str) -> str:
-        """Where a browser finds a public file. Asks nobody: it is made for every article shown."""
+        """The URL of a public file. It needs no request to the store: it is called for every article shown."""
 
 
 class Edge(Protocol):
-    """What stands before the app, nearer to the readers, and keeps answers of it."""
+    """The edge cache in front of the app, which stores its responses."""
 
     def purge(self, article_ids: Sequence[int]) -> None:
-        """Have these articles asked for anew, by any of their addresses. Raises nothing, and waits a tenth of a second
-        at the most: who waits for it has changed them already.
+        """Invalidate these articles, at every one of their URLs.
+
+        Raises nothing, and takes at most a tenth of a second: the change is committed, and its request waits.
         """
 
 
 class Limits(Protocol):
-    """Counts an account's requests; raises TooManyError beyond the limit."""
+    """Rate limits. Each method counts a request, and raises TooManyError beyond the limit."""
 
     def count_write(self, account: str) -> None: ...
 
@@ -204,12 +206,12 @@ class Limits(Protocol):
 
 
 class Events(Protocol):
-    """Where a transaction's events go: into the transaction itself, or nowhere."""
+    """Stores a transaction's events in the same transaction, or nowhere."""
 
     def record(self, writer: Writer, events: Sequence[Event]) -> None: ...
 
 
 class Listener(Protocol):
-    """Told of committed events: caches and edges."""
+    """Gets the events of each committed transaction: a cache or an edge cache."""
 
     def __call__(self, events: Sequence[Event]) -> None: ...

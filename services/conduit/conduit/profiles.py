@@ -1,4 +1,4 @@
-"""Following: a follow lives with the follower."""
+"""Following users. A follow is on the follower's shard."""
 
 from conduit import writes
 from conduit.conflicts import retry_on_conflict
@@ -12,9 +12,9 @@ from conduit.schemas import Profile
 
 @retry_on_conflict
 def follow(database: Database, viewer: int, username: str, *, following: bool) -> Profile:
-    """Follow a user, or stop following; idempotent. Nobody follows themself.
+    """Follow a user, or stop following; idempotent. Users can't follow themselves.
 
-    Raises NotFoundError, InvalidError, and UserGoneError where the token outlived its user.
+    Raises NotFoundError, InvalidError, and UserGoneError if the token outlived its user.
     """
     person = read_person(database, username)
     if person is None:

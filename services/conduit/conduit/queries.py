@@ -1,6 +1,6 @@
-"""The statements of reads, each one server's part of an answer, and the reads that use cases share.
+"""The statements of reads, each for one server, and the reads that use cases share.
 
-Lists and the feed are in ``list_queries.py``; what changes rows is in ``writes.py``.
+Lists and the feed are in ``list_queries.py``, and writes in ``writes.py``.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ from conduit.rows import ArticleRow, CommentRow, IdRow, ListRow, MarkRow, Person
 from conduit.schemas import Article
 from conduit.statements import Statement
 
-# Written into the SQL: a partial index is only used where the plan can see its condition.
+# A literal in the SQL: a generic plan uses a partial index only if the statement shows its condition.
 ZERO = literal_column("0", Integer)
 AUTHOR = (users.c.username, users.c.bio, users.c.image)
 MAX_TAGS = 1_000
@@ -45,7 +45,7 @@ def ids_param(name: str) -> ColumnElement[Any]:
 
 
 def user_named(name: str) -> ColumnElement[int]:
-    """A user's id: the one that the directory gave, else looked up here, where everything is on this server."""
+    """A user's id: from the directory, or looked up by the statement if everything is on one server."""
     in_place = select(users.c.id).where(users.c.username == bindparam(name, type_=Text)).scalar_subquery()
     return func.coalesce(param(f"{name}_id"), in_place)
 
@@ -55,12 +55,12 @@ def user_named(name: str) -> ColumnElement[int]:
 
 def article_columns(
     row: type[ArticleRow | ListRow],
-    article: Iterable[ColumnElement[Any]],
+    own: Iterable[ColumnElement[Any]],
     author: Iterable[ColumnElement[Any]],
     favorited: ColumnElement[bool],
 ) -> list[ColumnElement[Any]]:
-    """The columns of the row's fields in their order; fields that are none of these columns are left out."""
-    columns = {column.key: column for column in (*article, *author, favorited.label("favorited"))}
+    """The columns of the row's fields in their order: an article's own, its author's and ``favorited``, and no others."""
+    columns = {column.key: column for column in (*own, *author, favorited.label("favorited"))}
     return [columns[field] for field in row._fields if field in columns]
 
 
@@ -76,15 +76,15 @@ _FAVORITED = exists().where(favorites.c.article_id == articles.c.id, favorites.c
 ARTICLE = Statement("article", _article(false()), ArticleRow)
 ARTICLE_FOR = Statement("article for a viewer", _article(_FAVORITED), ArticleRow)
 
-# What is a viewer's own ------------------------------------------------------------------------------------
+# A viewer's marks ------------------------------------------------------------------------------------------
 
 
 def _ids_as_text(name: str) -> ColumnElement[Any]:
-    """Ids as the text "1,2,3", which PostgreSQL makes an array of: psycopg takes longer to adapt a list."""
+    """An array from the text "1,2,3", which is faster than psycopg's adaptation of a list."""
     return cast(func.string_to_array(bindparam(name, type_=Text), literal_column("','", Text)), ARRAY(BigInteger))
 
 
-# Favourites lie with the articles and follows with the viewer: a server gives what it holds of either.
+# Favourites are on the articles' shards and follows on the viewer's: a server returns those that it holds.
 OWN_MARKS = Statement(
     "marks of a viewer",
     select(true().label("favorited"), favorites.c.article_id.label("id"))
@@ -151,7 +151,7 @@ TAGS = Statement("tags", _tags(), TagRow)
 def read_article(
     database: Database, media: Media, reader: Reader, article_id: int, viewer: int | None
 ) -> Article | None:
-    """One article as this reader sees it: a write passes its own transaction, to answer with what it wrote."""
+    """One article. A write passes its own transaction as the reader, to see what it wrote."""
     if viewer is None:
         row = reader.first(ARTICLE, article_id=article_id)
     else:
@@ -168,7 +168,7 @@ def read_person(database: Database, username: str) -> PersonRow | None:
 
 
 def followed_by(database: Database, viewer: int | None, authors: Iterable[int]) -> set[int]:
-    """Those of these authors whom the viewer follows. No query is made without a viewer or without other authors."""
+    """The authors among these whom the viewer follows. Makes no query without a viewer or without other authors."""
     others = [author for author in authors if author != viewer]
     if viewer is None or not others:
         return set()

@@ -1,7 +1,7 @@
-"""A report of an author's audience as CSV: who follows, who favourited, who commented, and when.
+"""A report on an author's audience, as CSV: who followed, favourited or commented, and when.
 
-Followers are on every server. Favourites and comments are on the author's, and the names of their people on those
-people's. All of it is read in pages by key, so that no statement grows with the audience.
+Followers are on every server. Favourites and comments are on the author's server, but the usernames may be on others.
+Everything is read by keyset pagination, so that no statement grows with the audience.
 """
 
 import csv
@@ -23,7 +23,7 @@ from conduit.statements import Statement
 COLUMNS = ("username", "relation", "article", "at")
 PAGE = 1_000
 
-# A spreadsheet takes a cell that begins with one of these for a formula: https://owasp.org/www-community/attacks/CSV_Injection
+# A spreadsheet may run a cell that starts with one of these as a formula: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
@@ -62,12 +62,12 @@ class _FollowerRow(NamedTuple):
 
     @property
     def position(self) -> tuple[int, int]:
-        """What the rows are ordered by."""
+        """The row's sort key."""
         return 0, self.id
 
 
 class _MarkRow(NamedTuple):
-    """A favourite or a comment. ``id`` orders those of one article."""
+    """A favourite or a comment. Those of one article are sorted by ``id``."""
 
     article_id: int
     id: int
@@ -100,7 +100,7 @@ _REPORT = Statement(
     ),
     _ReportRow,
 )
-# Reads the whole table: a row is a few dozen bytes, and there is one for each report.
+# A scan of the whole table, which has one small row for each report.
 _PENDING = Statement(
     "pending reports",
     select(reports.c.id, reports.c.user_id.label("author_id")).where(
@@ -122,7 +122,7 @@ _FOLLOWERS = Statement(
 def _on_articles(
     name: str, table: Table, user_id: ColumnElement[int], row_id: ColumnElement[int]
 ) -> Statement[_MarkRow]:
-    """What hangs on an author's articles, ordered by article and ``row_id``."""
+    """The favourites or comments on an author's articles, sorted by article and ``row_id``."""
     return Statement(
         name,
         select(table.c.article_id, row_id.label("id"), user_id.label("user_id"), articles.c.slug, table.c.created_at)
@@ -148,10 +148,10 @@ _NAMES = Statement(
 
 
 def request(database: Database, tasks: Tasks, viewer: int) -> Report:
-    """Ask for a report on one's own audience; the report as it then is.
+    """Request a report on the viewer's audience. Returns the report in its current state.
 
-    Where it is made at once, raises UnavailableError when it can't be, and BusyError while another is being made.
-    Raises UserGoneError where the token outlived its user.
+    If tasks run at once, raises UnavailableError when the task fails, and BusyError while another report is being
+    written. Raises UserGoneError if the token outlived its user.
     """
     with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
         row = writer.first(writes.NEW_REPORT, viewer=viewer, shard=ids.shard_of(viewer))
@@ -164,12 +164,12 @@ def request(database: Database, tasks: Tasks, viewer: int) -> Report:
 
 
 def show(database: Database, viewer: int, report_id: int) -> Report:
-    """One of the viewer's own reports. Raises NotFoundError, for another's too."""
+    """A report of the viewer. Raises NotFoundError, also for another user's report."""
     return _report(database.reader(report_id), viewer, report_id)
 
 
 def file(database: Database, media: Media, viewer: int, report_id: int) -> bytes:
-    """The CSV of one of the viewer's own reports. Raises NotFoundError while it is not ready, and for another's."""
+    """The CSV of a report of the viewer. Raises NotFoundError if it is not ready, or another user's."""
     content = media.get(report_file(report_id)) if show(database, viewer, report_id).url else None
     if content is None:
         raise NotFoundError("report")
@@ -188,7 +188,7 @@ def _report(reader: Reader, viewer: int, report_id: int) -> Report:
 
 
 def write(database: Database, media: Media, task: WriteReport) -> Sequence[Task]:
-    """Write the file of a report, then say that it is ready. Raises UnavailableError."""
+    """Write the file of a report, then set its state to "ready". Raises UnavailableError."""
     content = as_csv(audience(database, task.author_id))
     media.put(report_file(task.report_id), content, "text/csv; charset=utf-8")
     with database.writing(task.report_id) as writer:
@@ -197,12 +197,12 @@ def write(database: Database, media: Media, task: WriteReport) -> Sequence[Task]
 
 
 def fail(writer: Writer, task: WriteReport) -> None:
-    """Say in a transaction that the report is not made."""
+    """Set the report's state to "failed"."""
     writer.all(writes.FINISH_REPORT, report_id=task.report_id, state="failed")
 
 
 def fail_abandoned(database: Database, older_than: float, known: Collection[str]) -> None:
-    """Fail the reports that have been pending for so many seconds, except for tasks with these keys.
+    """Fail the reports that have been pending for ``older_than`` seconds, except for tasks whose keys are ``known``.
 
     Raises UnavailableError.
     """
@@ -229,14 +229,14 @@ def audience(database: Database, author_id: int) -> Iterator[tuple[str, str, str
 
 
 def _names(database: Database, user_ids: Collection[int]) -> dict[int, str]:
-    """Names by id; those who are gone have none."""
+    """Usernames by id, without users who no longer exist."""
     return {
         row.id: row.username for reader, held in database.readers_of(user_ids) for row in reader.all(_NAMES, ids=held)
     }
 
 
 def _pages(server: Reader, statement: Statement[_Paged], author_id: int) -> Iterator[list[_Paged]]:
-    """All that the statement finds, PAGE rows at a time."""
+    """All rows of the statement, in lists of at most PAGE rows."""
     after_article = after = 0
     while True:
         rows = server.all(statement, author_id=author_id, after_article=after_article, after=after, limit=PAGE)
@@ -247,8 +247,8 @@ def _pages(server: Reader, statement: Statement[_Paged], author_id: int) -> Iter
 
 
 def as_csv(rows: Iterable[Sequence[str]]) -> bytes:
-    """The rows under COLUMNS, in UTF-8 with RFC 4180's line ends; no cell is a formula."""
-    # Encoded as it grows: a text of the whole takes several times the memory, and its copy in bytes comes on top.
+    """The rows under a header of COLUMNS, in UTF-8 with RFC 4180's line ends; no cell is a formula."""
+    # Encoded row by row: the whole file as text would take several times the memory, and then its bytes as well.
     content = io.BytesIO()
     text = io.TextIOWrapper(content, "utf-8", newline="")
     writer = csv.writer(text)

@@ -1,6 +1,6 @@
-"""The bodies of requests, with their limits. pydantic checks all of a body and reports all problems at once.
+"""The models of request bodies, with their limits. pydantic reports all errors of a body at once.
 
-Each has an envelope, as RealWorld's contract wants: ``{"article": {…}}``. Unknown fields are ignored.
+Each has an envelope, as RealWorld's specification says: ``{"article": {…}}``. Unknown fields are ignored.
 """
 
 from typing import Self
@@ -42,7 +42,7 @@ class LoginBody(BaseModel):
 
 
 class Changes(BaseModel):
-    """A partial update: ``model_dump(exclude_unset=True)`` has what the body gave, and nothing else changes."""
+    """A partial update: ``model_dump(exclude_unset=True)`` has the given fields, and the others do not change."""
 
     @model_validator(mode="after")
     def _gives_something(self) -> Self:
@@ -55,7 +55,7 @@ class Changes(BaseModel):
 class UserChanges(Changes):
     """A bio or image of null or "" is removed."""
 
-    # A factory's default is not validated, and the description names none.
+    # A default_factory, because its value is neither validated nor shown in the API's description.
     username: Username = Field(default_factory=str)
     email: Email = Field(default_factory=str)
     password: Password = Field(default_factory=str)

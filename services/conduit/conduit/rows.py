@@ -1,7 +1,7 @@
-"""The rows of the app's statements by name, and what the API shows of them.
+"""The rows of the app's statements as NamedTuples, and their mapping to the API's models.
 
 Each class is the row of one or more statements: the columns have the fields' names, in the fields' order
-(``statements.py``). Times are texts as the API shows them. Statements of one module only keep their rows there.
+(``statements.py``). Times are text, as the API shows them. A row that only one module uses is defined there.
 """
 
 from typing import NamedTuple, Protocol
@@ -12,7 +12,7 @@ from conduit.schemas import Article, ArticleSummary, Comment, Cover, Profile
 
 
 class ArticleRow(NamedTuple):
-    """An article with its author. ``favorited`` is the viewer's; false where a statement has no viewer."""
+    """An article with its author. ``favorited`` is about the viewer, and false in a statement without one."""
 
     id: int
     author_id: int
@@ -33,10 +33,10 @@ class ArticleRow(NamedTuple):
 
 
 class ListRow(NamedTuple):
-    """An article in a list, with the ``total`` of the list's articles and the id of the user whose list it is.
+    """An article in a list, with the list's ``total`` and the id of the user whose list it is.
 
-    ``owner`` is None where the statement was not asked for it. A page without articles is one row: its total and
-    owner, and None in every other field.
+    ``owner`` is None if the statement does not select it. A page without articles is one row with total and owner, and
+    None in every other field.
     """
 
     total: int
@@ -91,7 +91,7 @@ class TagRow(NamedTuple):
 
 
 class AuthorRow(NamedTuple):
-    """The author of an article that is changed."""
+    """The author of an article."""
 
     author_id: int
 
@@ -108,14 +108,14 @@ class CoverRow(NamedTuple):
 
 
 class DeletedCommentRow(NamedTuple):
-    """The article's id, and the comment's author; None without the comment."""
+    """The article's id, and the comment's author, which is None if there is no such comment."""
 
     article_id: int
     author_id: int | None
 
 
 class ChangedUserRow(NamedTuple):
-    """A user after a change, and the names before it."""
+    """A user after a change, with the former names."""
 
     former_username: str
     former_email: str
@@ -125,11 +125,11 @@ class ChangedUserRow(NamedTuple):
     image: str | None
 
 
-# What the API shows ----------------------------------------------------------------------------------------
+# The API's models ------------------------------------------------------------------------------------------
 
 
 class PersonFields(Protocol):
-    """Fields of a user that others see: of PersonRow, of ArticleRow and ListRow, and of a cached author."""
+    """The public fields of a user, in PersonRow, ArticleRow, ListRow and a cached author."""
 
     @property
     def username(self) -> str: ...
@@ -140,7 +140,7 @@ class PersonFields(Protocol):
 
 
 class ArticleFields(Protocol):
-    """Fields of an article that are the same for every viewer: of ArticleRow, ListRow and a cached article."""
+    """The fields of an article that are the same for every viewer, in ArticleRow, ListRow and a cached article."""
 
     @property
     def slug(self) -> str: ...
@@ -226,7 +226,7 @@ def comment_from(comment: CommentFields, author: PersonFields, following: bool) 
 
 
 def cover_from(media: Media, digest: str | None, state: str | None) -> Cover | None:
-    """A cover as the API shows it: with addresses once its files are there."""
+    """A cover as the API shows it: with URLs once its files exist."""
     if digest is None or state is None:
         return None
     if state != "ready":

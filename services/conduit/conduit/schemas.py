@@ -1,7 +1,7 @@
-"""What the API answers: msgspec structs, which make and write a list of twenty in half the time of any other kind.
+"""The models of responses: msgspec structs, which are faster to make and to encode than pydantic models.
 
-FastAPI reads them as it reads pydantic's models: ``Answer`` tells pydantic what a struct holds. So they are response
-models like any other, in the description and where FastAPI's own routes check an answer against them.
+docs/decisions/0001-the-app-s-stack.md has the measurements. ``Answer`` describes a struct to pydantic, so that FastAPI
+uses it like any response model, in the description and where its own routes validate a response.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 
 class Answer(Struct):
-    """A struct that pydantic can describe and check (its documented hook for foreign types)."""
+    """A struct that pydantic can describe and validate, by its documented hook for custom types."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -50,7 +50,7 @@ class ProfileBody(Answer):
 
 
 class Cover(Answer):
-    """An article's cover: the addresses of its three sizes, once ``state`` is "ready"; "pending" or "failed" else."""
+    """An article's cover. ``state`` is "pending", "ready" or "failed"; only "ready" has the URLs of the three sizes."""
 
     state: str
     small: str | None = None
@@ -103,7 +103,7 @@ class CommentsBody(Answer):
 
 
 class Report(Answer):
-    """A report on the signed-in author's audience; ``url`` is its file, once ``state`` is "ready"."""
+    """A report on the signed-in author's audience. ``url`` is the path of its file, once ``state`` is "ready"."""
 
     id: int
     state: str

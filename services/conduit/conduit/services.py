@@ -1,4 +1,4 @@
-"""What the app is made of at run time: one object behind each port."""
+"""The app's services at run time: one object behind each port."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from conduit.tokens import Tokens
 
 @dataclass(frozen=True)
 class Services:
-    """What the routes call. ``backends`` says in words which adapter stands behind each port.
+    """What the routes call. ``backends`` describes the adapter behind each port.
 
-    ``handlers`` do the tasks, here or in a worker. ``before_requests`` is called once by the process that takes
-    requests, before the first; ``after_requests`` after the last. They raise nothing.
+    ``handlers`` perform the tasks, here or in a worker. A process that takes requests calls ``before_requests`` once
+    before the first and ``after_requests`` after the last; they raise nothing.
     """
 
     database: Database

@@ -1,4 +1,4 @@
-"""The only reader of the environment. Every URL is optional but the database's: what is set is what gets wired."""
+"""The only reader of the environment. Only the database's URL is required: each other one adds a component."""
 
 import re
 from email.headerregistry import Address
@@ -36,7 +36,7 @@ _SMTP_URL: TypeAdapter[AnyUrl] = TypeAdapter(
 
 
 class Settings(BaseSettings):
-    """What one process of the app needs to know. Names are those of the environment variables, in lower case."""
+    """The configuration of one process. The fields are named like the environment variables, in lower case."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -44,60 +44,59 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr = Field(min_length=32)
     token_hours: float = Field(default=24.0, gt=0)
 
-    # Addresses and networks, with commas between them, that are believed when they say whose request they pass on.
+    # Comma-separated addresses and networks whose X-Forwarded-For header is trusted.
     trusted_proxies: str = ""
 
-    # Who serves the routes: our compiled ones, or FastAPI alone, to measure what optimising code gives.
+    # "plain" leaves the routes to FastAPI alone, to measure what compiling them gains.
     routes: Literal["compiled", "plain"] = "compiled"
 
     port: int = Field(default=8000, ge=0, le=65535)
     metrics_port: int = Field(default=9100, ge=0, le=65535)
 
-    # Covers and reports: the app's own disk, or a place for files, http://host:port.
+    # Covers and reports: the app's own disk, or a media store at http://host:port.
     media_dir: Path = Path("/data/media")
     media_url: str | None = None
-    # The edge's port for purging, http://host:port; none: nothing keeps what this app answers.
+    # The edge cache's purge port, http://host:port; none: there is no edge cache.
     edge_url: str | None = None
-    # The cache, and the counters of the limits, redis://[user]:[password]@host:port/database; none: everything is read
-    # from the database, and counted in this process's memory. A password is not shown in any form of the settings.
+    # The cache and the rate limit counters, redis://[user]:[password]@host:port/database; none: every read goes to the
+    # database, and the counters are in this process's memory. Neither logs nor repr() show the password.
     cache_url: str | None = Field(default=None, repr=False)
     limits_url: str | None = Field(default=None, repr=False)
-    # One at a time asks the database for what the cache has not; false only to measure what that is worth.
+    # On a cache miss, one request queries the database and the others wait for it; false only to measure the gain.
     cache_single_flight: bool = True
-    # The queue's broker, a URL as the cache's; none: slow work is done inside the request that asks for it.
+    # The queue's broker, a URL like the cache's; none: tasks run inside the request.
     broker_url: str | None = Field(default=None, repr=False)
-    # What a worker is called in the rows of the tasks that it is at; no two of them may share a name.
+    # The worker's name in the rows of the tasks that it has claimed; unique among workers.
     box_name: str = Field(default_factory=gethostname, min_length=1)
-    # Where mail goes, smtp://host:port; none: it is only logged. The address it comes from, and the one in its links.
+    # The mail server, smtp://host:port; none: mail is only logged. Then the From address, and the base URL of links.
     smtp_url: str | None = None
     mail_from: str = "Conduit <news@conduit.test>"
     public_url: str = "http://127.0.0.1:8000"
-    # The pages' files; none: the API alone.
+    # The web pages' files; none: the API alone.
     web_dir: DirectoryPath | None = None
 
-    # 256 MB boxes: ten threads, each with a connection at the most; two password hashes (19 MiB each) at once.
+    # For a box of 256 MB: ten threads with at most one connection each, and two password hashes (19 MiB each) at once.
     threads: int = Field(default=10, ge=1, le=100)
     pool_size: int = Field(default=10, ge=1, le=100, validate_default=True)
     password_hashes_at_once: int = Field(default=2, ge=1)
-    # Requests accepted and not answered yet; beyond it the answer is 503 at once. A box of a quarter CPU answers some
-    # 200 a second, so that a longer queue would hold only requests that are late already.
+    # Requests accepted and not answered yet; beyond this the answer is 503 at once, since a request at the end of a
+    # longer queue would be answered too late.
     max_in_flight: int = Field(default=64, ge=1)
-    # How long a request's body may take to arrive, and how many bytes of bodies are held at once.
+    # How long a request's body may take to arrive, and how many bytes of bodies may be in memory at once.
     body_seconds: float = Field(default=30.0, gt=0)
     max_body_bytes_at_once: int = Field(default=24_000_000, ge=5_000_000)
-    # How long a sign-in waits for its turn to hash.
+    # How long a sign-in waits for a slot to hash a password.
     hash_wait_seconds: float = Field(default=1.0, gt=0)
 
-    # Slow work inside a request: how long one conversation with the mail server may take, and after how long nothing is
-    # begun any more of what follows from the first task.
+    # Tasks inside a request: the timeout of one SMTP session, and the time after which no follow-up task is started.
     mail_seconds: float = Field(default=3.0, gt=0)
     task_seconds: float = Field(default=10.0, gt=0)
-    # Uploads: how many are held in memory (5 MB each), and how long one waits for that and to be made into a cover,
-    # which is done one at a time.
+    # Uploads: how many may be in memory (5 MB each), and how long one waits for each of its two slots: memory, and
+    # decoding, which is done one at a time.
     uploads_at_once: int = Field(default=4, ge=1)
     upload_wait_seconds: float = Field(default=15.0, gt=0)
 
-    # Seconds that a request may wait for a thread in overload (threads.py) before it is refused.
+    # Under overload, how many seconds a request may wait for a thread before it is refused (threads.py).
     max_wait: float = Field(default=0.1, gt=0)
 
     login_limit: str = "10/minute"
@@ -112,7 +111,7 @@ class Settings(BaseSettings):
     @field_validator("pool_size")
     @classmethod
     def _one_a_thread(cls, value: int, info: ValidationInfo) -> int:
-        """A thread that waits for another's connection would look like an outage of the database."""
+        """A thread that waits for another's connection would look like a database outage."""
         if value < info.data.get("threads", 0):
             raise ValueError("must be at least THREADS: each thread may need a connection")
         return value

@@ -1,7 +1,7 @@
 """SQL written with SQLAlchemy Core or as text, compiled once, and run by psycopg.
 
-Core takes table and column names from ``models.py``, so a typo fails at import. Its engine would cost more than the
-query itself on a small box, so each statement is compiled when its module is imported and psycopg runs the SQL.
+Core takes table and column names from ``models.py``, so a typo fails at import. On a small box its engine would cost
+more than the query itself. So each statement is compiled when its module is imported, and psycopg runs the SQL.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 class NoRow(NamedTuple):
-    """The row of a statement that returns none."""
+    """For a statement that returns no rows."""
 
 
 class Statement(Generic[Row]):

@@ -1,4 +1,4 @@
-"""Slow work: what does each kind of task, and what is left in its place when it fails for good.
+"""The handlers of background tasks: how each kind is performed, and how it fails for good.
 
 ``bootstrap.py`` binds the handlers to the adapters that they use. ``adapters/tasks_inline.py`` calls them inside the
 request; ``outbox_worker.py`` calls them in a worker.
@@ -16,13 +16,12 @@ from conduit.errors import InvalidError
 from conduit.ports import Task, Writer
 from conduit.timing import tally
 
-# A request takes no longer: NGINX waits for no answer as long. So what a request of this app began and has not
-# finished by then was interrupted.
+# No request takes longer: NGINX's timeout is shorter. So a task that a request started longer ago was interrupted.
 LONGEST_REQUEST_SECONDS = 60.0
 
 
 class IncompleteError(Exception):
-    """A part of a task is left, for another attempt. ``follows`` are the tasks that need not wait for that."""
+    """A part of the task is left for another attempt. The follow-up tasks in ``follows`` need not wait for it."""
 
     def __init__(self, cause: str, follows: Sequence[Task]) -> None:
         super().__init__(cause)
@@ -34,14 +33,14 @@ def _nothing(*_: object) -> None: ...
 
 @dataclass(frozen=True)
 class Handler:
-    """What does one kind of task. ``kind`` labels its metrics.
+    """How one kind of task is performed. ``kind`` labels its metrics.
 
-    ``perform`` returns the tasks that follow from it. It is idempotent, and what the task is about may be gone. It
-    raises InvalidError where another attempt would end the same way, IncompleteError where a part is left.
+    ``perform`` returns the follow-up tasks. It is idempotent, and its article or report may be gone. It raises
+    InvalidError if another attempt would fail the same way, and IncompleteError if a part is left.
 
-    ``fail`` says in a transaction of the task's owner that the task is not done. ``discard`` deletes what another
-    attempt would need. ``fail_abandoned`` fails what has been pending for so many seconds, except for the tasks with
-    these keys. Of a kind that is ``exclusive``, because it takes much memory, a process does one at a time.
+    ``fail`` marks the task's result as failed, in a transaction of the task's owner. ``discard`` deletes what another
+    attempt would need. ``fail_abandoned`` fails what has been pending for so many seconds, except for tasks with the
+    given keys. A process performs one task of an ``exclusive`` kind at a time, because it takes much memory.
     """
 
     kind: str
@@ -54,7 +53,7 @@ class Handler:
 
 
 class Handlers:
-    """The handlers by the names of their tasks."""
+    """The handlers, by the name of their task."""
 
     def __init__(self, *handlers: Handler) -> None:
         self._handlers = {handler.task.name: handler for handler in handlers}
@@ -66,7 +65,7 @@ class Handlers:
         return self._handlers[task.name]
 
     def decode(self, name: str, arguments: Mapping[str, Any]) -> Task:
-        """The task from what was stored of it. Raises InvalidError where no handler knows it."""
+        """The task from its stored name and arguments. Raises InvalidError for an unknown name or wrong arguments."""
         handler = self._handlers.get(name)
         if handler is None:
             raise InvalidError({"task": [f"has no handler: {name}"]})
@@ -76,7 +75,7 @@ class Handlers:
             raise InvalidError({"task": [f"has wrong arguments: {error}"]}) from error
 
     def perform(self, task: Task) -> Sequence[Task]:
-        """Do the task, and measure it; the tasks that follow from it. Raises what its handler raises."""
+        """Perform and measure the task. Returns its follow-up tasks. Raises what its handler raises."""
         handler = self.of(task)
         started, cpu_started = perf_counter(), thread_time()
         try:
@@ -92,10 +91,10 @@ class Handlers:
                 request.add_task(handler.kind, seconds)
 
     def fail_abandoned(self, known: Callable[[str], Collection[str]] = lambda _name: ()) -> None:
-        """Fail what has been pending for longer than a request takes, and has no task.
+        """Fail what has been pending for longer than any request takes, and has no task.
 
-        ``known`` gives the keys of the tasks of a name. It is asked first: a task that is enqueued after that belongs
-        to something that has not been pending for long. Raises what the adapters raise.
+        ``known`` gives the keys of the stored tasks with a name. It is called first: a task that is enqueued later
+        belongs to something that has not been pending for long. Raises what the adapters raise.
         """
         for name, handler in self._handlers.items():
             keys = known(name)

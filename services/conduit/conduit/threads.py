@@ -1,14 +1,14 @@
-"""The threads that do the work of requests, and the way there and back from the event loop.
+"""The thread pool that runs requests' blocking work.
 
-Every request takes this way, and on a quarter of a core it shows. Measured side by side with one query in the thread,
-five rounds: 2,200 to 2,780 requests per CPU-second by this, 1,890 to 2,440 by the standard library's executor, 1,600 to
-2,040 by AnyIO's pool (docs/decisions/0001-the-app-s-stack.md). It does less: work is never cancelled once begun, and a
-result goes back by one callback.
+Every request passes through it, and on a quarter of a core its cost shows. Measured with one query in the thread, in
+five interleaved rounds: 2,200 to 2,780 requests per CPU-second here, 1,890 to 2,440 with the standard library's
+executor, 1,600 to 2,040 with AnyIO's pool (docs/decisions/0001-the-app-s-stack.md). It does less: work is never
+cancelled once it has started, and a result returns by a single callback.
 
-Work that has waited too long for a thread is refused instead of begun, because work on late requests makes all others
-late as well. How long is too long is decided as in CoDel (controlled delay; for servers: "Fail at Scale", ACM Queue,
-2015): a burst may wait, since its queue will soon be empty; in a queue that has not been empty for three seconds, which
-is overload, only what has just come is still in time.
+Work that has waited too long for a thread is refused (load shedding), because work on late requests makes the others
+late as well. The limit follows CoDel, controlled delay (for servers: "Fail at Scale", ACM Queue, 2015). A burst may
+wait, since its queue will soon be empty. A queue that has not been empty for three seconds is overload: then only work
+that has just arrived is run.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 from conduit import metrics
 from conduit.errors import OverloadedError
 
-# How long a request of a burst may wait, and how long a queue may stand before it is overload. With one second for
-# both, boxes that were three quarters busy refused what they would have done in time.
+# How long a request of a burst may wait, and how long a standing queue still counts as a burst. Shorter times refuse
+# requests that a busy box could have answered.
 BURST_WAIT_SECONDS = 1.0
 OVERLOAD_AFTER_SECONDS = 3.0
 
@@ -34,15 +34,15 @@ _Job = tuple["asyncio.Future[Any]", asyncio.AbstractEventLoop, Context, Callable
 
 
 class Threads:
-    """``count`` threads that take work in the order it came.
+    """``count`` threads that take work in the order of its arrival.
 
-    Work that has waited BURST_WAIT_SECONDS is refused; in overload, what has waited ``max_wait`` seconds.
+    Work that has waited for BURST_WAIT_SECONDS is refused; under overload, after ``max_wait`` seconds.
     """
 
     def __init__(self, count: int, max_wait: float) -> None:
         self._max_wait = max_wait
         self._last_empty = time.monotonic()
-        self._waiting: deque[float] = deque()  # when each was asked for, in the order of the jobs
+        self._waiting: deque[float] = deque()  # arrival times, in the order of the jobs
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=f"work-{n}", daemon=True) for n in range(count)]
         for thread in self._threads:
@@ -51,18 +51,18 @@ class Threads:
     async def run(
         self, work: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
     ) -> Result:
-        """What ``work`` returns or raises, run in a thread with this task's context variables.
+        """Run ``work`` in a thread with this task's context variables. Returns or raises what it does.
 
-        Raises OverloadedError where no thread was free in time, or where none can be expected to be.
+        Raises OverloadedError if no thread becomes free in time, or if none can be expected to.
         """
         now = time.monotonic()
         if self._waiting and self._is_overloaded(now) and self._is_first_late(now):
-            # It would wait as long, and be refused after a trip to a thread and back.
+            # It would wait as long as the first, only to be refused by a thread.
             _refuse()
         return await self._done(lambda: work(*args, **kwargs), now, now)
 
     async def run_always(self, work: Callable[[], Result]) -> Result:
-        """The same for what is never refused: probes, start and stop."""
+        """Like ``run``, for work that is never refused: probes, start and stop."""
         return await self._done(work, float("inf"), time.monotonic())
 
     async def _done(self, work: Callable[[], Result], asked: float, now: float) -> Result:
@@ -75,7 +75,7 @@ class Threads:
         return await future
 
     def close(self) -> None:
-        """Let the threads end once the work before this call is done."""
+        """Make the threads end after the work that is queued now."""
         for _ in self._threads:
             self._jobs.put(None)
 
@@ -100,12 +100,12 @@ class Threads:
             future, loop, context, work, asked = job
             try:
                 result = context.run(_refuse if self._is_late(asked) else work)
-            except BaseException as error:  # it belongs to the task that awaits it
+            except BaseException as error:  # raised in the task that awaits the result
                 _call_back(loop, _fail, future, error)
             else:
                 _call_back(loop, _finish, future, result)
                 del result
-            # Without this, what the last job held is held until the next one comes.
+            # Otherwise these names keep the last job's objects alive until the next one.
             del job, future, loop, context, work
 
 
@@ -115,7 +115,7 @@ def _call_back(
     try:
         loop.call_soon_threadsafe(end, future, ended)
     except RuntimeError:
-        # The app has stopped meanwhile, and nobody waits any more.
+        # The app has stopped meanwhile, and nothing awaits the result.
         if not loop.is_closed():
             raise
 

@@ -1,11 +1,11 @@
-"""Where a request's time went: one tally a request, kept in a context variable that the thread pool carries along."""
+"""Where a request's time went: one tally for each request, in a context variable that the thread pool passes on."""
 
 from contextvars import ContextVar
 from time import perf_counter
 
 
 class Tally:
-    """Seconds and calls spent at the boundaries behind the API while one request was answered."""
+    """The time and calls that one request spends in the database, Redis and tasks."""
 
     __slots__ = ("database_seconds", "queries", "redis_seconds", "started", "task_seconds")
 
@@ -13,9 +13,9 @@ class Tally:
         self.started = perf_counter()
         self.database_seconds = 0.0
         self.queries: dict[str, int] = {}
-        # Cache and limits. A request's budget of time for Redis is counted by this, too.
+        # Cache and rate limits. The budget of a request's time for Redis uses it as well.
         self.redis_seconds = 0.0
-        # Tasks done inside the request, their own queries included: image, mail, report.
+        # By kind of the tasks done inside the request, including their queries.
         self.task_seconds: dict[str, float] = {}
 
     def add_query(self, server: str, seconds: float) -> None:
@@ -26,5 +26,5 @@ class Tally:
         self.task_seconds[kind] = self.task_seconds.get(kind, 0.0) + seconds
 
 
-# None outside of any request: start-up, migrations, probes.
+# None outside of a request.
 tally: ContextVar[Tally | None] = ContextVar("tally", default=None)

@@ -1,4 +1,4 @@
-"""Tokens: a JWT that carries the user's id. Checking one takes no look-up; so none can be revoked before it expires."""
+"""Tokens: a JWT with the user's id. Verifying one needs no lookup, so none can be revoked before it expires."""
 
 import time
 from functools import lru_cache
@@ -12,12 +12,12 @@ _ALGORITHM = "HS256"
 
 
 class Tokens:
-    """Issues tokens that last ``hours`` and reads them. HS256 with the stage's secret."""
+    """Issues and verifies tokens that last ``hours``, signed with HS256 and the stage's secret."""
 
     def __init__(self, secret: str, hours: float) -> None:
         self._secret = secret
         self._seconds = int(hours * 3600)
-        # A signed-in reader sends the same token again and again; its signature need not be computed each time.
+        # A signed-in reader sends the same token with every request, so its signature is verified once.
         self._verified = lru_cache(maxsize=1024)(self._verify)
 
     def issue(self, user_id: int) -> str:

@@ -1,4 +1,4 @@
-"""What bounds uploads on a small box: a few are held in memory, and one is worked on."""
+"""Limits on uploads for a small box: a few are in memory, and one at a time is processed."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +7,7 @@ from conduit.bulkhead import Bulkhead
 
 
 class Uploads:
-    """At most ``at_once`` uploads are in memory, and twice as many wait for that, ``wait`` seconds each at most."""
+    """At most ``at_once`` uploads are in memory, and twice as many wait for at most ``wait`` seconds each."""
 
     def __init__(self, at_once: int, wait: float) -> None:
         self._memory = Bulkhead("uploads", at_once, 2 * at_once, wait)
@@ -21,6 +21,6 @@ class Uploads:
 
     @asynccontextmanager
     async def processor(self) -> AsyncIterator[None]:
-        """Be the one that is worked on, for who holds memory. Raises BusyError."""
+        """Hold the only slot for processing, after ``memory``. Raises BusyError."""
         async with self._processor.slot():
             yield

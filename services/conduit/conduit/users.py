@@ -1,4 +1,4 @@
-"""Signing up and in, and changing a user."""
+"""Signing up, signing in, and changing a user."""
 
 import zlib
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ _BY_EMAIL = Statement(
 
 
 def sign_up(database: Database, passwords: Passwords, tokens: Tokens, new: NewUser) -> User:
-    """Make a user on a random logical shard. Raises InvalidError naming what is taken."""
+    """Create a user on a random logical shard. Raises TakenError naming each field that is taken."""
     password_hash = passwords.hash(new.password)
     names = {"username": new.username, "email": new.email}
     with directory.reserved(database, names, shard=ids.random_shard()) as (user_id, _):
@@ -61,9 +61,10 @@ def _insert(database: Database, user_id: int, names: directory.Names, password_h
 
 
 def sign_in(database: Database, passwords: Passwords, tokens: Tokens, login: Login) -> User:
-    """The user with a new token. Raises NotSignedInError, without saying which of the two was wrong.
+    """The user with a new token. Raises NotSignedInError, which does not say whether e-mail or password was wrong.
 
-    An unknown e-mail takes as many queries as a known one and a password hash, so neither time nor headers tell.
+    An unknown e-mail costs as many queries as a known one, and a password hash. So neither the response time nor its
+    headers reveal which e-mails are known.
     """
     found = database.find_email(login.email)
     reader = found.reader if found else _some_reader(database, login.email)
@@ -74,13 +75,13 @@ def sign_in(database: Database, passwords: Passwords, tokens: Tokens, login: Log
 
 
 def _some_reader(database: Database, email: str) -> Reader:
-    """A server that stands in for an unknown user's: always the same one for an e-mail."""
+    """A stand-in for an unknown user's server: always the same one for an e-mail."""
     readers = database.readers()
     return readers[zlib.crc32(email.encode()) % len(readers)]
 
 
 def current(database: Database, user_id: int, token: str) -> User:
-    """The signed-in user. Raises UserGoneError where the token outlived its user."""
+    """The signed-in user. Raises UserGoneError if the token outlived its user."""
     row = database.reader(user_id).first(_BY_ID, user_id=user_id)
     if row is None:
         raise UserGoneError
@@ -90,7 +91,7 @@ def current(database: Database, user_id: int, token: str) -> User:
 def change(database: Database, passwords: Passwords, user_id: int, token: str, changes: UserChanges) -> User:
     """Reserve the new names, change the user, release the old names.
 
-    Raises InvalidError naming what is taken, and UserGoneError.
+    Raises TakenError naming each field that is taken, and UserGoneError.
     """
     given = changes.model_dump(exclude_unset=True)
     password_hash = passwords.hash(given["password"]) if "password" in given else None

@@ -1,4 +1,4 @@
-"""The types of a request's texts: how long they may be, and the one form in which they are kept."""
+"""Types of a request's text fields: their limits, and their normal form."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 MAX_TAGS = 20
@@ -15,7 +15,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def normalize_nfc(text: str) -> str:
-    """A name or tag with composed letters, as it is stored: some systems type é as e and an accent."""
+    """A name or tag in Unicode's NFC, as it is stored: some systems send é as e and a combining accent."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -25,24 +25,40 @@ def _not_blank(text: str) -> str:
     return text
 
 
-def _without_nul(text: str) -> str:
-    # PostgreSQL stores none.
+def _storable(text: str) -> str:
+    # PostgreSQL can't store these.
     if "\x00" in text:
         raise PydanticCustomError("nul", "must not contain NUL characters")
+    if not _is_unicode(text):
+        raise PydanticCustomError("unicode", "must be a text in UTF-8")
     return text
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether it has no half of a surrogate pair, which JSON can write and UTF-8 can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _composed(value: Any) -> Any:
+    # Before its length is checked: some characters have no composed form, and become several.
+    return normalize_nfc(value.strip()) if isinstance(value, str) else value
+
+
 def _username(text: str) -> str:
-    name = normalize_nfc(text)
+    name = _storable(text)
     if name in (".", "..") or "/" in name or _CONTROL.search(name):
-        # It is a segment of a URL's path, where these mean something else.
+        # A username is a segment of a URL's path, where these have a meaning.
         raise PydanticCustomError("username", "must not contain slashes or control characters")
     return name
 
 
 def _address(text: str) -> str:
-    """An e-mail address as it is stored, of all the ways to type it. Raises EmailNotValidError."""
-    # Test domains (.test, .local) are fine: nothing is delivered outside.
+    """An e-mail address in its normal form, as it is stored. Raises EmailNotValidError."""
+    # Test domains (.test, .local) are allowed: no mail leaves this machine.
     return validate_email(text.strip(), check_deliverability=False, test_environment=True).normalized.lower()
 
 
@@ -62,8 +78,8 @@ def _known_email(text: str) -> str:
 
 
 def _tags(values: list[str]) -> list[str]:
-    """The tags stripped, without repetition, sorted."""
-    names = sorted({normalize_nfc(tag.strip()) for tag in values} - {""})
+    """The tags stripped, without duplicates, sorted."""
+    names = sorted({normalize_nfc(_storable(tag).strip()) for tag in values} - {""})
     if len(names) > MAX_TAGS:
         raise PydanticCustomError("tags", "has more than {most} tags", {"most": MAX_TAGS})
     if any(len(name) > MAX_TAG_LENGTH or _CONTROL.search(name) for name in names):
@@ -75,23 +91,29 @@ def _tags(values: list[str]) -> list[str]:
 
 _Stripped = StringConstraints(strip_whitespace=True)
 _NotBlank = AfterValidator(_not_blank)
-_NoNul = AfterValidator(_without_nul)
+_Storable = AfterValidator(_storable)
+_Composed = BeforeValidator(_composed)
 
-Username = Annotated[str, _Stripped, Field(min_length=1, max_length=64), AfterValidator(_username)]
+Username = Annotated[str, Field(min_length=1, max_length=64), _Composed, AfterValidator(_username)]
 Email = Annotated[
     str, Field(min_length=1, max_length=254, json_schema_extra={"format": "email"}), _NotBlank, AfterValidator(_email)
 ]
-KnownEmail = Annotated[str, Field(min_length=1, max_length=254), _NotBlank, _NoNul, AfterValidator(_known_email)]
-Password = Annotated[str, Field(min_length=1, max_length=256), _NotBlank, _NoNul]
-Bio = Annotated[str, Field(max_length=5_000), _NoNul]
-ImageUrl = Annotated[str, Field(max_length=2_000), _NoNul]
-Title = Annotated[str, _Stripped, Field(min_length=1, max_length=300), _NoNul]
-Description = Annotated[str, Field(min_length=1, max_length=1_000), _NotBlank, _NoNul]
-Text = Annotated[str, Field(min_length=1, max_length=200_000), _NotBlank, _NoNul]
-Tags = Annotated[list[str], AfterValidator(_tags)]
-FilterText = Annotated[str, Field(max_length=200), _NoNul, AfterValidator(normalize_nfc)]
+KnownEmail = Annotated[str, Field(min_length=1, max_length=254), _NotBlank, _Storable, AfterValidator(_known_email)]
+Password = Annotated[str, Field(min_length=1, max_length=256), _NotBlank, _Storable]
+Bio = Annotated[str, Field(max_length=5_000), _Storable]
+ImageUrl = Annotated[str, Field(max_length=2_000), _Storable]
+Title = Annotated[str, _Stripped, Field(min_length=1, max_length=300), _Storable]
+Description = Annotated[str, Field(min_length=1, max_length=1_000), _NotBlank, _Storable]
+Text = Annotated[str, Field(min_length=1, max_length=200_000), _NotBlank, _Storable]
+Tags = Annotated[
+    list[Annotated[str, Field(json_schema_extra={"maxLength": MAX_TAG_LENGTH})]],
+    Field(json_schema_extra={"maxItems": MAX_TAGS}),
+    AfterValidator(_tags),  # which counts the tags that are left, and so checks both limits
+]
+FilterText = Annotated[str, Field(max_length=200), BeforeValidator(normalize_nfc), _Storable]
+PathName = Annotated[str, BeforeValidator(normalize_nfc), _Storable]
 
-# What pydantic finds wrong, in the API's words. Its own words serve for every kind that is not listed.
+# The API's messages by pydantic's type of error. Other types keep pydantic's message.
 _MESSAGES = {
     "missing": "can't be blank",
     "string_too_short": "can't be blank",
@@ -112,12 +134,14 @@ _MESSAGES = {
 
 
 def errors_by_field(found: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """pydantic's list of errors in the API's shape: the innermost field of each, or ``body``, and what is wrong."""
+    """pydantic's errors in the API's shape: messages by the innermost field, or ``body``."""
     errors: dict[str, list[str]] = {}
     for error in found:
         names = [part for part in error["loc"] if isinstance(part, str)]
         template = _MESSAGES.get(error["type"])
         message = template.format(**error.get("ctx", {})) if template else error["msg"]
         field = names[-1] if names else "body"
-        errors.setdefault(field, []).append(message)
+        told = errors.setdefault(field, [])
+        if message not in told:  # a parameter that two dependencies take is validated for each
+            told.append(message)
     return errors

@@ -1,7 +1,8 @@
-"""The worker: a Celery worker that does the tasks of the outbox. ``python -m conduit worker``.
+"""The worker: a Celery worker that performs the outbox's tasks. ``python -m conduit worker``.
 
-Celery's main process fetches the messages, and restarts its only child when that dies. The child has the database, the
-metrics, the heartbeat and the relay, and does one task at a time: its container has memory for one image.
+Celery's main process fetches the messages, and restarts its only child process if that dies. The child has the database
+connections, the metrics, the heartbeat and the relay. It performs one task at a time: its container has memory for one
+image.
 """
 
 import logging
@@ -13,7 +14,7 @@ import celery
 from celery import Celery, bootsteps, signals
 from prometheus_client import start_http_server
 
-from conduit import images  # noqa: F401 - loaded before the child is forked, its library is shared
+from conduit import images  # noqa: F401 - imported before the fork, so that libvips is in shared memory
 from conduit.adapters.tasks_celery import PERFORM, CeleryTasks, celery_app
 from conduit.bootstrap import bootstrap
 from conduit.celery_request import ReconnectingRequest
@@ -31,23 +32,23 @@ from conduit.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# When an attempt is told to end, and when its process is killed: the longest report of the large dataset took a tenth.
+# Celery's soft and hard time limits for one attempt.
 SOFT_SECONDS = 120
 HARD_SECONDS = 150
-# Retries that one worker holds in memory until they are due. With this many it fetches nothing more.
+# Retries that a worker holds in memory until they are due. At this limit it fetches no more messages.
 ETA_LIMIT = 1_000
-# One each for the task, the heartbeat and the relay. With an app's pool, many workers would use up the database's
-# connections.
+# One connection each for the task, the heartbeat and the relay. With pools as large as an app's, many workers would
+# exhaust the database's connections.
 POOL_SIZE = 3
-# Touched while the main process runs its event loop; the container's health check asks how old it is.
+# Touched while the main process runs its event loop; the container's health check tests its age.
 ALIVE = Path("/tmp/worker-alive")  # noqa: S108 - the container's own memory file system
 ALIVE_SECONDS = 5.0
-# The main process waits for messages on a connection for seconds, so its timeout must be longer.
+# The main process blocks for seconds on a read of new messages, so its timeout must be longer.
 ANSWER_SECONDS = 15.0
 
 
 def add_task(app: Celery, perform: Callable[[int, str, int, int], None]) -> celery.Task:
-    """Define the only task that there is: do what a row of the outbox says, with Celery's retries."""
+    """Define the only Celery task: it performs the task of an outbox row, with Celery's retries."""
 
     @app.task(  # type: ignore[untyped-decorator]  # Celery has no types
         bind=True,
@@ -59,7 +60,7 @@ def add_task(app: Celery, perform: Callable[[int, str, int, int], None]) -> cele
         retry_jitter=True,
         max_retries=MAX_RETRIES,
         acks_late=True,
-        # Where the child dies, the message is retried; where that can't be sent, it goes back to its queue.
+        # If the child dies, the message is retried; if the retry can't be sent, it goes back to its queue.
         retry_on_worker_lost=True,
         default_retry_delay=RETRY_BACKOFF,
         reject_on_worker_lost=True,
@@ -73,7 +74,7 @@ def add_task(app: Celery, perform: Callable[[int, str, int, int], None]) -> cele
 
 
 def run(settings: Settings) -> int:
-    """Work until told to stop; the exit code. At SIGTERM the task that is under way is finished first."""
+    """Run the worker until it is stopped. Returns the exit code. At SIGTERM it first finishes the current task."""
     assert settings.broker_url is not None, "the caller has checked"
     app = celery_app(settings.broker_url, ANSWER_SECONDS)
     _configure(app)
@@ -93,7 +94,7 @@ def _configure(app: Celery) -> None:
     app.conf.update(
         worker_prefetch_multiplier=1,
         worker_eta_task_limit=ETA_LIMIT,
-        # A worker outlives its broker.
+        # A worker survives a broker that is down.
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         # A child may take long to start on a busy machine.
@@ -108,11 +109,11 @@ def _configure(app: Celery) -> None:
 
 
 def _leave_logging_alone(**_: Any) -> None:
-    """Where this signal has a receiver, Celery sets up no logging of its own."""
+    """While this signal has a receiver, Celery does not configure logging."""
 
 
 class Alive(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Touches a file while the main process runs its event loop, which it does not while the broker is away."""
+    """Touches a file while the main process runs its event loop, which it does not do while the broker is down."""
 
     requires = ("celery.worker.components:Timer",)
 
@@ -122,10 +123,10 @@ class Alive(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 class Child:
-    """What the child process holds. It is made after the fork, since threads and connections do not survive that."""
+    """The child process. It starts after the fork, which threads and connections do not survive."""
 
     def __init__(self, settings: Settings) -> None:
-        # It serves no pages, so it need not hold them in memory.
+        # It serves no pages, so it does not load them.
         self._settings = settings.model_copy(update={"pool_size": POOL_SIZE, "web_dir": None})
         self._services: Services | None = None
         self._worker: OutboxWorker | None = None

@@ -1,10 +1,10 @@
-"""The statements that change rows, each one owner's part of a change, on that owner's primary.
+"""The statements of writes, each for one owner's rows, on that owner's primary.
 
-They are SQL text where Core would hide it: a change and its counters go in one statement, so that a transaction holds
-its locks for one round trip.
+Most are SQL text, since Core would hide what they do: a statement makes a change and updates its counters, so that a
+transaction holds its locks for one round trip.
 
 Lock order: an article's favourites, the article, its author, then counters (articles, tags, favourites, each in the
-order of its key). All statements follow it, so that two transactions do not wait for each other.
+order of its key). All statements follow it, so that no two transactions deadlock.
 """
 
 from typing import Any
@@ -122,8 +122,8 @@ PUBLISH = _statement(
 LOCK_ARTICLE = _statement(
     "lock article", LockedArticleRow, "SELECT author_id, tag_list FROM articles WHERE id = :article_id FOR UPDATE"
 )
-# The subquery runs before the row locks of the outer query. Without it a deletion would lock the article first and
-# its favourites last, by the cascade, while taking back a favourite locks the two the other way round.
+# The subquery runs before the outer query locks rows. Without it a deletion would lock the article first and its
+# favourites last, by the cascade, while removing a favourite locks them the other way round.
 LOCK_TO_DELETE = _statement(
     "lock article to delete it",
     LockedArticleRow,
@@ -134,7 +134,7 @@ LOCK_TO_DELETE = _statement(
     WHERE a.id = :article_id FOR UPDATE OF a FOR NO KEY UPDATE OF u
     """,
 )
-# With NULL for :tags the tags stay: no tag is unequal to NULL, and unnest gives no row.
+# With NULL for :tags the tags stay: a comparison with NULL is never true, and unnest gives no row.
 CHANGE_ARTICLE = _statement(
     "change article",
     ArticleRow,
@@ -199,7 +199,7 @@ LOCK_COVER = _statement(
 SET_COVER = _statement(
     "set cover", NoRow, "UPDATE articles SET cover_digest = :digest, cover_state = :state WHERE id = :article_id"
 )
-# Only for the upload that the article waits for: a later one is finished by its own task. "ready" is final.
+# Only if the article still waits for this upload: the task of a later upload finishes that one. "ready" is final.
 FINISH_COVER = _statement(
     "finish cover",
     AuthorRow,

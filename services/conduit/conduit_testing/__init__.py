@@ -1,1 +1,1 @@
-"""What the app's tests share: a client that checks each answer, and the app in this process on one server or two."""
+"""Helpers of the app's tests: a client that checks each response, and the app in this process on one or two servers."""

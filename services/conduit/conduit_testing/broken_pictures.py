@@ -1,4 +1,4 @@
-"""Files that were images once, for Hypothesis: broken in every way that a disk, a network or somebody can think of."""
+"""Hypothesis strategies for broken images: as a disk, a network or an attacker may break them."""
 
 import random
 
@@ -24,7 +24,7 @@ REAL = [
 
 @st.composite
 def broken(draw: st.DrawFn) -> bytes:
-    """A real image, mutated, cut, spliced or run into another, several times over."""
+    """A real image, repeatedly mutated, truncated, spliced or appended to another."""
     content = bytearray(draw(st.sampled_from(REAL)))
     chance = random.Random(draw(st.integers(0, 2**32)))
     for _ in range(draw(st.integers(1, 4))):
@@ -58,7 +58,7 @@ def broken(draw: st.DrawFn) -> bytes:
 
 
 def checksums_mended(content: bytes) -> bytes:
-    """The same, with every PNG chunk's checksum right: what is behind the first check is to be reached, too."""
+    """The same with valid checksums of all PNG chunks, to reach the code behind that check."""
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         return content
     at, chunks = 8, [content[:8]]

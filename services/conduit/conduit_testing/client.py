@@ -1,4 +1,4 @@
-"""What a front end does, over HTTP and nothing else: people who sign up, write and read."""
+"""A client of the API, over HTTP only: people who sign up, write and read."""
 
 import re
 import secrets
@@ -11,18 +11,18 @@ from urllib.parse import quote
 import httpx
 
 PASSWORD = "correct horse battery"
-# Slow work that is done after the answer, on boxes that are busy with other tests.
+# The timeout for tasks that are done after the response, on boxes that are busy with other tests.
 SETTLED_WITHIN_SECONDS = 60
 _QUERIES = re.compile(r'desc="(\d+) queries"')
 
 
 def fresh(prefix: str = "p") -> str:
-    """A name that nothing else has, so that the suite may run against a stage that is in use."""
+    """A unique name, so that the suite may run against a stage that is in use."""
     return f"{prefix}{secrets.token_hex(6)}"
 
 
 def errors(response: httpx.Response) -> dict[str, list[str]]:
-    """The errors of an answer, having checked that it has the API's shape."""
+    """The errors of a response, after a check that it has the API's shape."""
     body = response.json()
     assert list(body) == ["errors"], body
     found: dict[str, list[str]] = body["errors"]
@@ -32,20 +32,20 @@ def errors(response: httpx.Response) -> dict[str, list[str]]:
 
 
 def queries(response: httpx.Response) -> int:
-    """How many queries the answer says that it took."""
+    """The number of queries in the response's Server-Timing."""
     match = _QUERIES.search(response.headers["server-timing"])
     assert match, response.headers["server-timing"]
     return int(match.group(1))
 
 
 def boundaries(response: httpx.Response) -> set[str]:
-    """Where the answer says that its time went."""
+    """The names in the response's Server-Timing."""
     return {entry.split(";")[0].strip() for entry in response.headers["server-timing"].split(",")}
 
 
 @dataclass
 class Caller:
-    """Whoever calls the API: with a token, or nobody in particular."""
+    """A caller of the API, with or without a token."""
 
     http: httpx.Client
     token: str | None = None
@@ -69,7 +69,7 @@ class Caller:
         return self.call("DELETE", path)
 
     def articles(self, **filters: Any) -> tuple[list[str], int]:
-        """The slugs of a list, and its count."""
+        """The slugs of a list, and its total."""
         return _listed(self.get("/articles", **filters))
 
     def feed(self, **page: Any) -> tuple[list[str], int]:
@@ -88,7 +88,7 @@ class Person(Caller):
     email: str = ""
 
     def publish(self, title: str = "How to train your dragon", **changes: Any) -> dict[str, Any]:
-        """Publish an article; return it as the API answered."""
+        """Publish an article. Returns the API's article."""
         draft = {"title": title, "description": "Ever wonder how?", "body": "You have to believe", "tagList": []}
         response = self.post("/articles", {"article": draft | changes})
         assert response.status_code == 201, response.text
@@ -110,13 +110,13 @@ class Person(Caller):
         return self.call("PUT", f"/articles/{slug}/cover", content=image)
 
     def cover(self, slug: str, image: bytes | Iterable[bytes]) -> dict[str, str]:
-        """Give an article a cover; the cover once nobody waits for it, however long after the answer that is."""
+        """Give an article a cover. Returns the cover once it is no longer pending."""
         response = self.upload(slug, image)
         assert response.status_code == 200, response.text
         return self.settled_cover(slug, response.json()["article"]["cover"])
 
     def settled_cover(self, slug: str, cover: dict[str, str]) -> dict[str, str]:
-        """An article's cover once it is "ready" or "failed"; ``cover`` as it was last seen."""
+        """An article's cover once it is "ready" or "failed". ``cover`` is its last known state."""
         deadline = time.monotonic() + SETTLED_WITHIN_SECONDS
         while cover["state"] == "pending":
             assert time.monotonic() < deadline, "nobody makes this cover"
@@ -125,7 +125,7 @@ class Person(Caller):
         return cover
 
     def report(self) -> dict[str, Any]:
-        """A new report on one's own audience, once nobody waits for it."""
+        """A new report on one's own audience, once it is no longer pending."""
         response = self.post("/user/reports")
         assert response.status_code == 201, response.text
         report: dict[str, Any] = response.json()["report"]
@@ -144,7 +144,7 @@ class Person(Caller):
 
 
 class Api(Caller):
-    """The API for nobody in particular; makes people."""
+    """The API without a token. Signs people up."""
 
     def sign_up(self, username: str | None = None, email: str | None = None) -> Person:
         name = fresh() if username is None else username
@@ -165,5 +165,5 @@ def _listed(response: httpx.Response) -> tuple[list[str], int]:
 
 
 def id_of(slug: str) -> int:
-    """The article's id, which a slug ends in."""
+    """The article's id, at the end of its slug."""
     return int(slug.rpartition("-")[2])

@@ -1,13 +1,15 @@
-"""The app as it is deployed, in this process: the real ASGI server on a free port, over one server or two."""
+"""The deployed app in this process: the real ASGI server on a free port, with one or two database servers."""
 
+import os
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from pydantic import SecretStr
@@ -21,7 +23,6 @@ from conduit.migrate import migrate
 from conduit.ports import Listener
 from conduit.settings import Settings
 
-NewDatabase = Callable[[], str]
 NewRedis = Callable[[], str]
 SignUp = Callable[[str], int]
 
@@ -29,9 +30,17 @@ SECRET = "a secret of the tests, long enough for HS256"
 NO_LIMIT = "1000000/second"
 
 
+class NewDatabase(Protocol):
+    """Makes a database: empty, or a copy of the one on its server that ``template`` names. Its URL."""
+
+    def __call__(self, template: str = ...) -> str: ...
+
+    def __hash__(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Deployment:
-    """Where a running app is, and what its tests may look into. ``servers`` counts those that a route may ask."""
+    """A running app's URL, and its parts that tests inspect. ``servers`` is the number of database servers."""
 
     base_url: str
     servers: int = 1
@@ -50,9 +59,18 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
 
 
 def migrated(new_database: NewDatabase) -> str:
+    """The URL of a new database with the newest schema, copied from one that is migrated once.
+
+    TEST_TEMPLATE_DATABASE names one that exists already.
+    """
+    return new_database(template=os.environ.get("TEST_TEMPLATE_DATABASE") or _template(new_database))
+
+
+@cache
+def _template(new_database: NewDatabase) -> str:
     url = new_database()
     migrate(url)
-    return url
+    return url.rpartition("/")[2]
 
 
 def database_on_one_server(url: str, listeners: Sequence[Listener] = ()) -> PostgresDatabase:
@@ -65,7 +83,7 @@ def database_on_two_servers(
     kind: type[PostgresDatabase] = PostgresDatabase,
     listeners: Sequence[Listener] = (),
 ) -> PostgresDatabase:
-    """Logical shards 0-31 and 32-63 on two servers; the names on a third, which keeps them in the first's database."""
+    """Logical shards 0-31 and 32-63 on two servers, and the directory on a third, which uses the first's database."""
     one, two = PostgresServer("one", first, 10), PostgresServer("two", second, 10)
     return kind([one] * 32 + [two] * 32, PostgresServer("directory", first, 10), NullEvents(), listeners)
 
@@ -94,7 +112,7 @@ def deployed_on_two_servers(new_database: NewDatabase, **settings: Any) -> Itera
 
 @contextmanager
 def served(settings: Settings, database: PostgresDatabase | None = None) -> Iterator[str]:
-    """The app's base URL while it is served by uvicorn in a thread, set up as the program sets it up."""
+    """The app's base URL while uvicorn serves it in a thread, configured as in the program."""
     config = uvicorn.Config(
         create_app(settings, bootstrap(settings, database)),
         host="127.0.0.1",

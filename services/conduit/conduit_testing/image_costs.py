@@ -1,8 +1,8 @@
-"""What making covers costs: CPU and memory for the largest uploads, measured in a process each.
+"""Measures the CPU and memory of making covers of the largest uploads, each in a separate process.
 
 ``python -m conduit_testing.image_costs [--rounds 3] [FOLDER …]`` prints JSON. Each folder holds a version of the
-package ``conduit``; without one, it is this version. The versions take turns, so that a slow minute of the machine
-meets both.
+package ``conduit``; the default is this version. The versions are interleaved, so that a slow minute of the machine
+affects all of them.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from loadtests.pictures.photos import photos
 
 SIZE = (3_264, 2_448)
 
-# The peak over the process at rest, which has made a cover of the same kind before.
+# The peak above the idle process, after it has made a cover of the same kind.
 CHILD = """
 import json, pathlib, sys, time
 from conduit.passwords import Passwords
@@ -51,7 +51,7 @@ print(json.dumps({
 
 
 def uploads() -> Iterator[tuple[str, bytes]]:
-    """Name and file of 8 megapixels in every form that decoders handle differently, within 5 MB."""
+    """Names and files of 8 megapixels and at most 5 MB, in every form that decoders handle differently."""
     taken = max((Image.open(io.BytesIO(file)) for file in photos()), key=lambda image: image.width * image.height)
     photo = taken.convert("RGB").resize(SIZE)
     flat, drawn = photo.quantize(16), photo.resize((408, 306)).resize(SIZE, Image.Resampling.NEAREST)

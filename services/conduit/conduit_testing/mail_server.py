@@ -1,4 +1,4 @@
-"""The outside world's mail server while a test runs: one that takes mail, and ones that do not, each in its own way."""
+"""Mail servers for tests: one that accepts mail, and some that fail in different ways."""
 
 import contextlib
 import email
@@ -15,14 +15,14 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 @dataclass
 class MailServer:
-    """What came, as it came. Addresses that begin with "refused" are refused for good, with "later" for now."""
+    """Keeps what it receives. Rejects addresses that start with "refused" for good, and with "later" temporarily."""
 
     got: list[tuple[str, bytes]] = field(default_factory=list)
     connections: int = 0
     url: str = ""
 
     def messages(self) -> dict[str, EmailMessage]:
-        """By whom they came to."""
+        """The messages by recipient."""
         return {to: _parsed(content) for to, content in self.got}
 
     async def handle_EHLO(
@@ -58,7 +58,7 @@ def _parsed(content: bytes) -> EmailMessage:
 
 @contextlib.contextmanager
 def mail_server(*, every_script: bool = True) -> Iterator[MailServer]:
-    """A server on a free port; with addresses in every script (RFC 6531), or in ASCII alone."""
+    """A server on a free port, with or without international addresses (RFC 6531)."""
     server = MailServer()
     controller = Controller(server, hostname="127.0.0.1", port=free_port(), enable_SMTPUTF8=every_script)
     controller.start()
@@ -78,8 +78,8 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def stubborn_server(way: str) -> Iterator[int]:
-    """The port of a server that takes no mail: it "hangs" silently, "trickles" a greeting without end, "closes" at
-    once, or is "busy" and says so.
+    """The port of a server that accepts no mail: it "hangs" silently, "trickles" an endless greeting, "closes" the
+    connection at once, or answers that it is "busy".
     """
     listener = socket.create_server(("127.0.0.1", 0))
     over = threading.Event()

@@ -1,4 +1,4 @@
-"""Pictures to upload: good ones in every format, and what is wrong with others."""
+"""Pictures to upload: valid ones in every format, and invalid ones."""
 
 import io
 import struct
@@ -14,7 +14,7 @@ PLACE = ((52.0, 31.0, 12.0), (13.0, 24.0, 18.0))
 
 
 def picture(width: int = 48, height: int = 32, mode: str = "RGB") -> Image.Image:
-    """Red on the left, blue on the right, brighter towards the top: no two sides or turns of it look the same."""
+    """Red on the left, blue on the right, brighter towards the top: it looks different in each orientation."""
     bright = Image.linear_gradient("L").transpose(Image.Transpose.FLIP_TOP_BOTTOM).resize((width, height))
     left = Image.new("L", (width, height))
     left.paste(255, (0, 0, width // 2, height))
@@ -28,7 +28,7 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     return out.getvalue()
 
 
-# Of 8 megapixels all of them: what is decoded whole, and what a decoder keeps beside it.
+# All of 8 megapixels, in the forms for which a decoder holds the whole image.
 LARGEST: dict[str, tuple[str, str, dict[str, Any]]] = {
     "transparent PNG": ("PNG", "RGBA", {"compress_level": 1}),
     "photograph": ("JPEG", "RGB", {"quality": 90}),
@@ -52,7 +52,7 @@ def upload(kind: str = "PNG", width: int = 48, height: int = 32, **options: Any)
 
 
 def with_exif(content: bytes, exif: bytes) -> bytes:
-    """A PNG, JPEG or WebP (of VP8X) that has none, with this EXIF block: what follows ``Exif\\0\\0``."""
+    """A PNG, JPEG or WebP (VP8X) without EXIF, with this EXIF block added (without its ``Exif\\0\\0``)."""
     if content.startswith(b"\xff\xd8"):
         return content[:2] + _jpeg_segment(0xE1, b"Exif\0\0" + exif) + content[2:]
     if content.startswith(b"RIFF"):
@@ -69,7 +69,7 @@ def exif_block(*entries: tuple[int, int, int, int], order: str = ">") -> bytes:
 
 
 def photographed(kind: str, orientation: int, width: int = 48, height: int = 32) -> bytes:
-    """A picture that is upright once turned as its EXIF says, which also names a camera and a place; with a profile."""
+    """A picture with a colour profile, and EXIF with an orientation, a camera and a place."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     exif[ExifTags.Base.Make] = CAMERA
@@ -98,7 +98,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, pixels: bytes, *chunks: bytes, header: Sequence[int] = (8, 2, 0, 0, 0)) -> bytes:
-    """A PNG put together by hand: ``header`` is depth, colour type and the three methods."""
+    """A PNG built by hand: ``header`` is depth, colour type and the three methods."""
     return b"".join(
         (
             b"\x89PNG\r\n\x1a\n",
@@ -111,7 +111,7 @@ def png(width: int, height: int, pixels: bytes, *chunks: bytes, header: Sequence
 
 
 def bomb() -> bytes:
-    """A few hundred bytes that say they are 2.5 thousand million pixels."""
+    """A decompression bomb: a few hundred bytes that claim 2.5 billion pixels."""
     return png(50_000, 50_000, b"\0" * 1_000)
 
 

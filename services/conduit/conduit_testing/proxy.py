@@ -1,4 +1,4 @@
-"""A way between the app and PostgreSQL or Redis that can be cut, held up, slowed and mended while a test runs."""
+"""A TCP proxy between the app and PostgreSQL or Redis, which a test can cut, hold, slow down and mend."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Proxy:
-    """Relays TCP. Cut, it refuses; held up, it accepts and passes nothing on, as a frozen box does."""
+    """Relays TCP. When cut, it refuses connections. On hold, it accepts them and passes nothing on, as a frozen box."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -17,7 +17,7 @@ class Proxy:
         self._listener: socket.socket | None = self._listen(0)
         self._port: int = self._listener.getsockname()[1]
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        # Held from a connection's begin to its entry among the pairs, or one that is being made outlives a cut.
+        # Held from a connection's start until it is among the pairs. Otherwise a new connection could survive a cut.
         self._connecting = threading.Lock()
         self._flowing = threading.Event()
         self._flowing.set()
@@ -36,7 +36,7 @@ class Proxy:
         return listener
 
     def drop_connections(self) -> None:
-        """Close what is open, as a restarted server does; new connections work."""
+        """Close all connections, as a restarted server does; new ones work."""
         with self._connecting:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
@@ -45,9 +45,9 @@ class Proxy:
                     end.shutdown(socket.SHUT_RDWR)
 
     def cut(self) -> None:
-        """As a server that is gone: connections closed, new ones refused."""
+        """Behave like a server that is down: close all connections and refuse new ones."""
         if self._listener is not None:
-            # Shut down first: it wakes the thread that waits in accept.
+            # Shut down first, which wakes the thread that waits in accept.
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -56,15 +56,15 @@ class Proxy:
         self.drop_connections()
 
     def hold(self) -> None:
-        """As a server that hangs: nothing passes, on connections old or new; nothing is closed either."""
+        """Behave like a server that hangs: nothing passes on old or new connections, and nothing is closed."""
         self._flowing.clear()
 
     def slow(self, seconds: float) -> None:
-        """As a server that is busy: whatever passes takes so long, each way."""
+        """Behave like a slow server: delay everything in each direction."""
         self._delay = seconds
 
     def mend(self) -> None:
-        """Everything works again; what was held up goes on."""
+        """Make everything work again, and pass on what was held."""
         self._delay = 0.0
         self._flowing.set()
         if self._listener is None:

@@ -1,4 +1,4 @@
-"""What the suites about the queue share: an article's mail as a task, its row, the messages, and a Mail."""
+"""Helpers of the suites about the queue: an article's mail as a task, its row, the messages, and a Mail."""
 
 import time
 from collections.abc import Callable
@@ -41,7 +41,7 @@ _OVERDUE = Statement(
 
 
 class Letters:
-    """A Mail that keeps what it is given; ``fails`` is what it raises instead."""
+    """A Mail that keeps its letters, or raises ``fails``."""
 
     def __init__(self) -> None:
         self.got: list[str] = []
@@ -70,7 +70,7 @@ def row_of(hand: Hand, task: Task) -> TaskRow:
 
 
 def overdue(hand: Hand) -> None:
-    """Let so much time pass that every row is due: leases have ended, and messages are missing."""
+    """Make every row due, as if time had passed: leases have ended, and messages are lost."""
     for server in hand.services.database.readers():
         server.all(_OVERDUE)
 
@@ -83,7 +83,7 @@ def until(true: Callable[[], object], what: str) -> None:
 
 
 def messages(hand: Hand, number: int) -> list[Sent]:
-    """So many messages, once the thread has published them. They are lost to the broker then."""
+    """Take so many messages from the broker, once the thread has published them."""
     got: list[Sent] = []
 
     def there() -> bool:

@@ -1,4 +1,4 @@
-"""A queue whose worker is in the tests' own process, and works only when it is told to."""
+"""A queue whose worker is in the tests' process, and works only when a test says so."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _CLEAR = Statement("clear tasks", delete(table).returning(table.c.key), _KeyRow)
 
 
 class Sent(NamedTuple):
-    """What a message says: where the row is, its generation, and the attempts before it."""
+    """A message's content: the row's key, its generation, and the attempts before it."""
 
     owner_id: int
     key: str
@@ -45,7 +45,7 @@ def sent(message: Message) -> Sent:
 
 
 class Hand:
-    """A worker by hand. Celery runs its task and publishes its retries, which are not waited for."""
+    """A worker that a test controls. Celery runs its task and publishes its retries, without their delay."""
 
     def __init__(self, services: Services, broker_url: str, name: str = "the tests' worker") -> None:
         assert isinstance(services.tasks, CeleryTasks)
@@ -57,7 +57,7 @@ class Hand:
         self._trace = build_tracer(task.name, task, app=self._app)
 
     def messages(self) -> Iterator[Message]:
-        """Take messages out of the queue until it is empty."""
+        """Take all messages out of the queue."""
         with self._app.connection_for_read() as connection, connection.SimpleQueue(QUEUE) as queue:
             while True:
                 try:
@@ -71,7 +71,7 @@ class Hand:
                         message.ack()
 
     def deliver(self, message: Message) -> None:
-        """Have Celery run the task of a message, as its worker does."""
+        """Make Celery run the task of a message, as its worker does."""
         args, kwargs, _ = message.payload
         request = {**message.headers, "delivery_info": message.delivery_info}
         info = self._trace(message.headers["id"], args, kwargs, request)[1]
@@ -79,7 +79,7 @@ class Hand:
             message.requeue()  # type: ignore[no-untyped-call]  # kombu has no types
 
     def work(self) -> list[str]:
-        """Do what the broker has; the keys of the messages, in their order."""
+        """Perform the tasks of all messages in the broker. Returns their keys, in order."""
         done = []
         for message in self.messages():
             self.deliver(message)
@@ -87,20 +87,20 @@ class Hand:
         return done
 
     def settle(self) -> None:
-        """Work until every task is done or dead."""
+        """Work until all tasks are done or dead."""
         deadline = time.monotonic() + SETTLES_WITHIN
         while outbox.counts(self.services.database).oldest:
             assert time.monotonic() < deadline, f"not settled: {outbox.counts(self.services.database)}"
             self.settle_once()
 
     def settle_once(self) -> None:
-        """Relay what is due, and do what the broker has."""
+        """Relay due messages, and perform the tasks of all messages."""
         self.worker.relay()
         self.work()
 
 
 def in_no_time(patch: pytest.MonkeyPatch) -> None:
-    """Three attempts, and a relay that sends at once what waits."""
+    """Allow three attempts, and make the relay send waiting tasks at once."""
     for module in (worker, outbox_worker):
         patch.setattr(module, "MAX_RETRIES", 2)
     patch.setattr(outbox_worker, "PAUSE_SECONDS", 0)

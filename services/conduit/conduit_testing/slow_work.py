@@ -1,4 +1,4 @@
-"""Slow work in this process, done at once or by a worker: what the suites about it ask for, and what they look at."""
+"""Helpers of the suites about tasks, which run in this process at once or by a worker."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
 @dataclass
 class Letters:
-    """A Mail that keeps what it is given, or does not answer."""
+    """A Mail that keeps its letters, or does not answer."""
 
     got: list[Letter] = field(default_factory=list)
     answers: bool = True
@@ -52,7 +52,7 @@ class Letters:
 
 @dataclass
 class Work:
-    """The services, whose Tasks is what the suite is about. ``settle`` returns when every task has ended."""
+    """The services with the Tasks under test. ``settle`` returns when every task has ended."""
 
     services: Services
     letters: Letters
@@ -79,7 +79,7 @@ def uploaded(work: Work, author: int, slug: str, content: bytes) -> None:
 
 
 def ask(work: Work, task: Task) -> None:
-    """For a task that may have been done before."""
+    """Enqueue and send a task, which may have been done before."""
     with work.services.database.writing(task.owner_id) as writer:
         enqueued = work.services.tasks.enqueue(writer, task)
     work.services.tasks.send(enqueued)

@@ -1,4 +1,4 @@
-"""What the suites about the cache look at: an article in every list, and reads that count what they are asked."""
+"""Helpers of the suites about the cache: an article in every list, and reads that count their calls."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ NOWHERE: dict[str, Any] = {"tag": None, "author": None, "favorited": None}
 
 
 class Slow(SqlReads):
-    """The reads behind the cache: counts what it is asked, and does ``meanwhile`` between reading and answering."""
+    """The reads behind the cache. Counts its calls, and calls ``meanwhile`` between reading and returning."""
 
     def __init__(self, database: PostgresDatabase, media: Media) -> None:
         super().__init__(database, media)
@@ -52,7 +52,7 @@ class Slow(SqlReads):
 
 
 class Story:
-    """An author with an article that has a tag, a comment and a fan."""
+    """An author with an article that has a tag, a comment and a favourite."""
 
     def __init__(self, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp) -> None:
         self.name, self.fan_name, self.tag = fresh(), fresh(), fresh("tag")

@@ -1,1 +1,1 @@
-"""A stub of the outside world's mail server: takes what the app sends, keeps some of it in memory, shows it."""
+"""A stub of the outside world's mail server: it accepts the app's mail, keeps some of it in memory and shows it."""

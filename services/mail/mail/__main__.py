@@ -1,4 +1,4 @@
-"""`python -m mail`: SMTP on one port, the pages on another, until SIGTERM."""
+"""`python -m mail`: SMTP on one port and web pages on another, until SIGTERM."""
 
 import asyncio
 import signal
@@ -6,31 +6,31 @@ import sys
 from threading import Thread
 
 from mail import smtp
-from mail.mailbox import Mailbox
+from mail.inbox import Mailbox
 from mail.settings import BadSettingError, Settings
 from mail.web import Web
 
 
 async def run(settings: Settings) -> None:
-    """Serve until told to stop. Raises OSError for a port that is taken."""
+    """Serve until SIGTERM or SIGINT. Raises OSError if a port is taken."""
     mailbox = Mailbox(settings.most_messages, settings.most_bytes, settings.most_seen)
     stop = asyncio.Event()
     for wanted in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(wanted, stop.set)
     server = await smtp.serve(mailbox, settings)
     try:
-        # The pages have a thread, so that a slow reader never holds up what the app sends.
+        # The pages are served in a thread, so that a slow reader never delays the app's mail.
         with Web(("0.0.0.0", settings.page_port), mailbox, settings.smtp_port) as web:  # noqa: S104
             Thread(target=web.serve_forever, daemon=True).start()
             print(f"SMTP on {settings.smtp_port}, pages on {settings.page_port}", flush=True)
             await stop.wait()
             await asyncio.to_thread(web.shutdown)
     finally:
-        server.close()  # not waited for: a sender that keeps its connection would hold up the end
+        server.close()  # without waiting: a sender with an open connection would delay the exit
 
 
 def main() -> int:
-    """Exit status 2 for a bad setting, 1 for a port that is taken."""
+    """Run until stopped. The exit status is 2 for an invalid setting and 1 for a port that is taken."""
     try:
         asyncio.run(run(Settings.read()))
     except BadSettingError as error:

@@ -1,4 +1,4 @@
-"""A message as a person reads it. Nothing that a sender writes makes this fail."""
+"""Parses a message for people to read. It never fails, whatever a sender writes."""
 
 from dataclasses import dataclass
 from email import message_from_bytes
@@ -6,12 +6,12 @@ from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message as Parsed
 
-from mail.mailbox import Message
+from mail.inbox import Message
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """``text`` is the first plain part; where there is none, the source of the first part of text."""
+    """A parsed message. ``text`` is the first plain text part, or else the source of the first text part."""
 
     message: Message
     message_id: str
@@ -23,11 +23,11 @@ class Letter:
 
 
 def read(message: Message) -> Letter:
-    """Parse a message: encoded words and bodies decoded, what cannot be decoded shown as well as can be."""
+    """Parse a message, with encoded words and bodies decoded as far as possible."""
     try:
         parsed = message_from_bytes(message.content)
         text = _text(parsed)
-    except RecursionError:  # parts within parts, hundreds deep
+    except RecursionError:  # hundreds of nested parts
         parsed, text = Parsed(), message.content.decode("utf-8", "replace")
     return Letter(
         message=message,
@@ -46,7 +46,7 @@ def _header(parsed: Parsed, name: str) -> str:
         value = str(make_header(decode_header(value)))
     except (MessageError, LookupError, ValueError):
         value = str(value)
-    # Bytes beyond ASCII arrive as lone surrogates, which no encoding prints.
+    # Bytes beyond ASCII are lone surrogates here, which can't be encoded.
     return value.encode("utf-8", "replace").decode().replace("\n", " ").replace("\r", "").strip()
 
 
@@ -58,6 +58,6 @@ def _text(parsed: Parsed) -> str:
         if isinstance(payload, bytes):
             try:
                 return payload.decode(part.get_content_charset("utf-8"), "replace")
-            except (LookupError, ValueError):  # a charset that is none
+            except (LookupError, ValueError):  # an unknown charset
                 return payload.decode("utf-8", "replace")
     return ""

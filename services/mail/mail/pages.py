@@ -1,4 +1,4 @@
-"""The pages, as HTML. What a sender wrote is text in them, never markup."""
+"""The HTML pages. Everything from a sender is escaped."""
 
 import re
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from html import escape
 from urllib.parse import urlencode
 
+from mail.inbox import Counts
 from mail.letters import Letter
-from mail.mailbox import Counts
 
 _LINK = re.compile(r"https?://[^\s<>\"']+")
 
@@ -41,7 +41,7 @@ pre { background: var(--lift); border: 1px solid var(--line); border-radius: .4r
 
 
 def listing(letters: Sequence[Letter], counts: Counts, recipient: str, more: bool) -> str:
-    """The newest messages, or those to one address; ``more`` when older ones follow."""
+    """The page of the newest messages, or of those to one address. ``more`` means that there are older ones."""
     rows = "".join(
         f'<li><a href="/messages/{letter.message.number}">{escape(letter.subject or "(no subject)")}</a>'
         f"<span>to {escape(letter.to)} · from {escape(letter.sender)} · {_time(letter.message.at)}</span></li>"
@@ -66,7 +66,7 @@ def listing(letters: Sequence[Letter], counts: Counts, recipient: str, more: boo
 
 
 def message(letter: Letter) -> str:
-    """One message."""
+    """The page of one message."""
     lines = {
         "From": letter.sender,
         "To": letter.to,
@@ -83,8 +83,8 @@ def message(letter: Letter) -> str:
     )
 
 
-def wrong(sentence: str) -> str:
-    """A page that says what is not there."""
+def error(sentence: str) -> str:
+    """The page of an error."""
     return _page("Not here", f'<h1>{escape(sentence)}</h1><p><a href="/">All messages</a></p>')
 
 
@@ -100,9 +100,9 @@ def _page(title: str, body: str) -> str:
 def _summary(counts: Counts) -> str:
     parts = [f"{counts.kept} kept", f"{counts.received} received since the start"]
     if counts.duplicates:
-        parts.append(f"{counts.duplicates} seen already and dropped")
+        parts.append(f"{counts.duplicates} duplicates dropped")
     if counts.dropped:
-        parts.append(f"{counts.dropped} oldest dropped for room")
+        parts.append(f"{counts.dropped} oldest dropped at the limit")
     return " · ".join(parts)
 
 

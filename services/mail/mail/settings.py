@@ -1,4 +1,4 @@
-"""The environment: ports and bounds."""
+"""Settings from the environment: ports and limits."""
 
 import os
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ class BadSettingError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Names are those of the environment variables, in lower case; sizes are bytes."""
+    """The fields are named like the environment variables, in lower case. Sizes are in bytes."""
 
     smtp_port: int = 2525
     page_port: int = 8025
     most_messages: int = 2000
     most_bytes: int = 16 * MIB
-    # Remembered longer than the messages themselves: a sender may try again much later.
+    # Message-IDs are remembered longer than the messages: a sender may retry much later.
     most_seen: int = 100_000
     most_bytes_a_message: int = MIB
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Raises BadSettingError, which names the variable."""
+        """Read the environment. Raises BadSettingError, which names the variable."""
         given = {}
         for field in fields(cls):
             text = environment.get(field.name.upper(), "")

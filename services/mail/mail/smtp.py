@@ -1,20 +1,20 @@
-"""The SMTP side: every message is taken, none goes further."""
+"""The SMTP server: it accepts every message and delivers none."""
 
 import asyncio
 from functools import partial
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from mail.mailbox import Mailbox
+from mail.inbox import Mailbox
 from mail.settings import Settings
 
-# RFC 5321, 4.5.3.1.8: at least so many must be taken; what is beyond comes in a transaction of its own.
+# RFC 5321, 4.5.3.1.8: a server must accept at least 100; clients send the others in another transaction.
 MOST_RECIPIENTS = 100
 IDLE_SECONDS = 120
 
 
 class _Handler:
-    """What aiosmtpd calls, named as it names them."""
+    """aiosmtpd's hooks."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
@@ -32,16 +32,16 @@ class _Handler:
         content = envelope.content
         assert isinstance(content, bytes), "decode_data is off"
         kept = self._mailbox.take(envelope.mail_from or "", envelope.rcpt_tos, content)
-        return "250 2.0.0 OK, kept" if kept else "250 2.0.0 OK, seen already"
+        return "250 2.0.0 OK, kept" if kept else "250 2.0.0 OK, duplicate"
 
 
 async def serve(mailbox: Mailbox, settings: Settings) -> asyncio.Server:
-    """Listen on every address; returns the server, which is running."""
+    """Listen on every address. Returns the running server."""
     loop = asyncio.get_running_loop()
     protocol = partial(
         SMTP,
         _Handler(mailbox),
-        hostname="mail",  # else each connection would look its name up
+        hostname="mail",  # otherwise each connection would look up the host's name
         ident="stub",
         data_size_limit=settings.most_bytes_a_message,
         enable_SMTPUTF8=True,

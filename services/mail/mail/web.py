@@ -1,4 +1,4 @@
-"""The HTTP side: pages for people, JSON for tests, and whether the server is well."""
+"""The HTTP server: pages for people, JSON for tests, and a health check."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from mail import letters, pages
-from mail.mailbox import Mailbox, Message
+from mail.inbox import Mailbox, Message
 
 ON_A_PAGE = 50
 IDLE_SECONDS = 10
@@ -25,7 +25,7 @@ _HEADERS = {
 
 
 class Web(ThreadingHTTPServer):
-    """Serves a mailbox. ``smtp_port`` is what its health is judged by."""
+    """Serves a mailbox. The health check connects to ``smtp_port``."""
 
     daemon_threads = True
 
@@ -46,14 +46,14 @@ class _Handler(BaseHTTPRequestHandler):
             parts = urlsplit(self.path)
             query = {name: values[-1] for name, values in parse_qs(parts.query, max_num_fields=10).items()}
         except ValueError:
-            self._answer(HTTPStatus.BAD_REQUEST, _HTML, pages.wrong("This address cannot be read."))
+            self._answer(HTTPStatus.BAD_REQUEST, _HTML, pages.error("This URL is malformed."))
             return
         self._route(parts.path, query)
 
     do_HEAD = do_GET
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: the health check alone would fill the log."""
+        """Log nothing: the health check alone would fill the log."""
 
     def _route(self, path: str, query: Mapping[str, str]) -> None:
         if path == "/":
@@ -61,15 +61,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/style.css":
             self._answer(HTTPStatus.OK, _CSS, pages.STYLE)
         elif path == "/health":
-            well = _greets(self.server.smtp_port)
-            status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
-            self._answer(status, _JSON, json.dumps({"smtp": well}))
+            healthy = _greets(self.server.smtp_port)
+            status = HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE
+            self._answer(status, _JSON, json.dumps({"smtp": healthy}))
         elif path == "/api/messages":
             self._messages(query)
         elif match := _MESSAGE.fullmatch(path.removeprefix("/api")):
             self._message(int(match[1]), as_json=path.startswith("/api/"), as_source=bool(match[2]))
         else:
-            self._answer(HTTPStatus.NOT_FOUND, _HTML, pages.wrong("There is no such page."))
+            self._answer(HTTPStatus.NOT_FOUND, _HTML, pages.error("There is no such page."))
 
     def _listing(self, query: Mapping[str, str]) -> None:
         found = self._find(query, ON_A_PAGE + 1)
@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _messages(self, query: Mapping[str, str]) -> None:
         counts = self.server.mailbox.counts()
-        said = {
+        content = {
             "received": counts.received,
             "kept": counts.kept,
             "bytes": counts.bytes,
@@ -87,13 +87,13 @@ class _Handler(BaseHTTPRequestHandler):
             "dropped": counts.dropped,
             "messages": [_as_json(message) for message in self._find(query, ON_A_PAGE)],
         }
-        self._answer(HTTPStatus.OK, _JSON, json.dumps(said))
+        self._answer(HTTPStatus.OK, _JSON, json.dumps(content))
 
     def _message(self, number: int, as_json: bool, as_source: bool) -> None:
         message = self.server.mailbox.get(number)
         if message is None:
-            said = "This message is not here: dropped for room, or never sent."
-            body = json.dumps({"error": said}) if as_json else pages.wrong(said)
+            problem = "There is no such message. It may have been dropped at the limit."
+            body = json.dumps({"error": problem}) if as_json else pages.error(problem)
             self._answer(HTTPStatus.NOT_FOUND, _JSON if as_json else _HTML, body)
         elif as_source:
             self._answer(HTTPStatus.OK, _TEXT, message.content)
@@ -134,7 +134,7 @@ def _as_json(message: Message) -> dict[str, Any]:
 
 
 def _greets(port: int) -> bool:
-    """Whether the SMTP side answers, which only a running loop does."""
+    """Whether the SMTP server greets a connection, which takes a running event loop."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             greeting = connection.recv(4)

@@ -48,7 +48,7 @@ class PostgresDatabase:
         self._directory = directory
         self._events = events
         self._listeners = tuple(listeners)
-        # One server that also holds the names: a name then needs no look-up of its own.
+        # With one server for rows and names, a name needs no separate lookup.
         self._in_place = Found(directory, None) if self._servers == (directory,) else None
 
     def open(self) -> None:

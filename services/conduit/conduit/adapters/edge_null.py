@@ -1,4 +1,4 @@
-"""No edge before the app: nothing keeps its answers, so nothing has to forget them."""
+"""No edge cache in front of the app."""
 
 from collections.abc import Sequence
 
@@ -9,4 +9,4 @@ class NullEdge:
     def close(self) -> None: ...
 
     def purge(self, article_ids: Sequence[int]) -> None:
-        """Nobody has them."""
+        """Do nothing."""

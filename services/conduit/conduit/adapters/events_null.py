@@ -1,4 +1,4 @@
-"""Events that nobody keeps: until a stage wires an outbox."""
+"""Events are not stored: nothing reads them yet."""
 
 from collections.abc import Sequence
 
@@ -10,4 +10,4 @@ class NullEvents:
     """Records nothing."""
 
     def record(self, writer: Writer, events: Sequence[Event]) -> None:
-        """Drop the events: no one reads them yet."""
+        """Drop the events."""

@@ -1,4 +1,4 @@
-"""Mail where no server is named: the log says what would have been sent."""
+"""Mail without a mail server: it is only logged."""
 
 import logging
 from collections.abc import Sequence

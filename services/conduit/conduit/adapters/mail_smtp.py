@@ -1,8 +1,8 @@
-"""Mail handed to an SMTP server, with timeouts that suit a request.
+"""Mail sent to an SMTP server, with timeouts that suit a request.
 
-A mail server that hangs is worse than one that is gone. So at most a few threads talk to it at once, none for longer
-than ``seconds``. When it does not answer, a circuit breaker opens for a while, and sending fails at once. A server that
-takes one message later does answer: the others are sent.
+A mail server that hangs is worse than one that is down. So at most a few threads talk to it at once, none for longer
+than ``seconds``. If it does not answer, a circuit breaker opens for a while, and sending fails at once. If it
+temporarily rejects one message, it does answer, and the others are sent.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ OPEN_SECONDS = 10.0
 class SmtpMail:
     """A connection for each ``deliver``, closed after ``seconds`` in any case. ``sender`` is an address.
 
-    ``deliver`` raises UnavailableError, or DeferredError when the server takes some later and has taken all others.
+    ``deliver`` raises UnavailableError, or DeferredError if the server temporarily rejected some of the messages.
     """
 
     def __init__(self, host: str, port: int, sender: str, seconds: float) -> None:
@@ -75,7 +75,10 @@ class SmtpMail:
             self._slots.release()
 
     def _is_settled(self, smtp: smtplib.SMTP, letter: Letter) -> bool:
-        """Send a letter. Whether the server has taken it or refused it for good; raises when it takes no others."""
+        """Send a letter. Returns whether the server accepted it or rejected it for good.
+
+        Raises an error if the server accepts no more letters on this connection.
+        """
         options = () if letter.address.isascii() else ("SMTPUTF8", "BODY=8BITMIME")
         if options and not smtp.has_extn("smtputf8"):
             self._refused(letter, "the server takes ASCII addresses only")
@@ -101,9 +104,10 @@ class SmtpMail:
 
 
 def _quit(smtp: smtplib.SMTP) -> None:
-    """Say goodbye. The server has taken the letters by then, whatever it answers (RFC 5321, 4.1.1.10).
+    """Send QUIT. The server has accepted the letters by then, whatever it answers (RFC 5321, 4.1.1.10).
 
-    ``smtplib.SMTP`` as a context manager raises what is not 221: the letters would count as unsent, and be sent again.
+    ``smtplib.SMTP`` as a context manager raises an error for any answer but 221. The letters would then count as
+    unsent, and be sent again.
     """
     with contextlib.suppress(OSError, smtplib.SMTPException):
         smtp.quit()
@@ -136,9 +140,9 @@ def _is_goodbye(error: _Refusal) -> bool:
 
 
 def _is_final(error: _Refusal) -> bool:
-    """Whether the server would refuse this message again: RFC 5321, 4.2.1.
+    """Whether the server would reject this message again: RFC 5321, 4.2.1.
 
-    A refused sender is no fault of the message, and may be accepted later.
+    A rejected sender is not the message's fault, and may be accepted later.
     """
     return not isinstance(error, smtplib.SMTPSenderRefused) and all(code >= 500 for code in _codes(error))
 

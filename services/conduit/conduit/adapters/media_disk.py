@@ -1,4 +1,4 @@
-"""Media on the app's own disk: right for one app box, and the reason a second one keeps its files elsewhere."""
+"""Media on the app's own disk. It suits one app box; several boxes need a shared store."""
 
 import os
 import tempfile
@@ -25,7 +25,7 @@ class DiskMedia:
             target.parent.mkdir(parents=True, exist_ok=True)
             _write_whole(target, content)
         except OSError as error:
-            raise UnavailableError("the place for files") from error
+            raise UnavailableError("the media store") from error
 
     def get(self, name: str) -> bytes | None:
         try:
@@ -33,21 +33,21 @@ class DiskMedia:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise UnavailableError("the place for files") from error
+            raise UnavailableError("the media store") from error
 
     def delete(self, name: str) -> None:
         try:
             (self._directory / checked(name)).unlink(missing_ok=True)
         except OSError as error:
-            raise UnavailableError("the place for files") from error
+            raise UnavailableError("the media store") from error
 
     def left_in(self, folder: str, older_than: float) -> list[str]:
-        """As Media says; and what a process that died had half written is deleted."""
+        """As in Media. Also deletes partial files of a process that died."""
         latest = time.time() - older_than
         found = []
         try:
             for path in (self._directory / checked(folder)).iterdir():
-                with suppress(FileNotFoundError):  # done meanwhile
+                with suppress(FileNotFoundError):  # deleted meanwhile
                     if path.stat().st_mtime > latest:
                         continue
                     if path.name.startswith("."):
@@ -57,7 +57,7 @@ class DiskMedia:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise UnavailableError("the place for files") from error
+            raise UnavailableError("the media store") from error
         return found
 
     def url(self, name: str) -> str:
@@ -65,7 +65,7 @@ class DiskMedia:
 
 
 def _write_whole(target: Path, content: bytes) -> None:
-    """Under another name first, and on the disk before it gets its own: a box that dies leaves no half a file."""
+    """Write atomically: to a temporary file, flushed to disk before it is renamed. A crash leaves no partial file."""
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
     try:
         with open(descriptor, "wb") as file:

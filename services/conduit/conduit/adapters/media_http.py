@@ -130,5 +130,5 @@ class HttpMedia:
         return store
 
     def _failed(self, cause: object) -> UnavailableError:
-        log.warning("the place for files does not help", extra={"server": self._host, "cause": f"{cause!r}"})
-        return UnavailableError("the place for files")
+        log.warning("the media store failed", extra={"server": self._host, "cause": f"{cause!r}"})
+        return UnavailableError("the media store")

@@ -1,8 +1,8 @@
-"""One PostgreSQL server: its connection pool, its timeouts, and its errors as the app's own.
+"""One PostgreSQL server: its connection pool and timeouts, with driver errors translated to the app's.
 
 A database that hangs is worse than one that is down, because every thread waits for it. So nothing here waits long:
 the pool opens connections in the background, never inside a request. A call without an answer within
-``ANSWER_SECONDS`` is abandoned and its connection closed. From then until the server answers something, a request that
+``ANSWER_SECONDS`` is abandoned and its connection closed. From then until the server answers again, a request that
 finds no free connection is refused at once.
 """
 
@@ -25,13 +25,13 @@ from conduit.timing import tally
 
 log = logging.getLogger(__name__)
 
-# A little longer than statement_timeout below: the server ends a slow statement itself and the connection stays. Only
-# a server that does not answer at all loses it.
+# A little longer than statement_timeout below: the server cancels a slow statement itself, and the connection stays.
+# Only if the server does not answer at all is the connection closed.
 ANSWER_SECONDS = 1.5
 CHECKOUT_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 0.3
 # One plan for each statement and connection: the statements are written so that one plan fits every parameter. By
-# default PostgreSQL planned the lists again for every request, which took as long as running them.
+# default PostgreSQL would plan the lists again for every request (docs/decisions/0001-the-app-s-stack.md).
 SERVER_OPTIONS = (
     "-c timezone=UTC -c statement_timeout=1300 -c idle_in_transaction_session_timeout=10000 "
     "-c plan_cache_mode=force_generic_plan"
@@ -41,8 +41,7 @@ SERVER_OPTIONS = (
 class _Connection(psycopg.Connection[Any]):
     """A connection on which no wait outlasts the timeout, whatever state the server is in.
 
-    All its statements go through one cursor, ``asking``: a new cursor for each would take a third of a short query's
-    time.
+    All its statements go through one cursor, ``asking``: making a cursor for each takes long beside a short query.
     """
 
     asking: psycopg.Cursor[Any]
@@ -72,7 +71,7 @@ class PostgresServer:
             max_size=pool_size,
             timeout=CHECKOUT_SECONDS,
             max_idle=60.0,
-            # The pool soon gives up and the next request starts it again: a growing backoff would outlast an outage.
+            # The pool soon stops reconnecting, and the next request restarts it: its backoff would outlast an outage.
             reconnect_timeout=1.0,
             num_workers=2,
             name=name,
@@ -128,7 +127,7 @@ class PostgresServer:
         if isinstance(error, pg.ForeignKeyViolation):
             return MissingOwnerError(error.diag.constraint_name or "")
         if isinstance(error, psycopg.DataError):
-            # What no schema of ours refuses and PostgreSQL does: a NUL in a text.
+            # PostgreSQL rejects some values that validation accepts, such as a NUL in a text.
             return InvalidError({"body": ["has a character or a number that can't be stored"]})
         if isinstance(error, (pg.DeadlockDetected, pg.SerializationFailure)):
             self._conflicts.inc()
@@ -155,7 +154,7 @@ class PostgresServer:
             except UnavailableError:
                 if self._hung or not connection.closed or perf_counter() - started > ASK_AGAIN_SECONDS:
                     raise
-                # The server was restarted, and this connection did not notice. The others in the pool may be dead,
+                # The server was restarted, and this connection was still in the pool. The others there may be closed
                 # too. A read is safe to retry.
             finally:
                 self._pool.putconn(connection)
@@ -185,7 +184,7 @@ class PostgresServer:
             self._pool.putconn(connection)
 
     def _begin(self) -> tuple[_Connection, ExitStack]:
-        """A connection on which a transaction has begun. Retried as a read is: nothing has been changed yet."""
+        """A connection with an open transaction. Retried like a read: nothing has changed yet."""
         started = perf_counter()
         while True:
             connection, begun = self._checkout(), ExitStack()

@@ -1,7 +1,7 @@
-"""Times as the API shows them, straight from the database: UTC with milliseconds and ``Z``.
+"""Times from the database as the API shows them: text in UTC, with milliseconds and ``Z``.
 
-The app only shows times and computes with none, and a list shows forty. As psycopg's ``datetime``, formatted for each
-answer, they took a third of a list's Python time. Here a time that is read often is formatted once.
+The app shows times and never computes with them. A list of twenty shows forty, so formatting a ``datetime`` for each
+would cost. Here a time that is read often is formatted once.
 """
 
 import datetime as dt

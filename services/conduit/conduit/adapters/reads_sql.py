@@ -1,8 +1,8 @@
 """Reads from the database: at most two queries a server for a route, three for comments.
 
-A viewer's follows live with the viewer and articles with their authors, so no statement here joins the two. A list
-asks every server for its newest rows and merges them by id, which sorts by time. Where only one server is asked, that
-server also applies the offset.
+A viewer's follows are on the viewer's shard and articles on their authors', so no statement joins the two. A list reads
+the newest rows of every server and merges them by id, which sorts by time. With a single server, that server also
+applies the offset.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,9 +27,9 @@ from conduit.statements import Statement
 
 
 class ListRows(NamedTuple):
-    """A page of a list, newest first, and how many articles the whole list has.
+    """A page of a list, newest first, and the total number of articles in the list.
 
-    ``owner`` is the id of the user whose list it is, where the statement has it.
+    ``owner`` is the id of the user whose list it is, if the statement selects it.
     """
 
     rows: list[ListRow]
@@ -41,7 +41,7 @@ _NOTHING = ListRows([], 0, None)
 
 
 class SqlReads:
-    """Reads that always ask the database. ``media`` gives the addresses of a cover's files."""
+    """Reads that always query the database. ``media`` gives the URLs of a cover's files."""
 
     def __init__(self, database: Database, media: Media) -> None:
         self._database = database
@@ -56,7 +56,7 @@ class SqlReads:
     def articles(
         self, page: Page, viewer: int | None, *, tag: str | None, author: str | None, favorited: str | None
     ) -> tuple[list[ArticleSummary], int]:
-        """The newest articles that pass every filter given. An unknown author or user has none."""
+        """The newest articles that match all given filters. An unknown author or user has none."""
         filters = {"tag": tag, "author": author, "favorited": favorited}
         rows, total, _ = self._listed(page, viewer, filters, with_owner=False)
         followed = self._followed(viewer, {row.author_id for row in rows})
@@ -125,7 +125,7 @@ class SqlReads:
         bounds = {
             "limit": page.limit if alone else page.offset + page.limit,
             "offset": page.offset if alone else 0,
-            # A feed's page can only hold articles of the authors who published last, at least one of each.
+            # A page of the feed has articles of the authors who published last only, at least one of each.
             "depth": page.offset + page.limit,
             "author_limit": page.offset + page.limit if page.before > MAX_ID else None,
         }
@@ -136,7 +136,7 @@ class SqlReads:
             extra = {} if authors_at is None else {"authors": authors_at[reader.server]}
             answer = reader.all(statement, **parameters, **bounds, **extra)
             if answer:
-                # Every row has its server's total and owner; without an article there is one row of these alone.
+                # Every row has its server's total and owner. A page without articles is one row with only these.
                 first = answer[0]
                 total += first.total
                 owner = first.owner
@@ -174,7 +174,7 @@ class SqlReads:
     def _followed(self, viewer: int | None, authors: Iterable[int]) -> set[int]:
         return queries.followed_by(self._database, viewer, authors)
 
-    # For a cache: what is the same for everybody, as rows, and what is one viewer's own ------------------------
+    # For the cache: rows that are the same for every viewer, and one viewer's marks ----------------------------
 
     def shared_article(self, article_id: int) -> ArticleRow | None:
         return self._database.reader(article_id).first(queries.ARTICLE, article_id=article_id)
@@ -210,9 +210,9 @@ class SqlReads:
         return queries.read_person(self._database, username)
 
     def own_marks(self, viewer: int, article_ids: Iterable[int], authors: Iterable[int]) -> tuple[set[int], set[int]]:
-        """The viewer's favourites among these articles, and those of these authors whom the viewer follows.
+        """The viewer's favourites among these articles, and the authors among these whom the viewer follows.
 
-        Favourites lie with the articles and follows with the viewer. A server that holds both answers in one query.
+        Favourites are on the articles' shards and follows on the viewer's. A server that holds both needs one query.
         """
         others = [author for author in authors if author != viewer]
         own = self._database.reader(viewer)

@@ -18,21 +18,22 @@ log = logging.getLogger(__name__)
 
 PERFORM = "conduit.perform"
 QUEUE = "conduit"
-# A message that is unacknowledged for so long is delivered again. A worker acknowledges it when the task is done, and
-# holds it before that until a retry is due: this is longer than the two of them (a test holds it to that).
+# An unacknowledged message is delivered again after this time. A worker holds a message until its retry is due and the
+# task is done, so this must be longer than both together, which a test checks.
 VISIBILITY_SECONDS = 600
 ANSWER_SECONDS = 1.0
-# Messages that the thread has not published yet, and its pause after a failure.
+# The most messages that wait for the thread, and the thread's pause after a failure.
 UNSENT = 1_000
 PAUSE_SECONDS = 1.0
 STOP_SECONDS = 2.0
 
 
 def celery_app(broker_url: str, answer_seconds: float = ANSWER_SECONDS) -> Celery:
-    """Celery's app, for those who publish and for workers; ``answer_seconds`` is its timeout with the broker."""
+    """The Celery app of publishers and workers; ``answer_seconds`` is the timeout of its calls to the broker."""
     app = Celery("conduit", broker=broker_url, set_as_current=False)
     app.conf.update(
-        # In these three places: https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
+        # Celery wants the visibility timeout in three places:
+        # https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
         broker_transport_options={
             "visibility_timeout": VISIBILITY_SECONDS,
             "socket_timeout": answer_seconds,
@@ -62,10 +63,10 @@ class CeleryTasks:
         self._stopped = Event()
 
     def begin(self) -> None:
-        """Nothing: a worker fails what an earlier process has abandoned."""
+        """Nothing: workers fail abandoned tasks."""
 
     def end(self) -> None:
-        """Publish what is left, if that takes no more than two seconds."""
+        """Publish the remaining messages, for STOP_SECONDS at most."""
         self._stopped.set()
         with suppress(Full):
             self._unsent.put_nowait(None)
@@ -87,7 +88,7 @@ class CeleryTasks:
             metrics.TASKS_SENT.labels("left to the relay").inc()
 
     def publish(self, owner_id: int, key: str, generation: int, attempts: int = 0) -> None:
-        """Publish a message for a task after so many attempts. Raises what Celery or its transport raises."""
+        """Publish a message for a task that has had ``attempts``. Raises what Celery or its transport raises."""
         self._app.send_task(PERFORM, (owner_id, key, generation), retries=attempts, ignore_result=True)
 
     def _publish(self) -> None:

@@ -1,7 +1,7 @@
-"""Tasks done at once, inside the request that asks for them: nothing to operate, and the caller waits for all of it.
+"""Tasks done at once, inside the request that asks for them. There is nothing to operate, but the caller waits.
 
-Nothing keeps a task and nothing retries it. If the process dies, or the database is away when the task ends, its row
-stays "pending". The next process fails it, as soon as no other process can still be at it.
+A task is neither stored nor retried. If the process dies, or the database is down when the task ends, its row stays
+"pending". The next process sets it to "failed", once no other process can still be working on it.
 """
 
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class InlineTasks:
-    """Does a task and what follows from it, in this thread. After ``seconds``, it begins nothing more that follows."""
+    """Runs a task and its follow-up tasks in this thread. After ``seconds`` it starts no more of them."""
 
     def __init__(self, database: Database, handlers: Handlers, seconds: float) -> None:
         self._database = database
@@ -30,7 +30,7 @@ class InlineTasks:
         self._locks = {handler.task.name: Lock() for handler in handlers if handler.exclusive}
 
     def begin(self) -> None:
-        """Fail what earlier processes abandoned: now, and again when every request that is under way now is over."""
+        """Fail what earlier processes abandoned: now, and again once every request that is under way now has ended."""
         self._fail_abandoned()
         self._timer = Timer(tasks.LONGEST_REQUEST_SECONDS, self._fail_abandoned)
         self._timer.daemon = True
@@ -41,13 +41,13 @@ class InlineTasks:
             self._timer.cancel()
 
     def _fail_abandoned(self) -> None:
-        """Where the database is away, this is left to the next start: the app is of use without it."""
+        """If the database is down, this is left to the next start: the app must start without it."""
         try:
             self._handlers.fail_abandoned()
         except AppError as error:
-            log.warning("abandoned tasks are not failed", extra={"cause": str(error)})
+            log.warning("abandoned tasks stay pending", extra={"cause": str(error)})
         except Exception:
-            log.exception("abandoned tasks are not failed")
+            log.exception("abandoned tasks stay pending")
 
     def enqueue(self, writer: Writer, task: Task) -> Enqueued:  # noqa: ARG002 - the port's
         """Nothing is kept: there is no outbox."""
@@ -59,7 +59,7 @@ class InlineTasks:
         while due:
             self._do(due)
             if due and perf_counter() - started > self._seconds:
-                log.warning("tasks are dropped: a request may take no longer", extra={"cause": due[0].key})
+                log.warning("follow-up tasks are dropped: the request has taken too long", extra={"cause": due[0].key})
                 for dropped in due:
                     metrics.TASKS_DROPPED.labels(self._handlers.of(dropped).kind).inc()
                 return
@@ -70,7 +70,7 @@ class InlineTasks:
             with self._exclusively(task):
                 due.extend(self._handlers.perform(task))
         except IncompleteError as error:
-            # Nothing retries the part that is left, and what follows need not fail with it.
+            # The rest of the task is not retried, but its follow-up tasks run.
             log.warning("a task is incomplete", extra={"cause": f"{task.key}: {error}"})
             due.extend(error.follows)
         except Exception:
@@ -79,7 +79,7 @@ class InlineTasks:
 
     @contextmanager
     def _exclusively(self, task: Task) -> Iterator[None]:
-        """Raises BusyError rather than wait: a request that waits here holds a thread that others need."""
+        """Hold the lock of an exclusive task. Raises BusyError instead of waiting, which would hold a thread."""
         lock = self._locks.get(task.name)
         if lock is None:
             yield
@@ -96,7 +96,7 @@ class InlineTasks:
         try:
             with self._database.writing(task.owner_id) as writer:
                 handler.fail(writer, task)
-            # After that: as long as the row says "pending", what is kept says that it has to be failed.
+            # Only now: while the row is "pending", fail_abandoned needs the upload to find it.
             handler.discard(task)
         except AppError as error:
-            log.warning("a task that failed is still pending", extra={"cause": f"{task.key}: {error}"})
+            log.warning("a failed task stays pending", extra={"cause": f"{task.key}: {error}"})

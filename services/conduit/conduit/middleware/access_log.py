@@ -1,4 +1,4 @@
-"""Middleware: every request is measured and logged, whatever becomes of it."""
+"""Middleware: measures and logs every request, even a refused one."""
 
 import logging
 import sys
@@ -16,7 +16,7 @@ from conduit.timing import Tally, tally
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
-# Asked every few seconds by health checks; only their failures are worth a line.
+# Health checks call these every few seconds; only their failures are logged.
 _QUIET_ROUTES = ("/ready", "/health")
 
 
@@ -66,7 +66,7 @@ class AccessLog:
         if route in _QUIET_ROUTES and status == 200:
             return
         line = _line(scope, route, status, seconds, spent)
-        # The log's reader may be gone or its disk full; the answer must not fail with it.
+        # The log's reader may be gone or its disk full, which must not fail the request.
         with suppress(OSError, ValueError):
             self._write(_encode(line) + b"\n")
             self._flush()

@@ -1,4 +1,4 @@
-"""Middleware: a request has an id and a tally of its time, and its answer carries both."""
+"""Middleware: gives each request an id and a tally of its time, and adds both to the response's headers."""
 
 import os
 from itertools import count
@@ -8,15 +8,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit.timing import Tally, tally
 
-# Random at start, then counted: unique across boxes and restarts, at no cost a request.
+# A random prefix for each process and a counter: unique across boxes and restarts, and cheap.
 _PROCESS_ID = os.urandom(5).hex()
 _MAX_ID_LENGTH = 64
 
 
 class RequestContext:
-    """Takes the caller's ``X-Request-Id`` or makes one, and adds it and ``Server-Timing`` to the answer.
+    """Takes the caller's ``X-Request-Id`` or makes one, and adds it and ``Server-Timing`` to the response.
 
-    Where database and cache say how long they took is ``timing.tally``, a context variable of this request.
+    Database and cache add their time to ``timing.tally``, a context variable of the request.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,6 +1,6 @@
-"""Middleware: how many requests are under way, and how large and how slow their bodies may be.
+"""Middleware: limits the number of requests in flight, and the size and time of their bodies.
 
-One request too many is refused at once (load shedding): it costs next to nothing, and the others are answered in time.
+A request beyond the limit is refused at once (load shedding): that is cheap, and the others are answered in time.
 """
 
 import asyncio
@@ -13,14 +13,17 @@ from conduit.errors import OverloadedError, TooLargeError, TooSlowError
 from conduit.routing.error_handlers import response_to
 
 PROBES = ("/ready", "/health")
+# What each body may have without counting, and how many bodies may be arriving: 16 MiB in all.
+FREE_BYTES = 16 << 10
+MAX_ARRIVING = 1_024
 
 
 class RequestLimits:
-    """At most ``max_in_flight`` requests are under way. A path that is ``exempt`` is never refused.
+    """At most ``max_in_flight`` requests are in flight. A path that is ``exempt`` is never refused.
 
-    A request counts from when its body is complete, so that callers who send slowly keep nobody out. A body has at most
-    ``max_body_bytes(path)`` and ``body_seconds`` from when it is first waited for; all of them together have at most
-    ``max_bytes_at_once``.
+    A request does not count while it waits for its body, so that slow clients do not keep others out. A body may have
+    ``max_body_bytes(path)`` bytes and take ``body_seconds`` from its first read. All bodies together may have
+    ``max_bytes_at_once`` bytes beyond the first ``FREE_BYTES`` of each: a few large bodies do not keep out small ones.
     """
 
     def __init__(
@@ -33,91 +36,123 @@ class RequestLimits:
         body_seconds: float,
         exempt: Callable[[str], bool],
     ) -> None:
+        self.max_in_flight = max_in_flight
+        self.max_body_bytes = max_body_bytes
+        self.max_bytes_at_once = max_bytes_at_once
+        self.body_seconds = body_seconds
+        self.in_flight = 0
+        self.arriving = 0
+        self.large_bytes = 0
         self._app = app
-        self._max_in_flight = max_in_flight
-        self._max_body_bytes = max_body_bytes
-        self._max_bytes_at_once = max_bytes_at_once
-        self._body_seconds = body_seconds
         self._exempt = exempt
-        self._in_flight = 0
-        self._bytes = 0
-        metrics.IN_FLIGHT.set_function(lambda: self._in_flight)
+        metrics.IN_FLIGHT.set_function(lambda: self.in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif scope["path"] in PROBES or self._exempt(scope["path"]):
-            # A busy box is not a sick one.
-            await self._counted(scope, receive, send)
-        elif self._in_flight >= self._max_in_flight:
+            return
+        # An overloaded box is still healthy.
+        exempt = scope["path"] in PROBES or self._exempt(scope["path"])
+        if self.in_flight >= self.max_in_flight and not exempt:
             metrics.SHED.inc()
-            await response_to(OverloadedError())(scope, receive, send)
+            await response_to(OverloadedError())(scope, receive, _closing(send) if _has_body(scope) else send)
         elif _has_body(scope):
-            await self._counted_once_complete(scope, receive, send)
+            await _Body(self, scope, receive, send).pass_to(self._app)
         else:
-            await self._counted(scope, receive, send)
-
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._in_flight += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._in_flight -= 1
-
-    async def _counted_once_complete(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = _Body(self, scope, receive)
-        try:
-            await self._app(scope, body.receive, send)
-        finally:
-            body.end()
+            self.in_flight += 1
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self.in_flight -= 1
 
 
 class _Body:
-    """One body on its way. ``receive`` raises TooLargeError, TooSlowError and OverloadedError."""
+    """A request whose body is being received. ``receive`` raises TooLargeError, TooSlowError and OverloadedError."""
 
-    def __init__(self, limits: RequestLimits, scope: Scope, receive: Receive) -> None:
+    def __init__(self, limits: RequestLimits, scope: Scope, receive: Receive, send: Send) -> None:
         self._limits = limits
+        self._scope = scope
         self._receive = receive
-        self._most = limits._max_body_bytes(scope["path"])
-        self._declared = _content_length(scope)
+        self._send = send
+        self._most = limits.max_body_bytes(scope["path"])
         self._deadline: float | None = None
         self._bytes = 0
-        self._complete = False
+        self._is_complete = False
+        self._is_counted = True
+        limits.in_flight += 1
+
+    async def pass_to(self, app: ASGIApp) -> None:
+        try:
+            await app(self._scope, self.receive, self.send)
+        finally:
+            self._limits.large_bytes -= max(0, self._bytes - FREE_BYTES)
+            if self._is_counted:
+                self._limits.in_flight -= 1
+            elif self._deadline is not None:
+                self._limits.arriving -= 1
+
+    async def send(self, message: Message) -> None:
+        if self._is_complete:
+            await self._send(message)
+        else:
+            # Else the server would read the rest of the body, however long it takes, only to discard it.
+            await _closing(self._send)(message)
 
     async def receive(self) -> Message:
-        if self._complete:  # what comes now says at most that the caller has left
+        if self._is_complete:  # only a disconnect can follow
             return await self._receive()
-        if self._declared > self._most:
+        if _content_length(self._scope) > self._most:
             raise TooLargeError(self._most)
         if self._deadline is None:
-            self._deadline = asyncio.get_running_loop().time() + self._limits._body_seconds
+            self._wait()
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError as error:
-            raise TooSlowError(self._limits._body_seconds) from error
+            raise TooSlowError(self._limits.body_seconds) from error
         self._take(len(message.get("body", b"")))
         if not message.get("more_body", False):
             self._count()
         return message
 
+    def _wait(self) -> None:
+        self._deadline = asyncio.get_running_loop().time() + self._limits.body_seconds
+        if self._limits.arriving >= MAX_ARRIVING:
+            self._deadline = None
+            _shed()
+        self._limits.arriving += 1
+        self._limits.in_flight -= 1
+        self._is_counted = False
+
     def _take(self, count: int) -> None:
+        large_before = max(0, self._bytes - FREE_BYTES)
         self._bytes += count
-        self._limits._bytes += count
+        large = max(0, self._bytes - FREE_BYTES)
+        self._limits.large_bytes += large - large_before
         if self._bytes > self._most:
             raise TooLargeError(self._most)
-        if self._limits._bytes > self._limits._max_bytes_at_once:
+        if large and self._limits.large_bytes > self._limits.max_bytes_at_once:
             _shed()
 
     def _count(self) -> None:
-        if self._limits._in_flight >= self._limits._max_in_flight:
+        self._is_complete = True
+        if self._limits.in_flight >= self._limits.max_in_flight:
             _shed()
-        self._complete = True
-        self._limits._in_flight += 1
+        self._limits.arriving -= 1
+        self._limits.in_flight += 1
+        self._is_counted = True
 
-    def end(self) -> None:
-        self._limits._bytes -= self._bytes
-        self._limits._in_flight -= self._complete
+
+def _closing(send: Send) -> Send:
+    """End the connection with the answer."""
+
+    async def send_closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [header for header in message["headers"] if header[0].lower() != b"connection"]
+            message["headers"] = [*headers, (b"connection", b"close")]
+        await send(message)
+
+    return send_closing
 
 
 def _shed() -> None:

@@ -39,10 +39,10 @@ def list_articles(
     return ArticlesBody(*reads.articles(page, viewer, tag=tag, author=author, favorited=favorited))
 
 
-# Before the route of a slug, which its path would match.
+# Declared before "/{slug}", which would match its path.
 @router.get("/feed", responses=errors(401, 422, 503))
 def get_feed(page: ListPage, user: CurrentUser, reads: ReadsDep) -> ArticlesBody:
-    """The newest articles by those whom the signed-in user follows."""
+    """The newest articles by authors that the signed-in user follows."""
     return ArticlesBody(*reads.feed(page, user))
 
 
@@ -77,11 +77,11 @@ def delete_article(slug: str, user: RateLimitedUser, database: DatabaseDep) -> N
 
 @router.post("/{slug}/favorite", responses=errors(401, 404, 429, 503))
 def favorite_article(slug: str, user: RateLimitedUser, database: DatabaseDep, media: MediaDep) -> ArticleBody:
-    """Make an article a favourite."""
+    """Add an article to the favourites."""
     return ArticleBody(articles.mark(database, media, user, slug, favorited=True))
 
 
 @router.delete("/{slug}/favorite", responses=errors(401, 404, 429, 503))
 def unfavorite_article(slug: str, user: RateLimitedUser, database: DatabaseDep, media: MediaDep) -> ArticleBody:
-    """Make an article a favourite no longer."""
+    """Remove an article from the favourites."""
     return ArticleBody(articles.mark(database, media, user, slug, favorited=False))

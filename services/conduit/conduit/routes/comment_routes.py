@@ -32,7 +32,7 @@ router = APIRouter(
 
 
 def comment_page(limit: Limit = MAX_LIMIT, before: Before = None) -> Page:
-    """A page of comments, which are never skipped by offset."""
+    """A page of comments, by keyset pagination only."""
     return page(limit, 0, before)
 
 
@@ -40,7 +40,7 @@ def comment_page(limit: Limit = MAX_LIMIT, before: Before = None) -> Page:
 def get_comments(
     slug: str, page: Annotated[Page, Depends(comment_page)], viewer: Viewer, reads: ReadsDep
 ) -> CommentsBody:
-    """The newest comments; those before them with ``before=`` the oldest id seen."""
+    """The newest comments. For older ones, set ``before`` to the oldest id seen."""
     found = reads.comments(articles.id_of(slug), viewer, page)
     if found is None:
         raise NotFoundError("article")

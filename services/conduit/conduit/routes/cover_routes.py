@@ -1,8 +1,6 @@
-"""Covers of articles: uploading one, taking it away, and its files."""
+"""Covers of articles: uploading, removing, and their files."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from conduit import covers
 from conduit.dependencies import (
@@ -23,7 +21,7 @@ from conduit.schemas import ArticleBody
 
 MAX_UPLOAD_BYTES = 5_000_000
 _FOREVER = "public, max-age=31536000, immutable"
-# The content decides what it is, whatever its type says.
+# The content decides which format it is, whatever the Content-Type says.
 _ANY_IMAGE = {
     "requestBody": {
         "required": True,
@@ -32,14 +30,8 @@ _ANY_IMAGE = {
 }
 
 router = APIRouter(tags=["covers"], route_class=CompiledRoute)
-# Uploads wait for slots and for bytes, on the event loop: FastAPI's own routes serve them.
+# Uploads wait for slots and bytes on the event loop, so their routes are FastAPI's own.
 async_router = APIRouter(tags=["covers"])
-
-
-def cover_author(slug: str, user: RateLimitedUser, database: DatabaseDep) -> int:
-    """The article's author, who is checked before a byte of the image is read."""
-    covers.check_author(database, user, slug)
-    return user
 
 
 @async_router.put(
@@ -50,7 +42,7 @@ def cover_author(slug: str, user: RateLimitedUser, database: DatabaseDep) -> int
 async def replace_cover(
     slug: str,
     request: Request,
-    author: Annotated[int, Depends(cover_author)],
+    user: RateLimitedUser,
     database: DatabaseDep,
     media: MediaDep,
     tasks: TasksDep,
@@ -59,27 +51,29 @@ async def replace_cover(
     hashing: HashingDep,
 ) -> ArticleBody:
     """Give one's own article a cover: a PNG, JPEG or WebP image of at most 8 megapixels."""
+    # Before a byte of the image is read.
+    await threads.run(covers.check_author, database, user, slug)
     async with uploads.memory():
         upload = await read_body(request)
-        # An image takes as much memory as a password's hash, so it takes the place of one.
+        # An image takes about as much memory as a password hash, so it takes one of their slots.
         async with uploads.processor(), hashing.slot():
-            article = await threads.run(covers.replace, database, media, tasks, author, slug, upload=upload)
+            article = await threads.run(covers.replace, database, media, tasks, user, slug, upload=upload)
     return ArticleBody(article)
 
 
 @router.delete("/api/articles/{slug}/cover", responses=errors(401, 403, 404, 429, 503))
 def remove_cover(slug: str, user: RateLimitedUser, database: DatabaseDep, media: MediaDep) -> ArticleBody:
-    """Take the cover of one's own article away."""
+    """Remove the cover of one's own article."""
     return ArticleBody(covers.remove(database, media, user, slug))
 
 
 @router.get(
     "/media/{name}",
     response_class=Response,
-    responses=file_of("image/webp") | {304: {"description": "The one that the caller has"}} | errors(404, 503),
+    responses=file_of("image/webp") | {304: {"description": "Not modified"}} | errors(404, 503),
 )
 def get_cover_file(name: str, request: Request, media: MediaDep) -> Response:
-    """A cover's file. What has a name never changes, so it may be kept forever."""
+    """A cover's file. A file of a given name never changes, so it may be cached forever."""
     content = media.get(f"public/{name}") if is_cover_file(name) else None
     if content is None:
         raise NotFoundError("file")

@@ -12,7 +12,7 @@ from conduit.schemas import ProfileBody
 router = APIRouter(prefix="/api/profiles/{username}", tags=["profiles"], route_class=CompiledRoute)
 
 
-@router.get("", responses=errors(401, 404, 503), openapi_extra=ANYBODY)
+@router.get("", responses=errors(401, 404, 422, 503), openapi_extra=ANYBODY)
 def get_profile(username: Username, viewer: Viewer, reads: ReadsDep) -> ProfileBody:
     """A user's profile."""
     profile = reads.profile(username, viewer)
@@ -29,5 +29,5 @@ def follow_user(username: Username, user: RateLimitedUser, database: DatabaseDep
 
 @router.delete("/follow", responses=errors(401, 404, 422, 429, 503))
 def unfollow_user(username: Username, user: RateLimitedUser, database: DatabaseDep) -> ProfileBody:
-    """Follow a user no longer."""
+    """Stop following a user."""
     return ProfileBody(profiles.follow(database, user, username, following=False))

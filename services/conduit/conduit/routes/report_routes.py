@@ -1,4 +1,4 @@
-"""Reports of the signed-in author's audience."""
+"""Reports on the signed-in author's audience."""
 
 from fastapi import APIRouter, Response
 
@@ -13,13 +13,13 @@ router = APIRouter(prefix="/api/user/reports", tags=["reports"], route_class=Com
 
 @router.post("", status_code=201, responses=errors(401, 429, 503))
 def request_report(user: RateLimitedUser, database: DatabaseDep, tasks: TasksDep) -> ReportBody:
-    """Ask for a report on one's own audience."""
+    """Request a report on one's own audience."""
     return ReportBody(reports.request(database, tasks, user))
 
 
 @router.get("/{report_id}", responses=errors(401, 404, 422, 503))
 def get_report(report_id: RowId, user: CurrentUser, database: DatabaseDep) -> ReportBody:
-    """How far one's own report is."""
+    """The state of one's own report."""
     return ReportBody(reports.show(database, user, report_id))
 
 
@@ -29,7 +29,7 @@ def get_report(report_id: RowId, user: CurrentUser, database: DatabaseDep) -> Re
     responses=file_of("text/csv") | errors(401, 404, 422, 503),
 )
 def get_report_file(report_id: RowId, user: CurrentUser, database: DatabaseDep, media: MediaDep) -> Response:
-    """One's own report: who follows, favourited and commented."""
+    """The file of one's own report: who followed, favourited or commented."""
     content = reports.file(database, media, user, report_id)
     headers = {"Content-Disposition": 'attachment; filename="audience.csv"', "Cache-Control": "private, no-store"}
     return Response(content, media_type="text/csv; charset=utf-8", headers=headers)

@@ -55,7 +55,7 @@ def sign_in(
 
 
 def given_token(token: Token) -> str:
-    """The token of the request. Raises NotSignedInError without one."""
+    """The request's token. Raises NotSignedInError without one."""
     if token is None:
         raise NotSignedInError
     return token
@@ -66,12 +66,11 @@ GivenToken = Annotated[str, Depends(given_token)]
 
 @router.get("/api/user", responses=errors(401, 503))
 def get_current_user(user: CurrentUser, token: GivenToken, database: DatabaseDep) -> UserBody:
-    """Who is signed in."""
+    """The signed-in user."""
     return UserBody(users.current(database, user, token))
 
 
 @router.put("/api/user", responses=errors(401, 408, 409, 413, 422, 429, 503))
-@behind("hashing")
 def change_current_user(
     body: UserChangesBody, user: RateLimitedUser, token: GivenToken, database: DatabaseDep, passwords: PasswordsDep
 ) -> UserBody:

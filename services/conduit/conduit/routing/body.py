@@ -1,4 +1,4 @@
-"""Reading a request's body. How large and how slow it may be is middleware/request_limits.py's."""
+"""Reading a request's body. ``middleware/request_limits.py`` limits its size and time."""
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -6,7 +6,7 @@ from conduit.errors import HungUpError
 
 
 async def read_body(request: Request) -> bytes:
-    """The body. Raises HungUpError where the caller leaves before it is complete."""
+    """The complete body. Raises HungUpError if the client closes the connection before."""
     try:
         return await request.body()
     except ClientDisconnect as error:

@@ -1,34 +1,39 @@
-"""Routes that pay once, at import, for what FastAPI works out of a route's signature.
+"""Routes whose signatures are compiled once, at import, instead of being interpreted for each request.
 
-``CompiledRoute`` is FastAPI's documented way to change how a route is handled: a subclass of APIRoute, given to a
-router as its ``route_class``. FastAPI analyses and describes the route as any other. What is added is ``answer``, an
-ASGI app that does in one trip to a thread what FastAPI does in several: parameters, dependencies, endpoint, JSON.
-docs/decisions/0001-the-app-s-stack.md has what that is worth. ``ROUTES=plain`` serves the same routes by FastAPI alone.
+``CompiledRoute`` uses FastAPI's documented way to change how a route is handled: a subclass of APIRoute, passed to a
+router as its ``route_class``. FastAPI analyses and describes the route like any other. ``answer`` is added: an ASGI app
+that does in one trip to a thread what FastAPI does in several: parameters, dependencies, endpoint, JSON.
+docs/decisions/0001-the-app-s-stack.md has the gain. ``ROUTES=plain`` serves the same routes by FastAPI alone.
 
-Not all of FastAPI is done here. A route that asks for something else is refused when its module is imported.
+Only a part of FastAPI is compiled. A route that needs another part is refused when its module is imported.
 """
 
 from collections.abc import Callable
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import Any, TypeVar
+from functools import partial
+from inspect import isasyncgenfunction, isclass, iscoroutinefunction, isgeneratorfunction, isroutine, unwrap
+from types import NoneType
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import msgspec
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Body
 from fastapi.routing import APIRoute
 from fastapi.security.api_key import APIKeyHeader
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 from starlette.convertors import StringConvertor
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from conduit.routing.body import read_body
+from conduit.schemas import Answer
 
 Errors = list[dict[str, Any]]
 Values = dict[str, Any]
-Known = dict[Any, Any]  # what each dependency of this request gave, by its function
+Known = dict[Any, Any]  # the values of this request's dependencies, by function
 Bind = Callable[[Request, Known], tuple[Values, Errors]]
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -38,8 +43,8 @@ _NOT_GIVEN: Any = object()
 
 
 def behind(bulkhead: str) -> Callable[[Endpoint], Endpoint]:
-    """Mark an endpoint that takes much of what the box has little of: a request waits on the event loop for a slot of
-    ``app.state.<bulkhead>``, so that the threads stay free for others. FastAPI's own routes do not look at it.
+    """Mark an endpoint that needs a scarce resource: a request waits for a slot of ``app.state.<bulkhead>`` on the
+    event loop, so that the threads stay free for others. Only CompiledRoute respects it.
     """
 
     def mark(endpoint: Endpoint) -> Endpoint:
@@ -50,11 +55,11 @@ def behind(bulkhead: str) -> Callable[[Endpoint], Endpoint]:
 
 
 class UnsupportedRouteError(TypeError):
-    """A route asks for a part of FastAPI that is not compiled. Raised at import; the text names the remedy."""
+    """A route uses a part of FastAPI that is not compiled. Raised at import; the text names the remedy."""
 
 
 class CompiledRoute(APIRoute):
-    """A route whose endpoint is a plain function, with all that it needs called in the same thread."""
+    """A route whose endpoint is a plain function, called in the same thread as its dependencies."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
@@ -77,7 +82,7 @@ class CompiledRoute(APIRoute):
         await response(scope, receive, send)
 
     def _work(self, request: Request, body: bytes) -> Response:
-        # In FastAPI's order: what is no JSON comes before the dependencies, and what is wrong in it after them.
+        # In FastAPI's order: invalid JSON is refused before the dependencies run, and the content is validated after.
         content = None if self._body is None else _parsed(body)
         values, errors = self._bind(request, {})
         if self._body is not None:
@@ -88,7 +93,7 @@ class CompiledRoute(APIRoute):
         result = self.endpoint(**values)
         if isinstance(result, Response):
             return result
-        if result is None:
+        if self.response_model is None:
             return Response(status_code=self._status)
         return Response(_encode(result), self._status, media_type="application/json")
 
@@ -118,7 +123,7 @@ def _checked(adapter: TypeAdapter[Any], content: Any, errors: Errors) -> Any:
 
 
 def _bound(dependant: Dependant, path: str) -> Bind:
-    """A function that makes the arguments of ``dependant``. Each dependency is called once a request."""
+    """A function that makes the arguments of ``dependant``. Each dependency is called once for each request."""
     readers = [
         *((field.name, _from_path(field)) for field in dependant.path_params),
         *((field.name, _from_query(field)) for field in dependant.query_params),
@@ -130,11 +135,16 @@ def _bound(dependant: Dependant, path: str) -> Bind:
         errors: Errors = []
         values: Values = {}
         for name, call, call_it in inner:
-            if call not in known:
-                known[call], found = call_it(request, known)
-                errors += found
+            if call in known:
+                value = known[call]
+            else:
+                value, found = call_it(request, known)
+                if found:
+                    errors += found
+                    continue
+                known[call] = value
             if name:
-                values[name] = known[call]
+                values[name] = value
         for name, read in readers:
             values[name] = read(request, errors)
         if request_name:
@@ -147,7 +157,7 @@ def _bound(dependant: Dependant, path: str) -> Bind:
 def _bound_call(dependant: Dependant, path: str) -> Callable[[Request, Known], tuple[Any, Errors]]:
     call: Any = dependant.call
     if isinstance(call, APIKeyHeader):
-        # Its own __call__ is a coroutine that reads this header; with auto_error, it would also refuse.
+        # Its own __call__ is a coroutine that only reads this header, without auto_error.
         header = call.model.name
         return lambda request, _known: (request.headers.get(header), [])
     bind = _bound(dependant, path)
@@ -197,19 +207,44 @@ def _body_of(dependant: Dependant) -> tuple[str, TypeAdapter[Any]] | None:
 def _refuse_unsupported(route: CompiledRoute) -> None:
     where = f"{'/'.join(sorted(route.methods or ()))} {route.path}"
 
-    def refuse(what: str, remedy: str = "declare it on a router without route_class=CompiledRoute") -> None:
+    def refuse(what: str, remedy: str = "declare it on a router without route_class=CompiledRoute") -> NoReturn:
         raise UnsupportedRouteError(f"{where} is not compiled: it has {what}; {remedy}")
 
-    if iscoroutinefunction(route.endpoint) or isasyncgenfunction(route.endpoint) or isgeneratorfunction(route.endpoint):
+    if _is_async_or_generator(route.endpoint):
         refuse("an endpoint that is async or a generator")
     if any(type(convertor) is not StringConvertor for convertor in route.param_convertors.values()):
         refuse("a convertor in its path", "declare the parameter's type in the endpoint's signature")
     if route.dependencies:
-        refuse("dependencies whose values nobody takes", "take them as parameters")
-    if len(route.dependant.body_params) > 1 or getattr(route, "_embed_body_fields", False):
+        refuse("dependencies in its decorator", "declare them as parameters")
+    _refuse_body(route, refuse)
+    _refuse_answer(route, refuse)
+    _refuse_dependant(route.dependant, refuse)
+
+
+def _refuse_body(route: CompiledRoute, refuse: Callable[..., NoReturn]) -> None:
+    parameters = route.dependant.body_params
+    if len(parameters) > 1 or getattr(route, "_embed_body_fields", False):
         refuse("more than one body parameter", "make one model of them")
-    if any(not _is_json(parameter) for parameter in route.dependant.body_params):
-        refuse("a form or a file")
+    for parameter in parameters:
+        if type(parameter.field_info) is not Body:
+            refuse("a form or a file")
+        if not parameter.field_info.is_required():
+            refuse("a body that may be left out")
+
+
+def _refuse_answer(route: CompiledRoute, refuse: Callable[..., NoReturn]) -> None:
+    declared = get_type_hints(route.endpoint).get("return")
+    if isinstance(declared, type) and issubclass(declared, Response):
+        return
+    if declared is NoneType and route.status_code == 204:
+        return
+    if not (isinstance(declared, type) and issubclass(declared, Answer)) or route.response_model is not declared:
+        refuse(
+            "an answer that it does not declare by its return type as an Answer, a Response, or None with status 204",
+            "declare it so, or use a router without route_class=CompiledRoute",
+        )
+    if not isinstance(route.response_class, DefaultPlaceholder) or route.response_class.value is not JSONResponse:
+        refuse("a response class of its own", "return a Response")
     if any(
         (
             route.response_model_include,
@@ -220,21 +255,17 @@ def _refuse_unsupported(route: CompiledRoute) -> None:
             not route.response_model_by_alias,
         )
     ):
-        refuse("a response model of which parts are left out", "declare a model of those parts")
-    _refuse_dependant(route.dependant, refuse)
+        refuse("a response model with fields left out", "declare a model of the other fields")
 
 
-def _refuse_dependant(dependant: Dependant, refuse: Callable[[str], None]) -> None:
+def _refuse_dependant(dependant: Dependant, refuse: Callable[..., NoReturn]) -> None:
     call: Any = dependant.call
     if isinstance(call, APIKeyHeader):
         if call.auto_error:
             refuse("an API key header with auto_error")
         return
-    callee = call if hasattr(call, "__code__") else getattr(call, "__call__", call)  # noqa: B004 - what it is, not whether
-    if iscoroutinefunction(callee) or isasyncgenfunction(callee):
-        refuse(f"an async dependency, {call}")
-    if isgeneratorfunction(callee):
-        refuse(f"a dependency with yield, {call}")
+    if _is_async_or_generator(call):
+        refuse(f"a dependency that is async or has a yield, {call}")
     for parameters, what in (
         (dependant.header_params, "a header parameter"),
         (dependant.cookie_params, "a cookie"),
@@ -249,20 +280,27 @@ def _refuse_dependant(dependant: Dependant, refuse: Callable[[str], None]) -> No
         if parameters:
             refuse(what)
     for parameter in (*dependant.path_params, *dependant.query_params):
+        info = parameter.field_info
         if _takes_many(parameter):
-            refuse(f"a parameter of many values, {parameter.name}")
+            refuse(f"a parameter with many values, {parameter.name}")
+        if info.default_factory is not None or info.validation_alias not in (None, parameter.alias):
+            refuse(f"a default factory or a validation alias, of {parameter.name}")
     for inner in dependant.dependencies:
         if inner.body_params:
-            refuse(f"a dependency that takes the body, {inner.call}")
+            refuse(f"a dependency with a body, {inner.call}")
         _refuse_dependant(inner, refuse)
 
 
-def _is_json(parameter: Any) -> bool:
-    return type(parameter.field_info).__name__ == "Body"
+def _is_async_or_generator(call: Any) -> bool:
+    while isinstance(call, partial):
+        call = call.func
+    call = unwrap(call)
+    callee = call if isroutine(call) or isclass(call) else call.__call__
+    return iscoroutinefunction(callee) or isasyncgenfunction(callee) or isgeneratorfunction(callee)
 
 
 def _takes_many(parameter: Any) -> bool:
-    """Whether FastAPI reads it as a list, or its fields as parameters of their own."""
+    """Whether FastAPI reads the parameter as a list, or as a model whose fields are parameters."""
     annotation: Any = parameter.field_info.annotation
     schema = TypeAdapter(annotation).json_schema()
     kinds = [schema, *schema.get("anyOf", ())]

@@ -1,4 +1,6 @@
-"""Errors as answers in the API's own shape: ``{"errors": {"<field or body>": ["…"]}}``."""
+"""Error responses in the API's shape: ``{"errors": {"<field or body>": ["…"]}}``."""
+
+import logging
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -6,14 +8,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from conduit.errors import AppError, HungUpError
+from conduit.errors import AppError, FailedError, HungUpError
 from conduit.validation import errors_by_field
+
+log = logging.getLogger(__name__)
 
 ANSWERED = (AppError, RequestValidationError, HTTPException)
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Have FastAPI answer every error that is a caller's to know."""
+    """Make FastAPI answer these errors in the API's shape."""
     for kind in ANSWERED:
         app.add_exception_handler(kind, _handle)
 
@@ -30,7 +34,7 @@ async def _handle(request: Request, error: Exception) -> Response:
 
 
 def response_to(error: Exception) -> Response:
-    """The answer to one of the ``ANSWERED`` errors."""
+    """The response to one of the ``ANSWERED`` errors."""
     if isinstance(error, HTTPException) and error.status_code == 400 and error.__cause__ is not None:
         error = _while_reading(error.__cause__)
     if isinstance(error, AppError):
@@ -42,14 +46,17 @@ def response_to(error: Exception) -> Response:
 
 
 def _within(error: RequestValidationError) -> list[dict[str, object]]:
-    """pydantic's errors, each located within the body, the path or the query, which comes first in FastAPI's."""
+    """pydantic's errors without the first part of FastAPI's location: "body", "path" or "query"."""
     return [{**found, "loc": found["loc"][1:]} for found in error.errors()]
 
 
 def _while_reading(cause: BaseException) -> Exception:
-    """FastAPI's own routes say 400 whatever goes wrong while they read the body."""
+    """The error behind FastAPI's 400, which it raises for any error while it reads a body."""
     if isinstance(cause, AppError):
         return cause
     if isinstance(cause, ClientDisconnect):
         return HungUpError()
-    return RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "is not valid JSON"}])
+    if isinstance(cause, ValueError | RecursionError):
+        return RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "is not valid JSON"}])
+    log.error("unexpected error while reading a body", exc_info=cause)
+    return FailedError()

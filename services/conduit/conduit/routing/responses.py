@@ -1,19 +1,19 @@
-"""What routes declare of their answers beside their models: errors and files."""
+"""Error and file responses that routes declare."""
 
 from typing import Any
 
 from conduit.schemas import ErrorsBody
 
 _ERRORS = {
-    401: "The token or the credentials are missing or not good",
-    403: "It is somebody else's",
+    401: "The token or the credentials are missing or invalid",
+    403: "It belongs to another user",
     404: "Not found",
     408: "The body took too long to arrive",
-    409: "Somebody else has it already",
+    409: "Another user has it already",
     413: "The body is too large",
-    422: "Not valid",
-    429: "Over a limit of requests; `Retry-After` says how long",
-    503: "Overloaded, or something that this needs does not answer; `Retry-After` says how long",
+    422: "Invalid",
+    429: "Beyond a rate limit; `Retry-After` says when to retry",
+    503: "Overloaded, or a component does not answer; `Retry-After` says when to retry",
 }
 
 Responses = dict[int | str, dict[str, Any]]
@@ -25,7 +25,5 @@ def errors(*statuses: int) -> Responses:
 
 
 def file_of(kind: str) -> Responses:
-    """FastAPI's ``responses=`` for a file. What is no JSON has no schema (OpenAPI 3.1, "Considerations for Binary
-    Data").
-    """
+    """FastAPI's ``responses=`` for a file, which has no schema (OpenAPI 3.1, "Considerations for Binary Data")."""
     return {200: {"content": {kind: {}}, "description": "The file"}}

@@ -1,5 +1,5 @@
-"""One API suite; where it runs is a parameter: on one server, with a cache or without, on two, or against a running
-stage (--stage-url)."""
+"""The API suite, parametrized by deployment: one server with or without a cache, two servers, or a running stage
+(--stage-url)."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,8 @@ _IN_PROCESS = {
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "deployment" in metafunc.fixturenames:
         stage: str | None = metafunc.config.getoption("--stage-url")
-        metafunc.parametrize("deployment", [stage] if stage else list(_IN_PROCESS), indirect=True, scope="session")
+        only: str | None = stage or metafunc.config.getoption("--deployment")
+        metafunc.parametrize("deployment", [only] if only else list(_IN_PROCESS), indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +49,7 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
 def http(deployment: Deployment) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=deployment.base_url, timeout=20) as http:
         if http.get("/health").json()["backends"]["edge"] != "none":
-            # To the app it is no token, to the edge a sign to let it pass: who has just written reads what is there.
+            # The app ignores it, and the edge cache passes such requests on: a writer must see the change at once.
             http.headers["Authorization"] = "Past the edge"
         yield http
 

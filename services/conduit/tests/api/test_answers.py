@@ -1,4 +1,4 @@
-"""What every answer carries, and how many queries it may take."""
+"""The headers of every response, and the number of queries of each route."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from conduit_testing.pictures import upload
 TIMING = re.compile(r'app;dur=\d+\.\d\d, db;dur=\d+\.\d\d;desc="\d+ queries"(, cache;dur=\d+\.\d\d)?')
 
 
-def test_every_answer_says_where_its_time_went_and_carries_an_id(api: Api, jo: Person) -> None:
+def test_every_response_has_server_timing_and_a_request_id(api: Api, jo: Person) -> None:
     answers = [
         api.get("/articles"), api.get("/user"), api.get("/nothing"), jo.get("/user"), api.get("/articles", limit=0),
         api.http.get("/health"), api.http.get("/ready"),
@@ -23,12 +23,12 @@ def test_every_answer_says_where_its_time_went_and_carries_an_id(api: Api, jo: P
     assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
 
 
-def test_an_id_that_is_sent_comes_back(api: Api) -> None:
+def test_a_request_id_that_is_sent_comes_back(api: Api) -> None:
     assert api.call("GET", "/tags", headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
     assert api.call("GET", "/tags", headers={"X-Request-Id": "x" * 100}).headers["x-request-id"] != "x" * 100
 
 
-def test_health_names_the_backends_and_ready_that_the_database_answers(http: httpx.Client) -> None:
+def test_health_names_the_backends_and_ready_asks_the_database(http: httpx.Client) -> None:
     health = http.get("/health").json()
     assert health["status"] == "alive"
     assert set(health["backends"]) >= {"database", "reads", "limits", "events"}
@@ -37,12 +37,12 @@ def test_health_names_the_backends_and_ready_that_the_database_answers(http: htt
     assert ready.json()["ready"] is True
 
 
-def test_metrics_are_not_served_where_the_api_is(http: httpx.Client) -> None:
+def test_metrics_are_not_served_on_the_apis_port(http: httpx.Client) -> None:
     assert http.get("/metrics").status_code == 404
 
 
 @pytest.mark.parametrize("signed_in", [False, True])
-def test_reading_takes_at_most_two_queries_a_server_and_three_for_comments(
+def test_a_read_takes_at_most_two_queries_on_each_server_and_three_for_comments(
     deployment: Deployment, api: Api, jo: Person, ann: Person, signed_in: bool
 ) -> None:
     slug = ann.slug(tagList=["dragons"])
@@ -66,19 +66,19 @@ def test_reading_takes_at_most_two_queries_a_server_and_three_for_comments(
     for path, limit in most.items():
         answer = reader.call("GET", path)
         assert answer.status_code == 200
-        # None at all where a cache has it; but no cache has what is one's own, or filtered thrice.
+        # None with a cache, which holds neither a viewer's marks nor lists with several filters.
         least = 1 if path in ("/user", "/articles/feed") or path.count("=") > 1 else 0
         assert least <= queries(answer) <= limit, path
 
 
-def test_a_hundred_readers_at_once_are_all_answered(api: Api, jo: Person) -> None:
+def test_a_hundred_concurrent_readers_are_all_answered(api: Api, jo: Person) -> None:
     slug = jo.slug()
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(lambda _: jo.get(f"/articles/{slug}").status_code, range(100)))
     assert answers == [200] * 100
 
 
-def test_slow_work_takes_as_many_queries_whatever_the_audience(
+def test_the_queries_of_a_task_do_not_grow_with_the_audience(
     deployment: Deployment, api: Api, jo: Person, ann: Person
 ) -> None:
     for person in (ann, *(api.sign_up() for _ in range(4))):
@@ -87,10 +87,10 @@ def test_slow_work_takes_as_many_queries_whatever_the_audience(
     ann.favorite(slug)
     ann.comment(slug)
     draft = {"title": "t", "description": "d", "body": "b"}
-    # The article, the followers of every server, and the article to write about.
+    # One for the article, one for the followers on every server, and one for the article in the mail.
     assert queries(jo.post("/articles", {"article": draft})) <= 2 + deployment.servers
-    # Whose it is; then the row, before and after the files are made, and the answer.
+    # The author; then the row, before and after the files are made, and the response.
     assert queries(jo.upload(slug, upload())) <= 5
     assert queries(jo.delete(f"/articles/{slug}/cover")) <= 3
-    # The row, before and after; from every server followers and the names of both kinds of others; those two kinds.
+    # The row, before and after; followers and two lists of names on every server; favourites and comments.
     assert queries(jo.post("/user/reports")) <= 5 + 3 * deployment.servers

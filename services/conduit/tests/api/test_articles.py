@@ -1,4 +1,4 @@
-"""Writing, reading, changing and deleting articles, and marking them as favourites."""
+"""Publishing, reading, changing, deleting and favouriting articles."""
 
 import re
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from conduit_testing.client import Api, Person, errors, fresh, id_of
+from conduit_testing.pictures import upload
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 SUMMARY_FIELDS = {
@@ -43,7 +44,7 @@ def test_ids_are_exact_in_a_javascript_number(jo: Person) -> None:
     assert 0 < id_of(jo.slug()) < 2**53
 
 
-def test_two_articles_of_one_title_are_two(api: Api, jo: Person) -> None:
+def test_two_articles_may_have_the_same_title(api: Api, jo: Person) -> None:
     first, second = jo.slug(body="one"), jo.slug(body="two")
     assert first != second
     assert [api.article(slug)["body"] for slug in (first, second)] == ["one", "two"]
@@ -57,6 +58,28 @@ def test_a_change_keeps_what_it_leaves_out_and_moves_updated_at(api: Api, jo: Pe
     assert after["updatedAt"] > before["updatedAt"]
     assert after | {"updatedAt": before["updatedAt"]} == before | {"body": "new body"}
     assert api.article(before["slug"]) == after
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("title", "Another"), ("description", "another"), ("body", "another"), ("tagList", ["b"])]
+)
+def test_each_field_is_changed_alone(api: Api, jo: Person, field: str, value: object) -> None:
+    before = jo.publish(tagList=["a"])
+    after = jo.put(f"/articles/{before['slug']}", {"article": {field: value}}).json()["article"]
+    assert after[field] == value
+    others = ("title", "description", "body", "tagList", "createdAt", "author", "favorited", "favoritesCount", "cover")
+    assert [name for name in others if name != field and after[name] != before[name]] == []
+    assert api.article(before["slug"]) == after
+
+
+def test_the_answer_to_a_change_shows_the_authors_own_favourite_and_the_cover(jo: Person, ann: Person) -> None:
+    slug = jo.slug()
+    cover = jo.cover(slug, upload())
+    jo.favorite(slug)
+    changed = jo.put(f"/articles/{slug}", {"article": {"body": "another"}}).json()["article"]
+    assert (changed["favorited"], changed["favoritesCount"], changed["cover"]) == (True, 1, cover)
+    for response in (ann.post(f"/articles/{slug}/favorite"), ann.delete(f"/articles/{slug}/favorite")):
+        assert response.json()["article"]["cover"] == cover
 
 
 def test_a_new_title_gives_a_new_slug_and_the_old_one_still_finds_it(api: Api, jo: Person) -> None:
@@ -98,7 +121,7 @@ def test_an_unknown_slug_is_404(api: Api, slug: str) -> None:
     assert response.json() == {"errors": {"article": ["not found"]}}
 
 
-def test_anothers_article_is_403_and_stays_as_it_is(api: Api, jo: Person, ann: Person) -> None:
+def test_changing_or_deleting_another_users_article_is_403(api: Api, jo: Person, ann: Person) -> None:
     before = jo.publish()
     path = f"/articles/{before['slug']}"
     for response in (ann.put(path, {"article": {"body": "mine"}}), ann.delete(path)):
@@ -134,7 +157,7 @@ def test_a_blank_field_is_named(jo: Person, field: str) -> None:
         ({"body": None}, "body"),
     ],
 )
-def test_a_field_that_is_not_valid_is_named(jo: Person, changes: dict[str, Any], field: str) -> None:
+def test_an_invalid_field_is_named(jo: Person, changes: dict[str, Any], field: str) -> None:
     draft = {"title": "t", "description": "d", "body": "b"}
     slug = jo.slug()
     for response in (
@@ -145,7 +168,7 @@ def test_a_field_that_is_not_valid_is_named(jo: Person, changes: dict[str, Any],
         assert list(errors(response)) == [field]
 
 
-def test_a_favourite_counts_once_and_shows_to_who_marked_it(api: Api, jo: Person, ann: Person) -> None:
+def test_a_favourite_counts_once_and_shows_to_its_user(api: Api, jo: Person, ann: Person) -> None:
     article = jo.publish()
     path = f"/articles/{article['slug']}/favorite"
     for _ in range(2):

@@ -9,7 +9,7 @@ from conduit_testing.client import Api, Person, errors, fresh, id_of
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-def test_a_comment_is_answered_and_listed_as_it_was_written(api: Api, jo: Person, ann: Person) -> None:
+def test_a_comment_is_returned_and_listed_as_it_was_written(api: Api, jo: Person, ann: Person) -> None:
     slug = jo.slug()
     assert api.get(f"/articles/{slug}/comments").json() == {"comments": []}
     ann.put("/user", {"user": {"bio": "of ann"}})
@@ -23,7 +23,7 @@ def test_a_comment_is_answered_and_listed_as_it_was_written(api: Api, jo: Person
     assert api.get(f"/articles/{slug}/comments").json() == {"comments": [comment]}
 
 
-def test_comments_come_newest_first_and_page_by_the_cursor(api: Api, jo: Person, ann: Person) -> None:
+def test_comments_are_newest_first_and_paged_by_the_cursor(api: Api, jo: Person, ann: Person) -> None:
     slug = jo.slug()
     written = [(jo, ann)[n % 2].comment(slug, f"Number {n}")["id"] for n in range(5)]
 
@@ -50,7 +50,7 @@ def test_a_comments_reader_sees_whom_they_follow(api: Api, jo: Person, ann: Pers
     assert following(api) == following(ann) == [False, False]
 
 
-def test_who_wrote_a_comment_deletes_it(api: Api, jo: Person, ann: Person) -> None:
+def test_a_commenter_may_delete_the_comment(api: Api, jo: Person, ann: Person) -> None:
     slug = jo.slug()
     first, second = ann.comment(slug), ann.comment(slug)
     response = ann.delete(f"/articles/{slug}/comments/{first['id']}")
@@ -61,7 +61,7 @@ def test_who_wrote_a_comment_deletes_it(api: Api, jo: Person, ann: Person) -> No
     assert again.json() == {"errors": {"comment": ["not found"]}}
 
 
-def test_anothers_comment_is_403_even_for_the_articles_author(api: Api, jo: Person, ann: Person) -> None:
+def test_deleting_another_users_comment_is_403_even_for_the_articles_author(api: Api, jo: Person, ann: Person) -> None:
     slug = jo.slug()
     comment = ann.comment(slug)
     response = jo.delete(f"/articles/{slug}/comments/{comment['id']}")
@@ -78,7 +78,7 @@ def test_a_comment_is_not_found_under_another_article(jo: Person) -> None:
 
 
 @pytest.mark.parametrize("slug", ["nothing", "nothing-1"])
-def test_comments_of_no_article_are_404(jo: Person, slug: str) -> None:
+def test_comments_of_an_unknown_article_are_404(jo: Person, slug: str) -> None:
     for response in (
         jo.get(f"/articles/{slug}/comments"),
         jo.post(f"/articles/{slug}/comments", {"comment": {"body": "x"}}),
@@ -94,13 +94,13 @@ def test_a_blank_comment_is_refused(jo: Person, body: dict[str, object]) -> None
 
 
 @pytest.mark.parametrize("comment_id", ["x", "-1", "1.5", str(2**53), "9" * 400])
-def test_what_is_no_comments_id_is_refused(jo: Person, comment_id: str) -> None:
+def test_an_invalid_comment_id_is_refused(jo: Person, comment_id: str) -> None:
     response = jo.delete(f"/articles/{jo.slug()}/comments/{comment_id}")
     assert response.status_code == 422
     assert errors(response)
 
 
-def test_a_comment_outlives_its_writers_rename(api: Api, jo: Person, ann: Person) -> None:
+def test_a_comment_survives_a_rename_of_its_writer(api: Api, jo: Person, ann: Person) -> None:
     slug, name = jo.slug(), fresh()
     ann.comment(slug)
     ann.put("/user", {"user": {"username": name}})

@@ -1,4 +1,4 @@
-"""Many at once: names go to one, counters lose nothing, and what vanishes meanwhile is not found."""
+"""Concurrent requests: one gets a name, counters are exact, and what is deleted meanwhile is not found."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ Call = Callable[[], httpx.Response]
 
 
 def at_once(calls: list[Call]) -> list[httpx.Response]:
-    """All calls, begun together; their answers in order, none of which is a failure."""
+    """Start all calls together. Returns their responses in order, after a check that none is a 5xx."""
     ready = Barrier(len(calls))
 
     def run(call: Call) -> httpx.Response:
@@ -30,7 +30,7 @@ def statuses(answers: list[httpx.Response]) -> list[int]:
     return sorted(answer.status_code for answer in answers)
 
 
-def test_of_eight_who_want_a_name_one_gets_it(api: Api) -> None:
+def test_of_eight_concurrent_sign_ups_with_one_name_one_succeeds(api: Api) -> None:
     name = fresh()
     users = [{"username": name, "email": f"{fresh()}@example.com", "password": PASSWORD} for _ in range(8)]
     answers = at_once([lambda user=user: api.post("/users", {"user": user}) for user in users])  # type: ignore[misc]
@@ -41,7 +41,7 @@ def test_of_eight_who_want_a_name_one_gets_it(api: Api) -> None:
         assert api.log_in(user["email"]).status_code == (200 if answer.status_code == 201 else 401)
 
 
-def test_of_eight_who_want_an_address_one_gets_it(api: Api) -> None:
+def test_of_eight_concurrent_sign_ups_with_one_address_one_succeeds(api: Api) -> None:
     email = f"{fresh()}@example.com"
     users = [{"username": fresh(), "email": email, "password": PASSWORD} for _ in range(8)]
     answers = at_once([lambda user=user: api.post("/users", {"user": user}) for user in users])  # type: ignore[misc]
@@ -50,7 +50,7 @@ def test_of_eight_who_want_an_address_one_gets_it(api: Api) -> None:
         assert api.get(f"/profiles/{user['username']}").status_code == (200 if answer.status_code == 201 else 404)
 
 
-def test_of_those_who_rename_themselves_to_one_name_one_gets_it(api: Api) -> None:
+def test_of_concurrent_renames_to_one_name_one_succeeds(api: Api) -> None:
     people, name = [api.sign_up() for _ in range(4)], fresh()
     answers = at_once([lambda who=who: who.put("/user", {"user": {"username": name}}) for who in people])  # type: ignore[misc]
     assert statuses(answers) == [200, 409, 409, 409]
@@ -60,7 +60,7 @@ def test_of_those_who_rename_themselves_to_one_name_one_gets_it(api: Api) -> Non
         assert api.get(f"/profiles/{kept}").status_code == 200
 
 
-def test_twenty_favourites_at_once_count_twenty(api: Api, jo: Person) -> None:
+def test_twenty_concurrent_favourites_count_twenty(api: Api, jo: Person) -> None:
     slug, people = jo.slug(), [api.sign_up() for _ in range(20)]
 
     def all_of(method: str) -> list[dict[str, Any]]:
@@ -75,7 +75,9 @@ def test_twenty_favourites_at_once_count_twenty(api: Api, jo: Person) -> None:
     assert all(api.articles(favorited=who.username) == ([], 0) for who in people[:3])
 
 
-def test_one_who_marks_and_unmarks_at_once_is_counted_once_or_not(api: Api, jo: Person, ann: Person) -> None:
+def test_concurrent_favouriting_and_unfavouriting_by_one_user_counts_once_or_not(
+    api: Api, jo: Person, ann: Person
+) -> None:
     slug = jo.slug()
     path = f"/articles/{slug}/favorite"
     for _ in range(5):
@@ -86,7 +88,7 @@ def test_one_who_marks_and_unmarks_at_once_is_counted_once_or_not(api: Api, jo: 
         assert ann.articles(favorited=ann.username)[1] == article["favoritesCount"]
 
 
-def test_marking_and_commenting_while_the_article_is_deleted_is_done_or_not_found(api: Api, jo: Person) -> None:
+def test_favouriting_and_commenting_during_a_deletion_succeeds_or_is_404(api: Api, jo: Person) -> None:
     people = [api.sign_up() for _ in range(4)]
     for _ in range(5):
         slug = jo.slug(tagList=["shared"])
@@ -104,7 +106,7 @@ def test_marking_and_commenting_while_the_article_is_deleted_is_done_or_not_foun
         assert api.articles(favorited=who.username) == ([], 0)
 
 
-def test_publishing_and_deleting_many_articles_at_once_keeps_the_counts(api: Api) -> None:
+def test_concurrent_publishing_and_deleting_keeps_the_counts(api: Api) -> None:
     people, tags = [api.sign_up() for _ in range(4)], [fresh("tag") for _ in range(6)]
     before = api.articles(limit=1)[1]
     kept = []

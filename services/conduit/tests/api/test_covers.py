@@ -1,4 +1,4 @@
-"""Covers of articles: uploading, replacing and removing one, what is refused, and the files."""
+"""Covers of articles: uploading, replacing and removing them, refused uploads, and their files."""
 
 import io
 import re
@@ -46,7 +46,7 @@ def shown(api: Api, address: str) -> Image.Image:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_an_upload_becomes_three_files_that_everybody_sees(api: Api, jo: Person, slug: str, kind: str) -> None:
+def test_an_upload_becomes_three_public_files(api: Api, jo: Person, slug: str, kind: str) -> None:
     response = jo.upload(slug, upload(kind, 900, 600))
     cover = jo.settled_cover(slug, cover_of(response))
     assert list(cover) == ["state", "small", "medium", "large"]
@@ -57,12 +57,14 @@ def test_an_upload_becomes_three_files_that_everybody_sees(api: Api, jo: Person,
         assert match.group(1) == size
         image = shown(api, cover[size])
         assert (image.format, image.size) == ("WEBP", (width, height))
-    # Made by somebody else, it cost this request nothing, and is waited for.
+    # Made by a worker, it took no time of this request and is still pending.
     assert cover_of(response) == (cover if "image" in boundaries(response) else NOT_YET)
     assert response.json()["article"] | {"cover": cover} == jo.article(slug)
 
 
-def test_a_cover_is_in_every_list_and_stays_with_the_article(api: Api, jo: Person, ann: Person, slug: str) -> None:
+def test_a_cover_is_in_every_list_and_survives_changes_of_the_article(
+    api: Api, jo: Person, ann: Person, slug: str
+) -> None:
     ann.follow(jo)
     without = ann.slug()
     cover = jo.cover(slug, upload())
@@ -80,7 +82,7 @@ def test_a_cover_is_in_every_list_and_stays_with_the_article(api: Api, jo: Perso
     assert cover_of(ann.delete(f"/articles/{slug}/favorite")) == cover
 
 
-def test_another_upload_replaces_it_and_what_was_shown_can_still_be_fetched(api: Api, jo: Person, slug: str) -> None:
+def test_another_upload_replaces_the_cover_and_the_former_files_stay(api: Api, jo: Person, slug: str) -> None:
     first = jo.cover(slug, upload("PNG"))
     second = jo.cover(slug, upload("JPEG"))
     assert not set(first.values()) & set(second.values()) - {"ready"}
@@ -103,7 +105,7 @@ def test_the_same_upload_has_the_same_names_and_is_not_made_again(jo: Person, an
     assert jo.cover(slug, content) == first
 
 
-def test_removing_a_cover_leaves_none_however_often(api: Api, jo: Person, slug: str) -> None:
+def test_removing_a_cover_is_idempotent(api: Api, jo: Person, slug: str) -> None:
     before = api.article(slug)
     jo.upload(slug, upload())
     for _ in range(2):
@@ -114,9 +116,7 @@ def test_removing_a_cover_leaves_none_however_often(api: Api, jo: Person, slug: 
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_photograph_is_turned_upright_and_says_no_more_where_it_was_taken(
-    api: Api, jo: Person, slug: str, kind: str
-) -> None:
+def test_a_photograph_is_turned_upright_and_loses_its_metadata(api: Api, jo: Person, slug: str, kind: str) -> None:
     content = photographed(kind, 6, 90, 60)
     given = Image.open(io.BytesIO(content))
     assert (given.size, given.getexif()[271]) == ((60, 90), CAMERA)
@@ -136,7 +136,7 @@ def test_a_photograph_is_turned_upright_and_says_no_more_where_it_was_taken(
         assert max(left[2], right[0]) < 60
 
 
-def test_what_its_type_is_said_to_be_does_not_matter(jo: Person, slug: str) -> None:
+def test_the_content_type_of_an_upload_is_ignored(jo: Person, slug: str) -> None:
     for said in ("image/gif", "text/plain", "application/json", "multipart/form-data; boundary=x", "nonsense"):
         response = jo.call("PUT", f"/articles/{slug}/cover", content=upload(), headers={"Content-Type": said})
         assert jo.settled_cover(slug, cover_of(response))["state"] == "ready"
@@ -160,7 +160,7 @@ REFUSED = {
     "too long": (png(16_384, 1, b""), "is more than 16383 pixels wide or high"),
     "JPEG of a thousand scans": (with_many_scans(1_000), "is damaged"),
 }
-# Decoding shows it, and only that: inside the request, or after it.
+# Only decoding finds the damage: inside the request, or after it.
 DAMAGED = {
     "PNG whose pixels end early": (png(40, 40, b"\0" * 1_000), "is damaged"),
     "PNG that contradicts itself": (png(40, 40, b"\x09" * 8_000), "is damaged"),
@@ -168,7 +168,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize(("content", "reason"), REFUSED.values(), ids=REFUSED)
-def test_what_can_be_no_cover_is_422_that_says_why_and_leaves_the_article(
+def test_an_upload_that_cannot_be_a_cover_is_422_with_a_reason_and_changes_nothing(
     api: Api, jo: Person, slug: str, content: bytes, reason: str
 ) -> None:
     for before in (None, jo.cover(jo.slug(), upload())):
@@ -181,7 +181,7 @@ def test_what_can_be_no_cover_is_422_that_says_why_and_leaves_the_article(
 
 
 @pytest.mark.parametrize(("content", "reason"), DAMAGED.values(), ids=DAMAGED)
-def test_what_only_decoding_shows_is_refused_at_once_or_the_cover_has_failed(
+def test_damage_found_by_decoding_is_refused_at_once_or_fails_the_cover(
     jo: Person, slug: str, content: bytes, reason: str
 ) -> None:
     for first in (None, upload()):
@@ -195,7 +195,7 @@ def test_what_only_decoding_shows_is_refused_at_once_or_the_cover_has_failed(
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_what_hides_behind_an_image_is_not_published(api: Api, jo: Person, slug: str, kind: str) -> None:
+def test_data_behind_an_image_is_not_published(api: Api, jo: Person, slug: str, kind: str) -> None:
     hidden = b"PK\x03\x04 <?php system($_GET[0]); ?> <script>alert(1)</script>"
     cover = jo.cover(slug, upload(kind) + hidden)
     for size in ("small", "medium", "large"):
@@ -205,7 +205,7 @@ def test_what_hides_behind_an_image_is_not_published(api: Api, jo: Person, slug:
         assert b"PK\x03\x04" not in response.content
 
 
-def test_five_megabytes_are_taken_and_more_is_413(api: Api, jo: Person, slug: str) -> None:
+def test_five_megabytes_are_accepted_and_more_is_413(api: Api, jo: Person, slug: str) -> None:
     most = upload("PNG")
     most += b"\0" * (LIMIT - len(most))
 
@@ -234,18 +234,18 @@ def test_only_the_author_changes_a_cover(api: Api, jo: Person, ann: Person, slug
 
 
 @pytest.mark.parametrize("unknown", ["no-such-thing-1", "nothing", "0"])
-def test_a_cover_of_no_article_is_404(jo: Person, unknown: str) -> None:
+def test_a_cover_of_an_unknown_article_is_404(jo: Person, unknown: str) -> None:
     for response in (jo.upload(unknown, upload()), jo.delete(f"/articles/{unknown}/cover")):
         assert (response.status_code, response.json()) == (404, {"errors": {"article": ["not found"]}})
 
 
-def test_a_deleted_articles_cover_is_gone_with_it(jo: Person, slug: str) -> None:
+def test_a_deleted_articles_cover_is_gone_too(jo: Person, slug: str) -> None:
     jo.upload(slug, upload())
     assert jo.delete(f"/articles/{slug}").status_code == 204
     assert jo.upload(slug, upload()).status_code == 404
 
 
-def test_a_file_may_be_kept_forever(api: Api, jo: Person, slug: str) -> None:
+def test_a_file_may_be_cached_forever(api: Api, jo: Person, slug: str) -> None:
     address = jo.cover(slug, upload())["small"]
     response = api.http.get(address)
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
@@ -279,7 +279,7 @@ def test_a_file_may_be_kept_forever(api: Api, jo: Person, slug: str) -> None:
         "x" * 3_000,
     ],
 )
-def test_a_file_that_is_none_is_404(api: Api, name: str) -> None:
+def test_an_unknown_file_is_404(api: Api, name: str) -> None:
     # To NGINX, where one stands before the app, a NUL and a way out of the root are no paths.
     refusals = (400, 404) if "%00" in name or name.count("%2e%2e") > 1 else (404,)
     response = api.http.get(f"/media/{name}")

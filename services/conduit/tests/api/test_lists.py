@@ -1,4 +1,4 @@
-"""Lists of articles: filters, order, paging and counts that are exact."""
+"""Lists of articles: filters, order, paging and exact counts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,13 +22,13 @@ def test_a_list_shows_summaries_newest_first(api: Api, jo: Person) -> None:
     assert body["articles"][-1] == full
 
 
-def test_the_newest_article_leads_the_list_of_all(api: Api, jo: Person, ann: Person) -> None:
+def test_the_newest_article_is_first_in_the_list_of_all(api: Api, jo: Person, ann: Person) -> None:
     written = [jo.slug(), ann.slug(), jo.slug()]
     slugs, _ = api.articles(limit=3)
     assert slugs == written[::-1]
 
 
-def test_filters_by_tag_author_and_favourite_and_all_of_their_combinations(api: Api, jo: Person, ann: Person) -> None:
+def test_lists_are_filtered_by_tag_author_favourite_and_their_combinations(api: Api, jo: Person, ann: Person) -> None:
     tag = fresh("tag")
     both, tagged, plain = jo.slug(tagList=[tag, "x"]), ann.slug(tagList=[tag]), jo.slug()
     for slug in (both, plain):
@@ -53,7 +53,7 @@ def test_filters_by_tag_author_and_favourite_and_all_of_their_combinations(api: 
 
 
 @pytest.mark.parametrize("name", ["tag", "author", "favorited"])
-def test_a_filter_that_nothing_passes_gives_an_empty_list(api: Api, jo: Person, name: str) -> None:
+def test_a_filter_without_matches_gives_an_empty_list(api: Api, jo: Person, name: str) -> None:
     assert api.articles(**{name: fresh("none")}) == ([], 0)
     assert jo.articles(**{name: fresh("none")}) == ([], 0)
 
@@ -101,7 +101,7 @@ def test_counts_are_exact_after_every_kind_of_change(api: Api, jo: Person, ann: 
 
 
 def _pages(listing: Listing, filters: dict[str, str], limit: int) -> list[str]:
-    """What one reads who turns every page."""
+    """All articles of a list, page by page with offsets."""
     seen: list[str] = []
     while page := listing(limit=limit, offset=len(seen), **filters)[0]:
         seen += page
@@ -109,7 +109,7 @@ def _pages(listing: Listing, filters: dict[str, str], limit: int) -> list[str]:
 
 
 def _cursored(listing: Listing, filters: dict[str, str], limit: int) -> list[str]:
-    """The same by the cursor: what is older than the last one seen."""
+    """All articles of a list, page by page with the cursor."""
     seen: list[str] = []
     while page := listing(limit=limit, **filters, **({"before": id_of(seen[-1])} if seen else {}))[0]:
         seen += page
@@ -130,7 +130,7 @@ def test_pages_by_offset_and_by_cursor_show_everything_once(api: Api, jo: Person
     assert api.articles(tag=tag, before=id_of(written[3]), offset=1, limit=1) == ([written[1]], 7)
 
 
-def test_twenty_articles_unless_asked_otherwise(api: Api, jo: Person) -> None:
+def test_a_page_has_twenty_articles_by_default(api: Api, jo: Person) -> None:
     tag = fresh("tag")
     for _ in range(22):
         jo.slug(tagList=[tag])
@@ -139,7 +139,7 @@ def test_twenty_articles_unless_asked_otherwise(api: Api, jo: Person) -> None:
     assert api.articles(tag=tag)[1] == 22
 
 
-def test_an_offset_past_the_end_shows_nothing_and_the_count(api: Api, jo: Person) -> None:
+def test_an_offset_past_the_end_gives_no_articles_and_the_count(api: Api, jo: Person) -> None:
     jo.slug()
     assert api.articles(author=jo.username, offset=10_000) == ([], 1)
     assert api.articles(author=jo.username, before=0) == ([], 1)
@@ -163,7 +163,7 @@ def test_an_offset_beyond_10000_is_422_and_names_the_cursor(jo: Person, path: st
         ("before", "yesterday"), ("tag", "x" * 201), ("author", "x" * 201),
     ],
 )  # fmt: skip
-def test_a_parameter_that_is_not_valid_is_named(api: Api, name: str, value: object) -> None:
+def test_an_invalid_parameter_is_named(api: Api, name: str, value: object) -> None:
     response = api.get("/articles", **{name: value})
     assert response.status_code == 422
     assert list(errors(response)) == [name]
@@ -172,7 +172,7 @@ def test_a_parameter_that_is_not_valid_is_named(api: Api, name: str, value: obje
 # The feed ---------------------------------------------------------------------------------------------------
 
 
-def test_a_feed_shows_whom_one_follows_newest_first(api: Api, jo: Person, ann: Person) -> None:
+def test_a_feed_shows_articles_by_followed_authors_newest_first(api: Api, jo: Person, ann: Person) -> None:
     bob = api.sign_up()
     first, _unfollowed, second, third = ann.slug(), jo.slug(), bob.slug(), ann.slug()
     assert jo.feed() == ([], 0)
@@ -187,7 +187,7 @@ def test_a_feed_shows_whom_one_follows_newest_first(api: Api, jo: Person, ann: P
     assert jo.feed() == ([], 0)
 
 
-def test_a_feed_is_of_people_followed_and_shows_favourites(jo: Person, ann: Person) -> None:
+def test_a_feed_shows_the_authors_as_followed_and_the_favourites(jo: Person, ann: Person) -> None:
     slug = ann.slug()
     jo.follow(ann)
     jo.favorite(slug)
@@ -220,7 +220,7 @@ def test_a_feed_keeps_its_order_when_authors_delete_their_newest(api: Api, jo: P
     assert _pages(jo.feed, {}, 1) == kept[::-1]
 
 
-def test_a_feed_is_for_the_signed_in(api: Api) -> None:
+def test_a_feed_needs_a_token(api: Api) -> None:
     response = api.get("/articles/feed")
     assert response.status_code == 401
     assert response.json() == {"errors": {"token": ["is missing"]}}

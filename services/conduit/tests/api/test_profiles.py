@@ -5,7 +5,7 @@ import pytest
 from conduit_testing.client import Api, Person, errors, fresh
 
 
-def test_a_profile_is_open_to_all(api: Api, jo: Person) -> None:
+def test_a_profile_can_be_read_without_a_token(api: Api, jo: Person) -> None:
     jo.put("/user", {"user": {"bio": "about me", "image": "https://i.example/j.png"}})
     response = api.get(f"/profiles/{jo.username}")
     assert response.status_code == 200
@@ -19,7 +19,7 @@ def test_a_profile_is_open_to_all(api: Api, jo: Person) -> None:
     }
 
 
-def test_following_shows_to_the_follower_alone_until_it_ends(api: Api, jo: Person, ann: Person) -> None:
+def test_only_the_follower_sees_the_follow_until_it_ends(api: Api, jo: Person, ann: Person) -> None:
     path = f"/profiles/{ann.username}"
     answer = jo.post(f"{path}/follow")
     assert answer.status_code == 200
@@ -39,14 +39,14 @@ def test_following_and_unfollowing_twice_changes_nothing(jo: Person, ann: Person
     assert [jo.delete(path).json()["profile"]["following"] for _ in range(2)] == [False, False]
 
 
-def test_a_follow_outlives_a_rename(jo: Person, ann: Person) -> None:
+def test_a_follow_survives_a_rename(jo: Person, ann: Person) -> None:
     jo.follow(ann)
     name = fresh()
     ann.put("/user", {"user": {"username": name}})
     assert jo.get(f"/profiles/{name}").json()["profile"]["following"] is True
 
 
-def test_nobody_follows_themself(jo: Person) -> None:
+def test_users_cannot_follow_themselves(jo: Person) -> None:
     response = jo.post(f"/profiles/{jo.username}/follow")
     assert response.status_code == 422
     assert errors(response) == {"username": ["is your own"]}

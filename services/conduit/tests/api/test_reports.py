@@ -1,4 +1,4 @@
-"""Reports of an author's audience: what is in one, and who may read it."""
+"""Reports on an author's audience: their content, and who may read them."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ def rows(person: Person) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(response.text, newline="")))
 
 
-def test_a_report_names_who_follows_favourited_and_commented(api: Api, jo: Person) -> None:
+def test_a_report_lists_followers_favourites_and_comments(api: Api, jo: Person) -> None:
     first, second = jo.slug("First"), jo.slug("Second")
     people = [api.sign_up() for _ in range(6)]
     for person in people[:4]:
@@ -54,44 +54,44 @@ def test_a_report_names_who_follows_favourited_and_commented(api: Api, jo: Perso
     assert {row["at"] for row in found if row["relation"] == "commented"} == {one["createdAt"] for one in comments}
 
 
-def test_an_author_without_an_audience_has_a_report_of_none(jo: Person) -> None:
+def test_a_report_without_an_audience_is_empty(jo: Person) -> None:
     response = jo.get(made(jo))
     assert response.text == "username,relation,article,at\r\n"
 
 
-def test_a_report_is_a_file_to_keep_for_oneself(jo: Person) -> None:
+def test_a_report_is_a_download_that_is_not_cached(jo: Person) -> None:
     response = jo.get(made(jo))
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     assert response.headers["content-disposition"] == 'attachment; filename="audience.csv"'
     assert response.headers["cache-control"] == "private, no-store"
 
 
-def test_asking_for_one_says_what_it_cost(jo: Person) -> None:
+def test_a_requested_report_is_pending_or_ready_at_once(jo: Person) -> None:
     response = jo.post("/user/reports")
     report = response.json()["report"]
     assert set(report) == {"id", "state", "createdAt", "url"}
     assert TIME.fullmatch(report["createdAt"])
-    # Made by somebody else, it cost this request nothing, and is waited for.
+    # Made by a worker, it took no time of this request and is still pending.
     address = f"/api/user/reports/{report['id']}/audience.csv"
     made_at_once = "report" in boundaries(response)
     assert (report["state"], report["url"]) == (("ready", address) if made_at_once else ("pending", None))
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "＝", "＋", "－", "＠"])
-def test_no_name_is_a_formula(api: Api, jo: Person, start: str) -> None:
+def test_no_username_is_a_formula(api: Api, jo: Person, start: str) -> None:
     name = f'{start}HYPERLINK("http:evil","{fresh()}")'
     api.sign_up(name).follow(jo)
     assert [row["username"] for row in rows(jo)] == [f"'{name}"]
 
 
 @pytest.mark.parametrize("name", ['quote " comma , semi ;', "Ünïcödé 龙", "a'b", "<script>"])
-def test_any_other_name_is_as_it_is(api: Api, jo: Person, name: str) -> None:
+def test_other_usernames_are_unchanged(api: Api, jo: Person, name: str) -> None:
     unique = f"{name}{fresh()}"
     api.sign_up(unique).follow(jo)
     assert [row["username"] for row in rows(jo)] == [unique]
 
 
-def test_a_report_is_its_authors_alone(api: Api, jo: Person, ann: Person) -> None:
+def test_only_its_author_reads_a_report(api: Api, jo: Person, ann: Person) -> None:
     path = made(jo)
     for address in (path, path.removesuffix("/audience.csv")):
         assert jo.get(address).status_code == 200
@@ -101,7 +101,7 @@ def test_a_report_is_its_authors_alone(api: Api, jo: Person, ann: Person) -> Non
     assert api.post("/user/reports").status_code == 401
 
 
-def test_a_report_shows_what_was_so_when_it_was_made(jo: Person, ann: Person) -> None:
+def test_a_report_does_not_change_after_it_was_made(jo: Person, ann: Person) -> None:
     before = made(jo)
     ann.follow(jo)
     assert ann.username not in jo.get(before).text
@@ -116,7 +116,7 @@ def test_an_unknown_report_is_404(jo: Person, number: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["x", "-1", "9007199254740992", "1.5"])
-def test_what_is_no_reports_number_is_422(jo: Person, number: str) -> None:
+def test_an_invalid_report_id_is_422(jo: Person, number: str) -> None:
     for path in (f"/user/reports/{number}", f"/user/reports/{number}/audience.csv"):
         response = jo.get(path)
         assert response.status_code == 422

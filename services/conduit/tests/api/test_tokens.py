@@ -1,4 +1,4 @@
-"""Who is asking: tokens that are missing, forged, expired or good."""
+"""Tokens that are missing, forged, expired or valid."""
 
 import base64
 import json
@@ -68,7 +68,7 @@ def test_open_routes_need_no_token(api: Api, path: str) -> None:
     assert api.call("GET", path).status_code in (200, 404)
 
 
-def test_a_changed_token_is_refused(api: Api, jo: Person) -> None:
+def test_a_tampered_token_is_refused(api: Api, jo: Person) -> None:
     head, body, signature = (jo.token or "").split(".")
     claims = json.loads(base64.urlsafe_b64decode(body + "=="))
     claims["sub"] = str(int(claims["sub"]) + 64)
@@ -78,7 +78,7 @@ def test_a_changed_token_is_refused(api: Api, jo: Person) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Token", "Bearer"])
-def test_a_good_token_is_read_in_both_schemes(api: Api, jo: Person, scheme: str) -> None:
+def test_a_valid_token_is_read_in_both_schemes(api: Api, jo: Person, scheme: str) -> None:
     response = api.call("GET", "/user", headers={"Authorization": f"{scheme} {jo.token}"})
     assert response.json()["user"]["username"] == jo.username
 

@@ -1,4 +1,4 @@
-"""Text in any script, wherever text can stand."""
+"""Text in any script, in every field."""
 
 import unicodedata
 from urllib.parse import quote
@@ -64,7 +64,7 @@ def test_a_password_may_be_in_any_script(api: Api, jo: Person) -> None:
 
 
 @pytest.mark.parametrize("title", ["🐉🔥", "!!!", "…", "- -"])
-def test_a_title_without_letters_has_a_slug_all_the_same(api: Api, jo: Person, title: str) -> None:
+def test_a_title_without_letters_still_has_a_slug(api: Api, jo: Person, title: str) -> None:
     article = jo.publish(title)
     assert article["slug"] == str(id_of(article["slug"]))
     assert api.article(article["slug"])["title"] == title

@@ -1,4 +1,4 @@
-"""Every adapter of a port, for one suite that does not ask which it got."""
+"""Every adapter of a port, for suites that do not know which one they got."""
 
 from collections.abc import Iterator, Sequence
 
@@ -33,7 +33,7 @@ def _two(new_database: NewDatabase, listeners: Sequence[Listener]) -> PostgresDa
 
 
 class Told(list[Listener]):
-    """Whoever is told at the moment what a database committed."""
+    """A listener that passes a database's committed events on to the current test's listeners."""
 
     def __call__(self, events: Sequence[Event]) -> None:
         for listener in self:
@@ -56,7 +56,7 @@ def database(request: pytest.FixtureRequest, new_database: NewDatabase, told: To
 
 @pytest.fixture
 def cache(new_redis: NewRedis, told: Told) -> Iterator[RedisCache]:
-    """An empty cache, told what the database commits."""
+    """An empty cache that gets the database's events."""
     cache = RedisCache(new_redis())
     cache.open()
     listener = invalidating(cache)
@@ -68,12 +68,12 @@ def cache(new_redis: NewRedis, told: Told) -> Iterator[RedisCache]:
 
 @pytest.fixture(scope="session")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Media:
-    """A place for files, for suites that are about another port."""
+    """A Media, for suites about another port."""
     return DiskMedia(tmp_path_factory.mktemp("media"))
 
 
 class NoTasks:
-    """A queue that nobody works on, for suites that are about another port."""
+    """A Tasks that never runs a task, for suites about another port."""
 
     def enqueue(self, writer: Writer, task: Task) -> Enqueued:  # noqa: ARG002 - the port's
         return Enqueued(task, 0)
@@ -98,7 +98,7 @@ def passwords() -> Passwords:
 
 @pytest.fixture
 def sign_up(database: PostgresDatabase, passwords: Passwords, tokens: Tokens) -> SignUp:
-    """Sign up who is named; return their id."""
+    """Sign up a user with this name. Returns the user's id."""
 
     def sign_up(name: str) -> int:
         user = users.sign_up(

@@ -1,4 +1,4 @@
-"""What every Database does: sessions for an owner's rows, transactions, and errors in the app's words."""
+"""The contract of every Database: readers and transactions by owner, events, and translated errors."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event as Signal
@@ -44,7 +44,7 @@ def test_every_server_answers_a_ping(database: Database) -> None:
     assert len(database.readers()) == len({reader.server for reader in database.readers()}) >= 1
 
 
-def test_an_owners_rows_are_where_its_id_says_and_nowhere_else(database: Database, sign_up: SignUp) -> None:
+def test_an_owners_rows_are_only_on_its_shards_server(database: Database, sign_up: SignUp) -> None:
     for _ in range(6):
         name = fresh()
         user_id = sign_up(name)
@@ -62,7 +62,7 @@ def test_ids_are_grouped_by_the_server_that_holds_them(database: Database) -> No
     assert database.readers_of([]) == []
 
 
-def test_an_id_is_made_on_the_shard_that_was_asked_for(database: Database) -> None:
+def test_an_id_is_made_on_the_requested_shard(database: Database) -> None:
     for shard in (0, 31, 32, 63):
         with database.writing(ids.compose(0, shard, 0)) as writer:
             made = [row.id for _ in range(3) for row in writer.all(NEW_ID, shard=shard)]
@@ -71,7 +71,7 @@ def test_an_id_is_made_on_the_shard_that_was_asked_for(database: Database) -> No
         assert max(made) <= ids.MAX_ID
 
 
-def test_a_transaction_that_raises_leaves_nothing_and_tells_nobody(
+def test_a_transaction_that_raises_is_rolled_back_without_events(
     database: PostgresDatabase, media: Media, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Event] = []
@@ -90,7 +90,7 @@ def test_a_transaction_that_raises_leaves_nothing_and_tells_nobody(
     assert SqlReads(database, media).feed(EVERYTHING, user_id) == ([], 0)
 
 
-def test_events_are_told_after_the_commit(
+def test_listeners_get_events_after_the_commit(
     database: PostgresDatabase, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user_id = sign_up(fresh())
@@ -102,7 +102,7 @@ def test_events_are_told_after_the_commit(
     assert told == [ArticlePublished(1, user_id)]
 
 
-def test_what_the_database_refuses_comes_in_the_apps_words(database: Database, sign_up: SignUp) -> None:
+def test_the_databases_errors_are_translated_to_the_apps(database: Database, sign_up: SignUp) -> None:
     user_id = sign_up(fresh())
     row = {"user_id": user_id, "username": fresh(), "email": fresh(), "password_hash": "x"}
     with pytest.raises(DuplicateError) as refused, database.writing(user_id) as writer:
@@ -115,7 +115,7 @@ def test_what_the_database_refuses_comes_in_the_apps_words(database: Database, s
         writer.all(writes.INSERT_USER, **row | {"user_id": user_id + 1, "username": "a\x00b"})
 
 
-def test_an_unknown_name_leads_nowhere(database: Database, media: Media, sign_up: SignUp) -> None:
+def test_an_unknown_name_is_not_found(database: Database, media: Media, sign_up: SignUp) -> None:
     reads = SqlReads(database, media)
     assert reads.profile(fresh(), None) is None
     name = fresh()
@@ -143,16 +143,16 @@ def test_a_deadlock_and_a_serialization_failure_are_conflicts_and_not_an_outage(
         assert writer.all(queries.FOLLOWEES, viewer=user_id) == []
 
 
-# What runs at the same time -----------------------------------------------------------------------------------
+# Concurrent transactions --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def one_shard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All who sign up share a logical shard, and so its counters."""
+    """All new users share a logical shard, and so its counters."""
     monkeypatch.setattr(ids, "random_shard", lambda: 40)
 
 
-def test_marking_an_article_that_is_being_deleted_finds_none(
+def test_favouriting_an_article_that_is_being_deleted_is_not_found(
     database: Database, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     author, reader = sign_up(fresh()), sign_up(fresh())
@@ -172,7 +172,7 @@ def test_marking_an_article_that_is_being_deleted_finds_none(
                 waiting.result()
 
 
-def test_taking_back_a_favourite_of_an_article_that_is_being_deleted_is_no_deadlock(
+def test_unfavouriting_an_article_that_is_being_deleted_is_no_deadlock(
     database: Database, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     author, reader = sign_up(fresh()), sign_up(fresh())
@@ -182,7 +182,7 @@ def test_taking_back_a_favourite_of_an_article_that_is_being_deleted_is_no_deadl
     articles.mark(database, media, reader, slug, favorited=True)
 
     def take_back() -> None:
-        """Without the retry that would hide a deadlock."""
+        """Unfavourite without the retry, which would hide a deadlock."""
         with database.writing(article_id) as writer:
             writer.all(writes.UNFAVORITE, article_id=article_id, shard=shard, viewer=reader)
 
@@ -191,7 +191,7 @@ def test_taking_back_a_favourite_of_an_article_that_is_being_deleted_is_no_deadl
             writer.all(writes.LOCK_TO_DELETE, article_id=article_id)
             waiting = thread.submit(take_back)
             writer.all(SLEEP, seconds=0.2)
-            # Deletes the favourite, too, which the other transaction may not hold while it waits for the article.
+            # This also deletes the favourite, which the other transaction must not lock while it waits for the article.
             writer.all(writes.DELETE_ARTICLE, article_id=article_id, shard=shard)
         waiting.result(5)
     with pytest.raises(NotFoundError):
@@ -229,7 +229,7 @@ def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
         go_on.set()
         newest = publishing.result()
         deleting.result()
-    # A page of one article reads only the author who is said to have published last.
+    # A page of one article reads only the author with the latest last_article_id.
     found, count = SqlReads(database, media).feed(Page(1, 0, ids.MAX_ID + 1), reader)
     assert [summary.slug for summary in found] == [newest]
     assert count == 2
@@ -239,7 +239,7 @@ def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
 def test_a_deleted_article_is_no_longer_its_authors_newest(
     database: Database, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
-    """A feed reads only as many authors as its page is deep, those who published last."""
+    """A feed reads only the authors who published last, one for each article down to its page's end."""
     author, other, reader = sign_up(fresh()), sign_up(fresh()), sign_up(fresh())
     with database.writing(reader) as writer:
         for followee in (author, other):
@@ -256,7 +256,7 @@ def test_a_deleted_article_is_no_longer_its_authors_newest(
 
 
 @pytest.mark.usefixtures("one_shard")
-def test_many_who_change_the_same_counters_never_wait_for_each_other_in_a_ring(
+def test_concurrent_changes_of_the_same_counters_never_deadlock(
     database: Database, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     people = [sign_up(fresh()) for _ in range(8)]

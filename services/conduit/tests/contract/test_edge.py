@@ -1,14 +1,18 @@
-"""What every Edge does with an article that changed, and what the one that is told by HTTP asks for."""
+"""The contract of every Edge, and the HTTP requests of PurgeEdge."""
 
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from urllib3 import Timeout
 
 from conduit import metrics
+from conduit.adapters import edge_purge
 from conduit.adapters.edge_null import NullEdge
 from conduit.adapters.edge_purge import PurgeEdge
 from conduit.edge import purging
@@ -51,12 +55,19 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine an edge in a thread needs longer than a writer would wait for it."""
+    monkeypatch.setattr(edge_purge, "OPEN_SECONDS", 5.0)
+    monkeypatch.setattr(edge_purge, "TIMEOUT", Timeout(connect=5.0, read=5.0))
+
+
 def _count(result: str) -> float:
     return metrics.PURGES.labels(result)._value.get()  # type: ignore[no-any-return]
 
 
 @pytest.fixture(params=["none", "by HTTP"])
-def edge(request: pytest.FixtureRequest, port: int) -> Edge:
+def edge(request: pytest.FixtureRequest, port: int, unhurried: None) -> Edge:
     return NullEdge() if request.param == "none" else PurgeEdge(f"http://localhost:{port}")
 
 
@@ -70,6 +81,7 @@ def test_purging_any_number_of_articles_sends_one_request_each_or_none(
     assert asked == sent
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_each_article_is_purged_by_its_id(port: int) -> None:
     asked.clear()
     edge = PurgeEdge(f"http://127.0.0.1:{port}")
@@ -78,6 +90,7 @@ def test_each_article_is_purged_by_its_id(port: int) -> None:
     assert asked == [("POST", "/articles/4096"), ("POST", f"/articles/{2**53 - 1}"), ("POST", "/articles/7")]
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_a_status_other_than_204_counts_as_failed_and_the_next_purge_is_sent(port: int) -> None:
     asked.clear()
     edge = PurgeEdge(f"http://127.0.0.1:{port}")
@@ -89,7 +102,7 @@ def test_a_status_other_than_204_counts_as_failed_and_the_next_purge_is_sent(por
     assert [path for _, path in asked] == ["/articles/13", "/articles/14"]
 
 
-def test_articles_that_changed_or_are_gone_are_purged_and_nothing_else() -> None:
+def test_only_changed_and_deleted_articles_are_purged() -> None:
     purged: list[list[int]] = []
 
     class Noting:
@@ -100,6 +113,119 @@ def test_articles_that_changed_or_are_gone_are_purged_and_nothing_else() -> None
     tell([ArticleChanged(1, 9), ArticlePublished(2, 9), ArticleDeleted(3, 9), ArticleChanged(1, 9)])
     tell([ArticleFavorited(4, 9, True), CommentsChanged(5), AuthorFollowed(9, 8, True), UserChanged(9, "jo")])
     assert purged == [[1, 3]]
+
+
+# What the other end answers to a purge over a connection that it has kept, or nothing.
+_DONE = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+@contextmanager
+def _edge_that(answers: Callable[[bytes, int], bytes]) -> Iterator[tuple[PurgeEdge, list[bytes]]]:
+    """An edge that answers so to a request's head and its number on the connection, b"" for closing it; the heads."""
+    heads: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            number = 0
+            while head := connection.recv(4096):
+                number += 1
+                heads.append(head.split(b" HTTP/1.1")[0])
+                answer = answers(head, number)
+                if not answer:
+                    return
+                connection.sendall(answer)
+
+    def accept(listening: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=accept, args=(listening,), daemon=True).start()
+        yield PurgeEdge(f"http://127.0.0.1:{listening.getsockname()[1]}"), heads
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_purge_that_meets_a_closing_connection_is_sent_over_another() -> None:
+    with _edge_that(lambda _head, number: _DONE if number == 1 else b"") as (edge, heads):
+        done = _count("done")
+        edge.purge([5])
+        assert heads == [b"GET /alive", b"POST /articles/5", b"POST /articles/5"]
+        assert _count("done") - done == 1
+
+
+def test_a_purge_that_is_sent_again_has_a_deadline_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge_purge, "OPEN_SECONDS", 5.0)
+    monkeypatch.setattr(edge_purge, "TIMEOUT", Timeout(connect=1.0, read=0.5))
+    over = threading.Event()
+
+    def answer(head: bytes, number: int) -> bytes:
+        if b"POST" not in head:
+            return _DONE
+        if number == 1:
+            over.wait(10)
+        return b""
+
+    with _edge_that(answer) as (edge, heads):
+        started = time.monotonic()
+        edge.purge([5])
+        took = time.monotonic() - started
+        over.set()
+    assert heads == [b"GET /alive", b"POST /articles/5", b"POST /articles/5"]
+    assert took < 5
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_an_answer_that_is_not_http_is_a_failure_and_no_reason_to_ask_twice() -> None:
+    with _edge_that(lambda head, _number: b"nonsense\r\n\r\n" if b"POST" in head else _DONE) as (edge, heads):
+        failed = _count("failed")
+        edge.purge([5])
+        assert heads[:2] == [b"GET /alive", b"POST /articles/5"]
+        assert heads.count(b"POST /articles/5") == 1
+        assert _count("failed") - failed == 1
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_redirection_is_a_failure_and_is_not_followed() -> None:
+    away = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    with _edge_that(lambda head, _number: away if b"POST" in head else _DONE) as (edge, heads):
+        failed = _count("failed")
+        edge.purge([5])
+        assert heads == [b"GET /alive", b"POST /articles/5"]
+        assert _count("failed") - failed == 1
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_a_redirection_after_a_closing_connection_is_not_followed_either() -> None:
+    away = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+
+    def answer(head: bytes, number: int) -> bytes:
+        if b"POST" not in head:
+            return _DONE
+        return away if number == 1 else b""
+
+    with _edge_that(answer) as (edge, heads):
+        edge.purge([5])
+        assert heads == [b"GET /alive", b"POST /articles/5", b"POST /articles/5"]
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_the_log_says_which_article_was_not_purged_and_why(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    PurgeEdge(f"http://127.0.0.1:{port}").purge([13])
+    (record,) = [record for record in caplog.records if record.getMessage() == "the edge did not purge"]
+    assert (record.server, record.cause) == ("127.0.0.1", "article 13: 500")  # type: ignore[attr-defined]
+
+
+def test_while_the_edge_is_away_every_article_is_counted_as_not_tried() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        not_tried = _count("not tried")
+        PurgeEdge(f"http://127.0.0.1:{nobody.getsockname()[1]}").purge([1, 2, 3])
+        assert _count("not tried") - not_tried == 3
 
 
 def test_closed_it_asks_no_more(edge: Edge, port: int) -> None:

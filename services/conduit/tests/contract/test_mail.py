@@ -1,4 +1,4 @@
-"""What every Mail adapter does with letters, and the patience of the one that asks a server."""
+"""The contract of every Mail, and the timeouts and circuit breaker of SmtpMail."""
 
 import threading
 import time
@@ -48,7 +48,7 @@ _ADAPTERS: dict[str, tuple[Callable[[MailServer], Mail], str]] = {
 
 
 @pytest.mark.parametrize(("adapter", "result"), _ADAPTERS.values(), ids=list(_ADAPTERS))
-def test_letters_are_handed_over_and_counted(
+def test_letters_are_delivered_and_counted(
     adapter: Callable[[MailServer], Mail], result: str, server: MailServer
 ) -> None:
     mail = adapter(server)
@@ -58,14 +58,14 @@ def test_letters_are_handed_over_and_counted(
     assert counted(result) == before + 5
 
 
-def test_a_server_gets_every_letter_as_it_is_by_one_connection(server: MailServer) -> None:
+def test_all_letters_are_sent_unchanged_over_one_connection(server: MailServer) -> None:
     letters = [letter(f"p{number}@example.com", f"Hello {number}\r\n.\r\n..dots") for number in range(5)]
     smtp(server).deliver(letters)
     assert server.got == [(one.address, one.content) for one in letters]
     assert server.connections == 1
 
 
-def test_addresses_in_another_script_are_sent_where_they_can_be() -> None:
+def test_international_addresses_are_sent_if_the_server_takes_them() -> None:
     letters = [letter("änn@example.com"), letter("ann@example.com")]
     with mail_server() as server:
         smtp(server).deliver(letters)
@@ -77,7 +77,7 @@ def test_addresses_in_another_script_are_sent_where_they_can_be() -> None:
     assert counted("refused") == before + 1
 
 
-def test_one_that_is_refused_does_not_keep_the_others_back(server: MailServer) -> None:
+def test_a_rejected_letter_does_not_hold_back_the_others(server: MailServer) -> None:
     before = counted("refused"), counted("sent")
     smtp(server).deliver([letter("refused@example.com"), letter(text="unwelcome"), letter("ann@example.com")])
     assert [to for to, _ in server.got] == ["ann@example.com"]
@@ -85,7 +85,7 @@ def test_one_that_is_refused_does_not_keep_the_others_back(server: MailServer) -
 
 
 def _later_at(step: str) -> Callable[..., Coroutine[Any, Any, str]]:
-    """How a server defers the first message that comes to this step, and takes every other."""
+    """Make a server defer the first message at this step, and accept all others."""
     told = False
 
     async def handle(_server: SMTP, _session: Session, envelope: Envelope, *arguments: Any) -> str:
@@ -103,7 +103,7 @@ def _later_at(step: str) -> Callable[..., Coroutine[Any, Any, str]]:
 
 
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA"])
-def test_one_that_is_for_later_keeps_nobody_else_back(
+def test_a_deferred_letter_does_not_hold_back_the_others(
     server: MailServer, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     monkeypatch.setattr(server, f"handle_{step}", _later_at(step), raising=False)
@@ -112,15 +112,15 @@ def test_one_that_is_for_later_keeps_nobody_else_back(
     with pytest.raises(DeferredError):
         mail.deliver([letter(f"p{number}@example.com") for number in range(4)])
     assert (counted("unsent"), counted("sent"), counted("refused")) == (before[0] + 1, before[1] + 3, before[2])
-    # And it is not left alone for that.
+    # The circuit stays closed.
     mail.deliver([letter("p0@example.com")])
     assert (server.connections, counted("sent")) == (2, before[1] + 4)
 
 
-def test_a_server_that_refuses_to_begin_a_text_is_asked_with_the_next(
+def test_after_a_refused_data_command_the_next_letter_is_sent(
     server: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of all refusals the one that leaves what was begun standing: RFC 5321, 4.1.1.4."""
+    """This refusal, unlike others, does not reset the transaction: RFC 5321, 4.1.1.4."""
     data = SMTP.smtp_DATA
     told: list[str] = []
 
@@ -137,7 +137,7 @@ def test_a_server_that_refuses_to_begin_a_text_is_asked_with_the_next(
     assert [to for to, _ in server.got] == ["p1@example.com"]
 
 
-def test_a_server_that_says_goodbye_is_left_alone(server: MailServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_421_the_circuit_opens(server: MailServer, monkeypatch: pytest.MonkeyPatch) -> None:
     async def goodbye(*_: object) -> str:
         return "421 closing"
 
@@ -152,7 +152,7 @@ def test_a_server_that_says_goodbye_is_left_alone(server: MailServer, monkeypatc
 
 
 @pytest.mark.parametrize("way", ["gone", "hangs", "trickles", "closes", "busy"])
-def test_a_server_that_does_not_answer_costs_little_and_then_nothing(way: str) -> None:
+def test_a_server_that_does_not_answer_opens_the_circuit(way: str) -> None:
     def try_it(port: int) -> None:
         mail = SmtpMail("127.0.0.1", port, SENDER, 0.5)
         before = counted("unsent")
@@ -174,7 +174,7 @@ def test_a_server_that_does_not_answer_costs_little_and_then_nothing(way: str) -
         try_it(port)
 
 
-def test_a_server_that_hangs_holds_up_a_few_threads_and_no_more() -> None:
+def test_a_server_that_hangs_holds_a_few_threads_at_most() -> None:
     with stubborn_server("hangs") as port, ThreadPoolExecutor(10) as threads:
         mail = SmtpMail("127.0.0.1", port, SENDER, 30.0)
         waiting = [threads.submit(mail.deliver, [letter()]) for _ in range(10)]
@@ -184,7 +184,7 @@ def test_a_server_that_hangs_holds_up_a_few_threads_and_no_more() -> None:
             assert isinstance(future.exception(), UnavailableError)
 
 
-def test_a_server_that_is_back_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_back_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mail_smtp, "OPEN_SECONDS", 0.2)
     port = free_port()
     mail = SmtpMail("127.0.0.1", port, SENDER, 1.0)
@@ -198,10 +198,10 @@ def test_a_server_that_is_back_is_asked_again(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("answer", ["250 OK", "421 closing", "554 no", "", None])
-def test_what_the_server_has_taken_is_sent_whatever_it_answers_to_quit(
+def test_accepted_letters_count_as_sent_whatever_the_server_answers_to_quit(
     server: MailServer, monkeypatch: pytest.MonkeyPatch, answer: str | None
 ) -> None:
-    """None: it does not answer at all."""
+    """With None, the server does not answer at all."""
 
     async def goodbye(self: SMTP, _argument: str) -> None:
         if answer:

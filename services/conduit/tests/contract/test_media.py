@@ -1,4 +1,4 @@
-"""What every Media adapter does, whatever keeps the files."""
+"""The contract of every Media."""
 
 import os
 import socket
@@ -33,7 +33,7 @@ def _by_http(request: pytest.FixtureRequest) -> Media:
 
 @pytest.fixture(params=[_on_disk, pytest.param(_by_http, marks=pytest.mark.docker)], ids=["disk", "http"])
 def media(request: pytest.FixtureRequest) -> Media:
-    """A place for files; there may be some already."""
+    """A Media, which may hold files already."""
     kind: Callable[[pytest.FixtureRequest], Media] = request.param
     return kind(request)
 
@@ -44,12 +44,12 @@ def _public() -> str:
 
 @pytest.mark.parametrize("content", [b"", b"content", bytes(range(256)) * 20_000], ids=["empty", "short", "5 MB"])
 @pytest.mark.parametrize("name", [_public(), report_file(7)], ids=["public", "private"])
-def test_what_is_put_is_got(media: Media, name: str, content: bytes) -> None:
+def test_a_file_can_be_put_and_got(media: Media, name: str, content: bytes) -> None:
     media.put(name, content, "image/webp")
     assert media.get(name) == content
 
 
-def test_what_was_never_put_or_is_deleted_is_not_there(media: Media) -> None:
+def test_a_missing_or_deleted_file_is_none(media: Media) -> None:
     name = _public()
     assert media.get(name) is None
     media.delete(name)
@@ -59,14 +59,14 @@ def test_what_was_never_put_or_is_deleted_is_not_there(media: Media) -> None:
     media.delete(name)
 
 
-def test_what_is_put_again_is_replaced(media: Media) -> None:
+def test_putting_a_file_again_replaces_it(media: Media) -> None:
     name = _public()
     for content in (b"the first, which is longer", b"second"):
         media.put(name, content, "image/webp")
         assert media.get(name) == content
 
 
-def test_a_file_that_is_replaced_is_read_whole_old_or_new(media: Media) -> None:
+def test_a_concurrent_reader_gets_the_old_or_the_new_file_complete(media: Media) -> None:
     name = _public()
     contents = [bytes([number]) * 500_000 for number in range(8)]
     media.put(name, contents[0], "image/webp")
@@ -95,7 +95,7 @@ def test_a_file_that_is_replaced_is_read_whole_old_or_new(media: Media) -> None:
     assert seen <= set(contents)
 
 
-def test_a_public_file_has_an_address_that_only_its_name_decides(media: Media) -> None:
+def test_a_public_files_url_depends_only_on_its_name(media: Media) -> None:
     name = _public()
     address = media.url(name)
     media.put(name, b"content", "image/webp")
@@ -104,15 +104,15 @@ def test_a_public_file_has_an_address_that_only_its_name_decides(media: Media) -
     assert media.url(_public()) != address
 
 
-def test_a_private_file_has_none(media: Media) -> None:
+def test_a_private_file_has_no_url(media: Media) -> None:
     with pytest.raises(ValueError, match="not public"):
         media.url(report_file(7))
 
 
 @pytest.mark.parametrize("name", ["public/../private/x", "/etc/passwd", "elsewhere/x", "public/.hidden", "public/a b"])
-def test_what_is_no_name_is_refused(media: Media, name: str) -> None:
+def test_invalid_names_are_refused(media: Media, name: str) -> None:
     for use in (media.get, media.delete, lambda bad: media.put(bad, b"", "text/plain")):
-        with pytest.raises(ValueError, match="no name"):
+        with pytest.raises(ValueError, match="not a valid"):
             use(name)
 
 
@@ -120,7 +120,7 @@ def _waiting() -> str:
     return upload_file(digest_of(fresh().encode()), 7)
 
 
-def test_what_is_left_in_a_folder_is_named_when_it_is_as_old_as_asked(media: Media) -> None:
+def test_old_files_of_a_folder_are_listed(media: Media) -> None:
     assert media.left_in("private/nothing-yet", 0) == []
     names = {_waiting(), _waiting()}
     for name in names:
@@ -138,12 +138,10 @@ def test_what_is_left_in_a_folder_is_named_when_it_is_as_old_as_asked(media: Med
     assert media.get(report_file(7)) == b"content"
 
 
-# The disk alone ---------------------------------------------------------------------------------------------
+# DiskMedia only ---------------------------------------------------------------------------------------------
 
 
-def test_a_disk_that_can_not_be_written_is_unavailable_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_is_unavailable_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     media = DiskMedia(tmp_path)
     name = _public()
     media.put(name, b"before", "image/webp")
@@ -159,7 +157,7 @@ def test_a_disk_that_can_not_be_written_is_unavailable_and_leaves_nothing(
     assert [path.name for path in (tmp_path / "public").iterdir()] == [name.removeprefix("public/")]
 
 
-def test_halves_that_a_process_left_are_no_files_and_are_deleted(tmp_path: Path) -> None:
+def test_partial_files_of_a_dead_process_are_not_listed_and_are_deleted(tmp_path: Path) -> None:
     media, name = DiskMedia(tmp_path), _waiting()
     media.put(name, b"content", "image/webp")
     old, young = tmp_path / "private/uploads/.old", tmp_path / "private/uploads/.young"
@@ -172,7 +170,7 @@ def test_halves_that_a_process_left_are_no_files_and_are_deleted(tmp_path: Path)
     assert media.left_in("private/uploads", 0) == [name]
 
 
-def test_a_place_that_is_no_directory_is_unavailable(tmp_path: Path) -> None:
+def test_a_path_that_is_no_directory_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     media = DiskMedia(tmp_path / "file")
     for use in (media.get, media.delete, lambda name: media.put(name, b"", "image/webp")):
@@ -180,11 +178,11 @@ def test_a_place_that_is_no_directory_is_unavailable(tmp_path: Path) -> None:
             use(_public())
 
 
-# HTTP alone -------------------------------------------------------------------------------------------------
+# HttpMedia only ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.docker
-def test_a_connection_that_was_closed_meanwhile_costs_nobody_an_answer(object_store: str) -> None:
+def test_a_connection_closed_while_idle_fails_no_request(object_store: str) -> None:
     with proxied(object_store) as proxy:
         media, name = HttpMedia(proxy.url), _public()
         for content in (b"first", b"second"):
@@ -194,7 +192,7 @@ def test_a_connection_that_was_closed_meanwhile_costs_nobody_an_answer(object_st
             proxy.drop_connections()
 
 
-def test_a_name_that_the_dns_takes_long_over_is_told_of_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_dns_lookup_delays_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
 
     def slowly(*_: object, **__: object) -> None:
@@ -211,7 +209,7 @@ def test_a_name_that_the_dns_takes_long_over_is_told_of_soon(monkeypatch: pytest
     done.set()
 
 
-def test_who_finds_every_place_taken_is_told_and_the_store_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_without_a_free_slot_fails_and_the_circuit_stays_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     goes_on, arrived, looked = threading.Event(), threading.Semaphore(0), threading.Semaphore(0)
 
     class Store(BaseHTTPRequestHandler):
@@ -250,7 +248,7 @@ def test_who_finds_every_place_taken_is_told_and_the_store_is_not_given_up(monke
         server.shutdown()
 
 
-def test_a_store_that_refuses_is_unavailable_and_goes_on_being_asked() -> None:
+def test_a_store_that_answers_errors_is_unavailable_and_is_asked_again() -> None:
     statuses = [200, 507, 200]  # to who looks for it; a full disk; and there is room again
 
     class Store(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""One PostgreSQL server: what a busy pool and a hanging server do to those who come later."""
+"""One PostgreSQL server: how a busy pool and a hanging server affect later requests."""
 
 import time
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def test_after_a_busy_pool_a_request_waits_for_a_connection_again(server: Postgr
         assert waiting.result(5) == OneRow(1)
 
 
-def test_a_refusal_is_an_answer_too(server: PostgresServer) -> None:
+def test_an_error_counts_as_an_answer(server: PostgresServer) -> None:
     wrong = Statement("wrong", text("SELECT 1 / 0 AS one"), OneRow)
     with ThreadPoolExecutor(1) as thread:
         with server.transaction(), pytest.raises(UnavailableError):
@@ -64,7 +64,7 @@ def test_a_refusal_is_an_answer_too(server: PostgresServer) -> None:
 
 
 def test_a_connection_that_hangs_in_a_transaction_is_closed(server: PostgresServer, proxy: Proxy) -> None:
-    """Nobody waits for its rollback, which would hang as well, and nobody gets it from the pool."""
+    """No request waits for its rollback, which would hang as well, or gets it from the pool."""
     with server.transaction() as writer:
         connection = writer._connection
         assert writer.first(ONE) == OneRow(1)

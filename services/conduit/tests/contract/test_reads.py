@@ -1,4 +1,4 @@
-"""What every Reads adapter does over every Database, and how many queries a server it takes."""
+"""The contract of every Reads over every Database, and the number of queries on each server."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -29,7 +29,7 @@ def reads(request: pytest.FixtureRequest, database: PostgresDatabase, media: Med
 
 
 def _most_queries(work: Callable[[], Any]) -> int:
-    """The queries that the busiest server answered."""
+    """The number of queries on the busiest server."""
     spent = Tally()
     token = tally.set(spent)
     try:
@@ -39,7 +39,7 @@ def _most_queries(work: Callable[[], Any]) -> int:
     return max(spent.queries.values(), default=0)
 
 
-def test_what_is_not_there_is_none_or_empty(reads: Reads, sign_up: SignUp) -> None:
+def test_a_missing_thing_is_none_or_empty(reads: Reads, sign_up: SignUp) -> None:
     viewer = sign_up(fresh())
     for who in (None, viewer):
         assert reads.article(viewer, who) is None
@@ -50,7 +50,7 @@ def test_what_is_not_there_is_none_or_empty(reads: Reads, sign_up: SignUp) -> No
     assert reads.feed(PAGE, viewer) == ([], 0)
 
 
-def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
+def test_a_route_takes_at_most_two_queries_on_each_server_and_three_for_comments(
     reads: Reads, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     names = [fresh() for _ in range(8)]
@@ -68,7 +68,7 @@ def test_no_route_asks_a_server_more_than_twice_nor_comments_thrice(
     article_id = articles.id_of(slugs[0])
     readers: tuple[int | None, ...] = (None, viewer)
     for reader in readers:
-        # Each twice: what an adapter has kept of the first time must not make the second dearer.
+        # Each twice: what an adapter has cached at first must not make the second read more expensive.
         assert _most_queries(lambda who=reader: reads.article(article_id, who)) <= 2  # type: ignore[misc]
         assert _most_queries(lambda who=reader: reads.article(article_id, who)) <= 2  # type: ignore[misc]
         assert _most_queries(lambda who=reader: reads.profile(names[1], who)) <= 2  # type: ignore[misc]
@@ -131,7 +131,7 @@ def test_every_filter_and_page_agrees_with_a_model_in_memory(
             assert count == len(expected)
 
 
-def test_a_write_shows_at_once_wherever_it_is_read(
+def test_a_write_shows_at_once_in_every_read(
     reads: Reads, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     name, fan_name, tag = fresh(), fresh(), fresh("tag")
@@ -146,7 +146,7 @@ def test_a_write_shows_at_once_wherever_it_is_read(
     assert profile.username == name
 
     def titles() -> list[list[str]]:
-        """Of the author's articles in each list, the viewer being nobody and somebody."""
+        """The titles of the author's articles in each list, with and without a viewer."""
         found = []
         for where in filters:
             anonymous, _ = reads.articles(PAGE, None, **where)
@@ -188,7 +188,7 @@ def test_a_write_shows_at_once_wherever_it_is_read(
     assert reads.comments(article_id, None, PAGE) is None
 
 
-def test_a_new_name_shows_at_once_wherever_its_bearer_is_shown(
+def test_a_new_username_shows_at_once_in_every_read(
     reads: Reads,
     database: PostgresDatabase,
     tasks: Tasks,
@@ -227,14 +227,14 @@ def test_a_new_name_shows_at_once_wherever_its_bearer_is_shown(
     assert reads.articles(PAGE, None, **NOWHERE | {"author": new_name})[1] == 1
     profiles.follow(database, reader, new_name, following=False)
     assert shown(reader) == {(new_name, False)}
-    # Its old name is another's now.
+    # Another user has the old name now.
     other = sign_up(name)
     profile = reads.profile(name, other)
     assert profile is not None
     assert profile.bio is None
 
 
-def test_comments_show_at_once_newest_first_and_no_more_than_asked_for(
+def test_comments_show_at_once_newest_first_up_to_the_limit(
     reads: Reads, database: PostgresDatabase, tasks: Tasks, sign_up: SignUp
 ) -> None:
     who = sign_up(fresh())
@@ -253,7 +253,7 @@ def test_comments_show_at_once_newest_first_and_no_more_than_asked_for(
     assert bodies(PAGE) == ["2", "1", "0"]
 
 
-def test_events_that_nobody_keeps_leave_the_transaction_alone() -> None:
+def test_null_events_leave_the_transaction_alone() -> None:
     class Untouched:
         def __getattr__(self, name: str) -> Any:
             raise AssertionError(f"the transaction's {name} was used")

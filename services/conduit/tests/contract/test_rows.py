@@ -1,4 +1,4 @@
-"""Every statement of the app gives the columns that its row's fields name: a real server describes them."""
+"""The columns of every statement are its row's fields, by the description of a real server."""
 
 import importlib
 import pkgutil
@@ -16,13 +16,13 @@ from conduit import list_queries
 from conduit.statements import Statement
 from conduit_testing.deployments import NewDatabase, migrated
 
-# A parameter whose type the SQL does not say: psycopg sends a timedelta as an interval.
+# Parameters whose type the SQL leaves open: psycopg sends a timedelta as an interval.
 _TYPES = {"older_than": psycopg.adapters.types["interval"].oid}
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 
 
 def _statements() -> Iterator[tuple[str, Statement[Any]]]:
-    """All that stand in a module of the package, and the lists, which are made when they are first asked for."""
+    """All statements in the package's modules, and those of lists, which are made on first use."""
     for module in pkgutil.walk_packages(conduit.__path__, "conduit."):
         if ".migrations" in module.name or module.name.endswith("__main__"):
             continue
@@ -44,7 +44,7 @@ def connection(new_database: NewDatabase) -> Iterator[psycopg.Connection]:
 
 
 def _columns(connection: psycopg.Connection, sql: str) -> list[str]:
-    """The names of a result's columns, which the server tells without running the statement."""
+    """The names of a result's columns, which the server describes without running the statement."""
     numbers: dict[str, int] = {}
 
     def numbered(match: re.Match[str]) -> str:
@@ -72,6 +72,6 @@ def test_a_statements_columns_are_its_rows_fields(connection: psycopg.Connection
     assert _columns(connection, statement.sql) == list(statement.row._fields)
 
 
-def test_a_column_out_of_place_is_seen(connection: psycopg.Connection) -> None:
+def test_a_column_out_of_order_is_found(connection: psycopg.Connection) -> None:
     assert _columns(connection, "SELECT 1 AS b, %(x)s::int AS a, %(x)s::int %% 2 AS c") == ["b", "a", "c"]
     assert _columns(connection, "DELETE FROM users WHERE id = %(x)s") == []

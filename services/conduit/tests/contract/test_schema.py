@@ -1,4 +1,4 @@
-"""The migrations make what the models say."""
+"""The migrations make the schema of the models."""
 
 from pathlib import Path
 from typing import NamedTuple

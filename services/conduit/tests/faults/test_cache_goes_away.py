@@ -78,7 +78,7 @@ def _wait_until_cached(api: Api, slug: str) -> None:
 
 
 @every_break
-def test_every_request_is_answered_without_the_cache_and_none_waits_for_it_twice(
+def test_without_the_cache_every_request_is_answered_and_waits_for_redis_at_most_once(
     api: Api, proxy: Proxy, broken: Break
 ) -> None:
     jo, ann = api.sign_up(), api.sign_up()
@@ -105,9 +105,7 @@ def test_every_request_is_answered_without_the_cache_and_none_waits_for_it_twice
 
 
 @every_break
-def test_what_was_changed_while_the_cache_was_away_is_new_when_it_is_back(
-    api: Api, proxy: Proxy, broken: Break
-) -> None:
+def test_changes_during_an_outage_of_the_cache_show_when_it_is_back(api: Api, proxy: Proxy, broken: Break) -> None:
     jo = api.sign_up()
     slug = jo.slug("before")
     _wait_until_cached(api, slug)
@@ -130,7 +128,7 @@ def test_what_was_changed_while_the_cache_was_away_is_new_when_it_is_back(
         time.sleep(0.02)
 
 
-def test_more_changes_than_are_remembered_empty_the_cache(
+def test_too_many_changes_during_an_outage_flush_the_cache(
     api: Api, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache_pending, "MAX_PENDING", 3)
@@ -148,7 +146,7 @@ def test_more_changes_than_are_remembered_empty_the_cache(
     _wait_until_cached(api, slugs[0])
 
 
-def test_a_restart_of_redis_costs_no_reader_an_answer_or_the_cache(api: Api, proxy: Proxy) -> None:
+def test_a_restart_of_redis_fails_no_read_and_the_cache_is_used_again(api: Api, proxy: Proxy) -> None:
     jo = api.sign_up()
     slug = jo.slug()
     _wait_until_cached(api, slug)
@@ -161,7 +159,7 @@ def test_a_restart_of_redis_costs_no_reader_an_answer_or_the_cache(api: Api, pro
             assert sum(map(queries, answers)) == 0
 
 
-def test_thirty_requests_at_once_are_all_answered_while_the_cache_hangs(api: Api, proxy: Proxy) -> None:
+def test_thirty_concurrent_requests_are_all_answered_while_the_cache_hangs(api: Api, proxy: Proxy) -> None:
     jo = api.sign_up()
     slug = jo.slug()
     _wait_until_cached(api, slug)
@@ -173,7 +171,7 @@ def test_thirty_requests_at_once_are_all_answered_while_the_cache_hangs(api: Api
     assert sum(_waited(answer) > 0 for answer in answers) <= 30, "ten threads, and three late answers end it"
 
 
-def test_a_cache_that_is_slow_costs_a_request_no_more_than_it_may_wait(api: Api, proxy: Proxy) -> None:
+def test_a_slow_cache_delays_a_request_by_its_budget_at_most(api: Api, proxy: Proxy) -> None:
     jo = api.sign_up()
     slug = jo.slug()
     _wait_until_cached(api, slug)
@@ -185,7 +183,7 @@ def test_a_cache_that_is_slow_costs_a_request_no_more_than_it_may_wait(api: Api,
     assert max(_waited(answer) for answer in answers) < CACHE_MS
 
 
-def test_an_app_starts_without_its_cache_and_takes_it_when_it_comes(
+def test_an_app_starts_without_its_cache_and_uses_it_once_it_is_up(
     new_database: NewDatabase, new_redis: NewRedis, tmp_path: Path
 ) -> None:
     with proxied(new_redis()) as proxy:
@@ -198,7 +196,7 @@ def test_an_app_starts_without_its_cache_and_takes_it_when_it_comes(
             _wait_until_cached(api, slug)
 
 
-def test_no_request_resolves_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_request_waits_for_a_dns_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     """A DNS lookup of a missing container can take seconds."""
 
     def slow(*_: object, **__: object) -> list[object]:
@@ -218,7 +216,7 @@ def test_no_request_resolves_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     cache.close()
 
 
-def test_three_late_answers_in_a_row_open_the_circuit_and_fewer_do_not(new_redis: NewRedis) -> None:
+def test_the_circuit_opens_after_three_timeouts_in_a_row(new_redis: NewRedis) -> None:
     with proxied(new_redis()) as proxy:
         server = RedisServer(proxy.url)
         server.open()
@@ -252,7 +250,7 @@ def test_an_error_for_one_command_leaves_the_circuit_closed(new_redis: NewRedis)
     server.close()
 
 
-def test_a_request_whose_time_is_used_up_does_not_call_redis(new_redis: NewRedis) -> None:
+def test_a_request_whose_budget_is_used_up_does_not_call_redis(new_redis: NewRedis) -> None:
     server = RedisServer(new_redis())
     server.open()
     called: list[object] = []
@@ -271,7 +269,7 @@ def test_a_request_whose_time_is_used_up_does_not_call_redis(new_redis: NewRedis
     server.close()
 
 
-def test_a_request_waits_no_longer_in_several_calls_than_in_one(new_redis: NewRedis) -> None:
+def test_all_redis_calls_of_a_request_share_one_budget(new_redis: NewRedis) -> None:
     with proxied(new_redis()) as proxy:
         server = RedisServer(proxy.url)
         server.open()
@@ -292,7 +290,7 @@ def test_a_request_waits_no_longer_in_several_calls_than_in_one(new_redis: NewRe
 
 
 @every_break
-def test_each_box_counts_limits_by_itself_while_redis_is_away(new_redis: NewRedis, broken: Break) -> None:
+def test_each_box_counts_limits_by_itself_while_redis_is_down(new_redis: NewRedis, broken: Break) -> None:
     with proxied(new_redis()) as proxy:
         limits = RedisLimits(proxy.url, parse("3/minute"), parse("5/minute"))
         limits.open()

@@ -1,4 +1,4 @@
-"""A database that is gone or hangs: 503 within two seconds, never a 500, and back by itself when it is back."""
+"""A database that is down or hangs: 503 within two seconds, never a 500, and the app recovers by itself."""
 
 import re
 import time
@@ -118,7 +118,7 @@ def test_every_route_answers_503_in_time_and_works_when_the_database_is_back(
 
 
 @every_break
-def test_thirty_requests_at_once_are_all_told_in_time(api: Api, proxy: Proxy, broken: Break) -> None:
+def test_thirty_concurrent_requests_all_get_a_503_in_time(api: Api, proxy: Proxy, broken: Break) -> None:
     jo = api.sign_up()
     slug = jo.slug()
     draft = {"title": "t", "description": "d", "body": "b"}
@@ -141,7 +141,7 @@ def test_thirty_requests_at_once_are_all_told_in_time(api: Api, proxy: Proxy, br
 
 
 @every_break
-def test_a_query_under_way_is_given_up_in_time(api: Api, proxy: Proxy, broken: Break) -> None:
+def test_a_running_query_is_abandoned_in_time(api: Api, proxy: Proxy, broken: Break) -> None:
     jo = api.sign_up()
     slug = jo.slug()
     with ThreadPoolExecutor(8) as threads:
@@ -165,7 +165,7 @@ def test_a_query_under_way_is_given_up_in_time(api: Api, proxy: Proxy, broken: B
             _wait_until_back(api.http)
 
 
-def test_a_restart_of_the_server_costs_no_reader_an_answer(api: Api, proxy: Proxy) -> None:
+def test_a_restart_of_the_server_fails_no_read(api: Api, proxy: Proxy) -> None:
     jo = api.sign_up()
     slug = jo.slug()
     with ThreadPoolExecutor(10) as threads:
@@ -176,8 +176,8 @@ def test_a_restart_of_the_server_costs_no_reader_an_answer(api: Api, proxy: Prox
             assert answers == [200] * 3
 
 
-def test_a_restart_of_the_server_costs_no_writer_an_answer(api: Api, proxy: Proxy) -> None:
-    """What has not begun changes nothing, so it is begun again on a connection that lives."""
+def test_a_restart_of_the_server_fails_no_write(api: Api, proxy: Proxy) -> None:
+    """Before a transaction begins nothing has changed, so it is retried on another connection."""
     jo = api.sign_up()
     slug = jo.slug()
     with ThreadPoolExecutor(10) as threads:
@@ -189,7 +189,7 @@ def test_a_restart_of_the_server_costs_no_writer_an_answer(api: Api, proxy: Prox
     assert jo.get(f"/articles/{slug}").json()["article"]["favoritesCount"] == 1
 
 
-def test_an_outage_of_many_seconds_is_over_as_soon_as_the_database_is_back(api: Api, proxy: Proxy) -> None:
+def test_the_app_recovers_from_a_long_outage_as_soon_as_the_database_is_back(api: Api, proxy: Proxy) -> None:
     for outage in (Proxy.cut, Proxy.hold):
         outage(proxy)
         end = time.monotonic() + 6
@@ -201,7 +201,7 @@ def test_an_outage_of_many_seconds_is_over_as_soon_as_the_database_is_back(api: 
 
 
 @every_break
-def test_a_cover_that_can_not_be_finished_is_not_there_and_can_be_sent_again(
+def test_a_cover_that_cannot_be_finished_is_not_shown_and_can_be_uploaded_again(
     api: Api, http: httpx.Client, proxy: Proxy, broken: Break, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jo = api.sign_up()
@@ -218,14 +218,14 @@ def test_a_cover_that_can_not_be_finished_is_not_there_and_can_be_sent_again(
     assert response.status_code == 503
     proxy.mend()
     _wait_until_back(http)
-    # Nobody could say so in its row: it is waited for until the next upload or start, and has no address.
+    # Its row could not be updated: it stays pending until the next upload or start, and has no URLs.
     assert api.article(slug)["cover"] == {"state": "pending", "small": None, "medium": None, "large": None}
     assert jo.upload(slug, upload()).status_code == 200
     assert api.article(slug)["cover"]["state"] == "ready"
 
 
 @every_break
-def test_what_could_not_be_finished_is_given_up_at_the_next_start(
+def test_unfinished_tasks_are_failed_at_the_next_start(
     new_database: NewDatabase, tmp_path: Path, broken: Break, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with proxied(migrated(new_database)) as proxy:
@@ -242,7 +242,7 @@ def test_what_could_not_be_finished_is_given_up_at_the_next_start(
             with monkeypatch.context() as patch:
                 patch.setattr(images, "covers", lose_the_database)
                 assert jo.upload(slug, upload()).status_code == 503
-        # Still away: the app is there all the same, and nothing is given up.
+        # The database is still down: the app starts, and fails nothing yet.
         with served(settings) as base_url:
             assert httpx.get(f"{base_url}/health").status_code == 200
         proxy.mend()

@@ -1,4 +1,4 @@
-"""An edge that is gone or hangs costs a writer next to nothing, and is told again soon after it is back."""
+"""An edge cache that is down or hangs hardly delays a writer, and is purged again soon after it is back."""
 
 import socket
 import threading
@@ -62,7 +62,7 @@ def _until_told(edge: PurgeEdge, article_id: int) -> None:
 
 
 def _seconds(edge: PurgeEdge, times: int = 1) -> float:
-    """How long so many writers after each other wait for the edge."""
+    """The seconds that so many consecutive writers wait for the edge."""
     started = time.monotonic()
     for _ in range(times):
         edge.purge([2])
@@ -75,7 +75,7 @@ def _counted(result: str) -> float:
 
 
 @every_break
-def test_the_first_to_notice_waits_a_moment_and_the_others_not_at_all(
+def test_only_the_first_writer_waits_for_a_missing_edge(
     edge: PurgeEdge, proxy: Proxy, broken: Callable[[Proxy], None]
 ) -> None:
     failed, not_tried = _counted("failed"), _counted("not tried")
@@ -87,14 +87,14 @@ def test_the_first_to_notice_waits_a_moment_and_the_others_not_at_all(
     _until_told(edge, 4)
 
 
-def test_a_connection_that_was_closed_while_it_waited_loses_no_purge(edge: PurgeEdge, proxy: Proxy) -> None:
+def test_a_connection_closed_while_idle_loses_no_purge(edge: PurgeEdge, proxy: Proxy) -> None:
     proxy.drop_connections()
     told.clear()
     edge.purge([5])
     assert told == ["/articles/5"]
 
 
-def test_a_name_that_the_dns_takes_seconds_over_keeps_no_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_dns_lookup_delays_no_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
 
     def slow(*_arguments: Any, **_named: Any) -> Any:

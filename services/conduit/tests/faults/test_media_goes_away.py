@@ -1,4 +1,4 @@
-"""A place for files that is gone or hangs: who needs it is told within two seconds, and nobody else notices."""
+"""A media store that is down or hangs: requests that need it get a 503 within two seconds, and others do not notice."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -67,13 +67,13 @@ def _is_unavailable_in_time(send: Callable[[], httpx.Response]) -> None:
     response = send()
     seconds = time.monotonic() - started
     assert response.status_code == 503, response.text
-    assert errors(response) == {"body": ["the place for files is unavailable; try again shortly"]}
+    assert errors(response) == {"body": ["the media store is unavailable; try again shortly"]}
     assert response.headers["retry-after"] == "1"
     assert seconds < MOST_SECONDS
 
 
 @every_break
-def test_who_needs_a_file_is_told_in_time_and_all_is_as_it_was(
+def test_requests_that_need_a_file_fail_in_time_and_change_nothing(
     api: Api, jo: Person, slug: str, proxy: Proxy, broken: Callable[[Proxy], None]
 ) -> None:
     report = jo.post("/user/reports").json()["report"]
@@ -88,7 +88,7 @@ def test_who_needs_a_file_is_told_in_time_and_all_is_as_it_was(
     ):
         _is_unavailable_in_time(send)
     assert api.article(slug)["cover"] == before
-    # Said in the row, and nowhere by a file.
+    # The row says so, and there is no file.
     assert jo.delete(f"/articles/{slug}/cover").status_code == 200
     proxy.mend()
     after = _until(200, lambda: jo.upload(slug, upload("JPEG"))).json()["article"]["cover"]
@@ -105,7 +105,7 @@ def test_readers_do_not_notice(
     shown = api.article(slug)
     broken(proxy)
     with ThreadPoolExecutor(8) as threads:
-        # As many as the app has threads, but for those that reading needs.
+        # As many as the app has threads, except for those that reads need.
         waiting = [threads.submit(jo.get, report["url"].removeprefix("/api")) for _ in range(7)]
         waiting.append(threads.submit(jo.upload, slug, upload("PNG")))
         for _ in range(20):

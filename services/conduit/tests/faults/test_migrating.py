@@ -1,4 +1,4 @@
-"""A database that cannot be migrated is told in one line, and the program ends."""
+"""If a database cannot be migrated, the program says so in one line and exits."""
 
 import json
 import os
@@ -29,18 +29,16 @@ def _migrate(url: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "message"),
     [
-        ("UPDATE alembic_version SET version_num = '9999_of_tomorrow'", "migrated by a newer version"),
-        # The oldest migration, again, over its own tables.
+        ("UPDATE alembic_version SET version_num = '9999_of_tomorrow'", "a newer version of the app migrated"),
+        # The oldest migration again, over its own tables.
         ("DELETE FROM alembic_version", "already exists"),
         ("ALTER TABLE alembic_version RENAME version_num TO another", "does not exist"),
     ],
     ids=["newer", "statement refused", "version unreadable"],
 )
-def test_a_database_that_cannot_be_migrated_is_told_in_one_line(
-    new_database: NewDatabase, statement: str, told: str
-) -> None:
+def test_a_failed_migration_is_reported_in_one_line(new_database: NewDatabase, statement: str, message: str) -> None:
     url = new_database()
     migrate(url)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -49,6 +47,6 @@ def test_a_database_that_cannot_be_migrated_is_told_in_one_line(
     assert done.returncode == 1
     assert done.stderr == ""
     (error,) = [line for line in map(json.loads, done.stdout.splitlines()) if line["level"] == "error"]
-    assert told in error["message"]
+    assert message in error["message"]
     assert "\n" not in error["message"]
     assert "exception" not in error

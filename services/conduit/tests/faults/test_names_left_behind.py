@@ -1,4 +1,4 @@
-"""Names whose taker died half-way: nobody gets a name twice, and none is lost."""
+"""Interrupted sign-ups and renames: no name goes to two users, and none is lost."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ TOKENS = Tokens("a secret of the tests, long enough for HS256", 1)
 
 
 class Dying(PostgresDatabase):
-    """Loses a user's server at the end of a transaction: before its commit, or after it and before the answer."""
+    """Loses the connection to a user's server: before the commit, or between the commit and its answer."""
 
     lose: str | None = None
 
@@ -52,7 +52,7 @@ def database(urls: list[str]) -> Iterator[Dying]:
 
 
 def _age(urls: list[str], seconds: int) -> None:
-    """Let every reservation be older."""
+    """Make every reservation older."""
     with psycopg.connect(urls[0], autocommit=True) as connection:
         for table in ("usernames", "emails"):
             connection.execute(
@@ -79,8 +79,8 @@ def _queries(work: Callable[[], object]) -> dict[str, int]:
     return spent.queries
 
 
-def test_signing_up_and_changing_take_two_queries_a_server(database: Dying) -> None:
-    """A rename takes a third where one server is both: what was given up is released after the change."""
+def test_signing_up_and_changing_a_user_take_two_queries_on_each_server(database: Dying) -> None:
+    """A rename takes a third if one server has both: the former name is released after the change."""
     name = fresh()
     assert sum(_queries(lambda: _sign_up(database, name)).values()) == 2
     user_id = _sign_up(database, fresh())
@@ -94,7 +94,9 @@ def _rename(database: Dying, user_id: int, name: str) -> None:
     users.change(database, PASSWORDS, user_id, "token", UserChanges(username=name))
 
 
-def test_a_reservation_of_a_sign_up_that_died_is_taken_over_after_a_minute(database: Dying, urls: list[str]) -> None:
+def test_the_reservation_of_an_interrupted_sign_up_is_taken_over_after_a_minute(
+    database: Dying, urls: list[str]
+) -> None:
     name = fresh()
     database.lose = "before"
     with pytest.raises(UnavailableError):
@@ -112,7 +114,7 @@ def test_a_reservation_of_a_sign_up_that_died_is_taken_over_after_a_minute(datab
     assert _sign_up(database, name)
 
 
-def test_a_name_whose_sign_up_was_not_answered_stays_its_users(database: Dying, urls: list[str]) -> None:
+def test_a_name_stays_reserved_when_the_answer_to_the_commit_is_lost(database: Dying, urls: list[str]) -> None:
     name = fresh()
     database.lose = "after"
     with pytest.raises(UnavailableError):
@@ -126,7 +128,7 @@ def test_a_name_whose_sign_up_was_not_answered_stays_its_users(database: Dying, 
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_of_a_rename_that_died_one_of_the_two_names_is_free_after_a_minute(
+def test_after_an_interrupted_rename_one_of_the_two_names_is_free_after_a_minute(
     database: Dying, urls: list[str], moment: str
 ) -> None:
     old, new = fresh(), fresh()
@@ -149,7 +151,7 @@ def test_of_a_rename_that_died_one_of_the_two_names_is_free_after_a_minute(
     assert users.current(database, user_id, "token").username == carried
 
 
-def test_a_late_release_leaves_a_name_that_its_user_carries_again(
+def test_a_late_release_keeps_a_name_that_its_user_carries_again(
     database: Dying, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = fresh(), fresh()
@@ -198,7 +200,7 @@ def test_a_name_that_its_holder_takes_back_while_it_is_taken_over_stays_the_hold
     assert found.user_id == user_id
 
 
-def test_signing_in_asks_as_many_queries_for_an_unknown_address_as_for_a_known_one(database: Dying) -> None:
+def test_signing_in_takes_as_many_queries_for_an_unknown_address_as_for_a_known_one(database: Dying) -> None:
     name = fresh()
     _sign_up(database, name)
 
@@ -213,8 +215,8 @@ def test_signing_in_asks_as_many_queries_for_an_unknown_address_as_for_a_known_o
     assert _queries(lambda: refused(unknown)) == first
 
 
-def test_what_is_refused_of_a_change_keeps_the_names_it_had(database: Dying) -> None:
-    """A front end sends all fields, those that stay as they are too; a refusal must not release them."""
+def test_a_refused_change_keeps_the_users_names(database: Dying) -> None:
+    """A front end also sends unchanged names; a refusal must not release them."""
     name, taken = fresh(), fresh()
     user_id = _sign_up(database, name)
     _sign_up(database, taken)
@@ -226,7 +228,26 @@ def test_what_is_refused_of_a_change_keeps_the_names_it_had(database: Dying) -> 
     assert refused.value.errors == {"email": ["has already been taken"]}
 
 
-def test_of_two_names_only_the_one_that_is_carried_is_refused(database: Dying, urls: list[str]) -> None:
+def test_a_released_name_is_free_at_once(database: Dying) -> None:
+    old, new = fresh(), fresh()
+    user_id = _sign_up(database, old)
+    _rename(database, user_id, new)
+    assert _sign_up(database, old, _address())
+
+
+def test_a_name_that_a_failed_change_reserved_is_free_at_once_and_a_carried_one_is_kept(database: Dying) -> None:
+    old, new = fresh(), fresh()
+    user_id = _sign_up(database, old)
+    names = {"username": new, "email": f"{old}@example.com"}
+    with pytest.raises(ZeroDivisionError), directory.reserved(database, names, user_id):
+        raise ZeroDivisionError
+    assert _sign_up(database, new, _address())
+    with pytest.raises(InvalidError) as refused:
+        _sign_up(database, old)
+    assert set(refused.value.errors) == {"username", "email"}
+
+
+def test_only_the_name_that_its_holder_carries_is_refused(database: Dying, urls: list[str]) -> None:
     carried, left = fresh(), fresh()
     _sign_up(database, carried)
     database.lose = "before"
@@ -240,7 +261,7 @@ def test_of_two_names_only_the_one_that_is_carried_is_refused(database: Dying, u
     assert _sign_up(database, left)
 
 
-def test_a_name_that_the_users_table_has_and_the_directory_lost_is_still_taken(
+def test_a_name_missing_from_the_directory_but_carried_by_a_user_is_still_taken(
     database: Dying, urls: list[str]
 ) -> None:
     name = fresh()

@@ -1,4 +1,4 @@
-"""Told to stop, the program finishes what it has begun and ends well."""
+"""At SIGTERM the program finishes the requests in flight and exits with 0."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def url(new_database: NewDatabase) -> str:
 
 @pytest.fixture
 def program(url: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The program as a box starts it, on an empty database, and its base URL once it is ready."""
+    """The program as a box starts it, on an empty database, with its base URL once it is ready."""
     port = _free_port()
     environment = os.environ | {
         "PYTHONPATH": str(CODE),
@@ -63,12 +63,12 @@ def program(url: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.communicate()
 
 
-def test_what_is_in_flight_is_answered_what_is_new_is_refused_and_it_ends_well(
+def test_at_sigterm_requests_in_flight_are_answered_and_new_ones_refused(
     program: tuple[subprocess.Popen[str], str], url: str
 ) -> None:
     process, base_url = program
     with psycopg.connect(url) as lock, ThreadPoolExecutor(1) as thread:
-        # Held up for a second in the database: long enough to be in flight when the signal comes.
+        # Blocked for a second in the database: long enough to be in flight when the signal arrives.
         lock.execute("LOCK TABLE articles")
         answer = thread.submit(httpx.get, f"{base_url}/api/articles", timeout=10)
         time.sleep(0.3)
@@ -84,7 +84,7 @@ def test_what_is_in_flight_is_answered_what_is_new_is_refused_and_it_ends_well(
     assert process.wait(timeout=10) == 0
 
 
-def test_told_to_stop_with_nothing_to_do_it_ends_at_once(program: tuple[subprocess.Popen[str], str]) -> None:
+def test_at_sigterm_an_idle_app_exits_at_once(program: tuple[subprocess.Popen[str], str]) -> None:
     process, base_url = program
     with httpx.Client(base_url=base_url) as idle:
         assert idle.get("/api/tags").json() == {"tags": []}
@@ -117,7 +117,7 @@ def test_starting_two_at_once_on_an_empty_database_migrates_once(new_database: N
         ({"THREADS": "0"}, "THREADS"),
     ],
 )
-def test_a_setting_that_is_not_valid_is_named_and_nothing_starts(changes: dict[str, str], named: str) -> None:
+def test_an_invalid_setting_is_named_and_nothing_starts(changes: dict[str, str], named: str) -> None:
     environment = os.environ | {
         "PYTHONPATH": str(CODE), "DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "JWT_SECRET": SECRET,
     } | changes  # fmt: skip

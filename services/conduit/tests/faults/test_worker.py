@@ -1,4 +1,4 @@
-"""The worker as a program, with a real broker: killed, told to stop, and without its broker or the mail server."""
+"""The worker as a program, with a real broker: killed, stopped, and without its broker or the mail server."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ class TaskRow(NamedTuple):
 
 @dataclass
 class Site:
-    """An app whose slow work is left to workers, and all that those work with."""
+    """An app with a queue, and everything that its workers need."""
 
     services: Services
     database_url: str
@@ -64,12 +64,12 @@ class Site:
         _until(lambda: tuple(task.state for task in self.tasks()) == states, f"not {states}", self.tasks)
 
     def metrics(self) -> str:
-        """What the worker that runs tells Prometheus."""
+        """The running worker's Prometheus metrics."""
         return httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text
 
     @contextmanager
     def worker(self, box: str = "box") -> Iterator["subprocess.Popen[bytes]"]:
-        """A worker that is killed with its children at the end, if it lives still."""
+        """A worker, which is killed with its children at the end if it is still running."""
         environment = os.environ | {
             "PYTHONPATH": str(CODE),
             "DATABASE_URL": self.database_url,
@@ -128,7 +128,7 @@ def _children(process: "subprocess.Popen[bytes]") -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def test_a_worker_whose_child_is_killed_in_the_middle_goes_on_and_the_task_is_done_once(site: Site) -> None:
+def test_a_worker_survives_the_death_of_its_child_and_the_task_is_done_once(site: Site) -> None:
     with site.worker() as worker:
         site.way_to_mail.hold()
         site.publish()
@@ -144,7 +144,7 @@ def test_a_worker_whose_child_is_killed_in_the_middle_goes_on_and_the_task_is_do
 
 
 @pytest.mark.parametrize("broker_forgets", [False, True])
-def test_a_worker_that_is_killed_in_the_middle_loses_nothing(site: Site, broker_forgets: bool) -> None:
+def test_a_worker_killed_during_a_task_loses_nothing(site: Site, broker_forgets: bool) -> None:
     with site.worker() as worker:
         site.way_to_mail.hold()
         site.publish(3)
@@ -170,7 +170,7 @@ def _flush(site: Site) -> None:
         broker.flushdb()
 
 
-def test_told_to_stop_it_finishes_what_it_is_at_and_ends_well(site: Site) -> None:
+def test_at_sigterm_the_worker_finishes_its_task_and_exits_with_0(site: Site) -> None:
     with site.worker() as worker:
         site.way_to_mail.hold()
         site.publish()
@@ -184,7 +184,7 @@ def test_told_to_stop_it_finishes_what_it_is_at_and_ends_well(site: Site) -> Non
     assert len(site.mail.got) == 1
 
 
-def test_a_worker_outlives_its_broker(site: Site) -> None:
+def test_a_worker_survives_an_outage_of_its_broker(site: Site) -> None:
     with site.worker() as worker:
         site.publish()
         site.until("done")
@@ -197,8 +197,8 @@ def test_a_worker_outlives_its_broker(site: Site) -> None:
     assert [task.attempts for task in site.tasks()] == [1, 1]
 
 
-def test_a_worker_whose_broker_goes_while_it_is_at_a_task_goes_on_with_the_next(site: Site) -> None:
-    """The acknowledgement is lost then."""
+def test_a_worker_that_loses_its_broker_during_a_task_goes_on_with_the_next(site: Site) -> None:
+    """Its acknowledgement is lost."""
     with site.worker():
         site.way_to_mail.hold()
         site.publish()
@@ -213,7 +213,7 @@ def test_a_worker_whose_broker_goes_while_it_is_at_a_task_goes_on_with_the_next(
 
 
 def test_a_task_that_fails_is_retried_by_celery(site: Site) -> None:
-    """And not by the relay, which comes seconds later."""
+    """Not by the relay, which would retry it seconds later."""
     with site.worker():
         site.way_to_mail.cut()
         site.publish()
@@ -224,7 +224,7 @@ def test_a_task_that_fails_is_retried_by_celery(site: Site) -> None:
     assert len(site.mail.got) == 1
 
 
-def test_a_worker_that_is_killed_while_a_retry_is_due_loses_nothing(site: Site) -> None:
+def test_a_worker_killed_while_it_holds_a_retry_loses_nothing(site: Site) -> None:
     with site.worker() as worker:
         site.way_to_mail.cut()
         site.publish()
@@ -237,7 +237,7 @@ def test_a_worker_that_is_killed_while_a_retry_is_due_loses_nothing(site: Site) 
     assert len(site.mail.got) == 1
 
 
-def test_it_tells_how_long_tasks_wait_and_how_they_end(site: Site) -> None:
+def test_metrics_show_the_waits_and_results_of_tasks(site: Site) -> None:
     with site.worker():
         site.publish()
         site.until("done")
@@ -247,7 +247,7 @@ def test_it_tells_how_long_tasks_wait_and_how_they_end(site: Site) -> None:
     assert 'conduit_task_seconds_count{task="mail"} 1.0' in told
 
 
-def test_a_message_is_delivered_again_only_after_its_retry_was_due_and_done() -> None:
+def test_the_visibility_timeout_outlasts_the_longest_retry_and_attempt() -> None:
     from conduit.adapters.tasks_celery import VISIBILITY_SECONDS, celery_app
 
     conf = celery_app("redis://nowhere/0").conf
@@ -259,7 +259,7 @@ def test_a_message_is_delivered_again_only_after_its_retry_was_due_and_done() ->
 
 
 @pytest.mark.parametrize("command", [["worker"], ["queue"], ["queue", "--retry", "all"]], ids=" ".join)
-def test_without_a_queue_there_is_nothing_to_do(command: list[str]) -> None:
+def test_without_a_queue_the_commands_fail(command: list[str]) -> None:
     environment = os.environ | {
         "PYTHONPATH": str(CODE), "DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "JWT_SECRET": SECRET,
     }  # fmt: skip

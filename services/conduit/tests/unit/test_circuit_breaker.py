@@ -50,7 +50,9 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_it_begins_open_and_the_first_wait_starts_the_probe(component: Component, breaker: CircuitBreaker) -> None:
+def test_the_circuit_is_open_at_first_and_the_first_wait_starts_a_probe(
+    component: Component, breaker: CircuitBreaker
+) -> None:
     assert not breaker.is_closed
     assert component.probes == 0
     assert breaker.wait(SOON_SECONDS)
@@ -58,7 +60,7 @@ def test_it_begins_open_and_the_first_wait_starts_the_probe(component: Component
     assert component.probes == 1
 
 
-def test_it_opens_after_that_many_failures_in_a_row(component: Component, breaker: CircuitBreaker) -> None:
+def test_the_circuit_opens_after_that_many_failures_in_a_row(component: Component, breaker: CircuitBreaker) -> None:
     assert breaker.wait(SOON_SECONDS)
     component.problem = OSError("away")
     for _ in range(2):
@@ -78,9 +80,7 @@ def test_it_opens_after_that_many_failures_in_a_row(component: Component, breake
 
 
 @pytest.mark.parametrize("problem", [OSError("away"), ValueError("nonsense"), KeyError(1)], ids=repr)
-def test_no_exception_ends_the_probe_for_good(
-    component: Component, breaker: CircuitBreaker, problem: Exception
-) -> None:
+def test_no_exception_ends_the_probing(component: Component, breaker: CircuitBreaker, problem: Exception) -> None:
     component.problem = problem
     assert not breaker.wait(0.02)
     _until(lambda: component.probes > 3)
@@ -99,7 +99,7 @@ def test_there_is_one_probe_at_a_time(component: Component, breaker: CircuitBrea
     assert component.probes == 1
 
 
-def test_a_probe_that_was_under_way_when_it_opened_again_does_not_close_it(
+def test_a_probe_from_before_a_failure_does_not_close_the_circuit(
     component: Component, breaker: CircuitBreaker
 ) -> None:
     component.gate.clear()
@@ -111,7 +111,7 @@ def test_a_probe_that_was_under_way_when_it_opened_again_does_not_close_it(
     assert component.probes == 2
 
 
-def test_callers_wait_only_in_the_first_moments_after_it_opened(component: Component, breaker: CircuitBreaker) -> None:
+def test_callers_wait_only_just_after_the_circuit_opened(component: Component, breaker: CircuitBreaker) -> None:
     component.gate.clear()
     started = time.monotonic()
     assert not breaker.wait(0.1)
@@ -124,7 +124,7 @@ def test_callers_wait_only_in_the_first_moments_after_it_opened(component: Compo
     assert breaker.wait(SOON_SECONDS)
 
 
-def test_stopped_it_stays_open_and_its_probe_ends(component: Component, breaker: CircuitBreaker) -> None:
+def test_a_stopped_circuit_breaker_stays_open_and_stops_probing(component: Component, breaker: CircuitBreaker) -> None:
     assert breaker.wait(SOON_SECONDS)
     component.problem = OSError("away")
     breaker.trip("away")
@@ -141,7 +141,7 @@ def _resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: infos)
 
 
-def test_all_addresses_of_a_name_are_tried_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_addresses_of_a_name_are_tried_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     _resolve(monkeypatch, "::1", "::1", "10.0.0.1", "10.0.0.2")
     tried: list[str] = []
 
@@ -155,7 +155,7 @@ def test_all_addresses_of_a_name_are_tried_in_their_order(monkeypatch: pytest.Mo
     assert tried == ["::1", "10.0.0.1"]
 
 
-def test_when_no_address_answers_the_last_ones_problem_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_no_address_answers_the_last_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     _resolve(monkeypatch, "::1", "10.0.0.1")
 
     def attempt(address: str) -> None:

@@ -1,4 +1,4 @@
-"""A change that another one made impossible runs once more."""
+"""A change that was rolled back because of a conflict is retried once."""
 
 import pytest
 
@@ -18,7 +18,7 @@ class Change:
         return f"{name}{number}"
 
 
-def test_a_conflict_is_tried_again_with_the_same_arguments() -> None:
+def test_a_conflict_is_retried_with_the_same_arguments() -> None:
     change = Change(ConflictError(), None)
     assert retry_on_conflict(change)(1, name="a") == "a1"
     assert change.errors == []
@@ -31,7 +31,7 @@ def test_a_second_conflict_is_raised() -> None:
     assert change.errors == [None]
 
 
-def test_nothing_else_is_tried_again() -> None:
+def test_other_errors_are_not_retried() -> None:
     change = Change(NotFoundError("article"), None)
     with pytest.raises(NotFoundError):
         retry_on_conflict(change)(1, name="a")

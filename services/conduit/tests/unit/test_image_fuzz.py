@@ -1,4 +1,4 @@
-"""Files that are broken in every way: an image or a reason, soon, and never anything else."""
+"""Broken files: each is read or refused with a reason, in time, and nothing else happens."""
 
 import time
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def _is_an_image_or_a_reason(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("mended", [bytes, checksums_mended], ids=["as it is", "checksums mended"])
-def test_a_broken_image_is_an_image_or_a_reason(mended: Callable[[bytes], bytes]) -> None:
+def test_a_broken_image_is_read_or_refused_with_a_reason(mended: Callable[[bytes], bytes]) -> None:
     @given(content=broken())
     @settings(
         max_examples=400,
@@ -48,5 +48,5 @@ def test_a_broken_image_is_an_image_or_a_reason(mended: Callable[[bytes], bytes]
 
 @given(content=st.binary(max_size=300), start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF"]))
 @settings(max_examples=400, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
-def test_noise_is_a_reason(content: bytes, start: bytes) -> None:
+def test_noise_is_refused_with_a_reason(content: bytes, start: bytes) -> None:
     _is_an_image_or_a_reason(start + content)

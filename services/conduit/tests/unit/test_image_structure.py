@@ -1,4 +1,4 @@
-"""What an upload is, from its header: before pixels are decoded, and before memory is taken for them."""
+"""An upload's format and size from its header, before its pixels are decoded and memory is allocated for them."""
 
 import io
 import struct
@@ -81,7 +81,7 @@ def test_the_orientation_is_read(kind: str, orientation: int) -> None:
 def _without_exif(kind: str) -> bytes:
     made = picture()
     if kind == "WEBP":
-        made.putalpha(100)  # with transparency the file has the header that announces EXIF
+        made.putalpha(100)  # with transparency the file has the VP8X header that EXIF needs
     return encoded(made, kind)
 
 
@@ -112,7 +112,7 @@ def test_a_damaged_exif_block_is_ignored(exif: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_exif_whose_directories_refer_to_each_other_takes_no_time(kind: str) -> None:
+def test_exif_whose_directories_refer_to_each_other_is_read_in_time(kind: str) -> None:
     """libexif needs more than four seconds for each of these."""
     for tag in (0x8769, 0x8825, 0xA005):
         exif = exif_block(*[(tag, 4, 1, 8)] * 5_400)
@@ -129,7 +129,7 @@ def test_metadata_is_not_given_to_the_decoder_but_the_profile_is(kind: str) -> N
     image = inspect(content)
     assert image.orientation == 6
     assert (b"Exif" in image.data, b"eXIf" in image.data, b"EXIF" in image.data) == (False, False, False)
-    # libpng drops a profile that is none.
+    # libpng drops an invalid profile.
     assert image.has_profile == (kind != "PNG")
     assert not inspect(upload(kind)).has_profile
 
@@ -183,13 +183,13 @@ def test_any_cut_is_truncated(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_what_follows_the_image_is_ignored(kind: str) -> None:
-    """As in a file that is an image and an archive or a script, too: none of that is published."""
+def test_data_behind_the_image_is_ignored(kind: str) -> None:
+    """Such as an archive or a script in a polyglot file: it is not published."""
     assert inspect(upload(kind) + b"PK\x03\x04<script>alert(1)</script>").kind == kind.lower()
 
 
 def test_texts_of_a_png_are_not_inflated() -> None:
-    """libpng would take 8 MB and some milliseconds for each."""
+    """libpng would need 8 MB and some milliseconds for each."""
     text = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(7_900_000), 9))
     image = inspect(png(1, 1, b"\0\0\0\0", *[text] * 100))
     assert b"zTXt" not in image.data
@@ -220,12 +220,12 @@ def test_sizes_beyond_the_limits_are_refused(size: tuple[int, int], expected: st
 
 
 @pytest.mark.parametrize("size", [(3_264, 2_448), (4_000, 2_000), (488, 16_383)])
-def test_sizes_within_them_are_fine(size: tuple[int, int]) -> None:
+def test_sizes_within_the_limits_are_accepted(size: tuple[int, int]) -> None:
     assert inspect(png(*size, b""))[1:3] == size
 
 
-def test_a_webp_can_not_hide_its_size() -> None:
-    """The canvas that is announced and the picture that is decoded must agree."""
+def test_a_webp_cannot_hide_its_size() -> None:
+    """The size of the canvas and of the decoded picture must agree."""
     made = picture(40, 30)
     made.putalpha(100)
     content = bytearray(encoded(made, "WEBP"))
@@ -265,7 +265,7 @@ def _broken(change: Callable[[bytearray], None], kind: str = "PNG") -> bytes:
         "jpeg's frame", "jpeg's length", "webp's start code", "webp of nothing",
     ],
 )  # fmt: skip
-def test_what_contradicts_itself_is_damaged(content: bytes) -> None:
+def test_a_contradictory_file_is_damaged(content: bytes) -> None:
     assert reason(content) == "is damaged"
 
 
@@ -283,7 +283,7 @@ def test_what_contradicts_itself_is_damaged(content: bytes) -> None:
     ],
     ids=["scans", "segments", "segments first", "padding", "stuffing", "restarts", "chunks", "riff chunks"],
 )
-def test_no_structure_takes_long_to_walk(content: bytes) -> None:
+def test_no_structure_takes_long_to_parse(content: bytes) -> None:
     started = time.thread_time()
     with suppress(ImageError):
         inspect(content)
@@ -295,7 +295,7 @@ def test_a_jpeg_of_too_many_scans_is_refused() -> None:
     assert reason(with_many_scans(101)) == "is damaged"
 
 
-def test_the_most_scans_and_chunks_that_programs_write_are_fine() -> None:
+def test_as_many_scans_and_chunks_as_encoders_write_are_accepted() -> None:
     assert inspect(with_many_scans(50)).kind == "jpeg"
     pixels = zlib.compress(b"\0" * 4)
     content = png(1, 1, b"", *[png_chunk(b"tEXt", b"x\0y")] * 1_000)

@@ -1,4 +1,4 @@
-"""Covers made from uploads: upright, in three sizes, with nothing but the pixels, and with little memory."""
+"""Covers made from uploads: upright, in three sizes, without metadata, and with little memory."""
 
 import io
 import struct
@@ -33,7 +33,7 @@ def covers(content: bytes) -> dict[str, Image.Image]:
 
 
 def differs(one: Image.Image, other: Image.Image) -> float:
-    """The mean difference of two pictures of one size, 0 to 255."""
+    """The mean difference of two pictures of the same size, 0 to 255."""
     histogram = ImageChops.difference(one.convert("RGB"), other.convert("RGB")).convert("L").histogram()
     return sum(value * count for value, count in enumerate(histogram)) / sum(histogram)
 
@@ -51,7 +51,7 @@ def differs(one: Image.Image, other: Image.Image) -> float:
         ((1, 1), [(1, 1)] * 3),
     ],
 )
-def test_sizes_keep_the_shape_and_never_enlarge(size: tuple[int, int], expected: list[tuple[int, int]]) -> None:
+def test_sizes_keep_the_proportions_and_never_enlarge(size: tuple[int, int], expected: list[tuple[int, int]]) -> None:
     assert [images.fitted(*size, name) for name in ("small", "medium", "large")] == expected
 
 
@@ -74,7 +74,7 @@ def test_a_cover_looks_like_its_upload(kind: str, size: tuple[int, int]) -> None
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("size", [(96, 64), (1_800, 200)])
-def test_it_is_turned_upright(kind: str, orientation: int, size: tuple[int, int]) -> None:
+def test_a_cover_is_turned_upright(kind: str, orientation: int, size: tuple[int, int]) -> None:
     made = covers(photographed(kind, orientation, *size))["large"]
     width = min(1_600, size[0])
     assert made.size == (width, round(size[1] * width / size[0]))
@@ -82,7 +82,7 @@ def test_it_is_turned_upright(kind: str, orientation: int, size: tuple[int, int]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_nothing_but_the_pixels_is_kept(kind: str) -> None:
+def test_a_cover_has_no_metadata(kind: str) -> None:
     content = photographed(kind, 6)
     given = Image.open(io.BytesIO(content))
     assert given.getexif()[271] == CAMERA
@@ -95,9 +95,7 @@ def test_nothing_but_the_pixels_is_kept(kind: str) -> None:
 
 @pytest.mark.parametrize("width", [100, 1_700])
 @pytest.mark.parametrize("options", [("PNG", {}), ("WEBP", {"lossless": True}), ("WEBP", {"exact": True})])
-def test_what_is_transparent_is_white_and_its_hidden_colour_does_not_shine_through(
-    width: int, options: tuple[str, dict[str, Any]]
-) -> None:
+def test_transparent_pixels_become_white_whatever_their_colour(width: int, options: tuple[str, dict[str, Any]]) -> None:
     made = Image.new("RGBA", (width, 60), (255, 0, 0, 0))
     made.paste((0, 0, 255, 255), (width // 2, 0, width, 60))
     cover = covers(encoded(made, options[0], **options[1]))["large"]
@@ -113,16 +111,16 @@ def test_what_is_transparent_is_white_and_its_hidden_colour_does_not_shine_throu
 
 @pytest.mark.parametrize("width", [256, 1_792])
 @pytest.mark.parametrize(("mode", "kind"), [("1", "PNG"), ("L", "PNG"), ("P", "PNG"), ("L", "JPEG")])
-def test_every_colour_model_looks_as_it_did(mode: str, kind: str, width: int) -> None:
+def test_every_colour_model_keeps_its_look(mode: str, kind: str, width: int) -> None:
     made = picture(width, 60)
     made = made.quantize(64) if mode == "P" else made.convert(mode)
     cover = covers(encoded(made, kind))["large"]
-    # Black and white alone are dots, of which a lossy format keeps no more than the shade.
+    # One bit a pixel makes dots, of which a lossy format keeps only the shade.
     assert differs(cover, made.convert("RGB").resize(cover.size)) < (40 if mode == "1" else 6)
 
 
 @pytest.mark.parametrize("width", [256, 1_792])
-def test_inks_are_converted_as_a_press_shows_them(width: int) -> None:
+def test_cmyk_is_converted_as_a_press_prints_it(width: int) -> None:
     """Without a profile: duller than a screen's colours, but the same hues."""
     for ink, expected in (
         ((0, 0, 0, 0), (255, 255, 255)),
@@ -135,7 +133,7 @@ def test_inks_are_converted_as_a_press_shows_them(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [256, 1_792])
-def test_sixteen_bits_a_grey_are_shades_too(width: int) -> None:
+def test_sixteen_bit_grey_keeps_its_shades(width: int) -> None:
     shades = Image.new("I;16", (256, 20))
     shades.putdata([x * 257 for _ in range(20) for x in range(256)])
     cover = covers(encoded(shades.resize((width, 20), Image.Resampling.NEAREST), "PNG"))["large"].convert("L")
@@ -155,7 +153,7 @@ def test_sixteen_bits_a_grey_are_shades_too(width: int) -> None:
     ],
     ids=["rows missing", "no such filter", "no such colours", "no such depth"],
 )
-def test_damage_that_only_decoding_shows_is_refused(content: bytes) -> None:
+def test_damage_that_only_decoding_finds_is_refused(content: bytes) -> None:
     with pytest.raises(ImageError) as refused:
         images.covers(inspect(content))
     assert refused.value.reason == "is damaged"
@@ -181,7 +179,7 @@ def test_a_rare_jpeg_is_refused_as_such(marker: int) -> None:
             images.covers(inspect(rare))
 
 
-def test_a_jpeg_of_the_most_scans_is_made_soon() -> None:
+def test_a_jpeg_of_the_most_scans_is_made_in_time() -> None:
     image = inspect(with_many_scans(100, 3_264, 2_448))
     started = time.process_time()
     assert len(images.covers(image)) == 3
@@ -242,7 +240,7 @@ def test_a_profile_that_is_damaged_or_of_other_colours_is_ignored(kind: str, pro
 
 
 def _in_a_process(program: str, *files: Path) -> list[str]:
-    """What the program prints, in words."""
+    """The words that the program prints, run in a separate process."""
     environment = {"PYTHONPATH": str(Path(images.__file__).parents[1])}
     command = [sys.executable, "-c", program, *map(str, files)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
@@ -284,7 +282,7 @@ print(resident("VmHWM") - before, resident("VmRSS") - before, images.needed_byte
         ("WEBP", "RGBA", (3_264, 2_448), {"method": 0, "lossless": True, "quality": 0}, 56),
     ],
 )
-def test_the_largest_uploads_take_little_and_no_more_than_was_asked_for(
+def test_the_largest_uploads_take_no_more_memory_than_needed_bytes(
     kind: str, mode: str, size: tuple[int, int], options: dict[str, Any], most: int, *, tmp_path: Path
 ) -> None:
     made = picture(*size)
@@ -325,7 +323,7 @@ print(resident() - before)
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
 def test_memory_does_not_grow_from_cover_to_cover(tmp_path: Path) -> None:
-    """Each made in a new thread, which by default leaves an arena of memory behind."""
+    """Each is made in a new thread, which by default leaves a memory arena behind."""
     names = []
     for kind in ("progressive JPEG", "lossless WebP"):
         names.append(tmp_path / kind)

@@ -1,4 +1,4 @@
-"""Names of files: made from content, and nothing else is one."""
+"""Names of files: made from their content, and all others are refused."""
 
 import hashlib
 
@@ -13,7 +13,7 @@ def test_a_digest_is_of_the_recipe_and_the_bytes() -> None:
     assert digest != media_names.digest_of(b"another")
 
 
-def test_names_are_names_and_only_public_ones_are_covers() -> None:
+def test_made_names_are_valid_and_only_public_ones_are_cover_files() -> None:
     digest = media_names.digest_of(b"x")
     public = [media_names.cover_file(digest, size) for size in media_names.SIZES]
     private = [media_names.upload_file(digest, 7), media_names.report_file(7)]
@@ -44,13 +44,13 @@ def test_names_are_names_and_only_public_ones_are_covers() -> None:
         "private/../../x",
     ],
 )
-def test_what_is_no_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="no name"):
+def test_invalid_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="not a valid"):
         media_names.checked(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "x.webp", "0" * 32 + "-huge.webp", "0" * 32 + "-small.webp\n", "G" * 32 + "-small.webp"]
 )
-def test_what_is_no_covers_file_is_none(name: str) -> None:
+def test_other_names_are_not_cover_files(name: str) -> None:
     assert not media_names.is_cover_file(name)

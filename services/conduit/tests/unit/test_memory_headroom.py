@@ -1,4 +1,4 @@
-"""How much of a box's memory is left, as both versions of the kernel's control groups tell it."""
+"""A box's memory headroom, from version 1 and 2 of the kernel's control groups."""
 
 from pathlib import Path
 
@@ -31,21 +31,21 @@ def _version_1(folder: Path, limit: str = str(256 * MB)) -> Path:
 
 
 @pytest.mark.parametrize("version", [_version_1, _version_2])
-def test_copies_of_files_can_be_given_back(version: object, tmp_path: Path) -> None:
+def test_the_page_cache_counts_as_free(version: object, tmp_path: Path) -> None:
     assert callable(version)
     assert memory_headroom.left(version(tmp_path)) == (256 - 200 + 50) * MB
 
 
-def test_without_a_limit_there_is_nothing_to_tell(tmp_path: Path) -> None:
+def test_without_a_limit_the_headroom_is_none(tmp_path: Path) -> None:
     assert memory_headroom.left(tmp_path / "nothing") is None
     assert memory_headroom.left(_version_2(tmp_path, "max")) is None
 
 
-def test_the_old_versions_largest_number_is_no_limit(tmp_path: Path) -> None:
+def test_the_largest_number_of_cgroup_v1_is_no_limit(tmp_path: Path) -> None:
     assert memory_headroom.left(_version_1(tmp_path, "9223372036854771712")) is None
 
 
-def test_what_would_leave_too_little_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_would_leave_too_little_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_headroom, "left", lambda: 50 * MB)
     memory_headroom.require(50 * MB - memory_headroom.MARGIN_BYTES, "room")
     with pytest.raises(UnavailableError, match="room is unavailable"):

@@ -1,4 +1,4 @@
-"""Passwords: Argon2id at OWASP's minimum, a bounded number at once."""
+"""Passwords: Argon2id at OWASP's minimum, with a limit on concurrent hashes."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def test_no_hash_and_a_broken_hash_match_nothing() -> None:
         assert not passwords.matches("nobody's password", stored)
 
 
-def test_no_more_than_were_allowed_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_concurrent_hashes_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     passwords, lock = Passwords(2), Lock()
     running, most = 0, 0
 
@@ -66,7 +66,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's memory as Linux shows it")
-def test_threads_that_have_hashed_hold_no_memory_for_it() -> None:
+def test_threads_that_have_hashed_keep_no_memory() -> None:
     code = Path(__file__).parents[2]
     done = subprocess.run(  # noqa: S603 - this interpreter, with the text above
         [sys.executable, "-c", _TEN_THREADS_HASH], cwd=code, capture_output=True, text=True, check=True

@@ -64,7 +64,7 @@ def test_an_equal_invalidation_added_during_the_delivery_is_delivered_too() -> N
     assert redis.calls == [ONE, ONE]
 
 
-def test_what_was_not_delivered_is_delivered_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_undelivered_invalidation_is_delivered_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
     pending, redis = PendingInvalidations(), Redis(_time_out)
     pending.add(ONE)
     with pytest.raises(TimeoutError):

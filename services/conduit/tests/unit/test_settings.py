@@ -1,4 +1,4 @@
-"""Settings: what is refused, and what holds when nothing is said."""
+"""Settings: invalid values, and the defaults."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def test_the_defaults_are_those_of_a_box_of_256_megabytes() -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_what_cannot_work_is_refused_at_start(changes: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused_at_start(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as refused:
         settings_for(**{"database_url": URL} | changes)
     assert [str(problem["loc"][0]) for problem in refused.value.errors()] == list(changes)
@@ -51,12 +51,12 @@ def test_a_pool_smaller_than_the_threads_is_refused(changes: dict[str, Any]) -> 
     ("url", "server"),
     [(None, None), ("", None), ("smtp://mail:2525", ("mail", 2525)), ("smtp://mail.example", ("mail.example", 25))],
 )
-def test_the_mail_server_is_host_and_port_or_none(url: str | None, server: tuple[str, int] | None) -> None:
+def test_the_mail_servers_url_has_only_host_and_port(url: str | None, server: tuple[str, int] | None) -> None:
     assert settings_for(URL, smtp_url=url).smtp_server == server
 
 
 @pytest.mark.parametrize(("url", "kept"), [(None, None), ("", None), ("http://media:8080", "http://media:8080")])
-def test_the_place_for_files_is_host_and_port_or_none(url: str | None, kept: str | None) -> None:
+def test_the_media_stores_url_has_only_host_and_port(url: str | None, kept: str | None) -> None:
     assert settings_for(URL, media_url=url).media_url == kept
 
 
@@ -68,11 +68,11 @@ def test_the_place_for_files_is_host_and_port_or_none(url: str | None, kept: str
         ('"A, B" <a@b.test>', '"A, B" <a@b.test>'),
     ],
 )
-def test_mail_comes_from_an_address_with_or_without_a_name(text: str, shown: str) -> None:
+def test_mail_from_is_an_address_with_or_without_a_name(text: str, shown: str) -> None:
     assert str(settings_for(URL, mail_from=text).mail_address) == shown
 
 
-def test_links_in_mail_begin_with_the_public_address() -> None:
+def test_links_in_mail_start_with_the_public_url() -> None:
     assert settings_for(URL, public_url="https://conduit.example/").public_url == "https://conduit.example"
 
 

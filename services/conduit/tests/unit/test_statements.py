@@ -1,4 +1,4 @@
-"""Every statement of the app: no join and no foreign key crosses owners, and reads lock nothing."""
+"""All statements of the app: no join and no foreign key crosses owners, and reads lock nothing."""
 
 import re
 from itertools import product
@@ -18,7 +18,7 @@ READS = [value for module in READING for value in vars(module).values() if isins
 WRITES = [value for value in vars(writes).values() if isinstance(value, Statement)]
 
 
-def test_every_combination_of_filters_is_a_statement_of_its_own_compiled_once() -> None:
+def test_each_combination_of_filters_is_one_statement_compiled_once() -> None:
     assert len({statement.sql for statement in FILTERS}) == len(FILTERS) == 16
     again = [
         list_queries.list_statement(tag=tag, author=author, favorited=favorited, signed_in=signed_in)
@@ -28,7 +28,7 @@ def test_every_combination_of_filters_is_a_statement_of_its_own_compiled_once() 
 
 
 @pytest.mark.parametrize("statement", READS, ids=repr)
-def test_a_read_changes_and_locks_nothing(statement: Statement[Any]) -> None:
+def test_a_read_neither_writes_nor_locks(statement: Statement[Any]) -> None:
     assert not re.search(r"\b(INSERT|UPDATE|DELETE|FOR UPDATE|FOR SHARE)\b", statement.sql, re.IGNORECASE)
 
 
@@ -57,7 +57,7 @@ def test_no_foreign_key_crosses_owners() -> None:
     }
 
 
-def test_every_owned_rows_key_leads_with_its_shard() -> None:
+def test_the_key_of_every_owned_row_starts_with_its_shard() -> None:
     leading = {table.name: next(iter(table.primary_key)).name for table in models.OWNED_TABLES}
     assert set(leading.values()) <= {"id", "article_id", "follower_id", "owner_id", "shard"}, leading
     assert {*models.OWNED_TABLES, *models.DIRECTORY_TABLES} == set(models.metadata.tables.values())

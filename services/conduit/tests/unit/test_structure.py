@@ -1,4 +1,4 @@
-"""The package's structure: no circle of imports, use cases without adapters, names that tell modules apart."""
+"""The package's structure: no circular imports, use cases without adapters, and unique module names."""
 
 import ast
 import subprocess
@@ -30,7 +30,7 @@ TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
 
 
 def _imports(name: str) -> Iterator[str]:
-    """The modules of the package that one imports, wherever in it, also only for its types."""
+    """The package's modules that a module imports, also inside functions and only for types."""
     for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
@@ -53,14 +53,14 @@ def test_the_modules_are_found() -> None:
     assert {f"conduit.{name}" for name in BUILDERS} <= MODULES.keys()
 
 
-def test_no_import_is_part_of_a_circle() -> None:
-    """Modules that import nothing of what is left are taken away, until nothing is left; what stays is a circle."""
+def test_there_are_no_circular_imports() -> None:
+    """Repeatedly removes the modules that import none of the rest. What stays is a circle."""
     left = dict(IMPORTS)
     while free := [name for name, imported in left.items() if not imported & left.keys()]:
         for name in free:
             del left[name]
     while outer := [name for name in left if not any(name in imported for imported in left.values())]:
-        for name in outer:  # imports a circle, and is no part of one
+        for name in outer:  # imports a circle, but is not part of one
             del left[name]
     assert {name: sorted(imported & left.keys()) for name, imported in left.items()} == {}
 
@@ -82,7 +82,7 @@ def test_only_what_builds_the_adapters_imports_any() -> None:
 
 @pytest.mark.slow
 def test_use_cases_ports_and_services_load_no_adapter() -> None:
-    """Also not through what they import: only the builders, and the programs that use them, do."""
+    """Not even indirectly: only the builders, and the programs that use them, do."""
     builders = {f"conduit.{name}" for name in BUILDERS}
     names = [name for name in MODULES if not _is_adapter(name) and not _loaded(name) & builders]
     assert {f"conduit.{name}" for name in ("ports", "services", "articles", "users", "covers", "routes")} <= {*names}
@@ -108,7 +108,7 @@ def test_no_module_has_the_name_of_another_or_of_the_standard_library() -> None:
 
 # Rows by name ------------------------------------------------------------------------------------------------
 
-# Variables that hold one row, by custom.
+# Variables that hold one row, by convention.
 ROW_NAMES = {"row", "person", "comment", "article", "user", "former"}
 
 
@@ -172,12 +172,12 @@ def test_no_row_is_read_by_position(name: str) -> None:
         "[Comment(*one) for one in reader.all(SQL)]",
     ],
 )
-def test_a_row_by_position_is_seen(code: str) -> None:
+def test_a_row_read_by_position_is_found(code: str) -> None:
     assert list(_by_position(ast.parse(f"def use(row, rows, reader):\n    {code}")))
 
 
 @pytest.mark.parametrize(
     "code", ["rows[0]", "rows[1:]", "row.id", "row[name]", "match[1]", "names[0]", "use(*names)", "use(*rows)"]
 )
-def test_others_are_none(code: str) -> None:
+def test_others_are_not_reported(code: str) -> None:
     assert not list(_by_position(ast.parse(f"def use(row, rows, name, match, names):\n    {code}")))

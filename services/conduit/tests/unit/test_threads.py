@@ -1,4 +1,4 @@
-"""Threads: what waits in a burst is done, what waits in overload is refused, what must be done is done."""
+"""Threads: a burst may wait, work is refused under overload, and run_always is never refused."""
 
 import asyncio
 import threading
@@ -24,7 +24,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Threads:
     return Threads(1, max_wait=0.05)
 
 
-def test_results_and_errors_come_back(pool: Threads) -> None:
+def test_results_and_errors_are_returned(pool: Threads) -> None:
     async def ask() -> None:
         assert await pool.run(divmod, 7, 2) == (3, 1)
         with pytest.raises(ZeroDivisionError):
@@ -33,11 +33,11 @@ def test_results_and_errors_come_back(pool: Threads) -> None:
     asyncio.run(ask())
 
 
-def test_a_burst_waits_and_is_done(pool: Threads) -> None:
+def test_the_work_of_a_burst_waits_and_is_done(pool: Threads) -> None:
     assert asyncio.run(_ask(pool, 10)) == [None] * 10
 
 
-def test_in_overload_what_waited_is_refused_and_afterwards_all_is_well(pool: Threads) -> None:
+def test_under_overload_late_work_is_refused_until_the_queue_is_empty(pool: Threads) -> None:
     async def ask() -> None:
         answers = await _ask(pool, 60)  # three times the burst's length
         refused = [isinstance(answer, OverloadedError) for answer in answers]
@@ -49,7 +49,7 @@ def test_in_overload_what_waited_is_refused_and_afterwards_all_is_well(pool: Thr
 
 
 @pytest.mark.slow
-def test_what_is_never_refused_is_done_in_overload_too(pool: Threads) -> None:
+def test_run_always_is_not_refused_under_overload(pool: Threads) -> None:
     async def ask() -> None:
         gate = threading.Event()
         held = asyncio.create_task(pool.run(gate.wait))
@@ -68,7 +68,7 @@ def test_what_is_never_refused_is_done_in_overload_too(pool: Threads) -> None:
 
 
 @pytest.mark.slow
-def test_a_queue_that_is_late_takes_no_more_work(pool: Threads) -> None:
+def test_a_late_queue_refuses_new_work_at_once(pool: Threads) -> None:
     async def ask() -> None:
         gate = threading.Event()
         held = asyncio.create_task(pool.run(gate.wait))
@@ -87,9 +87,7 @@ def test_a_queue_that_is_late_takes_no_more_work(pool: Threads) -> None:
     asyncio.run(ask())
 
 
-def test_work_that_ends_after_its_loop_has_closed_is_dropped_quietly(
-    pool: Threads, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_result_after_the_loop_has_closed_is_dropped_silently(pool: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[object] = []
     monkeypatch.setattr(threading, "excepthook", left.append)
     gate = threading.Event()
@@ -109,7 +107,7 @@ def test_work_that_ends_after_its_loop_has_closed_is_dropped_quietly(
 
 
 @pytest.mark.slow
-def test_a_burst_after_a_pause_is_a_burst_also_behind_a_probe(pool: Threads) -> None:
+def test_a_burst_after_a_pause_and_a_probe_is_no_overload(pool: Threads) -> None:
     async def ask() -> None:
         assert await pool.run(divmod, 7, 2) == (3, 1)
         await asyncio.sleep(0.6)
@@ -122,7 +120,7 @@ def test_a_burst_after_a_pause_is_a_burst_also_behind_a_probe(pool: Threads) -> 
 
 
 @pytest.mark.slow
-def test_a_burst_after_a_pause_is_a_burst(pool: Threads) -> None:
+def test_a_burst_after_a_pause_is_no_overload(pool: Threads) -> None:
     async def ask() -> None:
         assert await pool.run(divmod, 7, 2) == (3, 1)
         await asyncio.sleep(0.6)

@@ -1,4 +1,4 @@
-"""Tokens: what is accepted, and what never."""
+"""Tokens: which are accepted, and which are refused."""
 
 import time
 from typing import Any
@@ -24,7 +24,7 @@ def tokens() -> Tokens:
 
 
 @pytest.mark.parametrize("user_id", [1, 4096, MAX_ID])
-def test_a_token_leads_back_to_its_user(tokens: Tokens, user_id: int) -> None:
+def test_a_token_gives_its_users_id(tokens: Tokens, user_id: int) -> None:
     token = tokens.issue(user_id)
     assert [tokens.user_id(token) for _ in range(3)] == [user_id] * 3
     claims = jwt.decode(token, SECRET, algorithms=["HS256"])
@@ -41,13 +41,15 @@ def test_a_token_leads_back_to_its_user(tokens: Tokens, user_id: int) -> None:
     ],
     ids=lambda changes: str(changes)[:30],
 )  # fmt: skip
-def test_a_token_that_is_not_ours_or_has_no_good_claims_is_refused(tokens: Tokens, changes: dict[str, Any]) -> None:
+def test_a_forged_token_or_one_with_invalid_claims_is_refused(tokens: Tokens, changes: dict[str, Any]) -> None:
     with pytest.raises(NotSignedInError) as refused:
         tokens.user_id(_token(**changes))
     assert refused.value.errors == {"token": ["is invalid"]}
 
 
-def test_an_expired_token_is_refused_though_it_was_good_before(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_token_is_refused_although_it_was_verified_before(
+    tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(NotSignedInError) as refused:
         tokens.user_id(_token(exp=int(time.time()) - 1))
     assert refused.value.errors == {"token": ["is expired"]}

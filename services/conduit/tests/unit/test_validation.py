@@ -1,4 +1,4 @@
-"""What a request's texts must be like, and in which form they are kept."""
+"""The limits and the normal form of a request's text fields."""
 
 import unicodedata
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def _checked(model: type[Model], **sent: Any) -> Model | dict[str, list[str]]:
-    """The model that a body makes, or what is wrong with it by field."""
+    """The body's model, or its errors by field."""
     try:
         return model.model_validate(sent)
     except ValidationError as error:
@@ -23,7 +23,7 @@ def _checked(model: type[Model], **sent: Any) -> Model | dict[str, list[str]]:
 
 
 def _refused(model: type[BaseModel], **sent: Any) -> dict[str, list[str]]:
-    """What is wrong with a body, by field; nothing where it is accepted."""
+    """The body's errors by field; empty if it is valid."""
     found = _checked(model, **sent)
     return {} if isinstance(found, BaseModel) else found
 
@@ -62,7 +62,7 @@ def test_tags_that_are_accepted_are_sorted_few_and_distinct(tags: list[str]) -> 
         ("jo+tag@mail.test", "jo+tag@mail.test"),
     ],
 )
-def test_an_address_is_kept_in_one_spelling_for_signing_up_and_in(typed: str, kept: str) -> None:
+def test_an_address_has_one_normal_form_for_signing_up_and_in(typed: str, kept: str) -> None:
     assert NewUser(username="jo", email=typed, password="p").email == kept
     assert Login(email=typed, password="p").email == kept
     assert UserChanges(email=typed).email == kept
@@ -94,7 +94,7 @@ def test_fields_that_are_missing_null_or_blank_are_each_named(model: type[BaseMo
         (NewArticle, "body", 200_000),
     ],
 )
-def test_a_text_may_be_so_long_and_no_longer(model: type[BaseModel], field: str, most: int) -> None:
+def test_a_text_has_a_maximum_length(model: type[BaseModel], field: str, most: int) -> None:
     good = {"username": "u", "email": "u@example.com", "password": "p", "title": "t", "description": "d", "body": "b"}
     assert _refused(model, **good | {field: "x" * most}) == {}
     assert _refused(model, **good | {field: "x" * (most + 1)}) == {
@@ -102,17 +102,23 @@ def test_a_text_may_be_so_long_and_no_longer(model: type[BaseModel], field: str,
     }
 
 
-def test_all_problems_of_a_body_are_told_at_once() -> None:
+def test_a_name_is_composed_before_its_length_is_checked() -> None:
+    assert NewUser(username="e\u0301" * 64, email="u@example.com", password="p").username == "é" * 64
+    # It has no composed form, and is three characters.
+    assert set(_refused(NewUser, username="\ufb2c" * 64, email="u@example.com", password="p")) == {"username"}
+
+
+def test_all_errors_of_a_body_are_reported_at_once() -> None:
     found = _refused(NewArticle, title=" ", description="d\x00", body="", tagList=["a\nb"])
     assert set(found) == {"title", "description", "body", "tagList"}
 
 
 @pytest.mark.parametrize("name", [".", "..", "a/b", "a\x00", "a\nb", "\x7f"])
-def test_a_name_that_means_something_else_in_a_path_is_refused(name: str) -> None:
+def test_a_username_that_has_a_meaning_in_a_path_is_refused(name: str) -> None:
     assert set(_refused(NewUser, username=name, email="u@example.com", password="p")) == {"username"}
 
 
-def test_a_change_of_nothing_is_refused_and_what_is_given_is_told_from_what_is_not() -> None:
+def test_an_empty_change_is_refused_and_only_given_fields_change() -> None:
     for model in (ArticleChanges, UserChanges):
         assert list(_refused(model)) == ["body"]
         assert list(_refused(model, more=1)) == ["body"]

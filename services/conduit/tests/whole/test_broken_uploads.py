@@ -1,4 +1,4 @@
-"""Broken images sent to the app: a cover or a reason, soon; and whoever comes next is served."""
+"""Broken images sent to the app: each becomes a cover or is refused in time, and the next request is served."""
 
 import time
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def jo(deployment: Deployment) -> Iterator[Person]:
         yield Api(http).sign_up()
 
 
-def test_a_broken_upload_is_a_cover_or_a_reason(deployment: Deployment, jo: Person) -> None:
+def test_a_broken_upload_becomes_a_cover_or_is_refused_with_a_reason(deployment: Deployment, jo: Person) -> None:
     slug = jo.slug()
     shown = jo.upload(slug, upload()).json()["article"]["cover"]
     told: set[int] = set()
@@ -67,7 +67,7 @@ def test_a_broken_upload_is_a_cover_or_a_reason(deployment: Deployment, jo: Pers
     assert not any(path.name.startswith(".") for path in deployment.media_dir.rglob("*"))
 
 
-def test_what_only_decoding_shows_is_counted(jo: Person) -> None:
+def test_uploads_whose_damage_only_decoding_finds_are_counted(jo: Person) -> None:
     failures = REGISTRY.get_sample_value("conduit_task_failures_total", {"task": "image"}) or 0.0
     content = upload("WEBP", 64, 64)
     assert jo.upload(jo.slug(), content[:40] + bytes(255 - byte for byte in content[40:])).status_code == 422

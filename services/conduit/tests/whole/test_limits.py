@@ -1,4 +1,4 @@
-"""Limits as a client meets them: 429 and how long to wait."""
+"""Rate limits as a client sees them: 429 with Retry-After."""
 
 from collections.abc import Iterator
 
@@ -57,7 +57,7 @@ def test_writes_are_limited_by_account_and_reads_are_not(api: Api) -> None:
     assert ann.comment(slug)["body"] == "Thank you!"
 
 
-def test_uploads_are_writes_whatever_becomes_of_them(api: Api) -> None:
+def test_uploads_count_as_writes_even_if_they_fail(api: Api) -> None:
     jo = api.sign_up()
     slug = jo.slug()
     assert jo.upload(slug, b"no image").status_code == 422

@@ -1,4 +1,4 @@
-"""Publishing with a mail server in the world: who is written to, and what it costs when the server does not answer."""
+"""Publishing with a mail server: who gets mail, and how long publishing takes if the server does not answer."""
 
 import time
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def _sample(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def test_followers_are_written_to_before_the_author_is_answered(api: Api, server: MailServer) -> None:
+def test_followers_get_mail_before_the_author_gets_the_response(api: Api, server: MailServer) -> None:
     jo, followers, other = api.sign_up(), [api.sign_up() for _ in range(3)], api.sign_up()
     for follower in followers:
         follower.follow(jo)
@@ -79,7 +79,7 @@ def test_followers_are_written_to_before_the_author_is_answered(api: Api, server
     assert queries(response) <= 3
 
 
-def test_nobody_is_written_to_without_need(api: Api, server: MailServer) -> None:
+def test_mail_goes_to_followers_only(api: Api, server: MailServer) -> None:
     jo, ann = api.sign_up(), api.sign_up()
     slug = jo.slug()
     assert server.got == []
@@ -91,7 +91,7 @@ def test_nobody_is_written_to_without_need(api: Api, server: MailServer) -> None
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n", "\r", "\u2028", "\x85", "\x0b"])
-def test_a_title_can_not_write_headers(api: Api, server: MailServer, end: str) -> None:
+def test_a_title_cannot_add_headers(api: Api, server: MailServer, end: str) -> None:
     jo, ann = api.sign_up(), api.sign_up()
     ann.follow(jo)
     jo.slug(f"Dragons{end}Bcc: everyone@example.com{end}{end}And a body", description=f".{end}.{end}QUIT{end}")
@@ -115,9 +115,9 @@ def test_names_and_titles_in_any_script_arrive(api: Api, server: MailServer, nam
     assert "Über 龙" in message.get_content()
 
 
-def test_more_followers_than_one_task_writes_to(api: Api, server: MailServer) -> None:
+def test_more_followers_than_one_chunk_all_get_mail(api: Api, server: MailServer) -> None:
     jo = api.sign_up()
-    # Signing up hashes a password, so it takes longer than the rest of this.
+    # Signing up hashes a password, which takes longer than the rest of this test.
     with ThreadPoolExecutor(4) as threads:
         followers = list(threads.map(lambda _: api.sign_up(), range(53)))
     for follower in followers:
@@ -126,7 +126,7 @@ def test_more_followers_than_one_task_writes_to(api: Api, server: MailServer) ->
     assert sorted(to for to, _ in server.got) == sorted(follower.email for follower in followers)
 
 
-def test_one_who_can_not_be_written_to_just_now_costs_nobody_else_the_mail(
+def test_a_deferred_address_does_not_hold_back_the_other_mail(
     api: Api, server: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(announcements, "CHUNK", 2)
@@ -151,7 +151,7 @@ def test_publishing_does_not_depend_on_the_mail_server(new_database: NewDatabase
             started = time.monotonic()
             first = jo.slug()
             assert time.monotonic() - started < 5
-            # From then on it is left alone, and costs nothing.
+            # From then on the circuit is open.
             started = time.monotonic()
             slugs = [first, *(jo.slug() for _ in range(5))]
             assert time.monotonic() - started < 2

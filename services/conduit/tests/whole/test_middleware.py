@@ -1,4 +1,4 @@
-"""The middleware: a log line and a measurement a request, so many requests at once, and bodies that end."""
+"""The middleware: access log and metrics, limits on requests in flight, and limits on bodies."""
 
 import io
 import json
@@ -25,13 +25,13 @@ BODY_SECONDS = 1.5
 
 @pytest.fixture(scope="module")
 def written() -> io.BytesIO:
-    """What the app has written to standard output."""
+    """The app's standard output."""
     return io.BytesIO()
 
 
 @pytest.fixture(scope="module")
 def deployment(new_database: NewDatabase, written: io.BytesIO) -> Iterator[Deployment]:
-    # Held here: collected as garbage, it would close what it wraps.
+    # Kept here: garbage collection would close the buffer that it wraps.
     stdout = io.TextIOWrapper(written)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", stdout)
@@ -74,7 +74,7 @@ def test_a_request_is_measured_by_route_and_status(api: Api) -> None:
     read_before = REGISTRY.get_sample_value("conduit_database_seconds_count", queries) or 0.0
     for _ in range(3):
         api.get("/tags")
-    # Counted when the answer has gone out, so a moment after it came in.
+    # The app counts after it has sent the response, so a moment after the client has it.
     _until(lambda: _counted(**labels) == before + 3)
     assert (REGISTRY.get_sample_value("conduit_database_seconds_count", queries) or 0.0) >= read_before + 3
     unknown = _counted(method="other", route="none", status="404")
@@ -102,12 +102,12 @@ def test_concurrent_readiness_probes_share_one_ping(
         assert api.http.get("/ready").status_code == 200, "each answer is for those who asked before it"
 
 
-def test_one_request_too_many_is_503_at_once_and_probes_still_answer(api: Api, deployment: Deployment) -> None:
+def test_a_request_beyond_the_limit_is_503_at_once_and_probes_still_answer(api: Api, deployment: Deployment) -> None:
     jo = api.sign_up()
     with psycopg.connect(deployment.databases[0]) as lock, ThreadPoolExecutor(12) as threads:
         lock.execute("LOCK TABLE articles")
         waiting = [threads.submit(jo.get, "/articles") for _ in range(12)]
-        # Nobody has an answer from the database yet, so whoever is done was refused.
+        # The database has answered nothing yet, so the finished requests were refused.
         _until(lambda: sum(future.done() for future in waiting) >= 12 - MOST)
         shed = [future.result() for future in waiting if future.done()]
         probes = [api.http.get(path) for path in ("/health", "/ready")]
@@ -122,7 +122,7 @@ def test_one_request_too_many_is_503_at_once_and_probes_still_answer(api: Api, d
     assert api.get("/articles").status_code == 200
 
 
-def test_a_caller_who_leaves_in_the_middle_of_a_body_is_no_failure_of_ours(api: Api, deployment: Deployment) -> None:
+def test_a_caller_who_disconnects_during_a_body_is_no_500(api: Api, deployment: Deployment) -> None:
     host, _, port = deployment.base_url.removeprefix("http://").partition(":")
 
     def failures() -> float:
@@ -146,7 +146,7 @@ def test_a_caller_who_leaves_in_the_middle_of_a_body_is_no_failure_of_ours(api: 
 
 
 def _sending(deployment: Deployment, length: int, sent: bytes) -> socket.socket:
-    """A request to sign up of which this much has been sent."""
+    """A request to sign up, of which only this part has been sent."""
     host, _, port = deployment.base_url.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
     head = f"POST /api/users HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
@@ -154,7 +154,7 @@ def _sending(deployment: Deployment, length: int, sent: bytes) -> socket.socket:
     return connection
 
 
-def test_slow_bodies_keep_nobody_out_and_end_with_408(api: Api, deployment: Deployment) -> None:
+def test_slow_bodies_do_not_block_others_and_end_with_408(api: Api, deployment: Deployment) -> None:
     slow = [_sending(deployment, 100, b"{") for _ in range(3 * MOST)]
     try:
         time.sleep(0.2)
@@ -168,7 +168,22 @@ def test_slow_bodies_keep_nobody_out_and_end_with_408(api: Api, deployment: Depl
             connection.close()
 
 
-def test_bodies_that_arrive_hold_so_much_memory_and_no_more(new_database: NewDatabase) -> None:
+@pytest.mark.parametrize("path", ["/articles", "/articles/nothing-1", "/tags"])
+def test_a_body_that_its_route_does_not_read_does_not_bypass_the_limit(
+    api: Api, deployment: Deployment, path: str
+) -> None:
+    jo = api.sign_up()
+    with psycopg.connect(deployment.databases[0]) as lock, ThreadPoolExecutor(12) as threads:
+        lock.execute("LOCK TABLE articles, tag_counts")
+        asked = [threads.submit(jo.call, "GET", path, content=b"{}") for _ in range(12)]
+        _until(lambda: sum(future.done() for future in asked) >= 12 - MOST)
+        lock.rollback()
+        answers = [future.result(20) for future in asked]
+    assert sum(answer.status_code == 503 for answer in answers) == 12 - MOST
+    assert {answer.headers["connection"] for answer in answers} == {"close"}, "the rest of a body is not waited for"
+
+
+def test_the_memory_of_all_arriving_bodies_is_limited(new_database: NewDatabase) -> None:
     most, each = 5_000_000, 900_000
     with deployed_on_one_server(new_database, max_body_bytes_at_once=most) as deployment:
         arriving = [_sending(deployment, each + 100, b"x" * each) for _ in range(most // each)]
@@ -178,6 +193,7 @@ def test_bodies_that_arrive_hold_so_much_memory_and_no_more(new_database: NewDat
                 assert refused.recv(4_000).startswith(b"HTTP/1.1 503 ")
             with httpx.Client(base_url=deployment.base_url) as http:
                 assert http.get("/api/tags").status_code == 200
+                Api(http).sign_up()  # a small body still comes in
         finally:
             for connection in arriving:
                 connection.close()
@@ -185,7 +201,7 @@ def test_bodies_that_arrive_hold_so_much_memory_and_no_more(new_database: NewDat
             _until(lambda: Api(http).sign_up().username != "", 5)
 
 
-def test_sign_ins_leave_the_threads_to_readers(new_database: NewDatabase) -> None:
+def test_sign_ins_leave_threads_for_reads(new_database: NewDatabase) -> None:
     with (
         deployed_on_one_server(new_database, threads=2, pool_size=2) as deployment,
         httpx.Client(base_url=deployment.base_url, timeout=20) as http,
@@ -206,7 +222,7 @@ def test_a_request_id_is_the_callers_or_a_new_one(api: Api, sent: str, kept: boo
 
 
 @pytest.mark.parametrize("scheme", ["Token", "token", "TOKEN", "Bearer", "bearer"])
-def test_schemes_of_tokens_have_no_case(api: Api, scheme: str) -> None:
+def test_the_case_of_a_token_scheme_is_ignored(api: Api, scheme: str) -> None:
     jo = api.sign_up()
     assert api.call("GET", "/user", headers={"Authorization": f"{scheme} {jo.token}"}).status_code == 200
     assert api.call("GET", "/user", headers={"Authorization": f"Basic {jo.token}"}).status_code == 401

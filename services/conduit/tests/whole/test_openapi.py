@@ -1,6 +1,6 @@
-"""The OpenAPI description is true: whatever it allows is answered as it says, and with no failure.
+"""The OpenAPI description is true: every request that it allows gets a response that it describes, and no 500.
 
-In this process, or by a running stage (--stage-url), whose boxes are small: there with fewer examples.
+In this process, or against a running stage (--stage-url), with fewer examples because its boxes are small.
 """
 
 import re
@@ -65,7 +65,7 @@ def jo(deployment: Deployment) -> Iterator[Person]:
         yield Api(http).sign_up()
 
 
-# What is sent as an image is one, or else any bytes.
+# An upload is an image, or else random bytes.
 for kind in FORMATS:
     images = st.sampled_from([upload(kind), upload(kind, 7, 9), upload(kind)[:-9]])
     schemathesis.openapi.media_type(f"image/{kind.lower()}", images | st.binary(max_size=200))
@@ -107,10 +107,10 @@ def test_any_request_is_answered_as_described(  # noqa: PLR0917 - its fixtures
         suppress_health_check=list(HealthCheck),
     )
     def ask(case: Any, about_what_is_there: bool, nobody: bool) -> None:
-        # At random, next to no request would be about an article or a user that is there.
+        # With random values, hardly any request would be about an existing article or user.
         if about_what_is_there:
             case.path_parameters = {name: there[name] for name in case.path_parameters or {}}
-        # An edge answers nobody in particular by itself where it can.
+        # An edge cache itself answers requests without a token if it can.
         headers = {} if nobody and not _signed_in(described) else {"Authorization": f"Token {jo.token}"}
         case.call_and_validate(checks=CHECKS, headers=headers)
 
@@ -118,7 +118,7 @@ def test_any_request_is_answered_as_described(  # noqa: PLR0917 - its fixtures
 
 
 def _signed_in(operation: dict[str, Any]) -> bool:
-    """Whether nobody may call it without a token."""
+    """Whether the operation needs a token."""
     return "security" in operation and {} not in operation["security"]
 
 
@@ -132,8 +132,8 @@ def described(deployment: Deployment) -> dict[str, Any]:
     return found
 
 
-# What the RealWorld contract's operations take and give: a good answer's status, the fields of the body and of the
-# answer that are required, within their envelopes, and the errors that it names. "?" marks what anybody may call.
+# The operations of RealWorld's contract: the status of success, the required fields of the body and of the response
+# within their envelopes, and the errors. "?" marks operations that need no token.
 class Operation(NamedTuple):
     status: int
     takes: str
@@ -172,7 +172,7 @@ CONTRACT = {
 
 
 @pytest.mark.parametrize("operation", CONTRACT)
-def test_an_operation_takes_and_gives_what_the_contract_says(described: dict[str, Any], operation: str) -> None:
+def test_every_operation_matches_the_contract(described: dict[str, Any], operation: str) -> None:
     method, _, path = operation.partition(" ")
     wanted = CONTRACT[operation]
     found = described["paths"][f"/api{path}"][method.lower()]
@@ -191,7 +191,7 @@ def _named(text: str) -> set[str]:
 
 
 def _fields(described: dict[str, Any], part: dict[str, Any]) -> set[str]:
-    """The required fields of a body or an answer, each behind its envelope: ``article.title``."""
+    """The required fields of a body or a response, each with its envelope: ``article.title``."""
     if not part.get("content"):
         return set()
     body = _resolved(described, part["content"]["application/json"]["schema"])
@@ -231,7 +231,7 @@ def test_limits_of_texts_and_numbers_are_described(described: dict[str, Any]) ->
     )
 
 
-def test_no_operation_describes_errors_in_another_shape_or_that_it_cannot_give(described: dict[str, Any]) -> None:
+def test_every_operation_describes_only_its_errors_in_the_apis_shape(described: dict[str, Any]) -> None:
     for path, item in described["paths"].items():
         for method, operation in item.items():
             where = f"{method} {path}"
@@ -246,13 +246,13 @@ def test_no_operation_describes_errors_in_another_shape_or_that_it_cannot_give(d
     assert "HTTPValidationError" not in described["components"]["schemas"]
 
 
-def test_operations_have_names_of_their_own_and_a_summary(described: dict[str, Any]) -> None:
+def test_operations_have_unique_ids_and_a_summary(described: dict[str, Any]) -> None:
     operations = [operation for item in described["paths"].values() for operation in item.values()]
     assert len({operation["operationId"] for operation in operations}) == len(operations) == len(ROUTES)
     assert all(operation["description"] for operation in operations)
 
 
-def test_the_page_of_the_description_works_without_a_network(deployment: Deployment) -> None:
+def test_swagger_ui_works_without_a_network(deployment: Deployment) -> None:
     with httpx.Client(base_url=deployment.base_url) as http:
         page = http.get("/docs")
         assert page.status_code == 200
@@ -265,7 +265,7 @@ def test_the_page_of_the_description_works_without_a_network(deployment: Deploym
         assert http.get("/openapi.json").json() == http.get("/api/openapi.json").json()
 
 
-def test_bytes_that_are_no_json_are_described_as_such(described: dict[str, Any]) -> None:
+def test_responses_other_than_json_are_described_as_such(described: dict[str, Any]) -> None:
     operation = described["paths"]["/api/articles/{slug}/cover"]["put"]
     assert operation["requestBody"]["required"] is True
     assert set(operation["requestBody"]["content"]) == {*(f"image/{kind.lower()}" for kind in FORMATS), ANY_BYTES}
@@ -273,7 +273,7 @@ def test_bytes_that_are_no_json_are_described_as_such(described: dict[str, Any])
         assert set(described["paths"][path]["get"]["responses"]["200"]["content"]) == {kind}
 
 
-def test_the_realworld_api_is_all_there_with_what_is_added(described: dict[str, Any]) -> None:
+def test_the_realworld_api_is_complete_with_our_additions(described: dict[str, Any]) -> None:
     paths = {re.sub(r"{\w+}", "{}", path): set(item) for path, item in described["paths"].items()}
     assert paths == {
         "/api/users/login": {"post"},

@@ -1,4 +1,4 @@
-"""The pages as they are served: from memory, named by their content, compressed, and protected; the API as it was."""
+"""The web pages: served from memory, compressed, with hashed names and security headers, beside the API."""
 
 import base64
 import gzip
@@ -38,7 +38,7 @@ def http(new_database: NewDatabase) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def assets(http: httpx.Client) -> set[str]:
-    """Every asset that any page names."""
+    """Every asset that a page refers to."""
     return set(chain.from_iterable(_ASSET.findall(http.get(path).text) for path in PAGES))
 
 
@@ -49,11 +49,11 @@ def _import_map(html: str) -> dict[str, str]:
     return imports
 
 
-# What each path answers -------------------------------------------------------------------------------------
+# The response of each path ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_is_html_that_is_asked_for_again_each_time(http: httpx.Client, path: str) -> None:
+def test_a_page_is_html_that_browsers_revalidate(http: httpx.Client, path: str) -> None:
     page = http.get(path)
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -66,7 +66,7 @@ def test_a_page_is_html_that_is_asked_for_again_each_time(http: httpx.Client, pa
     assert again.headers["vary"] == "accept-encoding"
 
 
-def test_every_asset_is_kept_forever_under_the_name_of_its_content(http: httpx.Client, assets: set[str]) -> None:
+def test_every_asset_has_its_hash_in_its_name_and_may_be_cached_forever(http: httpx.Client, assets: set[str]) -> None:
     assert {path.rpartition(".")[2] for path in assets} == {"css", "js", "svg"}
     for path in assets:
         asset = http.get(path)
@@ -83,7 +83,7 @@ def test_every_asset_is_kept_forever_under_the_name_of_its_content(http: httpx.C
     }
 
 
-def test_texts_come_compressed_to_who_takes_it(http: httpx.Client, assets: set[str]) -> None:
+def test_text_is_compressed_for_clients_that_accept_gzip(http: httpx.Client, assets: set[str]) -> None:
     for path in (*PAGES, *assets):
         plain = http.get(path)
         assert "content-encoding" not in plain.headers
@@ -101,14 +101,14 @@ def test_texts_come_compressed_to_who_takes_it(http: httpx.Client, assets: set[s
     [("gzip", True), ("*", True), ("GZIP", True), ("deflate, gzip;q=1.0", True), ("gzip;q=0", False), ("", False),
      ("br", False), ("*;q=0", False), ("gzip;q=0, *", False), ("gzip;q=0.0.1", False)],
 )  # fmt: skip
-def test_the_weights_of_encodings_are_heard(http: httpx.Client, accepted: str, compressed: bool) -> None:
+def test_the_weights_of_accept_encoding_are_respected(http: httpx.Client, accepted: str, compressed: bool) -> None:
     answer = http.get("/", headers={"Accept-Encoding": accepted})
     assert ("content-encoding" in answer.headers) == compressed
     assert answer.text.startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize("path", ["/", "/article/a-1", "an asset"])
-def test_head_says_what_get_would_and_sends_nothing(http: httpx.Client, assets: set[str], path: str) -> None:
+def test_head_has_the_headers_of_get_and_no_body(http: httpx.Client, assets: set[str], path: str) -> None:
     if path == "an asset":
         path = min(assets)
     get, head = http.get(path), http.head(path)
@@ -123,7 +123,7 @@ def test_head_says_what_get_would_and_sends_nothing(http: httpx.Client, assets: 
     ['"other", {}', "W/{}", "{},", "*", '"a" , {} , "b"'],
     ids=["among others", "weak", "comma", "any", "spaces"],
 )
-def test_a_tag_is_recognised_however_it_is_sent(http: httpx.Client, known: str) -> None:
+def test_an_etag_is_recognized_in_every_form(http: httpx.Client, known: str) -> None:
     tag = http.get("/").headers["etag"].removeprefix("W/")
     assert http.get("/", headers={"If-None-Match": known.format(tag)}).status_code == 304
     assert http.get("/", headers={"If-None-Match": f'"{tag[1:-2]}x"'}).status_code == 200
@@ -136,14 +136,14 @@ def test_a_page_is_only_read(http: httpx.Client, method: str) -> None:
     assert refused.headers["allow"] == "GET, HEAD"
 
 
-# What is not there ------------------------------------------------------------------------------------------
+# Not found --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "path",
     ["/nowhere", "/article", "/article/", "/article/a/b", "/profile/", "/feed/x", "/assets/site.0.css", "/login/"],
 )
-def test_a_browser_that_went_astray_is_shown_a_page(http: httpx.Client, path: str) -> None:
+def test_an_unknown_path_is_a_page_for_browsers(http: httpx.Client, path: str) -> None:
     page = http.get(path, headers=_HTML)
     assert page.status_code == 404
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -151,7 +151,7 @@ def test_a_browser_that_went_astray_is_shown_a_page(http: httpx.Client, path: st
     assert errors(http.get(path)) == {"body": ["Not Found"]}
 
 
-def test_the_api_answers_in_its_own_shape_whoever_asks(http: httpx.Client) -> None:
+def test_the_api_answers_404_as_json_even_for_browsers(http: httpx.Client) -> None:
     for path in ("/api/nowhere", "/api/articles/a-1", "/api/"):
         missing = http.get(path, headers=_HTML)
         assert missing.status_code == 404
@@ -167,7 +167,7 @@ def test_only_what_a_page_names_is_served(http: httpx.Client, path: str) -> None
     assert http.get(path).status_code == 404
 
 
-# What a page is made of -------------------------------------------------------------------------------------
+# The content of a page --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -180,12 +180,12 @@ def test_a_page_runs_its_own_scripts_and_no_others(http: httpx.Client, path: str
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in inline]
     assert policy["script-src"].split() == ["'self'", *(f"'sha256-{one}'" for one in hashes)]
     assert not re.search(r"<style|\sstyle=|\son\w+=", page.text)
-    # Nothing is loaded from outside: every address is a path here.
+    # Nothing is loaded from another host: every URL is a path.
     assert re.findall(r'(?:src|href)="(?!/|#|")([^"]+)"', page.text) == []
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_all_that_a_page_comes_to_import_is_named_in_it(http: httpx.Client, path: str) -> None:
+def test_a_page_preloads_all_its_imports(http: httpx.Client, path: str) -> None:
     html = http.get(path).text
     imports = _import_map(html)
     entry = re.search(r'<script type="module" src="([^"]+)">', html)
@@ -199,15 +199,15 @@ def test_all_that_a_page_comes_to_import_is_named_in_it(http: httpx.Client, path
     assert sorted(preloaded) == sorted(reached - {entry.group(1)})
 
 
-def test_no_module_makes_html_of_text(http: httpx.Client, assets: set[str]) -> None:
+def test_no_module_parses_text_as_html(http: httpx.Client, assets: set[str]) -> None:
     for path in assets:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", http.get(path).text)
 
 
-# Round them -------------------------------------------------------------------------------------------------
+# Metrics, load shedding and the API -------------------------------------------------------------------------
 
 
-def test_all_of_them_are_one_route_to_the_metrics(http: httpx.Client, assets: set[str]) -> None:
+def test_all_files_are_one_route_in_the_metrics(http: httpx.Client, assets: set[str]) -> None:
     labels = {"method": "GET", "route": "static", "status": "200"}
     before = REGISTRY.get_sample_value("conduit_request_seconds_count", labels) or 0.0
     for path in (*PAGES, *assets):
@@ -224,7 +224,7 @@ def test_all_of_them_are_one_route_to_the_metrics(http: httpx.Client, assets: se
     assert "queries" in http.get("/").headers["server-timing"]
 
 
-def test_pages_are_there_while_the_api_refuses_what_is_too_much(new_database: NewDatabase) -> None:
+def test_pages_are_served_while_the_api_sheds_load(new_database: NewDatabase) -> None:
     with (
         deployed_on_one_server(new_database, web_dir=WEB, max_in_flight=1) as deployment,
         httpx.Client(base_url=deployment.base_url, timeout=20) as http,
@@ -247,7 +247,7 @@ def test_pages_are_there_while_the_api_refuses_what_is_too_much(new_database: Ne
         assert waiting.result().status_code == 200
 
 
-def test_without_a_directory_there_is_the_api_alone(new_database: NewDatabase) -> None:
+def test_without_a_directory_only_the_api_is_served(new_database: NewDatabase) -> None:
     with (
         deployed_on_one_server(new_database) as deployment,
         httpx.Client(base_url=deployment.base_url, headers=_HTML) as http,
@@ -257,12 +257,12 @@ def test_without_a_directory_there_is_the_api_alone(new_database: NewDatabase) -
         assert Api(http).get("/tags").status_code == 200
 
 
-# What would fail a visitor fails the start ------------------------------------------------------------------
+# Broken pages -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """The pages' files, to spoil."""
+    """A copy of the pages' files, to break."""
     for file in (file for file in WEB.rglob("*") if file.is_file()):
         copy = tmp_path / file.relative_to(WEB)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -274,18 +274,18 @@ def _append(name: str, text: str) -> Callable[[Path], object]:
     return lambda copied: (copied / name).write_text((copied / name).read_text() + text)
 
 
-SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+BROKEN_PAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a page is gone": (lambda copied: (copied / "pages/feed.html").unlink(), "pages/feed.html is not there"),
     "a page's module is gone": (lambda copied: (copied / "assets/feed.js").unlink(), "needs assets/feed.js"),
     "the frame is gone": (lambda copied: (copied / "layout.html").unlink(), "layout.html is not there"),
     "an import leads nowhere": (
         _append("assets/dom.js", '\nimport "nowhere";\n'),
-        "imports what is not in assets/: nowhere",
+        "imports a file that is not in assets/: nowhere",
     ),
     "a blank is not known": (_append("layout.html", "{{asset nothing.css}}"), "asset nothing.css"),
     "a type is not served": (
         lambda copied: (copied / "assets/font.woff2").write_bytes(b"x"),
-        "font.woff2 is of a type",
+        "font.woff2 is of an unknown type",
     ),
     "a title is missing": (
         lambda copied: (copied / "pages/feed.html").write_text("<p>"),
@@ -294,15 +294,15 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", SPOILT)
-def test_what_would_fail_a_visitor_fails_the_start_and_is_named(copied: Path, what: str) -> None:
-    spoil, says = SPOILT[what]
-    spoil(copied)
-    with pytest.raises(PagesError, match=re.escape(says)):
+@pytest.mark.parametrize("what", BROKEN_PAGES)
+def test_a_broken_page_fails_the_start_and_is_named(copied: Path, what: str) -> None:
+    damage, message = BROKEN_PAGES[what]
+    damage(copied)
+    with pytest.raises(PagesError, match=re.escape(message)):
         read(copied)
 
 
-def test_a_change_of_one_module_renames_that_one_alone(copied: Path) -> None:
+def test_a_changed_module_is_the_only_renamed_asset(copied: Path) -> None:
     before = read(copied)
     (copied / "assets/dom.js").write_text((copied / "assets/dom.js").read_text() + "\n// Changed.\n")
     after = read(copied)

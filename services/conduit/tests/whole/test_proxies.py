@@ -1,4 +1,4 @@
-"""Whose request it is, behind a balancer: what it says is believed, and what anybody else says is not."""
+"""The client's address behind a load balancer: X-Forwarded-For is trusted from the balancer only."""
 
 import os
 import socket
@@ -62,15 +62,15 @@ def _sign_in(http: httpx.Client, said: str, number: int) -> int:
     return http.post("/api/users/login", json={"user": user}, headers={"X-Forwarded-For": said}).status_code
 
 
-def test_who_asks_is_whom_a_trusted_balancer_names(new_database: NewDatabase) -> None:
+def test_the_client_address_is_taken_from_a_trusted_proxy(new_database: NewDatabase) -> None:
     with _program(new_database(), "192.0.2.1, 127.0.0.0/8") as http:
         assert [_sign_in(http, "203.0.113.1", number) for number in range(3)] == [401, 401, 429]
         assert _sign_in(http, "203.0.113.2", 3) == 401
-        # The balancer puts whom it saw last; what stands before that is what its client said.
+        # The balancer appends the address that it saw; anything before that is from its client.
         assert _sign_in(http, "198.51.100.9, 203.0.113.1", 4) == 429
 
 
-def test_who_asks_is_not_whom_anybody_names(new_database: NewDatabase) -> None:
+def test_the_client_address_is_not_taken_from_anybody_else(new_database: NewDatabase) -> None:
     for trusted in ("", "192.0.2.1"):
         with _program(new_database(), trusted) as http:
             found = [_sign_in(http, f"203.0.113.{number}", number) for number in range(3)]

@@ -1,4 +1,4 @@
-"""Two servers under the same routes and use cases: where rows land, and that no server holds another's."""
+"""The same routes and use cases over two servers: each server holds its owners' rows and no others."""
 
 from collections.abc import Iterator
 
@@ -43,7 +43,7 @@ def _shards(url: str, table: str, column: str) -> set[int]:
     return {row[0] if column == "shard" else shard_of(row[0]) for row in rows}
 
 
-def test_users_land_on_both_servers_with_all_that_is_theirs_and_meet_in_one_api(
+def test_users_and_their_rows_are_on_both_servers_behind_one_api(
     api: Api, deployment: Deployment, server: MailServer
 ) -> None:
     tag = fresh("tag")
@@ -87,7 +87,7 @@ def test_users_land_on_both_servers_with_all_that_is_theirs_and_meet_in_one_api(
 
     states = [person.article(slug)["cover"]["state"] for person, slug in zip(people, slugs, strict=True)]
     assert states == ["ready"] * len(people)
-    # Followers, favourites and comments of an author on either server, by people on both.
+    # Followers, favourites and comments for an author on each server, by people on both.
     audience = reader.get(asked[0]["url"].removeprefix("/api")).text.splitlines()[1:]
     for relation in ("follower", "favorited", "commented"):
         told = sorted(line.split(",")[0] for line in audience if f",{relation}," in line)

@@ -1,4 +1,4 @@
-"""Uploads on a small box: few at once, one at a time, none without end, and nobody else waits for them."""
+"""Uploads on a small box: a few in memory, one processed at a time, with a deadline, and no other request waits."""
 
 import io
 import socket
@@ -45,7 +45,7 @@ def jo(api: Api) -> Person:
 
 @contextmanager
 def _sending(deployment: Deployment, slug: str, token: str | None, length: int = 100_000) -> Iterator[socket.socket]:
-    """An upload of which only the head has been sent."""
+    """An upload of which only the headers have been sent."""
     host, _, port = deployment.base_url.removeprefix("http://").partition(":")
     signed = f"Authorization: Token {token}\r\n" if token else ""
     with socket.create_connection((host, int(port)), timeout=10) as connection:
@@ -61,7 +61,7 @@ def _status(connection: socket.socket) -> int:
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Images are under way until this is set."""
+    """Processing of images blocks until this is set."""
     go_on = threading.Event()
     make = images.covers
 
@@ -74,7 +74,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     go_on.set()
 
 
-def test_a_body_that_does_not_come_is_408_and_the_connection_ends(deployment: Deployment, jo: Person) -> None:
+def test_a_body_that_does_not_arrive_is_408_and_the_connection_ends(deployment: Deployment, jo: Person) -> None:
     slug = jo.slug()
     started = time.monotonic()
     with _sending(deployment, slug, jo.token) as connection:
@@ -90,7 +90,9 @@ def test_a_body_that_does_not_come_is_408_and_the_connection_ends(deployment: De
     assert jo.upload(slug, upload()).status_code == 200
 
 
-def test_whoever_may_not_is_refused_before_a_byte_of_the_image(deployment: Deployment, api: Api, jo: Person) -> None:
+def test_an_upload_without_permission_is_refused_before_its_body_is_read(
+    deployment: Deployment, api: Api, jo: Person
+) -> None:
     slug, ann = jo.slug(), api.sign_up()
     for token, path, status in (
         (None, slug, 401),
@@ -104,7 +106,7 @@ def test_whoever_may_not_is_refused_before_a_byte_of_the_image(deployment: Deplo
         assert _status(connection) == 413
 
 
-def test_one_is_made_at_a_time_and_only_a_few_are_held(
+def test_one_upload_is_processed_at_a_time_and_only_a_few_are_in_memory(
     deployment: Deployment, api: Api, jo: Person, held: threading.Event
 ) -> None:
     slugs = [jo.slug() for _ in range(4)]
@@ -120,7 +122,7 @@ def test_one_is_made_at_a_time_and_only_a_few_are_held(
         assert errors(beyond[0]) == {"body": ["too many uploads are under way; try again shortly"]}
         assert int(beyond[0].headers["retry-after"]) >= 1
         assert second.result().status_code == 503
-        # Whoever reads is not held up by any of it.
+        # Reads are not delayed.
         assert all(jo.get("/articles").status_code == 200 for _ in range(20))
         held.set()
         assert first.result().status_code == 200
@@ -128,7 +130,7 @@ def test_one_is_made_at_a_time_and_only_a_few_are_held(
     assert jo.upload(slugs[1], upload("JPEG")).status_code == 200
 
 
-def test_uploads_that_do_not_come_do_not_keep_readers_out(new_database: NewDatabase) -> None:
+def test_uploads_that_do_not_arrive_do_not_block_reads(new_database: NewDatabase) -> None:
     beyond = 30
     with (
         deployed_on_one_server(
@@ -153,7 +155,7 @@ def test_uploads_that_do_not_come_do_not_keep_readers_out(new_database: NewDatab
         assert jo.upload(slug, upload()).status_code == 200
 
 
-def test_the_next_in_line_gets_its_turn(jo: Person, held: threading.Event) -> None:
+def test_the_next_upload_gets_the_slot(jo: Person, held: threading.Event) -> None:
     slugs = [jo.slug() for _ in range(2)]
     with ThreadPoolExecutor(2) as threads:
         answers = [threads.submit(jo.upload, slug, upload("PNG")) for slug in slugs]
@@ -162,7 +164,7 @@ def test_the_next_in_line_gets_its_turn(jo: Person, held: threading.Event) -> No
         assert [answer.result().status_code for answer in answers] == [200, 200]
 
 
-def test_who_hangs_up_in_the_middle_gives_the_place_back(deployment: Deployment, jo: Person) -> None:
+def test_an_upload_that_is_cut_off_frees_its_slot(deployment: Deployment, jo: Person) -> None:
     slug = jo.slug()
     for _ in range(AT_ONCE * 3):
         with _sending(deployment, slug, jo.token) as connection:
@@ -171,7 +173,7 @@ def test_who_hangs_up_in_the_middle_gives_the_place_back(deployment: Deployment,
     assert jo.upload(slug, upload()).status_code == 200
 
 
-def test_a_box_that_is_short_of_memory_refuses_rather_than_dies(jo: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_box_that_is_short_of_memory_refuses_uploads(jo: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     slug = jo.slug()
     shown = jo.upload(slug, upload("PNG")).json()["article"]["cover"]
     with monkeypatch.context() as patch:
@@ -183,7 +185,7 @@ def test_a_box_that_is_short_of_memory_refuses_rather_than_dies(jo: Person, monk
     assert jo.upload(slug, upload("JPEG")).status_code == 200
 
 
-def test_images_are_measured_in_time_and_in_cpu(jo: Person) -> None:
+def test_the_time_and_cpu_of_images_are_measured(jo: Person) -> None:
     def counted() -> tuple[float, float]:
         return (
             REGISTRY.get_sample_value("conduit_task_seconds_count", {"task": "image"}) or 0.0,

@@ -1,4 +1,4 @@
-"""A mail server on ports of its own, started as its container starts it."""
+"""A mail server on free ports, started as its container starts it."""
 
 import os
 import socket
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts `python -m mail` with settings; whatever still runs at the end is ended."""
+    """Starts `python -m mail` with settings, and stops it at the end."""
     started: list[subprocess.Popen[str]] = []
 
     def run(**settings: object) -> "subprocess.Popen[str]":
@@ -52,7 +52,7 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def server(start: Start) -> Server:
-    """One that listens, with room for five messages and 20,000 bytes, and 4,000 bytes a message."""
+    """A running server, limited to five messages, 20,000 bytes in total, and 4,000 bytes for each message."""
     smtp, page = free_port(), free_port()
     bounds = {"MOST_MESSAGES": 5, "MOST_BYTES": 20_000, "MOST_BYTES_A_MESSAGE": 4_000}
     process = start(SMTP_PORT=smtp, PAGE_PORT=page, **bounds)

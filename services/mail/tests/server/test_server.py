@@ -10,7 +10,7 @@ from threading import Thread
 import httpx
 import pytest
 
-from mail.mailbox import Mailbox
+from mail.inbox import Mailbox
 from mail.web import Web
 
 from .conftest import Server, Start, free_port
@@ -32,7 +32,7 @@ def send(server: Server, *messages: EmailMessage) -> None:
             connection.send_message(message)
 
 
-def test_what_is_sent_can_be_read(server: Server) -> None:
+def test_a_sent_message_can_be_read(server: Server) -> None:
     send(server, letter("1"), letter("2", to="bob@example.org"))
     said = httpx.get(f"{server.url}/api/messages", params={"to": "ann@example.org"}).json()
     (message,) = said["messages"]
@@ -50,21 +50,21 @@ def test_what_is_sent_can_be_read(server: Server) -> None:
     assert "Message-ID: <1@app>" in source.text
 
 
-def test_the_same_message_again_is_answered_well_and_dropped(server: Server) -> None:
+def test_a_duplicate_is_accepted_and_dropped(server: Server) -> None:
     send(server, letter("1"), letter("1"))
     send(server, letter("1"))
     said = httpx.get(f"{server.url}/api/messages").json()
     assert (said["received"], said["kept"], said["duplicates"]) == (3, 1, 2)
-    assert "2 seen already and dropped" in httpx.get(f"{server.url}/").text
+    assert "2 duplicates dropped" in httpx.get(f"{server.url}/").text
 
 
-def test_bounds_hold_and_what_they_cost_is_said(server: Server) -> None:
+def test_the_oldest_messages_are_dropped_at_the_limit_and_counted(server: Server) -> None:
     send(server, *(letter(str(number)) for number in range(8)))
     said = httpx.get(f"{server.url}/api/messages").json()
     assert (said["kept"], said["dropped"]) == (5, 3)
     assert [message["subject"] for message in said["messages"]] == [f"About {number}" for number in (7, 6, 5, 4, 3)]
     assert httpx.get(f"{server.url}/api/messages/1").status_code == 404
-    assert "dropped for room" in httpx.get(f"{server.url}/messages/1").text
+    assert "dropped at the limit" in httpx.get(f"{server.url}/messages/1").text
 
 
 def test_a_message_that_is_too_large_is_refused(server: Server) -> None:
@@ -74,7 +74,7 @@ def test_a_message_that_is_too_large_is_refused(server: Server) -> None:
     assert httpx.get(f"{server.url}/api/messages").json()["kept"] == 0
 
 
-def test_a_hundred_recipients_and_no_more(server: Server) -> None:
+def test_a_message_has_at_most_a_hundred_recipients(server: Server) -> None:
     with smtplib.SMTP("127.0.0.1", server.smtp, timeout=5) as connection:
         connection.helo()
         connection.mail("a@x")
@@ -82,7 +82,7 @@ def test_a_hundred_recipients_and_no_more(server: Server) -> None:
     assert codes == [250] * 100 + [452]
 
 
-def test_addresses_beyond_ascii(server: Server) -> None:
+def test_international_addresses_are_accepted(server: Server) -> None:
     with smtplib.SMTP("127.0.0.1", server.smtp, timeout=5) as connection:
         connection.send_message(letter("1", to="jürgen@bücher.example"))
     said = httpx.get(f"{server.url}/api/messages", params={"to": "jürgen@bücher.example"}).json()
@@ -113,7 +113,7 @@ def test_pages_are_read_only(server: Server) -> None:
     assert (head.status_code, head.content) == (200, b"")
 
 
-def test_it_is_ill_when_nobody_answers_smtp() -> None:
+def test_the_server_is_unhealthy_if_smtp_does_not_answer() -> None:
     with Web(("127.0.0.1", 0), Mailbox(1, 1000, 1), smtp_port=free_port()) as web:
         Thread(target=web.serve_forever, daemon=True).start()
         said = httpx.get(f"http://127.0.0.1:{web.server_port}/health")
@@ -121,7 +121,7 @@ def test_it_is_ill_when_nobody_answers_smtp() -> None:
         web.shutdown()
 
 
-def test_it_stops_at_once_though_a_sender_keeps_its_connection(server: Server) -> None:
+def test_the_server_stops_at_once_despite_an_open_connection(server: Server) -> None:
     with smtplib.SMTP("127.0.0.1", server.smtp, timeout=5) as connection:
         connection.ehlo()
         began = time.monotonic()
@@ -131,7 +131,7 @@ def test_it_stops_at_once_though_a_sender_keeps_its_connection(server: Server) -
         connection.close()
 
 
-def test_what_cannot_start_says_why(start: Start, server: Server) -> None:
+def test_a_server_that_cannot_start_says_why(start: Start, server: Server) -> None:
     taken = start(SMTP_PORT=server.smtp, PAGE_PORT=free_port())
     assert taken.wait(timeout=10) == 1
     _, said = taken.communicate()

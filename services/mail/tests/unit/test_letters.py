@@ -1,4 +1,4 @@
-"""Whatever a sender writes can be read, and nothing of it becomes markup."""
+"""Anything that a sender writes can be read, and none of it becomes markup."""
 
 from email.message import EmailMessage
 from html.parser import HTMLParser
@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mail import letters, pages
-from mail.mailbox import Counts, Message
+from mail.inbox import Counts, Message
 
 
 def read(content: bytes) -> letters.Letter:
@@ -25,22 +25,22 @@ def test_encoded_words_and_bodies_are_decoded() -> None:
     assert (letter.message_id, letter.text) == ("<1@x>", "Grüße\n")
 
 
-def test_html_alone_is_shown_as_its_source() -> None:
+def test_a_message_with_only_html_is_shown_as_source() -> None:
     assert read(b"Content-Type: text/html\r\n\r\n<p>hi</p>").text == "<p>hi</p>"
 
 
-def test_what_headers_do_not_say_comes_from_the_envelope() -> None:
+def test_missing_headers_are_taken_from_the_envelope() -> None:
     letter = read(b"\r\nhi")
     assert (letter.sender, letter.to, letter.subject) == ("app@x", "ann@x", "")
 
 
-def test_parts_within_parts_without_end() -> None:
+def test_deeply_nested_parts_are_shown_as_source() -> None:
     deep = b"".join(b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n' % (n, n) for n in range(2000))
     assert "multipart/mixed" in read(deep).text
 
 
 class Tags(HTMLParser):
-    """The tags and the text of a page, as a browser takes them."""
+    """The tags and the text of a page, as a browser parses them."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -64,14 +64,14 @@ def test_nothing_that_a_sender_writes_becomes_markup() -> None:
     content = f"Subject: {EVIL}\r\nFrom: {EVIL}\r\nTo: {EVIL}\r\nDate: {EVIL}\r\nMessage-ID: {EVIL}\r\n\r\n{EVIL}"
     letter = letters.read(Message(1, 0.0, EVIL, (EVIL,), content.encode()))
     counts = Counts(1, 1, 1, 0, 0)
-    for page in (pages.message(letter), pages.listing([letter], counts, EVIL, more=True), pages.wrong(EVIL)):
+    for page in (pages.message(letter), pages.listing([letter], counts, EVIL, more=True), pages.error(EVIL)):
         seen = Tags(page)
         assert not {"script", "img"} & seen.tags
         assert "onload" not in dict(seen.attributes)
         assert EVIL in seen.text
 
 
-def test_addresses_of_pages_are_links_and_no_other_scheme_is() -> None:
+def test_only_http_urls_are_links() -> None:
     page = Tags(pages.message(read(b"\r\nSee http://a/article/x-1?a=1&b=2 javascript:alert(1)")))
     links = [value for name, value in page.attributes if name == "href"]
     assert "http://a/article/x-1?a=1&b=2" in links

@@ -1,4 +1,4 @@
-"""The first schema: users, articles and what hangs on them, their counters, the directory and the ids."""
+"""The first schema: users, articles and their parts, counters, the directory and the ids."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Covers of articles, and reports on an author's audience: how far each is; the files are not the database's."""
+"""Covers of articles, and reports on an author's audience: their states. Media keeps the files."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The directory says who holds a name and since when; whether they carry it is asked of the user's own row."""
+"""The directory has a name's holder and the time of its reservation; the user's row has the names in use."""
 
 from alembic import op
 

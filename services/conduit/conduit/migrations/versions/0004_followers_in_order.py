@@ -1,4 +1,4 @@
-"""An author's followers by their ids, so that whoever writes to them a few at a time reads no more than those few."""
+"""An index of followers sorted by id, so that mail reads one chunk of an author's followers and no more."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Slow work as rows, so that what waits for it is not lost with the queue that carries it."""
+"""Tasks as rows, so that a broker may lose its messages."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The tasks become an outbox: Celery counts the attempts, and a row says what is left. No row is lost."""
+"""The tasks table becomes the outbox: Celery does the retries, and a row has a task's state. No row is lost."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,7 +17,7 @@ def upgrade() -> None:
         op.alter_column("outbox", old, new_column_name=new)
     op.drop_column("outbox", "asked")
     op.drop_constraint(op.f("tasks_state_check"), "outbox", type_="check")
-    # What had failed was waiting for its next attempt; what is running has a lease, which ends.
+    # A failed task was waiting for its next attempt. A running one has a lease, which ends.
     op.execute("UPDATE outbox SET state = 'retrying' WHERE state = 'failed'")
     op.create_check_constraint(
         op.f("outbox_state_check"), "outbox", sa.text("state IN ('waiting', 'running', 'retrying', 'dead', 'done')")

@@ -1,4 +1,4 @@
-"""Reads behind a cache, both of which can be looked into, and something to read, for the suites about the cache."""
+"""For the suites about the cache: reads behind a cache, both of which a test can inspect, and an article to read."""
 
 from collections.abc import Iterator
 

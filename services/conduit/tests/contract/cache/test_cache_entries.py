@@ -33,14 +33,14 @@ def _queries(work: Callable[[], Any]) -> dict[str, int]:
     return spent.queries
 
 
-def test_what_was_read_before_is_the_same_again_and_asks_nobody(story: Story, reads: CachedReads) -> None:
+def test_a_second_read_is_the_same_and_queries_nothing(story: Story, reads: CachedReads) -> None:
     for name, look in story.looks(reads).items():
         first = look()
         assert _queries(look) == {}, name
         assert look() == first, name
 
 
-def test_a_viewer_costs_one_query_a_server(story: Story, reads: CachedReads, behind: Slow) -> None:
+def test_a_viewer_takes_one_query_on_each_server(story: Story, reads: CachedReads, behind: Slow) -> None:
     shared = story.looks(reads)
     for name, look in story.looks(reads, story.fan).items():
         shared[name]()
@@ -52,7 +52,7 @@ def test_a_viewer_costs_one_query_a_server(story: Story, reads: CachedReads, beh
     assert (article.favorited, article.author.following) == (True, True)
 
 
-def test_lists_that_are_deep_or_have_filters_together_are_read_behind_the_cache(
+def test_deep_lists_and_lists_by_several_filters_are_not_cached(
     story: Story, reads: CachedReads, inside: Redis
 ) -> None:
     for page, filters in (
@@ -78,9 +78,7 @@ def test_everything_but_the_version_counters_expires(story: Story, reads: Cached
     assert max(negative) <= 5_000
 
 
-def test_parts_that_are_missing_are_filled_by_one_question(
-    story: Story, reads: CachedReads, behind: Slow, inside: Redis
-) -> None:
+def test_missing_parts_are_filled_by_one_query(story: Story, reads: CachedReads, behind: Slow, inside: Redis) -> None:
     looks = story.looks(reads)
     whole = {name: looks[name]() for name in ("by author", "comments")}
     for keys, name, question in (
@@ -109,7 +107,7 @@ def test_a_request_that_has_waited_for_redis_may_get_once_more(story: Story, rea
     assert behind.asked == []
 
 
-def test_comments_too_large_to_be_kept_are_read_each_time_and_nobody_waits_for_another_caller(
+def test_comments_too_large_for_the_cache_are_read_each_time_without_a_lease(
     story: Story, reads: CachedReads, database: PostgresDatabase, inside: Redis
 ) -> None:
     for _ in range(2):
@@ -128,7 +126,7 @@ def test_comments_too_large_to_be_kept_are_read_each_time_and_nobody_waits_for_a
     assert len(reads.comments(story.article_id, None, PAGE) or ()) == 4
 
 
-def test_an_article_too_large_to_be_kept_is_read_each_time(
+def test_an_article_too_large_for_the_cache_is_read_each_time(
     story: Story, reads: CachedReads, database: PostgresDatabase, media: Media, inside: Redis
 ) -> None:
     body = "long" * (LARGEST_VALUE // 3)
@@ -140,7 +138,7 @@ def test_an_article_too_large_to_be_kept_is_read_each_time(
         assert inside.get(f"b:{story.article_id}") == TOO_LARGE
 
 
-def test_a_value_of_another_shape_counts_as_none(story: Story, reads: CachedReads, inside: Redis) -> None:
+def test_a_value_of_another_format_is_a_miss(story: Story, reads: CachedReads, inside: Redis) -> None:
     whole = reads.article(story.article_id, None)
     inside.set(f"s:{story.article_id}", msgspec.msgpack.encode([story.author, "set by an older app"]))
     assert reads.article(story.article_id, None) == whole

@@ -88,7 +88,7 @@ def test_what_was_read_before_redis_lost_its_version_counters_is_not_kept(
     assert look() != before
 
 
-def test_a_new_user_is_not_missed_by_whoever_asked_before(reads: CachedReads, sign_up: SignUp) -> None:
+def test_a_new_user_is_found_by_a_caller_who_asked_before(reads: CachedReads, sign_up: SignUp) -> None:
     name = fresh()
     for _ in range(2):
         assert reads.profile(name, None) is None
@@ -173,7 +173,7 @@ def test_articles_that_go_while_a_list_is_completed_leave_the_list(
     assert behind.asked == ["summaries", "list"]
 
 
-def test_a_commit_that_nobody_answered_is_told_as_one(
+def test_a_commit_whose_answer_is_lost_is_invalidated(
     story: Story, reads: CachedReads, database: PostgresDatabase, media: Media, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transaction = PostgresServer.transaction
@@ -195,7 +195,7 @@ def test_a_commit_that_nobody_answered_is_told_as_one(
     assert (before.title, after.title) == ("one", "another")
 
 
-def test_a_list_by_tag_is_old_once_an_article_got_or_lost_that_tag_and_for_no_other_reason(
+def test_only_a_change_of_a_tag_invalidates_the_list_by_that_tag(
     *, story: Story, reads: CachedReads, behind: Slow, database: PostgresDatabase, tasks: Tasks, media: Media
 ) -> None:
     def listed() -> int:

@@ -38,7 +38,7 @@ def _all_at_once(boxes: list[CachedReads], article_id: int, behind: Slow) -> lis
     return [found, behind.asked.count("article")]
 
 
-def test_of_all_who_miss_at_once_over_two_boxes_one_asks(
+def test_of_concurrent_misses_in_two_boxes_one_queries_the_database(
     story: Story, behind: Slow, cache: RedisCache, media: Media, inside: Redis
 ) -> None:
     other = RedisCache(_url(inside))

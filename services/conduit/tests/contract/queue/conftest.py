@@ -1,4 +1,4 @@
-"""A worker by hand with a real broker, and an author whose articles bring work, for the suites about the queue."""
+"""For the suites about the queue: a real broker, a worker that a test controls, and an author with a follower."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ def letters() -> Letters:
 
 @pytest.fixture
 def broker(new_redis: NewRedis) -> Iterator[Proxy]:
-    """The way to an empty broker."""
+    """A proxy to an empty broker."""
     proxy = Proxy(new_redis())
     yield proxy
     proxy.close()
@@ -32,7 +32,7 @@ def broker(new_redis: NewRedis) -> Iterator[Proxy]:
 def hand(
     database: PostgresDatabase, broker: Proxy, letters: Letters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Hand]:
-    """A worker by hand that makes three attempts, and whose relay sends at once what waits."""
+    """A worker with three attempts, whose relay sends waiting tasks at once."""
     in_no_time(monkeypatch)
     clear(database)
     settings = settings_for("postgresql://nowhere/x", media_dir=tmp_path, broker_url=broker.url)

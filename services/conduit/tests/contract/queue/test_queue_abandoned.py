@@ -1,6 +1,6 @@
-"""What is pending and has no row in the outbox is failed; what has one is not, however long it takes.
+"""Pending covers and reports without a row in the outbox are failed; those with a row are not, however old.
 
-The broker is a real one; the worker is in this process and works when it is told to.
+The broker is a real one; the worker is in this process and works only when a test says so.
 """
 
 import pytest
@@ -28,7 +28,7 @@ def _kept(hand: Hand, slug: str, content: bytes) -> bool:
 
 @pytest.fixture
 def without_a_row(hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
-    """An article's cover and a report that are pending, as an import brings them from a stage where an app died."""
+    """A pending cover and a pending report, as an import may bring them from a stage where an app died."""
     monkeypatch.setattr(tasks, "LONGEST_REQUEST_SECONDS", 0)
     use, content = hand.services, upload()
     slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
@@ -40,18 +40,20 @@ def without_a_row(hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch) -> t
     return slug, row.id
 
 
-def test_what_is_pending_without_a_row_is_failed(hand: Hand, author: int, without_a_row: tuple[str, int]) -> None:
+def test_pending_covers_and_reports_without_a_row_are_failed(
+    hand: Hand, author: int, without_a_row: tuple[str, int]
+) -> None:
     slug, report_id = without_a_row
     hand.settle()
     assert _cover(hand, slug) == "pending"
-    for _ in range(2):  # as two workers may
+    for _ in range(2):  # as two workers might
         hand.worker.fail_abandoned()
     assert _cover(hand, slug) == "failed"
     assert not _kept(hand, slug, upload())
     assert reports.show(hand.services.database, author, report_id).state == "failed"
 
 
-def test_what_may_still_be_enqueued_is_not_failed(
+def test_a_task_that_may_still_be_enqueued_is_not_failed(
     hand: Hand, author: int, without_a_row: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug, report_id = without_a_row
@@ -61,7 +63,7 @@ def test_what_may_still_be_enqueued_is_not_failed(
     assert reports.show(hand.services.database, author, report_id).state == "pending"
 
 
-def test_an_upload_whose_transaction_never_came_is_deleted(
+def test_an_upload_without_a_committed_transaction_is_deleted(
     hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "LONGEST_REQUEST_SECONDS", 0)
@@ -72,9 +74,7 @@ def test_an_upload_whose_transaction_never_came_is_deleted(
     assert (_cover(hand, slug), _kept(hand, slug, b"x")) == (None, False)
 
 
-def test_what_has_a_row_is_not_failed_however_long_it_takes(
-    hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_task_with_a_row_is_not_failed_however_old(hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "LONGEST_REQUEST_SECONDS", 0)
     use, content = hand.services, upload()
     slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
@@ -108,7 +108,7 @@ def test_a_dead_cover_keeps_its_upload(hand: Hand, author: int, monkeypatch: pyt
     covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
 
     def away(*_: object) -> None:
-        raise UnavailableError("the place for files")
+        raise UnavailableError("the media store")
 
     with monkeypatch.context() as patch:
         patch.setattr(use.media, "put", away)
@@ -120,9 +120,7 @@ def test_a_dead_cover_keeps_its_upload(hand: Hand, author: int, monkeypatch: pyt
     assert _cover(hand, slug) == "ready"
 
 
-def test_a_relay_fails_what_is_abandoned_when_it_starts(
-    hand: Hand, author: int, without_a_row: tuple[str, int]
-) -> None:
+def test_a_relay_fails_abandoned_tasks_when_it_starts(hand: Hand, author: int, without_a_row: tuple[str, int]) -> None:
     slug, _ = without_a_row
     relay = Relay(hand.worker)
     relay.start()

@@ -1,6 +1,6 @@
-"""What only a queue has to promise: what fails is retried, and in the end kept as a dead letter.
+"""The queue's own promises: a failed task is retried, and in the end kept as a dead letter.
 
-The broker is a real one; the worker is in this process and works when it is told to.
+The broker is a real one; the worker is in this process and works only when a test says so.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from conduit_testing.queued import Hand, sent
 MAIL_ERROR = "body the mail server is unavailable; try again shortly"
 
 
-def test_what_fails_is_dead_after_its_attempts_and_shown_and_can_be_put_back(
+def test_a_task_is_dead_after_its_attempts_and_can_be_shown_and_requeued(
     hand: Hand, author: int, letters: Letters
 ) -> None:
     database = hand.services.database
@@ -49,11 +49,11 @@ def test_what_fails_is_dead_after_its_attempts_and_shown_and_can_be_put_back(
 
     letters.fails = None
     assert backlog.retry(database, "no such key") is None
-    assert (backlog.retry(database, task.key) or "").startswith("1 put back")
+    assert (backlog.retry(database, task.key) or "").startswith("1 requeued")
     hand.settle()
     assert row_of(hand, task) == ("done", 1, None)
     assert len(letters.got) == 1
-    assert backlog.retry(database, "all") == "There is nothing dead."
+    assert backlog.retry(database, "all") == "There are no dead tasks."
     assert backlog.retry(database, task.key) is None
     assert "done           1" in backlog.summary(database)
 
@@ -76,7 +76,7 @@ def test_celery_publishes_the_retry_with_the_number_of_attempts_before_it(
 
 
 def _one(hand: Hand, done: list[str]) -> bool:
-    """Do one message, if it is there."""
+    """Perform the task of one message, if there is one."""
     for message in hand.messages():
         hand.deliver(message)
         done.append(sent(message).key)
@@ -85,10 +85,10 @@ def _one(hand: Hand, done: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("state", ["retrying", "running"])
-def test_a_worker_that_is_quick_finds_what_the_relay_has_sent(
+def test_a_quick_worker_can_claim_what_the_relay_has_sent(
     hand: Hand, author: int, letters: Letters, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    """The message is delivered before the relay goes on: a retry must not be lost for that."""
+    """A message that is delivered before the relay goes on must not be lost."""
     task = published(hand, author)
     messages(hand, 1)
     database = hand.services.database
@@ -108,14 +108,14 @@ def test_a_retry_that_the_broker_has_lost_is_sent_by_the_relay(hand: Hand, autho
     task = published(hand, author)
     done: list[str] = []
     until(lambda: _one(hand, done), "the message did not come")
-    assert len(messages(hand, 1)) == 1  # taken out of the queue, and nobody does it
+    assert len(messages(hand, 1)) == 1  # taken out of the queue and lost
     letters.fails = None
     overdue(hand)
     hand.settle()
     assert row_of(hand, task) == ("done", 2, None)
 
 
-def test_with_the_broker_away_a_task_that_fails_is_retried_later(
+def test_without_the_broker_a_failed_task_is_retried_later(
     hand: Hand, author: int, letters: Letters, broker: Proxy
 ) -> None:
     task = published(hand, author)
@@ -136,7 +136,7 @@ def test_with_the_broker_away_a_task_that_fails_is_retried_later(
     assert row_of(hand, task) == ("done", 2, None)
 
 
-def test_a_cover_that_can_not_be_made_has_failed_and_is_made_when_it_is_put_back(
+def test_a_dead_cover_is_failed_and_made_when_it_is_requeued(
     hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use, content = hand.services, upload()
@@ -147,7 +147,7 @@ def test_a_cover_that_can_not_be_made_has_failed_and_is_made_when_it_is_put_back
     put = use.media.put
 
     def away(*_: object) -> None:
-        raise UnavailableError("the place for files")
+        raise UnavailableError("the media store")
 
     def state() -> str | None:
         article = use.reads.article(articles.id_of(slug), None)
@@ -164,7 +164,7 @@ def test_a_cover_that_can_not_be_made_has_failed_and_is_made_when_it_is_put_back
     assert use.media.get(upload_file(task.digest, task.article_id)) is None
 
 
-def test_what_would_fail_again_is_not_retried(hand: Hand, author: int) -> None:
+def test_a_task_that_would_fail_again_is_not_retried(hand: Hand, author: int) -> None:
     use, damaged = hand.services, png(40, 40, b"\x09" * 8_000)
     slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
     covers.replace(use.database, use.media, use.tasks, author, slug, upload=damaged)
@@ -174,7 +174,7 @@ def test_what_would_fail_again_is_not_retried(hand: Hand, author: int) -> None:
     assert use.media.get(upload_file(task.digest, task.article_id)) is None
 
 
-def test_a_task_that_kills_its_worker_each_time_is_dead_in_the_end(
+def test_a_task_that_always_kills_its_worker_is_dead_in_the_end(
     hand: Hand, author: int, letters: Letters, broker: Proxy
 ) -> None:
     task = published(hand, author)
@@ -190,7 +190,7 @@ def test_a_task_that_kills_its_worker_each_time_is_dead_in_the_end(
     assert letters.got == []
 
 
-def test_a_mistake_in_a_handler_is_retried_and_then_dead(
+def test_a_task_with_a_bug_in_its_handler_is_retried_and_then_dead(
     hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(*_: object) -> list[Any]:
@@ -210,7 +210,7 @@ def _away(_owner_id: int) -> Iterator[None]:
     yield
 
 
-def test_with_the_database_away_no_attempt_is_counted_and_the_message_stays(hand: Hand, author: int) -> None:
+def test_without_the_database_no_attempt_is_counted_and_the_message_stays(hand: Hand, author: int) -> None:
     task = published(hand, author)
     messages(hand, 1)
     hand.tasks.publish(task.owner_id, task.key, 0)
@@ -220,7 +220,7 @@ def test_with_the_database_away_no_attempt_is_counted_and_the_message_stays(hand
 
 
 def _stays(hand: Hand) -> bool:
-    """Whether a message that is delivered while the database is away is in the queue afterwards."""
+    """Whether a message that is delivered while the database is down stays in the queue."""
     for message in hand.messages():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(hand.services.database, "writing", _away)
@@ -229,7 +229,7 @@ def _stays(hand: Hand) -> bool:
     return any(True for _ in hand.messages())
 
 
-def test_with_the_database_away_at_its_end_a_task_is_done_again(
+def test_a_task_is_done_again_if_the_database_is_down_at_its_end(
     hand: Hand, author: int, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = published(hand, author)
@@ -250,7 +250,7 @@ def test_with_the_database_away_at_its_end_a_task_is_done_again(
     assert len(letters.got) == 1
 
 
-def test_enqueued_again_a_task_has_all_its_attempts_again(hand: Hand, author: int, letters: Letters) -> None:
+def test_a_task_enqueued_again_has_all_its_attempts(hand: Hand, author: int, letters: Letters) -> None:
     letters.fails = UnavailableError("the mail server")
     task = published(hand, author)
     hand.settle()
@@ -309,9 +309,7 @@ def test_enqueued_again_before_its_first_attempt_a_task_keeps_its_place_in_the_q
     assert len(letters.got) == 1
 
 
-def test_a_row_that_is_done_is_purged_in_the_end_and_a_dead_letter_is_not(
-    hand: Hand, author: int, letters: Letters
-) -> None:
+def test_done_rows_are_purged_and_dead_letters_are_not(hand: Hand, author: int, letters: Letters) -> None:
     done = published(hand, author)
     hand.settle()
     letters.fails = UnavailableError("the mail server")

@@ -1,6 +1,6 @@
-"""What only a queue has to promise: nothing is lost, and nothing is done twice in effect.
+"""The queue's own promises: no task is lost, and none takes effect twice.
 
-The broker is a real one; the worker is in this process and works when it is told to.
+The broker is a real one; the worker is in this process and works only when a test says so.
 """
 
 from queue import Queue
@@ -34,7 +34,7 @@ def test_publishing_sends_a_message_that_names_the_row(hand: Hand, author: int) 
 
 
 @pytest.mark.parametrize("way", ["cut", "hold"])
-def test_with_the_broker_away_publishing_works_and_its_work_is_done_later(
+def test_without_the_broker_publishing_works_and_its_task_is_done_later(
     hand: Hand, author: int, letters: Letters, broker: Proxy, way: str
 ) -> None:
     getattr(broker, way)()
@@ -90,7 +90,7 @@ def test_a_broker_that_loses_everything_loses_no_task(hand: Hand, author: int, l
     assert len(letters.got) == 3
 
 
-def test_a_task_in_a_long_queue_is_not_sent_again_all_the_time(
+def test_a_task_in_a_long_queue_is_sent_again_with_growing_intervals(
     hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "FIRST_SECONDS", 60)
@@ -117,7 +117,7 @@ def test_a_task_that_has_waited_for_long_is_sent_again_after_the_longest_interva
     assert len(list(hand.messages())) == 3
 
 
-def test_what_the_broker_does_not_take_is_sent_as_soon_as_it_is_back(
+def test_unsent_messages_are_sent_as_soon_as_the_broker_is_back(
     hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "FIRST_SECONDS", 60)
@@ -159,7 +159,7 @@ def test_several_relays_send_each_task_once(hand: Hand, author: int, monkeypatch
 # Nothing is done twice --------------------------------------------------------------------------------------
 
 
-def test_a_message_that_comes_again_finds_nothing_to_do(hand: Hand, author: int, letters: Letters) -> None:
+def test_a_message_delivered_twice_does_nothing(hand: Hand, author: int, letters: Letters) -> None:
     task = published(hand, author)
     for _ in range(3):
         hand.tasks.publish(task.owner_id, task.key, 0)
@@ -180,7 +180,7 @@ def test_a_message_without_a_row_does_no_harm(hand: Hand, author: int) -> None:
     until(hand.work, "the message did not come")
 
 
-def test_one_worker_has_a_task_as_long_as_it_renews_its_lease(hand: Hand, author: int) -> None:
+def test_a_worker_holds_a_task_as_long_as_it_renews_its_lease(hand: Hand, author: int) -> None:
     task = published(hand, author)
     database = hand.services.database
     first = outbox.claim(database, Due(task.owner_id, task.key, 0, 0), "first")
@@ -242,10 +242,10 @@ def test_a_worker_that_has_lost_a_task_does_not_renew_the_lease_of_another(hand:
 
 
 @pytest.mark.parametrize(("worker", "enqueued_again"), [("first", False), ("second", True)])
-def test_an_attempt_that_is_over_changes_nothing_of_the_next(
+def test_an_attempt_that_lost_its_claim_does_not_change_the_next(
     hand: Hand, author: int, worker: str, enqueued_again: bool
 ) -> None:
-    """The next has the same worker, or it has the same number."""
+    """The next attempt has the same worker or the same number."""
     task = published(hand, author)
     database = hand.services.database
     over = outbox.claim(database, Due(task.owner_id, task.key, 0, 0), "first")
@@ -265,7 +265,7 @@ def test_an_attempt_that_is_over_changes_nothing_of_the_next(
     assert [due.key for due in outbox.reap(database)] == [task.key]
 
 
-def test_what_a_worker_had_claimed_when_it_died_is_done_when_it_is_back(hand: Hand, author: int, broker: Proxy) -> None:
+def test_a_dead_workers_task_is_done_when_it_is_back(hand: Hand, author: int, broker: Proxy) -> None:
     task = published(hand, author)
     messages(hand, 1)
     assert outbox.claim(hand.services.database, Due(task.owner_id, task.key, 0, 0), "dead")
@@ -278,7 +278,7 @@ def test_what_a_worker_had_claimed_when_it_died_is_done_when_it_is_back(hand: Ha
     assert row_of(hand, task) == ("done", 2, None)
 
 
-def test_enqueued_again_while_it_is_done_it_is_done_once_more(
+def test_a_task_enqueued_during_an_attempt_is_done_once_more(
     hand: Hand, author: int, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = published(hand, author)
@@ -296,7 +296,7 @@ def test_enqueued_again_while_it_is_done_it_is_done_once_more(
     assert row_of(hand, task) == ("done", 1, None)
 
 
-def test_what_follows_is_done_once_however_many_attempts_the_first_takes(
+def test_a_follow_up_task_is_done_once_however_many_attempts_the_first_takes(
     hand: Hand, sign_up: SignUp, author: int, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(announcements, "CHUNK", 2)

@@ -1,4 +1,4 @@
-"""Slow work done in the request, and by a worker of a queue, for suites that do not ask which."""
+"""Tasks inside the request and in a worker, for suites that do not know which."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +37,7 @@ def work(request: pytest.FixtureRequest, database: PostgresDatabase, tmp_path: P
 
 @pytest.fixture
 def queued(request: pytest.FixtureRequest, database: PostgresDatabase, tmp_path: Path) -> Iterator[Work]:
-    """Slow work done by a worker, for a test in which it matters that it is done later."""
+    """Tasks in a worker, for tests that need them to run later."""
     yield from _queued(database, tmp_path, request)
 
 

@@ -1,6 +1,6 @@
-"""What becomes of an upload, whoever makes the cover: at once, or once the work that is waiting is settled.
+"""Tasks that make covers, with every Tasks adapter: at once, or after ``settle``.
 
-Nothing here knows whether a task raised in its sender's face or failed out of sight; only what is so afterwards.
+The tests do not depend on whether a failed task raises in its sender. They check the state afterwards.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from conduit_testing.pictures import png, upload
 from conduit_testing.slow_work import Work, ask, cover_task, now, published, uploaded
 
 
-def test_an_upload_is_made_into_a_cover_and_not_kept(work: Work, author: int) -> None:
+def test_an_upload_is_made_into_a_cover_and_then_deleted(work: Work, author: int) -> None:
     slug, content = published(work, author).slug, upload()
     uploaded(work, author, slug, content)
     cover = now(work, slug).cover
@@ -32,7 +32,7 @@ def test_an_upload_is_made_into_a_cover_and_not_kept(work: Work, author: int) ->
     assert work.services.media.get(upload_file(digest, articles.id_of(slug))) is None
 
 
-def test_work_done_twice_is_done_once(work: Work, author: int) -> None:
+def test_a_repeated_task_is_idempotent(work: Work, author: int) -> None:
     slug, content = published(work, author).slug, upload()
     uploaded(work, author, slug, content)
     before = now(work, slug)
@@ -40,7 +40,7 @@ def test_work_done_twice_is_done_once(work: Work, author: int) -> None:
     assert now(work, slug) == before
 
 
-def test_what_turns_out_to_be_damaged_is_not_waited_for(work: Work, author: int) -> None:
+def test_a_cover_of_a_damaged_upload_does_not_stay_pending(work: Work, author: int) -> None:
     slug, content = published(work, author).slug, png(40, 40, b"\x09" * 8_000)
     uploaded(work, author, slug, content)
     cover = now(work, slug).cover
@@ -58,7 +58,7 @@ def test_only_the_upload_that_the_article_waits_for_becomes_its_cover(work: Work
     assert now(work, slug) == before
 
 
-def test_an_upload_that_is_lost_is_not_waited_for(work: Work, author: int) -> None:
+def test_a_cover_of_a_lost_upload_does_not_stay_pending(work: Work, author: int) -> None:
     slug, content = published(work, author).slug, upload("PNG", 31, 17)
     with work.services.database.writing(author) as writer:
         task = cover_task(slug, content)
@@ -71,8 +71,10 @@ def test_an_upload_that_is_lost_is_not_waited_for(work: Work, author: int) -> No
     assert cover.state == "failed"
 
 
-def test_what_is_committed_unheard_keeps_its_upload(work: Work, author: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever makes the cover, or gives it up at the next start, knows of it by that."""
+def test_a_commit_whose_answer_is_lost_keeps_its_upload(
+    work: Work, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task that makes the cover needs the upload, and so does the next start, to find a pending cover."""
     database, slug, content = work.services.database, published(work, author).slug, upload("PNG", 33, 18)
     writing = database.writing
 
@@ -89,7 +91,7 @@ def test_what_is_committed_unheard_keeps_its_upload(work: Work, author: int, mon
     assert work.services.media.get(upload_file(digest_of(content), articles.id_of(slug))) == content
 
 
-def test_every_step_of_a_cover_invalidates_what_the_cache_has(queued: Work, author: int, cache: RedisCache) -> None:
+def test_every_step_of_a_cover_invalidates_the_cache(queued: Work, author: int, cache: RedisCache) -> None:
     use, content = queued.services, upload("PNG", 37, 19)
     reads = CachedReads(SqlReads(use.database, use.media), cache, use.media)
     slug = published(queued, author).slug

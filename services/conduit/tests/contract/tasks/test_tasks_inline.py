@@ -1,4 +1,4 @@
-"""What only slow work inside the request has to promise: it ends in time, and what a dead process left is given up."""
+"""The promises of tasks inside the request only: a time limit, and no tasks of dead processes stay pending."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ from conduit_testing.pictures import upload
 from conduit_testing.slow_work import REPORT_STATES, Letters, Work, follow, inline, now, published, uploaded
 
 
-def test_after_its_time_nothing_more_is_begun_inside_a_request(
+def test_after_its_time_limit_no_more_tasks_start_inside_a_request(
     database: PostgresDatabase, author: int, sign_up: SignUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(announcements, "CHUNK", 2)
@@ -36,7 +36,7 @@ def test_after_its_time_nothing_more_is_begun_inside_a_request(
     assert REGISTRY.get_sample_value("conduit_tasks_dropped_total", {"task": "mail"}) == dropped + 1
 
 
-def test_one_report_is_made_at_a_time_and_nobody_waits_for_a_turn(
+def test_a_second_concurrent_report_is_refused_at_once(
     database: PostgresDatabase, sign_up: SignUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = next(inline(database, tmp_path))
@@ -56,7 +56,7 @@ def test_one_report_is_made_at_a_time_and_nobody_waits_for_a_turn(
         try:
             with pytest.raises(BusyError, match="too many reports are under way"):
                 reports.request(database, work.services.tasks, second)
-            # Nothing else has to wait for it.
+            # No other task waits for it.
             assert published(work, second).title == "Title"
         finally:
             go_on.set()
@@ -70,7 +70,7 @@ def _report_states(database: Database, author: int) -> list[str]:
 
 
 def _interrupted(work: Work, author: int, content: bytes) -> str:
-    """An article whose cover, and its author whose report, wait for a process that is no more."""
+    """An article and its author, whose cover and report are still pending from a dead process."""
     slug = published(work, author).slug
     work.services.media.put(upload_file(digest_of(content), articles.id_of(slug)), content, "image/png")
     with work.services.database.writing(author) as writer:
@@ -79,14 +79,14 @@ def _interrupted(work: Work, author: int, content: bytes) -> str:
     return slug
 
 
-def test_what_a_process_that_died_had_under_way_is_given_up_by_the_next(
+def test_tasks_of_a_dead_process_are_failed_by_the_next(
     database: PostgresDatabase, author: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = next(inline(database, tmp_path))
     ready, content = published(work, author).slug, upload()
     uploaded(work, author, ready, content)
     reports.request(work.services.database, work.services.tasks, author)
-    # It had said so already, and died before it deleted what it kept.
+    # That process had finished the cover already, and died before it deleted the upload.
     work.services.media.put(upload_file(digest_of(content), articles.id_of(ready)), content, "image/png")
     slug = _interrupted(work, author, content)
     (tmp_path / "private/uploads/not-one-of-ours").write_bytes(b"")
@@ -104,13 +104,15 @@ def test_what_a_process_that_died_had_under_way_is_given_up_by_the_next(
 
 
 def _started(database: PostgresDatabase, directory: Path) -> None:
-    """Another box starts, and stops at once."""
+    """Start another box, and stop it at once."""
     services = next(inline(database, directory)).services
     services.before_requests()
     services.after_requests()
 
 
-def test_what_another_box_may_be_at_is_left_to_it(database: PostgresDatabase, author: int, tmp_path: Path) -> None:
+def test_tasks_that_another_box_may_be_performing_are_left_alone(
+    database: PostgresDatabase, author: int, tmp_path: Path
+) -> None:
     work = next(inline(database, tmp_path))
     slug = _interrupted(work, author, upload())
     _started(database, tmp_path)
@@ -121,7 +123,7 @@ def test_what_another_box_may_be_at_is_left_to_it(database: PostgresDatabase, au
     assert len(work.services.media.left_in("private/uploads", 0)) == 1
 
 
-def test_what_was_too_young_at_the_start_is_given_up_later(
+def test_tasks_too_young_at_the_start_are_failed_later(
     database: PostgresDatabase, author: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = next(inline(database, tmp_path))

@@ -1,17 +1,22 @@
-"""What becomes of mail and reports, whoever does the work: at once, or once the work that is waiting is settled.
+"""Tasks that send mail and write reports, with every Tasks adapter: at once, or after ``settle``.
 
-Nothing here knows whether a task raised in its sender's face or failed out of sight; only what is so afterwards.
+The tests do not depend on whether a failed task raises in its sender. They check the state afterwards.
 """
 
 import contextlib
 import tracemalloc
+from collections.abc import Sequence
+from email.headerregistry import Address
 
 import msgspec
 import pytest
 
 from conduit import announcements, articles, ids, reports
-from conduit.announcements import MailFollowers
-from conduit.errors import AppError, InvalidError, UnavailableError
+from conduit.announcements import MailFollowers, MailFrom
+from conduit.errors import AppError, DeferredError, InvalidError, NotFoundError, UnavailableError
+from conduit.media_names import report_file
+from conduit.ports import Letter
+from conduit.tasks import IncompleteError
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 from conduit_testing.pictures import upload
@@ -20,7 +25,7 @@ from conduit_testing.slow_work import REPORT_STATES, Work, ask, cover_task, foll
 # Mail -------------------------------------------------------------------------------------------------------
 
 
-def test_every_follower_is_written_to_once_and_nobody_else(
+def test_every_follower_gets_one_mail_and_nobody_else(
     work: Work, author: int, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(announcements, "CHUNK", 3)
@@ -37,7 +42,29 @@ def test_every_follower_is_written_to_once_and_nobody_else(
     assert all(slug.encode() in letter.content for letter in work.letters.got)
 
 
-def test_mail_sent_again_is_the_same_mail(work: Work, author: int, sign_up: SignUp) -> None:
+def test_followers_of_the_next_chunk_need_not_wait_for_mail_that_the_server_takes_later(
+    work: Work, author: int, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Later:
+        def deliver(self, _: Sequence[Letter], /) -> None:
+            raise DeferredError
+
+    monkeypatch.setattr(announcements, "CHUNK", 2)
+    followers = sorted(sign_up(fresh()) for _ in range(3))
+    for follower in followers:
+        follow(work, follower, author)
+    slug = published(work, author).slug
+    task = MailFollowers(articles.id_of(slug), author)
+    mail_from = MailFrom(Address("Conduit", "news", "conduit.test"), "http://127.0.0.1")
+    for before, follows in ((0, [followers[1]]), (followers[1], [])):
+        task = MailFollowers(task.article_id, author, after=before)
+        with pytest.raises(IncompleteError) as left:
+            announcements.mail_followers(work.services.database, Later(), mail_from, task)
+        assert str(left.value) == "the mail server takes some of the messages later"
+        assert list(left.value.follows) == [MailFollowers(task.article_id, author, after=after) for after in follows]
+
+
+def test_mail_that_is_sent_again_has_the_same_message_id(work: Work, author: int, sign_up: SignUp) -> None:
     follow(work, sign_up(fresh()), author)
     slug = published(work, author).slug
     work.settle()
@@ -47,14 +74,14 @@ def test_mail_sent_again_is_the_same_mail(work: Work, author: int, sign_up: Sign
     assert len(set(work.letters.got)) == 1
 
 
-def test_an_article_is_published_whatever_becomes_of_its_mail(work: Work, author: int, sign_up: SignUp) -> None:
+def test_an_article_is_published_even_if_its_mail_fails(work: Work, author: int, sign_up: SignUp) -> None:
     follow(work, sign_up(fresh()), author)
     work.letters.answers = False
     slug = published(work, author).slug
     assert now(work, slug).title == "Title"
 
 
-def test_what_is_noted_in_a_transaction_that_fails_is_never_done(work: Work, author: int, sign_up: SignUp) -> None:
+def test_a_task_of_a_failed_transaction_is_never_done(work: Work, author: int, sign_up: SignUp) -> None:
     slug = published(work, author).slug
     work.settle()
     follow(work, sign_up(fresh()), author)
@@ -73,7 +100,7 @@ def test_what_is_noted_in_a_transaction_that_fails_is_never_done(work: Work, aut
 # Reports ----------------------------------------------------------------------------------------------------
 
 
-def test_a_report_is_made(work: Work, author: int, sign_up: SignUp) -> None:
+def test_a_report_is_written(work: Work, author: int, sign_up: SignUp) -> None:
     name = fresh()
     follow(work, sign_up(name), author)
     asked = reports.request(work.services.database, work.services.tasks, author)
@@ -102,11 +129,9 @@ def test_a_long_report_is_read_in_pages(
         assert list(reports.audience(work.services.database, author)) == whole
 
 
-def test_a_report_that_can_not_be_made_is_not_waited_for(
-    work: Work, author: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_report_does_not_stay_pending(work: Work, author: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object) -> None:
-        raise UnavailableError("the place for files")
+        raise UnavailableError("the media store")
 
     monkeypatch.setattr(work.services.media, "put", away)
     with contextlib.suppress(AppError):
@@ -114,6 +139,17 @@ def test_a_report_that_can_not_be_made_is_not_waited_for(
     work.settle()
     states = work.services.database.reader(author).all(REPORT_STATES, user_id=author)
     assert [row.state for row in states] == ["failed"]
+
+
+def test_a_report_that_is_not_ready_has_no_file_and_no_address_of_one(queued: Work, author: int) -> None:
+    use = queued.services
+    report = reports.request(use.database, use.tasks, author)
+    # As a worker leaves it that has written the file and has died before it said so.
+    use.media.put(report_file(report.id), b"username", "text/csv")
+    assert (report.state, report.url) == ("pending", None)
+    with pytest.raises(NotFoundError) as missing:
+        reports.file(use.database, use.media, author, report.id)
+    assert missing.value.errors == {"report": ["not found"]}
 
 
 def test_a_report_takes_little_more_memory_than_its_file() -> None:
@@ -131,7 +167,7 @@ def test_a_report_takes_little_more_memory_than_its_file() -> None:
 # All --------------------------------------------------------------------------------------------------------
 
 
-def test_a_task_about_what_is_gone_changes_nothing(work: Work, author: int, sign_up: SignUp) -> None:
+def test_a_task_whose_article_or_report_is_gone_changes_nothing(work: Work, author: int, sign_up: SignUp) -> None:
     slug = published(work, author).slug
     follower = sign_up(fresh())
     follow(work, follower, author)
@@ -151,5 +187,5 @@ def test_a_task_is_stored_as_json_and_decoded_with_its_types(work: Work) -> None
             handlers.decode(name, arguments)
 
 
-def test_every_chunk_of_mail_is_a_task_of_its_own() -> None:
+def test_every_chunk_of_mail_is_a_separate_task() -> None:
     assert MailFollowers(1, 2, after=3).key != MailFollowers(1, 2, after=4).key

@@ -1,4 +1,4 @@
-"""What the server keeps: messages up to a count and a size, and the Message-IDs it has seen."""
+"""The server's memory: the newest messages, limited in number and size, and the Message-IDs seen so far."""
 
 import time
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from threading import Lock
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it came. ``at`` in seconds since 1970; ``content`` with its headers, as sent."""
+    """A message as received: ``at`` in seconds since 1970, ``content`` with its headers."""
 
     number: int
     at: float
@@ -22,7 +22,7 @@ class Message:
 
     @property
     def size(self) -> int:
-        """Bytes that it counts for."""
+        """The bytes that count towards the mailbox's limit."""
         return len(self.content) + len(self.sender) + sum(map(len, self.recipients))
 
 
@@ -38,16 +38,16 @@ class Counts:
 
 
 class Mailbox:
-    """Messages in the order in which they came. For use by several threads.
+    """Messages in order of arrival. Thread-safe.
 
-    Senders may send a message again when they did not hear that it was taken. A Message-ID names a message for good
-    (RFC 5322, 3.6.4), so one that was seen is dropped, as a reader's mail server would; that makes sending idempotent.
+    A sender that got no answer may send a message again. A Message-ID identifies one message forever (RFC 5322, 3.6.4).
+    So a message with a known Message-ID is dropped, as a reader's mail server may do: that makes sending idempotent.
     """
 
     def __init__(
         self, most_messages: int, most_bytes: int, most_seen: int, clock: Callable[[], float] = time.time
     ) -> None:
-        """Keep at most so many messages, of at most so many bytes together, and remember so many Message-IDs."""
+        """Limit the messages, their total bytes, and the remembered Message-IDs."""
         self._most_messages = most_messages
         self._most_bytes = most_bytes
         self._most_seen = most_seen
@@ -58,7 +58,7 @@ class Mailbox:
         self._received = self._bytes = self._duplicates = self._dropped = 0
 
     def take(self, sender: str, recipients: Sequence[str], content: bytes) -> bool:
-        """Keep a message, at the expense of the oldest ones; False for a Message-ID that was seen already."""
+        """Keep a message, and drop the oldest ones beyond the limits. Returns False for a known Message-ID."""
         fingerprint = _fingerprint(content)
         with self._lock:
             self._received += 1
@@ -80,12 +80,12 @@ class Mailbox:
             return True
 
     def get(self, number: int) -> Message | None:
-        """The message of that number, if it is still kept."""
+        """The message with this number, or None if it was dropped."""
         with self._lock:
             return self._messages.get(number)
 
     def newest(self, count: int, *, recipient: str = "", before: int | None = None) -> list[Message]:
-        """At most ``count`` messages, newest first: those to an address, those older than a number."""
+        """At most ``count`` messages, newest first, optionally only those to an address or before a number."""
         wanted = recipient.casefold()
         with self._lock:
             messages = list(reversed(self._messages.values()))
@@ -101,13 +101,13 @@ class Mailbox:
         return found
 
     def counts(self) -> Counts:
-        """What came and what became of it, since the start."""
+        """The counts since the start."""
         with self._lock:
             return Counts(self._received, len(self._messages), self._bytes, self._duplicates, self._dropped)
 
 
 def _fingerprint(content: bytes) -> bytes | None:
-    """A digest of the Message-ID, so that what is remembered has a size; None where there is none."""
+    """A digest of the Message-ID, which has a fixed size; None without a Message-ID."""
     try:
         identity = BytesHeaderParser().parsebytes(content)["Message-ID"]
     except MessageError:

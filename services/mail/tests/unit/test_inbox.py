@@ -1,9 +1,9 @@
-"""What is kept, what is dropped, and that both are counted."""
+"""Which messages are kept and which are dropped, and their counts."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mail.mailbox import Mailbox
+from mail.inbox import Mailbox
 
 
 def letter(identity: str, text: str = "") -> bytes:
@@ -14,7 +14,7 @@ def mailbox(most_messages: int = 10, most_bytes: int = 100_000, most_seen: int =
     return Mailbox(most_messages, most_bytes, most_seen, clock=lambda: 1.5)
 
 
-def test_newest_come_first() -> None:
+def test_the_newest_messages_are_first() -> None:
     box = mailbox()
     for name in "abc":
         assert box.take("app@x", [f"{name}@x"], letter(name))
@@ -23,7 +23,7 @@ def test_newest_come_first() -> None:
     assert box.newest(1)[0].at == 1.5
 
 
-def test_those_to_one_address() -> None:
+def test_messages_are_found_by_recipient() -> None:
     box = mailbox()
     box.take("app@x", ["Ann@x", "bob@x"], letter("1"))
     box.take("app@x", ["annabel@x"], letter("2"))
@@ -31,7 +31,7 @@ def test_those_to_one_address() -> None:
     assert box.newest(9, recipient="nobody@x") == []
 
 
-def test_a_message_id_that_was_seen_is_dropped_and_counted() -> None:
+def test_a_message_with_a_known_message_id_is_dropped_and_counted() -> None:
     box = mailbox()
     assert box.take("app@x", ["a@x"], letter("1", "first"))
     assert not box.take("app@x", ["a@x"], letter("1", "again"))
@@ -41,7 +41,7 @@ def test_a_message_id_that_was_seen_is_dropped_and_counted() -> None:
     assert (counts.received, counts.kept, counts.duplicates, counts.dropped) == (2, 1, 1, 0)
 
 
-def test_a_message_id_is_remembered_when_its_message_is_gone() -> None:
+def test_a_message_id_is_remembered_after_its_message_is_dropped() -> None:
     box = mailbox(most_messages=1)
     box.take("app@x", ["a@x"], letter("1"))
     box.take("app@x", ["a@x"], letter("2"))
@@ -49,9 +49,9 @@ def test_a_message_id_is_remembered_when_its_message_is_gone() -> None:
     assert not box.take("app@x", ["a@x"], letter("1"))
 
 
-def test_the_message_ids_seen_longest_ago_are_forgotten() -> None:
+def test_the_least_recently_seen_message_ids_are_forgotten() -> None:
     box = mailbox(most_seen=2)
-    for identity in ("1", "2", "1", "3"):  # the second 1 makes 2 the one seen longest ago
+    for identity in ("1", "2", "1", "3"):  # the second 1 makes 2 the least recently seen
         box.take("app@x", ["a@x"], letter(identity))
     assert not box.take("app@x", ["a@x"], letter("1"))
     assert box.take("app@x", ["a@x"], letter("2"))
@@ -64,7 +64,7 @@ def test_messages_without_a_message_id_are_all_kept() -> None:
 
 
 @given(st.lists(st.integers(0, 400), max_size=40), st.integers(1, 8), st.integers(50, 1000))
-def test_count_and_size_are_bounded_whatever_comes(sizes: list[int], most_messages: int, most_bytes: int) -> None:
+def test_count_and_size_are_limited_for_any_messages(sizes: list[int], most_messages: int, most_bytes: int) -> None:
     box = Mailbox(most_messages, most_bytes, most_seen=5)
     for number, size in enumerate(sizes):
         box.take("app@x", ["a@x"], letter(str(number), "x" * size))
@@ -73,6 +73,6 @@ def test_count_and_size_are_bounded_whatever_comes(sizes: list[int], most_messag
         assert counts.kept == len(kept) <= most_messages
         assert counts.bytes == sum(message.size for message in kept) <= most_bytes
         assert counts.received == counts.kept + counts.dropped + counts.duplicates
-    # What was dropped are the oldest, without a gap.
+    # The dropped messages are the oldest, without a gap.
     last = len(sizes)
     assert [message.number for message in box.newest(100)] == list(range(last, last - box.counts().kept, -1))

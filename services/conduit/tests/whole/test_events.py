@@ -1,0 +1,169 @@
+"""What the app tells its caches after each change, over HTTP: who and what changed, and nothing of what was refused."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import httpx
+import pytest
+
+from conduit.events import (
+    ArticleChanged,
+    ArticleDeleted,
+    ArticleFavorited,
+    ArticlePublished,
+    AuthorFollowed,
+    CommentsChanged,
+    Event,
+    UserChanged,
+    UsernameReleased,
+)
+from conduit.tokens import Tokens
+from conduit_testing.client import Api, Person, fresh, id_of
+from conduit_testing.deployments import (
+    SECRET,
+    NewDatabase,
+    database_on_one_server,
+    migrated,
+    served,
+    settings_for,
+)
+
+Committed = Callable[[], list[Event]]
+
+
+class Recorder:
+    """A listener that keeps what it is told in a list."""
+
+    def __init__(self, kept: list[Event]) -> None:
+        self._kept = kept
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        self._kept.extend(events)
+
+
+@pytest.fixture(scope="module")
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def http(
+    events: list[Event], new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    url = migrated(new_database)
+    database = database_on_one_server(url, [Recorder(events)])
+    database.open()
+    settings = settings_for(url, media_dir=tmp_path_factory.mktemp("media"))
+    with served(settings, database) as base_url, httpx.Client(base_url=base_url, timeout=20) as http:
+        yield http
+
+
+@pytest.fixture
+def api(http: httpx.Client) -> Api:
+    return Api(http)
+
+
+@pytest.fixture
+def jo(api: Api) -> Person:
+    return api.sign_up()
+
+
+@pytest.fixture
+def ann(api: Api) -> Person:
+    return api.sign_up()
+
+
+@pytest.fixture
+def committed(events: list[Event], jo: Person, ann: Person) -> Committed:
+    """Call it for what was told since the last call, or since jo and ann signed up."""
+
+    def told() -> list[Event]:
+        since = events[:]
+        events.clear()
+        return since
+
+    events.clear()
+    return told
+
+
+def user_id(person: Person) -> int:
+    assert person.token
+    return Tokens(SECRET, 1).user_id(person.token)
+
+
+def test_a_published_article_is_told_with_its_author_and_tags(jo: Person, committed: Committed) -> None:
+    article = id_of(jo.slug(tagList=["b", "a"]))
+    assert committed() == [ArticlePublished(article_id=article, author_id=user_id(jo), tags=("a", "b"))]
+
+
+def test_a_changed_article_is_told_with_the_tags_that_it_got_or_lost(jo: Person, committed: Committed) -> None:
+    slug = jo.slug(tagList=["kept", "lost"])
+    committed()
+    for changes, tags in (
+        ({"tagList": ["got", "kept"]}, ("got", "lost")),
+        ({"tagList": ["got", "kept"]}, ()),
+        ({"body": "another"}, ()),
+        ({"tagList": []}, ("got", "kept")),
+    ):
+        assert jo.put(f"/articles/{slug}", {"article": changes}).status_code == 200
+        assert committed() == [ArticleChanged(article_id=id_of(slug), author_id=user_id(jo), tags=tags)]
+
+
+def test_a_deleted_article_is_told_with_its_author_and_tags(jo: Person, committed: Committed) -> None:
+    slug = jo.slug(tagList=["b", "a"])
+    committed()
+    jo.delete(f"/articles/{slug}")
+    assert committed() == [ArticleDeleted(article_id=id_of(slug), author_id=user_id(jo), tags=("a", "b"))]
+
+
+def test_a_favourite_is_told_with_who_marked_the_article(jo: Person, ann: Person, committed: Committed) -> None:
+    slug = jo.slug()
+    committed()
+    ann.favorite(slug)
+    assert committed() == [ArticleFavorited(article_id=id_of(slug), user_id=user_id(ann), favorited=True)]
+    ann.delete(f"/articles/{slug}/favorite")
+    assert committed() == [ArticleFavorited(article_id=id_of(slug), user_id=user_id(ann), favorited=False)]
+
+
+def test_a_new_and_a_deleted_comment_are_told_with_their_article(jo: Person, ann: Person, committed: Committed) -> None:
+    slug = jo.slug()
+    committed()
+    comment = ann.comment(slug)
+    assert committed() == [CommentsChanged(article_id=id_of(slug))]
+    ann.delete(f"/articles/{slug}/comments/{comment['id']}")
+    assert committed() == [CommentsChanged(article_id=id_of(slug))]
+
+
+def test_a_follow_is_told_with_both_users(jo: Person, ann: Person, committed: Committed) -> None:
+    jo.follow(ann)
+    told = {"follower_id": user_id(jo), "followee_id": user_id(ann)}
+    assert committed() == [AuthorFollowed(**told, following=True)]
+    jo.delete(f"/profiles/{ann.username}/follow")
+    assert committed() == [AuthorFollowed(**told, following=False)]
+
+
+def test_a_renamed_user_is_told_with_both_names(api: Api, committed: Committed) -> None:
+    person = api.sign_up()
+    assert committed() == [UserChanged(user_id=user_id(person), username=person.username)]
+    name = fresh()
+    person.put("/user", {"user": {"username": name}})
+    assert committed() == [
+        UserChanged(user_id=user_id(person), username=name, former_username=person.username),
+        UsernameReleased(username=person.username),
+    ]
+
+
+def test_what_is_refused_is_not_told(jo: Person, ann: Person, committed: Committed) -> None:
+    slug = jo.slug()
+    comment = jo.comment(slug)
+    committed()
+    for response in (
+        ann.put(f"/articles/{slug}", {"article": {"body": "mine"}}),
+        ann.delete(f"/articles/{slug}"),
+        ann.delete(f"/articles/{slug}/comments/{comment['id']}"),
+        ann.post("/articles/nothing-1/favorite"),
+        ann.post("/articles/nothing-1/comments", {"comment": {"body": "x"}}),
+        ann.post("/profiles/nobody-of-this-name/follow"),
+        ann.put("/user", {"user": {"username": jo.username}}),
+    ):
+        assert response.status_code in (403, 404, 409), response.text
+    assert committed() == []
