@@ -59,7 +59,7 @@ def article_columns(
     author: Iterable[ColumnElement[Any]],
     favorited: ColumnElement[bool],
 ) -> list[ColumnElement[Any]]:
-    """The columns of the row's fields in their order: an article's own, its author's and ``favorited``, and no others."""
+    """The columns of the row's fields in their order: an article's, its author's, and ``favorited``."""
     columns = {column.key: column for column in (*own, *author, favorited.label("favorited"))}
     return [columns[field] for field in row._fields if field in columns]
 
