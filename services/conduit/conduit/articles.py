@@ -6,7 +6,7 @@ from conduit import announcements, ids, writes
 from conduit.conflicts import retry_on_conflict
 from conduit.errors import AppError, ForbiddenError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
-from conduit.ports import Database, Media, Task, Tasks, Writer
+from conduit.ports import Database, Enqueued, Media, Tasks, Writer
 from conduit.queries import followed_by
 from conduit.request_bodies import ArticleChanges, NewArticle
 from conduit.rows import LockedArticleRow, article_of, cover_from
@@ -43,21 +43,20 @@ def publish(database: Database, tasks: Tasks, viewer: int, draft: NewArticle) ->
         )
         if row is None:
             raise UserGoneError
-        announcement = announcements.MailFollowers(row.id, viewer)
-        tasks.enqueue(writer, announcement)
+        announcement = tasks.enqueue(writer, announcements.MailFollowers(row.id, viewer))
         writer.record(ArticlePublished(row.id, viewer, tuple(row.tag_list)))
     _send_in_any_case(tasks, announcement)
     return article_of(row, cover=None, following=False)
 
 
-def _send_in_any_case(tasks: Tasks, announcement: Task) -> None:
+def _send_in_any_case(tasks: Tasks, announcement: Enqueued) -> None:
     """The article is published even if its mail fails."""
     try:
         tasks.send(announcement)
     except AppError as error:
-        log.warning("mail to followers failed", extra={"cause": f"{announcement.key}: {error}"})
+        log.warning("mail to followers failed", extra={"cause": f"{announcement.task.key}: {error}"})
     except Exception:
-        log.exception("mail to followers failed", extra={"cause": announcement.key})
+        log.exception("mail to followers failed", extra={"cause": announcement.task.key})
 
 
 @retry_on_conflict

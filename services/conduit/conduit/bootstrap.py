@@ -82,6 +82,8 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
             database.close,
             *([] if cache is None else [cache.close]),
             limits.close,
+            media.close,
+            edge.close,
         ],
     )
 

@@ -1,4 +1,4 @@
-"""A retry for changes that PostgreSQL rolled back in favour of a concurrent transaction."""
+"""A retry for transactions that PostgreSQL rolled back in favour of a concurrent one."""
 
 import functools
 from collections.abc import Callable
@@ -11,10 +11,11 @@ Answer = TypeVar("Answer")
 
 
 def retry_on_conflict(change: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
-    """Call ``change`` once more if it raises ConflictError.
+    """Call ``change``, which is one transaction, once more if it raises ConflictError.
 
-    A deadlock or a serialization failure rolls the whole transaction back, so a retry is safe. PostgreSQL detects a
-    deadlock after a second (deadlock_timeout), which leaves no time for a third attempt.
+    A deadlock or a serialization failure rolls the transaction back, so a retry is safe. In a use case of several
+    transactions each is retried by itself: those before the conflict are committed. PostgreSQL detects a deadlock after
+    a second (deadlock_timeout), which leaves no time for a third attempt.
     """
 
     @functools.wraps(change)

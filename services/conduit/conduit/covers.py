@@ -19,7 +19,7 @@ from conduit.events import ArticleChanged
 from conduit.image_structure import inspect
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.models import articles
-from conduit.ports import Database, Media, Task, Tasks, Writer
+from conduit.ports import Database, Enqueued, Media, Task, Tasks, Writer
 from conduit.queries import read_article
 from conduit.rows import AuthorRow, CoverRow
 from conduit.schemas import Article
@@ -80,25 +80,23 @@ def replace(database: Database, media: Media, tasks: Tasks, viewer: int, slug: s
     # Stored before the transaction, which would otherwise hold a connection meanwhile.
     stored = upload_file(digest, article_id)
     media.put(stored, upload, "application/octet-stream")
-    pending = False
+    enqueued: Enqueued | None = None
     try:
         with database.writing(article_id) as writer:
             former = _own(writer.first(writes.LOCK_COVER, article_id=article_id), viewer)
-            shown_already = (former.cover_digest, former.cover_state) == (digest, "ready")
-            if not shown_already:
+            if (former.cover_digest, former.cover_state) != (digest, "ready"):
                 writer.all(writes.SET_COVER, article_id=article_id, digest=digest, state="pending")
-                tasks.enqueue(writer, task)
+                enqueued = tasks.enqueue(writer, task)
                 writer.record(ArticleChanged(article_id, viewer))
-                pending = True
     except AppError:
         # After a lost answer the commit may have succeeded, and then the task needs the upload.
-        if not pending:
+        if enqueued is None:
             media.delete(stored)
         raise
-    if shown_already:
+    if enqueued is None:
         media.delete(stored)
     else:
-        _send(database, tasks, task, former)
+        _send(database, tasks, enqueued, task, former)
     return _article(database, media, article_id, viewer)
 
 
@@ -113,9 +111,9 @@ def remove(database: Database, media: Media, viewer: int, slug: str) -> Article:
     return _article(database, media, article_id, viewer)
 
 
-def _send(database: Database, tasks: Tasks, task: MakeCover, former: CoverRow) -> None:
+def _send(database: Database, tasks: Tasks, enqueued: Enqueued, task: MakeCover, former: CoverRow) -> None:
     try:
-        tasks.send(task)
+        tasks.send(enqueued)
     except Exception:
         # The task ran at once and failed, which the caller is told. So the article keeps its former cover. If that was
         # pending, it is set to "failed": its own task may still set "ready", or has found this upload in its place.

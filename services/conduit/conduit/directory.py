@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Integer, Text, bindparam, select
 
+from conduit.conflicts import retry_on_conflict
 from conduit.errors import DuplicateError, TakenError, UnavailableError
 from conduit.events import UsernameReleased
 from conduit.models import users
@@ -57,17 +58,25 @@ _TYPES = {
 
 
 def _take_sql(table: str, field: str) -> str:
-    """Take one name if it is free, held by the same user already, or left behind by the given user."""
+    """Take one name if it is free, held by the same user already, or left behind by the given user.
+
+    The holder may have reserved it again since it was found left behind, so the minute counts here, too.
+    """
     return f"""
         INSERT INTO {table} ({field}, user_id) SELECT :{field}, id FROM holder WHERE :{field} IS NOT NULL
         ON CONFLICT ({field}) DO UPDATE SET user_id = excluded.user_id, reserved_at = now()
-        WHERE {table}.user_id IN (excluded.user_id, :{field}_left_by)
+        WHERE {table}.user_id = excluded.user_id OR ({table}.user_id = :{field}_left_by AND {_is_old(table)})
         RETURNING user_id
     """
 
 
 def _holder_sql(table: str, field: str) -> str:
-    return f"SELECT user_id FROM {table} WHERE {field} = :{field} AND reserved_at < now() - interval '1 minute'"
+    return f"SELECT user_id FROM {table} WHERE {field} = :{field} AND {_is_old(table)}"
+
+
+def _is_old(table: str) -> str:
+    """Whether a reservation can't be under way any more."""
+    return f"{table}.reserved_at < now() - interval '1 minute'"
 
 
 # Without a user_id, this makes the id of a new user.
@@ -129,6 +138,7 @@ def reserved(database: Database, names: Names, user_id: int | None = None, shard
         raise
 
 
+@retry_on_conflict
 def release(database: Database, reservation: Reservation, names: Names) -> None:
     """Release names that the user no longer carries, unless they were reserved again after ``reservation``."""
     if names:
@@ -158,6 +168,7 @@ def _reserve(database: Database, names: Names, user_id: int | None, shard: int) 
                 raise TakenError(taken) from missed
 
 
+@retry_on_conflict
 def _take(database: Database, names: Names, user_id: int | None, shard: int, left: Mapping[str, int]) -> Reservation:
     """Reserve all of the names or none: if one is taken, the transaction is rolled back."""
     with database.directory() as directory:

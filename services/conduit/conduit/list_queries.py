@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from conduit.models import article_counts, article_tags, articles, favorite_counts, favorites, tag_counts, users
-from conduit.queries import AUTHOR, ZERO, ids_param, param, user_named
+from conduit.queries import AUTHOR, ZERO, article_columns, ids_param, param, user_named
 from conduit.rows import ListRow
 from conduit.statements import Statement
 
@@ -47,21 +47,7 @@ def _list(
     article = select(articles).where(articles.c.id == ids.c.id).offset(ZERO).lateral("article")
     author = select(*AUTHOR).where(users.c.id == article.c.author_id).offset(ZERO).lateral("author")
     page = (
-        select(
-            article.c.id,
-            article.c.author_id,
-            article.c.slug,
-            article.c.title,
-            article.c.description,
-            article.c.tag_list,
-            article.c.created_at,
-            article.c.updated_at,
-            article.c.favorites_count,
-            *author.c,
-            article.c.cover_digest,
-            article.c.cover_state,
-            favorited.label("favorited"),
-        )
+        select(*article_columns(ListRow, article.c, author.c, favorited))
         .select_from(ids.join(article, true()).join(author, true()))
         .subquery("page")
     )

@@ -167,7 +167,9 @@ outbox = Table(
     Column("name", Text, nullable=False),
     Column("arguments", JSONB, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'waiting'")),
-    # Attempts begun so far. A message carries the number of attempts before it, so that a stale one is recognized.
+    # How often the task was enqueued again or put back. A message carries it, so that a stale one is recognized.
+    Column("generation", Integer, nullable=False, server_default=text("0")),
+    # Attempts of this generation begun so far. A message carries the number of attempts before it, too.
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     # The worker that claimed the last attempt.
     Column("worker", Text),

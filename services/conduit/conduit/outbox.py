@@ -1,7 +1,8 @@
 """The transactional outbox: the rows of tasks and their states. A row is read and written on its owner's primary.
 
 A row is written in the transaction that makes the task necessary, and stays until the task is done. Celery carries the
-messages and does the retries. A message names a row, and carries the number of attempts before it.
+messages and does the retries. A message names a row, and carries the row's generation and the number of
+attempts before it.
 
 waiting   no attempt is under way; a message is on its way, or the relay will send one
 running   a worker has claimed the task; its lease ends unless it is renewed
@@ -20,7 +21,7 @@ import msgspec
 from conduit import ids
 from conduit import outbox_statements as sql
 from conduit.outbox_statements import Dead, Due
-from conduit.ports import Database, Task, Writer
+from conduit.ports import Database, Enqueued, Task, Writer
 from conduit.statements import Row, Statement
 
 # A task that is waiting is sent again after this many seconds, and then whenever its age has doubled, but at least
@@ -35,10 +36,11 @@ BATCH = 100
 
 
 class Claim(NamedTuple):
-    """One attempt at a task. No other attempt has the same four values."""
+    """One attempt at a task. No other attempt has the same values."""
 
     owner_id: int
     key: str
+    generation: int
     worker: str
     attempts: int
 
@@ -62,14 +64,17 @@ class Counts(NamedTuple):
 # The app ----------------------------------------------------------------------------------------------------
 
 
-def enqueue(writer: Writer, task: Task) -> None:
+def enqueue(writer: Writer, task: Task) -> Enqueued:
     """Write the task, in the transaction that makes it necessary. A task that is done already will be done again."""
-    writer.all(sql.ENQUEUE, **_row(task))
+    row = writer.first(sql.ENQUEUE, **_row(task))
+    assert row is not None, "it is inserted or updated"
+    return Enqueued(task, row.generation)
 
 
-def enqueue_next(writer: Writer, task: Task) -> None:
-    """Write a follow-up task of the same owner, unless its row exists."""
-    writer.all(sql.ENQUEUE_NEXT, **_row(task))
+def enqueue_next(writer: Writer, task: Task) -> Enqueued | None:
+    """Write a follow-up task of the same owner. None if its row exists."""
+    row = writer.first(sql.ENQUEUE_NEXT, **_row(task))
+    return None if row is None else Enqueued(task, row.generation)
 
 
 def _row(task: Task) -> dict[str, Any]:
@@ -85,15 +90,16 @@ def _row(task: Task) -> dict[str, Any]:
 # The worker -------------------------------------------------------------------------------------------------
 
 
-def claim(database: Database, owner_id: int, key: str, worker: str, retries: int) -> Claimed | None:
+def claim(database: Database, message: Due, worker: str) -> Claimed | None:
     """Begin the attempt that a message asks for. None if there is nothing to do: the message is stale, the task is
     done, gone or dead, or another worker holds its lease.
     """
-    with database.writing(owner_id) as writer:
-        row = writer.first(sql.CLAIM, owner_id=owner_id, key=key, worker=worker, retries=retries, seconds=LEASE_SECONDS)
+    with database.writing(message.owner_id) as writer:
+        row = writer.first(sql.CLAIM, **message._asdict(), worker=worker, seconds=LEASE_SECONDS)
     if row is None:
         return None
-    return Claimed(Claim(owner_id, key, worker, row.attempts), row.name, row.arguments, row.waited)
+    begun = Claim(message.owner_id, message.key, message.generation, worker, row.attempts)
+    return Claimed(begun, row.name, row.arguments, row.waited)
 
 
 def heartbeat(database: Database, claim: Claim) -> None:

@@ -11,12 +11,12 @@ _TYPES = {
     "attempts": Integer,
     "error": Text,
     "first": Float,
+    "generation": Integer,
     "key": Text,
     "limit": Integer,
     "longest": Float,
     "name": Text,
     "owner_id": BigInteger,
-    "retries": Integer,
     "seconds": Float,
     "state": Text,
     "worker": Text,
@@ -24,10 +24,11 @@ _TYPES = {
 
 
 class Due(NamedTuple):
-    """A row whose message must be sent; ``attempts`` is the number of attempts so far."""
+    """A row's message; ``attempts`` is the number of attempts so far."""
 
     owner_id: int
     key: str
+    generation: int
     attempts: int
 
 
@@ -46,6 +47,10 @@ class ClaimedRow(NamedTuple):
     arguments: dict[str, Any]
     attempts: int
     waited: float
+
+
+class Generation(NamedTuple):
+    generation: int
 
 
 class State(NamedTuple):
@@ -69,37 +74,45 @@ def _statement(name: str, row: type[Row], sql: str) -> Statement[Row]:
 _SECONDS = "interval '1 second'"
 _UNFINISHED = "('waiting', 'running', 'retrying')"
 _THIS_ATTEMPT = """
-    owner_id = :owner_id AND key = :key AND state = 'running' AND worker = :worker AND attempts = :attempts
+    owner_id = :owner_id AND key = :key AND generation = :generation AND attempts = :attempts
+    AND state = 'running' AND worker = :worker
 """
 _INSERT = f"""
     INSERT INTO outbox (owner_id, key, name, arguments, due_at)
     VALUES (:owner_id, :key, :name, CAST(:arguments AS jsonb), now() + :seconds * {_SECONDS})
     ON CONFLICT (owner_id, key) DO
 """
-# A task that is enqueued again will be done again. An attempt that is under way loses its claim.
+# A task that is enqueued again will be done again. An attempt that is under way loses its claim, and older messages are
+# stale: otherwise Celery's next retry would count as an attempt at the new task. If no attempt was begun, the messages
+# keep their places in the queue.
 ENQUEUE = _statement(
     "enqueue task",
-    NoRow,
+    Generation,
     f"""
     {_INSERT} UPDATE SET
+        generation = CASE
+            WHEN outbox.state = 'waiting' AND outbox.attempts = 0 THEN outbox.generation ELSE outbox.generation + 1
+        END,
         state = 'waiting', attempts = 0, worker = NULL, error = NULL, finished_at = NULL, due_at = excluded.due_at,
         created_at = CASE outbox.state WHEN 'waiting' THEN outbox.created_at ELSE now() END
+    RETURNING generation
     """,
 )
 # A follow-up task is written once, however many attempts its task takes.
 ENQUEUE_NEXT = _statement(
     "enqueue next task",
-    NoRow,
-    f"{_INSERT} NOTHING",
+    Generation,
+    f"{_INSERT} NOTHING RETURNING generation",
 )
-# A stale message, whose attempt was begun already, claims nothing. Nor does any while another worker holds the lease.
+# A stale message, of an earlier generation or whose attempt was begun already, claims nothing. Nor does any while
+# another worker holds the lease.
 CLAIM = _statement(
     "claim task",
     ClaimedRow,
     f"""
     UPDATE outbox SET
-        state = 'running', attempts = :retries + 1, worker = :worker, due_at = now() + :seconds * {_SECONDS}
-    WHERE owner_id = :owner_id AND key = :key AND attempts <= :retries
+        state = 'running', attempts = :attempts + 1, worker = :worker, due_at = now() + :seconds * {_SECONDS}
+    WHERE owner_id = :owner_id AND key = :key AND generation = :generation AND attempts <= :attempts
       AND (state IN ('waiting', 'retrying') OR state = 'running' AND due_at <= now())
     RETURNING name, arguments, attempts, extract(epoch FROM now() - created_at)::float8 AS waited
     """,
@@ -139,7 +152,7 @@ REAP = _statement(
         state = 'waiting', worker = NULL,
         due_at = now() + least(greatest(:first * {_SECONDS}, now() - t.created_at), :longest * {_SECONDS})
     FROM due WHERE t.owner_id = due.owner_id AND t.key = due.key
-    RETURNING t.owner_id, t.key, t.attempts
+    RETURNING t.owner_id, t.key, t.generation, t.attempts
     """,
 )
 PUT_BACK = _statement(
@@ -147,7 +160,8 @@ PUT_BACK = _statement(
     NoRow,
     """
     UPDATE outbox SET due_at = now()
-    WHERE owner_id = :owner_id AND key = :key AND attempts = :attempts AND state = 'waiting'
+    WHERE owner_id = :owner_id AND key = :key AND generation = :generation AND attempts = :attempts
+      AND state = 'waiting'
     """,
 )
 PURGE = _statement(
@@ -185,7 +199,8 @@ RETRY = _statement(
     Key,
     """
     UPDATE outbox SET
-        state = 'waiting', attempts = 0, created_at = now(), due_at = now(), finished_at = NULL, error = NULL
+        generation = generation + 1, state = 'waiting', attempts = 0, error = NULL,
+        created_at = now(), due_at = now(), finished_at = NULL
     WHERE state = 'dead' AND key = coalesce(:key, key) RETURNING key
     """,
 )

@@ -7,7 +7,7 @@ lease is renewed while it runs, and its end is written together with its follow-
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Event, Lock, Thread
 
 from celery.exceptions import Reject
@@ -16,6 +16,7 @@ from conduit import metrics, outbox
 from conduit.adapters.tasks_celery import CeleryTasks
 from conduit.errors import AppError, InvalidError, UnavailableError
 from conduit.outbox import Claim, Claimed
+from conduit.outbox_statements import Due
 from conduit.ports import Database, Task
 from conduit.tasks import Handlers, IncompleteError
 
@@ -31,7 +32,7 @@ ERROR_LENGTH = 500
 # The pause before a message goes back to its queue, while the database is down.
 PAUSE_SECONDS = 1.0
 
-RELAY_SECONDS = 2.0
+ROUND_SECONDS = 2.0
 ROUNDS_UNTIL_PURGE = 30
 ROUNDS_UNTIL_ABANDONED = 300
 
@@ -66,7 +67,7 @@ class OutboxWorker:
                 outbox.requeue(self._database, self._name)
                 self._started = True
 
-    def perform(self, owner_id: int, key: str, retries: int) -> None:
+    def perform(self, owner_id: int, key: str, generation: int, retries: int) -> None:
         """Perform the task of a message, after so many ``retries``.
 
         Raises AttemptError to make Celery retry, and Reject to make it deliver the message again: while the database is
@@ -74,7 +75,7 @@ class OutboxWorker:
         """
         try:
             self.start()
-            claimed = outbox.claim(self._database, owner_id, key, self._name, retries)
+            claimed = outbox.claim(self._database, Due(owner_id, key, generation, retries), self._name)
         except UnavailableError as error:
             time.sleep(PAUSE_SECONDS)
             raise Reject(error, requeue=True) from error
@@ -140,9 +141,8 @@ class OutboxWorker:
                 ours = outbox.dead_letter(writer, claim, _text(error))
                 if ours and task is not None:
                     self._handlers.of(task).fail(writer, task)
-            if ours:
-                for following in follows:
-                    outbox.enqueue_next(writer, following)
+            # One that is there already was enqueued by an earlier attempt.
+            enqueued = [outbox.enqueue_next(writer, following) for following in follows] if ours else []
         kind = "unknown" if task is None else self._handlers.of(task).kind
         metrics.TASKS_CLOSED.labels(kind, state if ours else "lost").inc()
         if error is not None:
@@ -151,11 +151,11 @@ class OutboxWorker:
         if not ours:
             log.warning("an attempt lost its claim: lease ended or task enqueued again", extra={"cause": claim.key})
             return False
-        for following in follows:
+        for following in filter(None, enqueued):
             self._tasks.send(following)
         return True
 
-    # The relay ----------------------------------------------------------------------------------------------
+    # The heartbeat and the relay ----------------------------------------------------------------------------
 
     def heartbeat(self) -> None:
         """Renew the lease of the attempt that is under way."""
@@ -169,7 +169,7 @@ class OutboxWorker:
         sent = 0
         try:
             for row in due:
-                self._tasks.publish(row.owner_id, row.key, row.attempts)
+                self._tasks.publish(row.owner_id, row.key, row.generation, row.attempts)
                 sent += 1
         finally:
             metrics.TASKS_SENT.labels("sent again").inc(sent)
@@ -194,38 +194,63 @@ def _text(error: Exception | None) -> str:
     return repr(error)[:ERROR_LENGTH]
 
 
-class Relay(Thread):
-    """A thread that renews the lease and sends due messages again, every two seconds until it is stopped.
+class _Rounds(Thread):
+    """Does its steps every two seconds until it is stopped."""
 
-    It is not a Celery beat task: the lease must be renewed in the process that performs the task, and such a task would
-    wait behind a long one, or be lost with the broker.
-    """
-
-    def __init__(self, worker: OutboxWorker) -> None:
-        super().__init__(name="relay", daemon=True)
+    def __init__(self, name: str, worker: OutboxWorker) -> None:
+        super().__init__(name=name, daemon=True)
         self._worker = worker
         self._stopped = Event()
+        self._number = 0
 
     def run(self) -> None:
-        rounds = 0
         while True:
-            self._try(self._worker.heartbeat)
-            self._try(self._worker.relay)
-            if rounds % ROUNDS_UNTIL_PURGE == 0:
-                self._try(self._worker.purge)
-            if rounds % ROUNDS_UNTIL_ABANDONED == 0:
-                self._try(self._worker.fail_abandoned)
-            rounds += 1
+            for step in self._steps():
+                self._try(step)
+            self._number += 1
             # With jitter, so that several workers do not do this at the same time.
-            if self._stopped.wait(RELAY_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
+            if self._stopped.wait(ROUND_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
                 return
+
+    def _steps(self) -> Iterator[Callable[[], None]]:
+        raise NotImplementedError
 
     def _try(self, step: Callable[[], None]) -> None:
         try:
             step()
         except Exception as error:
-            log.warning("the relay failed", extra={"cause": f"{step.__name__}: {error!r}"})
+            log.warning("the %s failed", self.name, extra={"cause": f"{step.__name__}: {error!r}"})
 
     def stop(self) -> None:
         self._stopped.set()
-        self.join(RELAY_SECONDS)
+        self.join(ROUND_SECONDS)
+
+
+class Heartbeat(_Rounds):
+    """Renews the lease. Nothing else: a step of the relay may take longer than a lease.
+
+    A thread and not Celery beat: the lease must be renewed in the process that does the task.
+    """
+
+    def __init__(self, worker: OutboxWorker) -> None:
+        super().__init__("heartbeat", worker)
+
+    def _steps(self) -> Iterator[Callable[[], None]]:
+        yield self._worker.heartbeat
+
+
+class Relay(_Rounds):
+    """Sends again what is due, and now and then purges, and fails what is abandoned.
+
+    A thread and not Celery beat: a task that relays would wait behind a long one, or be lost with the broker.
+    """
+
+    def __init__(self, worker: OutboxWorker) -> None:
+        super().__init__("relay", worker)
+
+    def _steps(self) -> Iterator[Callable[[], None]]:
+        yield self._worker.relay
+        if self._number % ROUNDS_UNTIL_PURGE == 0:
+            yield self._worker.purge
+        if self._number % ROUNDS_UNTIL_ABANDONED == 0:
+            yield self._worker.fail_abandoned

@@ -127,15 +127,22 @@ class Task(Struct, frozen=True):
         raise NotImplementedError
 
 
+class Enqueued(NamedTuple):
+    """A task that is kept. Enqueued again it has another ``generation``: messages of an earlier one have no effect."""
+
+    task: Task
+    generation: int
+
+
 class Tasks(Protocol):
     """Runs tasks, at once or later. A task may run twice, so its handler must be idempotent. It may run much later, so
     its caller first sets a row's state to "pending", and then answers with the row's current state.
     """
 
-    def enqueue(self, writer: Writer, task: Task) -> None:
+    def enqueue(self, writer: Writer, task: Task) -> Enqueued:
         """Store the task, in the transaction that makes it necessary."""
 
-    def send(self, task: Task) -> None:
+    def send(self, enqueued: Enqueued) -> None:
         """Send the task, after the commit. If tasks run at once, this raises what the handler raises."""
 
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from conduit.models import articles, comments, favorites, follows, tag_counts, users
 from conduit.ports import Database, Media, Reader
-from conduit.rows import ArticleRow, CommentRow, IdRow, MarkRow, PersonRow, TagRow, article_of, cover_from
+from conduit.rows import ArticleRow, CommentRow, IdRow, ListRow, MarkRow, PersonRow, TagRow, article_of, cover_from
 from conduit.schemas import Article
 from conduit.statements import Statement
 
@@ -53,24 +53,20 @@ def user_named(name: str) -> ColumnElement[int]:
 # One article -----------------------------------------------------------------------------------------------
 
 
+def article_columns(
+    row: type[ArticleRow | ListRow],
+    own: Iterable[ColumnElement[Any]],
+    author: Iterable[ColumnElement[Any]],
+    favorited: ColumnElement[bool],
+) -> list[ColumnElement[Any]]:
+    """The columns of the row's fields in their order: an article's, its author's, and ``favorited``."""
+    columns = {column.key: column for column in (*own, *author, favorited.label("favorited"))}
+    return [columns[field] for field in row._fields if field in columns]
+
+
 def _article(favorited: ColumnElement[bool]) -> Select[Any]:
     return (
-        select(
-            articles.c.id,
-            articles.c.author_id,
-            articles.c.slug,
-            articles.c.title,
-            articles.c.description,
-            articles.c.body,
-            articles.c.tag_list,
-            articles.c.created_at,
-            articles.c.updated_at,
-            articles.c.favorites_count,
-            *AUTHOR,
-            articles.c.cover_digest,
-            articles.c.cover_state,
-            favorited.label("favorited"),
-        )
+        select(*article_columns(ArticleRow, articles.c, AUTHOR, favorited))
         .join_from(articles, users, users.c.id == articles.c.author_id)
         .where(articles.c.id == param("article_id"))
     )

@@ -156,12 +156,11 @@ def request(database: Database, tasks: Tasks, viewer: int) -> Report:
     with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
         row = writer.first(writes.NEW_REPORT, viewer=viewer, shard=ids.shard_of(viewer))
         assert row is not None, "the statement always gives a row"
-        task = WriteReport(row.id, viewer)
-        tasks.enqueue(writer, task)
-    tasks.send(task)
+        report = tasks.enqueue(writer, WriteReport(row.id, viewer))
+    tasks.send(report)
     # From the primary: a replica may not have it yet.
     with database.writing(viewer) as writer:
-        return _report(writer, viewer, task.report_id)
+        return _report(writer, viewer, row.id)
 
 
 def show(database: Database, viewer: int, report_id: int) -> Report:

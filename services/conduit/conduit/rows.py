@@ -158,6 +158,19 @@ class ArticleFields(Protocol):
     def favorites_count(self) -> int: ...
 
 
+class CommentFields(Protocol):
+    """Fields of a comment: of CommentRow and of a cached comment."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def body(self) -> str: ...
+    @property
+    def created_at(self) -> str: ...
+    @property
+    def updated_at(self) -> str: ...
+
+
 def profile_from(person: PersonFields, following: bool) -> Profile:
     return Profile(person.username, person.bio, person.image, following)
 
@@ -191,7 +204,7 @@ def article_from(
         article.updated_at,
         favorited,
         article.favorites_count,
-        Profile(author.username, author.bio, author.image, following),
+        profile_from(author, following),
         cover,
         body,
     )
@@ -201,8 +214,15 @@ def article_of(row: ArticleRow, cover: Cover | None, following: bool) -> Article
     return article_from(row, row.body, row, cover, favorited=row.favorited, following=following)
 
 
-def comment_from(row: CommentRow, author: PersonFields, following: bool) -> Comment:
-    return Comment(row.id, row.created_at, row.updated_at, row.body, profile_from(author, following))
+def comment_from(comment: CommentFields, author: PersonFields, following: bool) -> Comment:
+    return Comment(
+        comment.id,
+        comment.created_at,
+        comment.updated_at,
+        comment.body,
+        # As in a summary: a list makes many, and one call for each is enough.
+        Profile(author.username, author.bio, author.image, following),
+    )
 
 
 def cover_from(media: Media, digest: str | None, state: str | None) -> Cover | None:

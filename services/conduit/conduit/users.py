@@ -1,7 +1,8 @@
 """Signing up, signing in, and changing a user."""
 
 import zlib
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select
 
@@ -13,6 +14,7 @@ from conduit.models import users
 from conduit.passwords import Passwords
 from conduit.ports import Database, Reader
 from conduit.request_bodies import Login, NewUser, UserChanges
+from conduit.rows import ChangedUserRow
 from conduit.schemas import User
 from conduit.statements import Statement
 from conduit.tokens import Tokens
@@ -42,18 +44,20 @@ _BY_EMAIL = Statement(
 )
 
 
-@retry_on_conflict
 def sign_up(database: Database, passwords: Passwords, tokens: Tokens, new: NewUser) -> User:
     """Create a user on a random logical shard. Raises TakenError naming each field that is taken."""
     password_hash = passwords.hash(new.password)
     names = {"username": new.username, "email": new.email}
-    with (
-        directory.reserved(database, names, shard=ids.random_shard()) as (user_id, _),
-        database.writing(user_id) as writer,
-    ):
-        writer.all(writes.INSERT_USER, user_id=user_id, password_hash=password_hash, **names)
-        writer.record(UserChanged(user_id, new.username))
+    with directory.reserved(database, names, shard=ids.random_shard()) as (user_id, _):
+        _insert(database, user_id, names, password_hash)
     return User(new.email, tokens.issue(user_id), new.username, None, None)
+
+
+@retry_on_conflict
+def _insert(database: Database, user_id: int, names: directory.Names, password_hash: str) -> None:
+    with database.writing(user_id) as writer:
+        writer.all(writes.INSERT_USER, user_id=user_id, password_hash=password_hash, **names)
+        writer.record(UserChanged(user_id, names["username"]))
 
 
 def sign_in(database: Database, passwords: Passwords, tokens: Tokens, login: Login) -> User:
@@ -84,7 +88,6 @@ def current(database: Database, user_id: int, token: str) -> User:
     return User(row.email, token, row.username, row.bio, row.image)
 
 
-@retry_on_conflict
 def change(database: Database, passwords: Passwords, user_id: int, token: str, changes: UserChanges) -> User:
     """Reserve the new names, change the user, release the old names.
 
@@ -93,14 +96,24 @@ def change(database: Database, passwords: Passwords, user_id: int, token: str, c
     given = changes.model_dump(exclude_unset=True)
     password_hash = passwords.hash(given["password"]) if "password" in given else None
     names: dict[str, str] = {field: given[field] for field in ("username", "email") if field in given}
-    with directory.reserved(database, names, user_id) as reservation, database.writing(user_id) as writer:
+    with directory.reserved(database, names, user_id) as reservation:
+        row = _change(database, user_id, given, password_hash)
+    given_up = {"username": row.former_username} if row.former_username != row.username else {}
+    given_up |= {"email": row.former_email} if row.former_email != row.email else {}
+    directory.release(database, reservation, given_up)
+    return User(row.email, token, row.username, row.bio, row.image)
+
+
+@retry_on_conflict
+def _change(database: Database, user_id: int, given: Mapping[str, Any], password_hash: str | None) -> ChangedUserRow:
+    """Write the given fields, of which ``bio`` and ``image`` are removed by "" or null. Raises UserGoneError."""
+    with database.writing(user_id) as writer:
         row = writer.first(
             writes.CHANGE_USER,
             viewer=user_id,
-            username=names.get("username"),
-            email=names.get("email"),
+            username=given.get("username"),
+            email=given.get("email"),
             password_hash=password_hash,
-            # "" or null removes it.
             bio=given.get("bio") or None,
             bio_given="bio" in given,
             image=given.get("image") or None,
@@ -109,8 +122,4 @@ def change(database: Database, passwords: Passwords, user_id: int, token: str, c
         if row is None:
             raise UserGoneError
         writer.record(UserChanged(user_id, row.username, row.former_username))
-    former = {"username": row.former_username} if row.former_username != row.username else {}
-    former |= {"email": row.former_email} if row.former_email != row.email else {}
-    directory.release(database, reservation, former)
-    return User(row.email, token, row.username, row.bio, row.image)
-
+    return row

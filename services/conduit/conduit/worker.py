@@ -1,7 +1,8 @@
 """The worker: a Celery worker that performs the outbox's tasks. ``python -m conduit worker``.
 
 Celery's main process fetches the messages, and restarts its only child process if that dies. The child has the database
-connections, the metrics and the relay. It performs one task at a time: its container has memory for one image.
+connections, the metrics, the heartbeat and the relay. It performs one task at a time: its container has memory for one
+image.
 """
 
 import logging
@@ -17,7 +18,15 @@ from conduit import images  # noqa: F401 - imported before the fork, so that lib
 from conduit.adapters.tasks_celery import PERFORM, CeleryTasks, celery_app
 from conduit.bootstrap import bootstrap
 from conduit.celery_request import ReconnectingRequest
-from conduit.outbox_worker import MAX_RETRIES, RETRY_BACKOFF, RETRY_BACKOFF_MAX, AttemptError, OutboxWorker, Relay
+from conduit.outbox_worker import (
+    MAX_RETRIES,
+    RETRY_BACKOFF,
+    RETRY_BACKOFF_MAX,
+    AttemptError,
+    Heartbeat,
+    OutboxWorker,
+    Relay,
+)
 from conduit.services import Services
 from conduit.settings import Settings
 
@@ -28,9 +37,9 @@ SOFT_SECONDS = 120
 HARD_SECONDS = 150
 # Retries that a worker holds in memory until they are due. At this limit it fetches no more messages.
 ETA_LIMIT = 1_000
-# One connection for the task and one for the relay. With pools as large as an app's, many workers would exhaust the
-# database's connections.
-POOL_SIZE = 2
+# One connection each for the task, the heartbeat and the relay. With pools as large as an app's, many workers would
+# exhaust the database's connections.
+POOL_SIZE = 3
 # Touched while the main process runs its event loop; the container's health check tests its age.
 ALIVE = Path("/tmp/worker-alive")  # noqa: S108 - the container's own memory file system
 ALIVE_SECONDS = 5.0
@@ -38,7 +47,7 @@ ALIVE_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
 
 
-def add_task(app: Celery, perform: Callable[[int, str, int], None]) -> celery.Task:
+def add_task(app: Celery, perform: Callable[[int, str, int, int], None]) -> celery.Task:
     """Define the only Celery task: it performs the task of an outbox row, with Celery's retries."""
 
     @app.task(  # type: ignore[untyped-decorator]  # Celery has no types
@@ -58,8 +67,8 @@ def add_task(app: Celery, perform: Callable[[int, str, int], None]) -> celery.Ta
         soft_time_limit=SOFT_SECONDS,
         time_limit=HARD_SECONDS,
     )
-    def perform_task(self: celery.Task, owner_id: int, key: str) -> None:
-        perform(owner_id, key, self.request.retries)
+    def perform_task(self: celery.Task, owner_id: int, key: str, generation: int) -> None:
+        perform(owner_id, key, generation, self.request.retries)
 
     return perform_task
 
@@ -121,24 +130,25 @@ class Child:
         self._settings = settings.model_copy(update={"pool_size": POOL_SIZE, "web_dir": None})
         self._services: Services | None = None
         self._worker: OutboxWorker | None = None
-        self._relay: Relay | None = None
+        self._rounds: list[Heartbeat | Relay] = []
 
     def begin(self, **_: Any) -> None:
         self._services = services = bootstrap(self._settings)
         assert isinstance(services.tasks, CeleryTasks), "a broker is set"
         log.info("started", extra={"backends": services.backends})
         self._worker = OutboxWorker(services.database, services.handlers, services.tasks, self._settings.box_name)
-        self._relay = Relay(self._worker)
-        self._relay.start()
+        self._rounds = [Heartbeat(self._worker), Relay(self._worker)]
+        for thread in self._rounds:
+            thread.start()
         start_http_server(self._settings.metrics_port)
 
-    def perform(self, owner_id: int, key: str, retries: int) -> None:
+    def perform(self, owner_id: int, key: str, generation: int, retries: int) -> None:
         assert self._worker is not None, "a child begins before it gets a task"
-        self._worker.perform(owner_id, key, retries)
+        self._worker.perform(owner_id, key, generation, retries)
 
     def end(self, **_: Any) -> None:
-        if self._relay is not None:
-            self._relay.stop()
+        for thread in self._rounds:
+            thread.stop()
         if self._services is not None:
             self._services.after_requests()
             self._services.close()

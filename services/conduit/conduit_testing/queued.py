@@ -31,16 +31,17 @@ _CLEAR = Statement("clear tasks", delete(table).returning(table.c.key), _KeyRow)
 
 
 class Sent(NamedTuple):
-    """A message's content: the row's key, and the attempts before it."""
+    """A message's content: the row's key, its generation, and the attempts before it."""
 
     owner_id: int
     key: str
+    generation: int
     retries: int
 
 
 def sent(message: Message) -> Sent:
-    (owner_id, key), _, _ = message.payload
-    return Sent(owner_id, key, message.headers["retries"])
+    (owner_id, key, generation), _, _ = message.payload
+    return Sent(owner_id, key, generation, message.headers["retries"])
 
 
 class Hand:

@@ -81,8 +81,8 @@ def uploaded(work: Work, author: int, slug: str, content: bytes) -> None:
 def ask(work: Work, task: Task) -> None:
     """Enqueue and send a task, which may have been done before."""
     with work.services.database.writing(task.owner_id) as writer:
-        work.services.tasks.enqueue(writer, task)
-    work.services.tasks.send(task)
+        enqueued = work.services.tasks.enqueue(writer, task)
+    work.services.tasks.send(enqueued)
     work.settle()
 
 

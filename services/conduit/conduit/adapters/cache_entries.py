@@ -172,4 +172,4 @@ def author_of(row: ArticleRow | ListRow | PersonRow) -> AuthorSnippet:
 
 
 def comment_of(row: CommentRow) -> CachedComment:
-    return CachedComment(*row)
+    return CachedComment(row.id, row.body, row.created_at, row.updated_at, row.author_id)

@@ -52,7 +52,10 @@ end
 
 local function miss(name)
   local generation, latest = versions()
-  local leased = LEASE_MS == '0' or redis.call('SET', 'lease:' .. name, TOKEN, 'NX', 'PX', LEASE_MS)
+  local lease = 'lease:' .. name
+  -- The caller's own lease is there where a call is sent again whose answer was lost with its connection.
+  local leased = LEASE_MS == '0' or redis.call('SET', lease, TOKEN, 'NX', 'PX', LEASE_MS)
+    or redis.call('GET', lease) == TOKEN
   return {generation, latest, leased and 1 or 0}
 end
 """

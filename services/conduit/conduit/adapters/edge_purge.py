@@ -31,6 +31,12 @@ class PurgeEdge:
         self._edge: HTTPConnectionPool | None = None
         self._breaker = CircuitBreaker(f"{self._host}:{self._port}", self._probe, pause=PROBE_PAUSE_SECONDS)
 
+    def close(self) -> None:
+        """Purge nothing more, and end the probe."""
+        self._breaker.stop()
+        if self._edge is not None:
+            self._edge.close()
+
     def purge(self, article_ids: Sequence[int]) -> None:
         for article_id in article_ids:
             if not self._breaker.wait(OPEN_SECONDS) or self._edge is None:

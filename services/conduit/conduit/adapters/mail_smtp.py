@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 1.0  # for a connection, and for each of its answers
 SLOT_SECONDS = 0.5
 AT_ONCE = 3
-OPEN_SECONDS = 10.0  # for the circuit breaker
+# For the circuit breaker, which is not the one of circuit_breaker.py: a probe cannot tell a server that takes mail from
+# one that says 421 to a recipient or hangs at the text, so a probe that succeeds would send every request there again.
+OPEN_SECONDS = 10.0
 
 
 class SmtpMail:

@@ -16,6 +16,9 @@ class DiskMedia:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
+    def close(self) -> None:
+        """Nothing: no file stays open."""
+
     def put(self, name: str, content: bytes, content_type: str) -> None:  # noqa: ARG002 - a file has no type
         target = self._directory / checked(name)
         try:

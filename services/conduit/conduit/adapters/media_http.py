@@ -38,6 +38,12 @@ class HttpMedia:
         self._store: HTTPConnectionPool | None = None
         self._breaker = CircuitBreaker(f"{self._host}:{self._port}", self._probe, pause=PROBE_PAUSE_SECONDS)
 
+    def close(self) -> None:
+        """Refuse every call from now on, and end the probe."""
+        self._breaker.stop()
+        if self._store is not None:
+            self._store.close()
+
     def put(self, name: str, content: bytes, content_type: str) -> None:
         self._call("PUT", checked(name), content, {"Content-Type": content_type})
 

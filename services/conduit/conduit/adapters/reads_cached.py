@@ -32,6 +32,7 @@ from conduit.rows import (
     ListRow,
     PersonRow,
     article_from,
+    comment_from,
     cover_from,
     profile_from,
     summary_from,
@@ -199,13 +200,7 @@ class CachedReads:
         shown = [comment for comment in comments if comment.author_id in authors][: page.limit]
         own = self._own(viewer, (), {comment.author_id for comment in shown})
         return [
-            Comment(
-                comment.id,
-                comment.created_at,
-                comment.updated_at,
-                comment.body,
-                profile_from(authors[comment.author_id], comment.author_id in own.followed),
-            )
+            comment_from(comment, authors[comment.author_id], comment.author_id in own.followed)
             for comment in shown
         ]
 

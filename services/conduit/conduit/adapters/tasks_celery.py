@@ -5,14 +5,14 @@ no request waits for the broker. If that fails, the relay of a worker publishes 
 """
 
 import logging
-import time
+from contextlib import suppress
 from queue import Empty, Full, Queue
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 
 from celery import Celery
 
 from conduit import metrics, outbox
-from conduit.ports import Task, Writer
+from conduit.ports import Enqueued, Task, Writer
 
 log = logging.getLogger(__name__)
 
@@ -57,59 +57,64 @@ class CeleryTasks:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._unsent: Queue[tuple[int, str] | None] = Queue(UNSENT)
+        self._unsent: Queue[tuple[int, str, int] | None] = Queue(UNSENT)
         self._lock = Lock()
         self._publisher: Thread | None = None
+        self._stopped = Event()
 
     def begin(self) -> None:
         """Nothing: workers fail abandoned tasks."""
 
     def end(self) -> None:
         """Publish the remaining messages, for STOP_SECONDS at most."""
-        if self._publisher is not None and self._publisher.is_alive():
-            try:
-                self._unsent.put_nowait(None)
-            except Full:
-                return
+        self._stopped.set()
+        with suppress(Full):
+            self._unsent.put_nowait(None)
+        if self._publisher is not None:
             self._publisher.join(STOP_SECONDS)
+        self._leave_to_the_relay()
 
-    def enqueue(self, writer: Writer, task: Task) -> None:
-        outbox.enqueue(writer, task)
+    def enqueue(self, writer: Writer, task: Task) -> Enqueued:
+        return outbox.enqueue(writer, task)
 
-    def send(self, task: Task) -> None:
+    def send(self, enqueued: Enqueued) -> None:
         with self._lock:
             if self._publisher is None or not self._publisher.is_alive():
                 self._publisher = Thread(target=self._publish, name="task publisher", daemon=True)
                 self._publisher.start()
         try:
-            self._unsent.put_nowait((task.owner_id, task.key))
+            self._unsent.put_nowait((enqueued.task.owner_id, enqueued.task.key, enqueued.generation))
         except Full:
             metrics.TASKS_SENT.labels("left to the relay").inc()
 
-    def publish(self, owner_id: int, key: str, attempts: int = 0) -> None:
+    def publish(self, owner_id: int, key: str, generation: int, attempts: int = 0) -> None:
         """Publish a message for a task that has had ``attempts``. Raises what Celery or its transport raises."""
-        self._app.send_task(PERFORM, (owner_id, key), retries=attempts, ignore_result=True)
+        self._app.send_task(PERFORM, (owner_id, key, generation), retries=attempts, ignore_result=True)
 
     def _publish(self) -> None:
-        while (message := self._unsent.get()) is not None:
-            try:
-                self.publish(*message)
-            except Exception as error:
-                log.warning("tasks are left to the relay", extra={"cause": repr(error)})
-                time.sleep(PAUSE_SECONDS)
-                metrics.TASKS_SENT.labels("left to the relay").inc(1 + self._drop())
-            else:
-                metrics.TASKS_SENT.labels("sent").inc()
-
-    def _drop(self) -> int:
-        """Drop all waiting messages, but not the request to stop. Returns how many were dropped."""
-        dropped = 0
         while True:
             try:
-                message = self._unsent.get_nowait()
+                # None only ends the wait of a thread that finds the queue empty: at the end a full one takes no more.
+                message = self._unsent.get(block=not self._stopped.is_set())
             except Empty:
-                return dropped
-            if message is None:
-                self._unsent.put_nowait(None)
-                return dropped
-            dropped += 1
+                return
+            if message is not None:
+                self._publish_or_pause(*message)
+
+    def _publish_or_pause(self, owner_id: int, key: str, generation: int) -> None:
+        try:
+            self.publish(owner_id, key, generation)
+        except Exception as error:
+            log.warning("tasks are left to the relay", extra={"cause": repr(error)})
+            metrics.TASKS_SENT.labels("left to the relay").inc()
+            self._stopped.wait(PAUSE_SECONDS)
+            self._leave_to_the_relay()
+        else:
+            metrics.TASKS_SENT.labels("sent").inc()
+
+    def _leave_to_the_relay(self) -> None:
+        """Empty the queue, and count what was in it."""
+        with suppress(Empty):
+            while True:
+                if self._unsent.get_nowait() is not None:
+                    metrics.TASKS_SENT.labels("left to the relay").inc()

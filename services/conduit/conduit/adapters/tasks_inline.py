@@ -13,7 +13,7 @@ from time import perf_counter
 
 from conduit import metrics, tasks
 from conduit.errors import AppError, BusyError
-from conduit.ports import Database, Task, Writer
+from conduit.ports import Database, Enqueued, Task, Writer
 from conduit.tasks import Handlers, IncompleteError
 
 log = logging.getLogger(__name__)
@@ -49,12 +49,13 @@ class InlineTasks:
         except Exception:
             log.exception("abandoned tasks stay pending")
 
-    def enqueue(self, writer: Writer, task: Task) -> None:
-        """Nothing: there is no outbox."""
+    def enqueue(self, writer: Writer, task: Task) -> Enqueued:  # noqa: ARG002 - the port's
+        """Nothing is kept: there is no outbox."""
+        return Enqueued(task, 0)
 
-    def send(self, task: Task) -> None:
+    def send(self, enqueued: Enqueued) -> None:
         started = perf_counter()
-        due = deque([task])
+        due = deque([enqueued.task])
         while due:
             self._do(due)
             if due and perf_counter() - started > self._seconds:

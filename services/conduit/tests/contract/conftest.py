@@ -11,7 +11,7 @@ from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.media_disk import DiskMedia
 from conduit.events import Event
 from conduit.passwords import Passwords
-from conduit.ports import Listener, Media, Task, Tasks, Writer
+from conduit.ports import Enqueued, Listener, Media, Task, Tasks, Writer
 from conduit.request_bodies import NewUser
 from conduit.tokens import Tokens
 from conduit_testing.deployments import (
@@ -75,9 +75,10 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Media:
 class NoTasks:
     """A Tasks that never runs a task, for suites about another port."""
 
-    def enqueue(self, writer: Writer, task: Task) -> None: ...
+    def enqueue(self, writer: Writer, task: Task) -> Enqueued:  # noqa: ARG002 - the port's
+        return Enqueued(task, 0)
 
-    def send(self, task: Task) -> None: ...
+    def send(self, enqueued: Enqueued) -> None: ...
 
 
 @pytest.fixture(scope="session")

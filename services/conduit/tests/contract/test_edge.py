@@ -226,3 +226,23 @@ def test_while_the_edge_is_away_every_article_is_counted_as_not_tried() -> None:
         not_tried = _count("not tried")
         PurgeEdge(f"http://127.0.0.1:{nobody.getsockname()[1]}").purge([1, 2, 3])
         assert _count("not tried") - not_tried == 3
+
+
+def test_closed_it_asks_no_more(edge: Edge, port: int) -> None:
+    """Its probe neither, of an edge that is away: a thread that is left behind would go on for ever."""
+    away = PurgeEdge("http://localhost:1")
+    away.purge([1])
+    assert _probes("localhost:1")
+    for one in (edge, away):
+        one.close()  # type: ignore[attr-defined]  # the port's users do not close
+    asked.clear()
+    edge.purge([1])
+    assert asked == []
+    deadline = time.monotonic() + 10
+    while _probes("localhost:1"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _probes(server: str) -> bool:
+    return f"probe {server}" in {thread.name for thread in threading.enumerate()}

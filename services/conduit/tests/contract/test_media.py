@@ -269,3 +269,21 @@ def test_a_store_that_answers_errors_is_unavailable_and_is_asked_again() -> None
         media.put(_public(), b"", "image/webp")
         server.shutdown()
     assert statuses == []
+
+
+def test_closed_a_store_that_is_away_is_probed_no_more() -> None:
+    media = HttpMedia("http://localhost:1")
+    with pytest.raises(UnavailableError):
+        media.get(_public())
+
+    def probes() -> bool:
+        return "probe localhost:1" in {thread.name for thread in threading.enumerate()}
+
+    assert probes()
+    media.close()
+    deadline = time.monotonic() + 10
+    while probes():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    with pytest.raises(UnavailableError):
+        media.get(_public())

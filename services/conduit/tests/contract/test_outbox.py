@@ -44,12 +44,16 @@ def enqueue(database: PostgresDatabase, *tasks: Task) -> None:
             outbox.enqueue(writer, task)
 
 
-def claim(database: PostgresDatabase, task: Task, worker: str = "worker", retries: int = 0) -> Claimed | None:
-    return outbox.claim(database, task.owner_id, task.key, worker, retries)
+def claim(
+    database: PostgresDatabase, task: Task, worker: str = "worker", retries: int = 0, generation: int = 0
+) -> Claimed | None:
+    return outbox.claim(database, due(task, retries, generation), worker)
 
 
-def claimed(database: PostgresDatabase, task: Task, worker: str = "worker", retries: int = 0) -> Claim:
-    got = claim(database, task, worker, retries)
+def claimed(
+    database: PostgresDatabase, task: Task, worker: str = "worker", retries: int = 0, generation: int = 0
+) -> Claim:
+    got = claim(database, task, worker, retries, generation)
     assert got is not None
     return got.claim
 
@@ -76,8 +80,8 @@ def pass_by(database: PostgresDatabase, seconds: float) -> None:
             writer.all(_AGE, seconds=float(seconds))
 
 
-def due(task: Task, attempts: int = 0) -> Due:
-    return Due(task.owner_id, task.key, attempts)
+def due(task: Task, attempts: int = 0, generation: int = 0) -> Due:
+    return Due(task.owner_id, task.key, generation, attempts)
 
 
 def states(database: PostgresDatabase) -> dict[str, int]:
@@ -89,7 +93,7 @@ def test_a_claim_has_all_that_a_worker_needs_and_is_the_only_one(database: Postg
     pass_by(database, 3)
     got = claim(database, ONE)
     assert got is not None
-    assert got.claim == Claim(ONE.owner_id, ONE.key, "worker", 1)
+    assert got.claim == Claim(ONE.owner_id, ONE.key, 0, "worker", 1)
     assert got.name == WriteReport.name
     assert WriteReport(**got.arguments) == ONE
     assert 3 <= got.waited < 30
@@ -106,7 +110,7 @@ def test_a_task_that_is_done_is_done_again_only_if_it_is_enqueued_again(database
     assert claim(database, ONE) is None
     assert states(database) == {"done": 1}
     enqueue(database, ONE)
-    assert finish(database, claimed(database, ONE))
+    assert finish(database, claimed(database, ONE, generation=1))
 
 
 def test_what_is_enqueued_while_it_is_done_is_done_once_more(database: PostgresDatabase) -> None:
@@ -114,7 +118,7 @@ def test_what_is_enqueued_while_it_is_done_is_done_once_more(database: PostgresD
     attempt = claimed(database, ONE)
     enqueue(database, ONE)
     assert not finish(database, attempt)
-    assert finish(database, claimed(database, ONE))
+    assert finish(database, claimed(database, ONE, generation=1))
 
 
 def test_what_follows_from_a_task_follows_once(database: PostgresDatabase) -> None:
@@ -229,10 +233,10 @@ def test_dead_letters_are_shown_oldest_first_until_they_are_put_back(database: P
 
     assert outbox.retry(database, "no such key") == []
     assert outbox.retry(database, ONE.key) == [ONE.key]
-    assert outbox.reap(database) == [due(ONE)]
+    assert outbox.reap(database) == [due(ONE, generation=1)]
     assert outbox.retry(database, None) == [OTHER.key]
     assert outbox.dead(database, 10) == []
-    assert finish(database, claimed(database, OTHER))
+    assert finish(database, claimed(database, OTHER, generation=1))
 
 
 def test_tasks_are_counted_on_every_server_with_the_age_of_the_oldest_unfinished(database: PostgresDatabase) -> None:

@@ -83,6 +83,7 @@ def test_migrating_again_changes_nothing(new_database: NewDatabase) -> None:
 class _TaskRow(NamedTuple):
     key: str
     state: str
+    generation: int
     attempts: int
     worker: str | None
     arguments: dict[str, object]
@@ -101,9 +102,9 @@ def test_tasks_of_an_older_version_are_kept(new_database: NewDatabase) -> None:
             connection.execute(insert, (number, state, state, "box" if state == "running" else None))
     migrate(url)
     with psycopg.connect(url, row_factory=class_row(_TaskRow)) as connection:
-        rows = connection.execute("SELECT key, state, attempts, worker, arguments FROM outbox").fetchall()
+        rows = connection.execute("SELECT key, state, generation, attempts, worker, arguments FROM outbox").fetchall()
     assert {row.key: row.state for row in rows} == states
-    assert {row.attempts for row in rows} == {3}
+    assert {(row.generation, row.attempts) for row in rows} == {(0, 3)}
     assert {row.key: row.worker for row in rows if row.worker} == {"running": "box"}
     assert all(row.arguments == {"article_id": 1, "digest": "d"} for row in rows)
 

@@ -172,6 +172,34 @@ def test_a_late_release_keeps_a_name_that_its_user_carries_again(
     assert _sign_up(database, new)
 
 
+def test_a_name_that_its_holder_takes_back_while_it_is_taken_over_stays_the_holders(
+    database: Dying, urls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = fresh(), fresh()
+    user_id = _sign_up(database, old)
+    with monkeypatch.context() as dying:  # between the change and the release
+        dying.setattr(directory, "release", lambda *_: None)
+        _rename(database, user_id, new)
+    _age(urls, 61)
+    left_behind = directory._left_behind
+
+    def found_left_behind(*arguments: Any) -> dict[str, int]:
+        monkeypatch.undo()
+        found = left_behind(*arguments)
+        assert found == {"username": user_id}
+        _rename(database, user_id, old)  # the holder changes back before the name is taken over
+        return found
+
+    monkeypatch.setattr(directory, "_left_behind", found_left_behind)
+    with pytest.raises(InvalidError) as refused:
+        _sign_up(database, old, _address())
+    assert refused.value.errors == {"username": ["has already been taken"]}
+    assert users.current(database, user_id, "token").username == old
+    found = database.find_username(old)
+    assert found is not None
+    assert found.user_id == user_id
+
+
 def test_signing_in_takes_as_many_queries_for_an_unknown_address_as_for_a_known_one(database: Dying) -> None:
     name = fresh()
     _sign_up(database, name)

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from redis import Redis
+from redis import Connection, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from conduit.adapters import read_through
 from conduit.adapters.cache_redis import RedisCache
@@ -58,6 +59,30 @@ def test_one_of_three_callers_that_miss_holds_a_lease_and_all_do_without_single_
     misses = [cache.get_article(story.article_id).miss for _ in range(3)]
     assert [miss is not None and miss.holds_lease for miss in misses] == leases
     cache.close()
+
+
+def test_a_get_that_is_sent_again_after_its_answer_was_lost_still_holds_its_lease(
+    story: Story, cache: RedisCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis-py sends a command again where its connection ends, and the first may have run."""
+    read, lost = Connection.read_response, iter([True])
+
+    def lose_once(self: Connection, *args: Any, **options: Any) -> Any:
+        answer = read(self, *args, **options)
+        if next(lost, False):
+            self.disconnect()  # type: ignore[no-untyped-call]  # redis-py has no types here
+            raise RedisConnectionError("lost")
+        return answer
+
+    cache.get_article(story.article_id + 1)  # loads the script
+    monkeypatch.setattr(Connection, "read_response", lose_once)
+    miss = cache.get_article(story.article_id).miss
+    assert next(lost, None) is None
+    assert miss is not None
+    assert miss.holds_lease
+    other = cache.get_article(story.article_id).miss
+    assert other is not None
+    assert not other.holds_lease
 
 
 def test_nobody_waits_long_for_a_lease_whose_holder_died(

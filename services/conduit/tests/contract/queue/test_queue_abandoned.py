@@ -8,6 +8,7 @@ import pytest
 from conduit import articles, backlog, covers, ids, outbox, reports, tasks, writes
 from conduit.errors import UnavailableError
 from conduit.media_names import digest_of, upload_file
+from conduit.outbox_statements import Due
 from conduit.outbox_worker import Relay
 from conduit.ports import Task
 from conduit_testing.pictures import upload
@@ -88,7 +89,7 @@ def test_a_task_with_a_row_is_not_failed_however_old(hand: Hand, author: int, mo
         assert reports.show(use.database, author, report.id).state == "pending"
 
     waits("waiting")
-    claimed = [outbox.claim(use.database, task.owner_id, task.key, "another", 0) for task in asked]
+    claimed = [outbox.claim(use.database, Due(task.owner_id, task.key, 0, 0), "another") for task in asked]
     waits("running")
     for one in claimed:
         assert one is not None

@@ -12,6 +12,7 @@ import pytest
 from conduit import articles, backlog, covers, outbox, reports
 from conduit.errors import UnavailableError
 from conduit.media_names import upload_file
+from conduit.outbox_statements import Due
 from conduit_testing.pictures import png, upload
 from conduit_testing.proxy import Proxy
 from conduit_testing.queue_rows import (
@@ -65,10 +66,11 @@ def test_celery_publishes_the_retry_with_the_number_of_attempts_before_it(
     done: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outbox, "FIRST_SECONDS", 60)
+        patch.setattr("celery.utils.time.random.randrange", lambda end: end - 1)  # 0 s would be no eta
         until(lambda: _one(hand, done), "the message did not come")
     assert row_of(hand, task) == ("retrying", 1, MAIL_ERROR)
     (retry,) = hand.messages()
-    assert sent(retry) == (task.owner_id, task.key, 1)
+    assert sent(retry) == (task.owner_id, task.key, 0, 1)
     assert retry.headers["eta"] is not None
     assert outbox.reap(hand.services.database) == [], "Celery's retry is waited for"
 
@@ -90,7 +92,7 @@ def test_a_quick_worker_can_claim_what_the_relay_has_sent(
     task = published(hand, author)
     messages(hand, 1)
     database = hand.services.database
-    claimed = outbox.claim(database, task.owner_id, task.key, "lost", 0)
+    claimed = outbox.claim(database, Due(task.owner_id, task.key, 0, 0), "lost")
     assert claimed is not None
     if state == "retrying":
         with database.writing(task.owner_id) as writer:
@@ -178,9 +180,9 @@ def test_a_task_that_always_kills_its_worker_is_dead_in_the_end(
     task = published(hand, author)
     database = hand.services.database
     for death in range(3):
-        assert outbox.claim(database, task.owner_id, task.key, "worker", death)
+        assert outbox.claim(database, Due(task.owner_id, task.key, 0, death), "worker")
         outbox.requeue(database, "worker")
-        assert outbox.claim(database, task.owner_id, task.key, "worker", death) is None, "an old message"
+        assert outbox.claim(database, Due(task.owner_id, task.key, 0, death), "worker") is None, "an old message"
         assert outbox.reap(database) == [], "not at once again"
         overdue(hand)
     Hand(hand.services, broker.url, "worker").settle()
@@ -211,7 +213,7 @@ def _away(_owner_id: int) -> Iterator[None]:
 def test_without_the_database_no_attempt_is_counted_and_the_message_stays(hand: Hand, author: int) -> None:
     task = published(hand, author)
     messages(hand, 1)
-    hand.tasks.publish(task.owner_id, task.key)
+    hand.tasks.publish(task.owner_id, task.key, 0)
     until(lambda: _stays(hand), "the message did not come back")
     hand.settle()
     assert row_of(hand, task) == ("done", 1, None)
@@ -258,6 +260,53 @@ def test_a_task_enqueued_again_has_all_its_attempts(hand: Hand, author: int, let
     assert row_of(hand, task) == ("waiting", 0, None)
     hand.settle()
     assert row_of(hand, task) == ("dead", 3, MAIL_ERROR)
+
+
+def test_a_retry_of_before_does_not_use_up_the_attempts_of_a_task_that_is_enqueued_again(
+    hand: Hand, author: int, letters: Letters
+) -> None:
+    letters.fails = UnavailableError("the mail server")
+    task = published(hand, author)
+    done: list[str] = []
+    until(lambda: _one(hand, done), "the message did not come")
+    (retry,) = messages(hand, 1)
+    assert retry.retries == 1
+    with hand.services.database.writing(author) as writer:
+        again = hand.services.tasks.enqueue(writer, task)
+    hand.worker.perform(*retry)
+    assert row_of(hand, task) == ("waiting", 0, None)
+    letters.fails = None
+    hand.services.tasks.send(again)
+    hand.settle()
+    assert row_of(hand, task) == ("done", 1, None)
+
+
+def test_a_late_message_does_not_end_a_dead_letter_that_was_put_back(
+    hand: Hand, author: int, letters: Letters
+) -> None:
+    """The relay's, of a worker that died at the last attempt: it would end the task without another."""
+    letters.fails = UnavailableError("the mail server")
+    task = published(hand, author)
+    hand.settle()
+    assert row_of(hand, task) == ("dead", 3, MAIL_ERROR)
+    letters.fails = None
+    backlog.retry(hand.services.database, task.key)
+    hand.worker.perform(task.owner_id, task.key, 0, 3)
+    assert row_of(hand, task) == ("waiting", 0, None)
+    hand.settle()
+    assert row_of(hand, task) == ("done", 1, None)
+
+
+def test_enqueued_again_before_its_first_attempt_a_task_keeps_its_place_in_the_queue(
+    hand: Hand, author: int, letters: Letters
+) -> None:
+    task = published(hand, author)
+    (first,) = messages(hand, 1)
+    with hand.services.database.writing(author) as writer:
+        assert hand.services.tasks.enqueue(writer, task).generation == first.generation
+    hand.worker.perform(*first)
+    assert row_of(hand, task) == ("done", 1, None)
+    assert len(letters.got) == 1
 
 
 def test_done_rows_are_purged_and_dead_letters_are_not(hand: Hand, author: int, letters: Letters) -> None:

@@ -3,12 +3,21 @@
 The broker is a real one; the worker is in this process and works only when a test says so.
 """
 
+from queue import Queue
+from threading import Event, Thread
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
-from conduit import announcements, outbox, writes
+from conduit import announcements, outbox, outbox_worker, writes
+from conduit.adapters import tasks_celery
+from conduit.adapters.tasks_celery import CeleryTasks, celery_app
+from conduit.announcements import MailFollowers
 from conduit.errors import DeferredError
+from conduit.outbox_statements import Due
+from conduit.outbox_worker import Heartbeat, Relay
+from conduit.ports import Enqueued
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 from conduit_testing.proxy import Proxy
@@ -21,7 +30,7 @@ from conduit_testing.queued import Hand
 def test_publishing_sends_a_message_that_names_the_row(hand: Hand, author: int) -> None:
     task = published(hand, author)
     assert row_of(hand, task) == ("waiting", 0, None)
-    assert messages(hand, 1) == [(task.owner_id, task.key, 0)]
+    assert messages(hand, 1) == [(task.owner_id, task.key, 0, 0)]
 
 
 @pytest.mark.parametrize("way", ["cut", "hold"])
@@ -37,6 +46,40 @@ def test_without_the_broker_publishing_works_and_its_task_is_done_later(
     hand.settle()
     assert {row_of(hand, task) for task in written} == {("done", 1, None)}
     assert len(letters.got) == len(set(letters.got)) == 3
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_is_unsent_at_the_end_is_published_or_counted(monkeypatch: pytest.MonkeyPatch, full: bool) -> None:
+    """Also while requests still send, and fill the queue."""
+    tasks = CeleryTasks(celery_app("redis://127.0.0.1:1/0"))
+    publishing, over = Event(), Event()
+
+    def fail(*_: object) -> None:
+        publishing.set()
+        over.wait(20)
+        raise ConnectionError
+
+    monkeypatch.setattr(tasks, "publish", fail)
+    monkeypatch.setattr(tasks_celery, "STOP_SECONDS", 20)
+    monkeypatch.setattr(tasks_celery, "PAUSE_SECONDS", 20)
+    monkeypatch.setattr(tasks, "_unsent", Queue(3))
+    enqueued = Enqueued(MailFollowers(1, 1), 0)
+    before = _left()
+    tasks.send(enqueued)
+    assert publishing.wait(20)
+    for _ in range(4 if full else 2):
+        tasks.send(enqueued)
+    ending = Thread(target=tasks.end)
+    ending.start()
+    until(tasks._stopped.is_set, "it did not end")
+    over.set()
+    ending.join(20)
+    assert not ending.is_alive()
+    assert _left() - before == (5 if full else 3)
+
+
+def _left() -> float:
+    return REGISTRY.get_sample_value("conduit_tasks_sent_total", {"result": "left to the relay"}) or 0.0
 
 
 def test_a_broker_that_loses_everything_loses_no_task(hand: Hand, author: int, letters: Letters) -> None:
@@ -119,7 +162,7 @@ def test_several_relays_send_each_task_once(hand: Hand, author: int, monkeypatch
 def test_a_message_delivered_twice_does_nothing(hand: Hand, author: int, letters: Letters) -> None:
     task = published(hand, author)
     for _ in range(3):
-        hand.tasks.publish(task.owner_id, task.key)
+        hand.tasks.publish(task.owner_id, task.key, 0)
     done = 0
 
     def all_came() -> bool:
@@ -133,24 +176,24 @@ def test_a_message_delivered_twice_does_nothing(hand: Hand, author: int, letters
 
 
 def test_a_message_without_a_row_does_no_harm(hand: Hand, author: int) -> None:
-    hand.tasks.publish(author, "cover-nobody-knows")
+    hand.tasks.publish(author, "cover-nobody-knows", 0)
     until(hand.work, "the message did not come")
 
 
 def test_a_worker_holds_a_task_as_long_as_it_renews_its_lease(hand: Hand, author: int) -> None:
     task = published(hand, author)
     database = hand.services.database
-    first = outbox.claim(database, task.owner_id, task.key, "first", 0)
+    first = outbox.claim(database, Due(task.owner_id, task.key, 0, 0), "first")
     assert first is not None
     for retries in (0, 1, 5):
-        assert outbox.claim(database, task.owner_id, task.key, "second", retries) is None
+        assert outbox.claim(database, Due(task.owner_id, task.key, 0, retries), "second") is None
     overdue(hand)
     outbox.heartbeat(database, first.claim)
     assert outbox.reap(database) == []
     overdue(hand)
-    assert outbox.reap(database) == [(task.owner_id, task.key, 1)]
-    assert outbox.claim(database, task.owner_id, task.key, "second", 0) is None, "an old message"
-    second = outbox.claim(database, task.owner_id, task.key, "second", 1)
+    assert outbox.reap(database) == [(task.owner_id, task.key, 0, 1)]
+    assert outbox.claim(database, Due(task.owner_id, task.key, 0, 0), "second") is None, "an old message"
+    second = outbox.claim(database, Due(task.owner_id, task.key, 0, 1), "second")
     assert second is not None
     with database.writing(task.owner_id) as writer:
         assert not outbox.finish(writer, first.claim), "it is the other's now"
@@ -160,12 +203,37 @@ def test_a_worker_holds_a_task_as_long_as_it_renews_its_lease(hand: Hand, author
     assert row_of(hand, task) == ("done", 2, None)
 
 
+@pytest.mark.parametrize("step", ["relay", "fail_abandoned"])
+def test_a_lease_is_renewed_while_the_relay_takes_long(
+    hand: Hand, author: int, letters: Letters, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    task = published(hand, author)
+    messages(hand, 1)
+    over = Event()
+    beats: list[None] = []
+    monkeypatch.setattr(outbox_worker, "ROUND_SECONDS", 0.05)
+    monkeypatch.setattr(outbox, "heartbeat", lambda *_: beats.append(None))
+    monkeypatch.setattr(hand.worker, step, lambda: over.wait(20))
+    monkeypatch.setattr(letters, "deliver", lambda _: until(lambda: len(beats) >= 3, "no heartbeat"))
+    threads = [Heartbeat(hand.worker), Relay(hand.worker)]
+    for thread in threads:
+        thread.start()
+    try:
+        hand.worker.perform(task.owner_id, task.key, 0, 0)
+        assert threads[1].is_alive()
+    finally:
+        over.set()
+        for thread in threads:
+            thread.stop()
+    assert row_of(hand, task) == ("done", 1, None)
+
+
 def test_a_worker_that_has_lost_a_task_does_not_renew_the_lease_of_another(hand: Hand, author: int) -> None:
     task = published(hand, author)
     database = hand.services.database
-    first = outbox.claim(database, task.owner_id, task.key, "first", 0)
+    first = outbox.claim(database, Due(task.owner_id, task.key, 0, 0), "first")
     overdue(hand)
-    second = outbox.claim(database, task.owner_id, task.key, "second", 1)
+    second = outbox.claim(database, Due(task.owner_id, task.key, 0, 1), "second")
     assert first is not None
     assert second is not None
     overdue(hand)
@@ -180,14 +248,15 @@ def test_an_attempt_that_lost_its_claim_does_not_change_the_next(
     """The next attempt has the same worker or the same number."""
     task = published(hand, author)
     database = hand.services.database
-    over = outbox.claim(database, task.owner_id, task.key, "first", 0)
+    over = outbox.claim(database, Due(task.owner_id, task.key, 0, 0), "first")
     assert over is not None
     if enqueued_again:
         with database.writing(task.owner_id) as writer:
             outbox.enqueue(writer, task)
     else:
         overdue(hand)
-    following = outbox.claim(database, task.owner_id, task.key, worker, 0 if enqueued_again else 1)
+    again = (1, 0) if enqueued_again else (0, 1)
+    following = outbox.claim(database, Due(task.owner_id, task.key, *again), worker)
     assert following is not None
     with database.writing(task.owner_id) as writer:
         assert not outbox.finish(writer, over.claim)
@@ -199,7 +268,7 @@ def test_an_attempt_that_lost_its_claim_does_not_change_the_next(
 def test_a_dead_workers_task_is_done_when_it_is_back(hand: Hand, author: int, broker: Proxy) -> None:
     task = published(hand, author)
     messages(hand, 1)
-    assert outbox.claim(hand.services.database, task.owner_id, task.key, "dead", 0)
+    assert outbox.claim(hand.services.database, Due(task.owner_id, task.key, 0, 0), "dead")
     Hand(hand.services, broker.url, "another").settle_once()
     assert row_of(hand, task).state == "running"
     back = Hand(hand.services, broker.url, "dead")

@@ -63,8 +63,8 @@ def test_a_cover_of_a_lost_upload_does_not_stay_pending(work: Work, author: int)
     with work.services.database.writing(author) as writer:
         task = cover_task(slug, content)
         writer.all(writes.SET_COVER, article_id=task.article_id, digest=task.digest, state="pending")
-        work.services.tasks.enqueue(writer, task)
-    work.services.tasks.send(task)
+        enqueued = work.services.tasks.enqueue(writer, task)
+    work.services.tasks.send(enqueued)
     work.settle()
     cover = now(work, slug).cover
     assert cover is not None
