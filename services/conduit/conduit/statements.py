@@ -5,7 +5,6 @@ more than the query itself. So each statement is compiled when its module is imp
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import ClauseElement, bindparam, text
@@ -36,8 +35,7 @@ class Statement(Generic[Row]):
         self.sql = str(compiled)
         self.literals: Mapping[str, Any] = {key: value for key, value in compiled.params.items() if value is not None}
         self.row = row
-        # NamedTuple's own _make is Python, which a list of twenty would call twenty times.
-        make: Callable[[Any], Row] = partial(tuple.__new__, row)
+        make: Callable[[Any], Row] = row._make  # type: ignore[attr-defined]  # every row is a NamedTuple
         self.row_factory = lambda _cursor: make
 
     def __repr__(self) -> str:
