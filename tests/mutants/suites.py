@@ -12,7 +12,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "adapters.limits_redis": ("contract/test_limits.py", "faults/test_redis_refuses.py"),
     "adapters.edge_purge": ("contract/test_edge.py", "faults/test_edge_goes_away.py"),
     "adapters.cache_invalidating": ("contract/cache/test_cache_invalidation.py",),
-    "directory": ("faults/test_names_left_behind.py",),
+    "directory": ("faults/test_names_left_behind.py", "whole/test_events.py"),
     "articles": ("api/test_articles.py", *_CHANGES, "whole/test_mail.py"),
     "comments": ("api/test_comments.py", *_CHANGES),
     "profiles": ("api/test_profiles.py", *_CHANGES),
@@ -20,7 +20,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "outbox": ("contract/test_outbox.py",),
     "announcements": ("unit/test_announcements.py", "contract/tasks/test_tasks_mail_and_reports.py"),
     "reports": ("api/test_reports.py", "contract/tasks/test_tasks_mail_and_reports.py", _ABANDONED, _VANISHED),
-    "covers": ("contract/tasks/test_tasks_covers.py", "api/test_covers.py", _ABANDONED),
+    "covers": ("contract/tasks/test_tasks_covers.py", "api/test_covers.py", _ABANDONED, "whole/test_events.py"),
 }
 # A module is well tested from here on.
 WANTED_PERCENT = 90.0

@@ -247,6 +247,12 @@ def test_a_name_that_a_failed_change_reserved_is_free_at_once_and_a_carried_one_
     assert set(refused.value.errors) == {"username", "email"}
 
 
+def test_a_change_of_no_name_is_the_users_own(database: Dying) -> None:
+    user_id = _sign_up(database, fresh())
+    with directory.reserved(database, {}, user_id) as reservation:
+        assert reservation == (user_id, None)
+
+
 def test_only_the_name_that_its_holder_carries_is_refused(database: Dying, urls: list[str]) -> None:
     carried, left = fresh(), fresh()
     _sign_up(database, carried)

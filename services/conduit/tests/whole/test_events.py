@@ -26,6 +26,7 @@ from conduit_testing.deployments import (
     served,
     settings_for,
 )
+from conduit_testing.pictures import png, upload
 
 Committed = Callable[[], list[Event]]
 
@@ -106,6 +107,18 @@ def test_a_changed_article_is_told_with_the_tags_that_it_got_or_lost(jo: Person,
     ):
         assert jo.put(f"/articles/{slug}", {"article": changes}).status_code == 200
         assert committed() == [ArticleChanged(article_id=id_of(slug), author_id=user_id(jo), tags=tags)]
+
+
+def test_every_step_of_a_cover_is_told_with_the_articles_author(jo: Person, committed: Committed) -> None:
+    slug = jo.slug()
+    committed()
+    told = ArticleChanged(article_id=id_of(slug), author_id=user_id(jo))
+    jo.cover(slug, upload())
+    assert committed() == [told, told]  # pending, ready
+    jo.upload(slug, png(40, 40, b"\x09" * 8_000))
+    assert set(committed()) == {told}
+    jo.delete(f"/articles/{slug}/cover")
+    assert committed() == [told]
 
 
 def test_a_deleted_article_is_told_with_its_author_and_tags(jo: Person, committed: Committed) -> None:

@@ -12,9 +12,11 @@ from conduit import articles, covers, writes
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
-from conduit.errors import UnavailableError
+from conduit.errors import ForbiddenError, UnavailableError
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.ports import Writer
+from conduit_testing.client import fresh
+from conduit_testing.deployments import SignUp
 from conduit_testing.pictures import png, upload
 from conduit_testing.slow_work import Work, ask, cover_task, now, published, uploaded
 
@@ -30,6 +32,20 @@ def test_an_upload_is_made_into_a_cover_and_then_deleted(work: Work, author: int
         assert work.services.media.get(cover_file(digest, size))
         assert getattr(cover, size) == work.services.media.url(cover_file(digest, size))
     assert work.services.media.get(upload_file(digest, articles.id_of(slug))) is None
+
+
+def test_the_answer_shows_the_authors_own_favourite(work: Work, author: int) -> None:
+    use, slug = work.services, published(work, author).slug
+    articles.mark(use.database, use.media, author, slug, favorited=True)
+    assert covers.replace(use.database, use.media, use.tasks, author, slug, upload=upload("PNG", 41, 20)).favorited
+    assert covers.remove(use.database, use.media, author, slug).favorited
+
+
+def test_an_upload_by_another_user_is_not_kept(work: Work, author: int, sign_up: SignUp) -> None:
+    use, slug, content = work.services, published(work, author).slug, upload("PNG", 42, 20)
+    with pytest.raises(ForbiddenError):
+        covers.replace(use.database, use.media, use.tasks, sign_up(fresh()), slug, upload=content)
+    assert use.media.get(upload_file(digest_of(content), articles.id_of(slug))) is None
 
 
 def test_a_repeated_task_is_idempotent(work: Work, author: int) -> None:
