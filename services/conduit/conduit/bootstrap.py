@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from conduit import announcements, covers, pages, reports
+from conduit import announcements, covers, memory_headroom, pages, reports
 from conduit.adapters.cache_invalidating import invalidating
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
 from conduit.adapters.edge_null import NullEdge
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 def bootstrap(settings: Settings, database: Database | None = None, mail: Mail | None = None) -> Services:
     """Build and open the adapters that the settings name. Tests may pass a Database or a Mail."""
+    memory_headroom.limit_malloc()
     edge = NullEdge() if settings.edge_url is None else PurgeEdge(settings.edge_url)
     cache = _cache(settings)
     if database is None:

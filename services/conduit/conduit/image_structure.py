@@ -1,8 +1,8 @@
-"""An upload's format and size from its header, before its pixels are decoded and memory is allocated for them.
+"""What an upload is, from its header: before pixels are decoded, and before memory is taken for them.
 
-libvips reads the header. It gets only the parts that the pixels need, because the other parts can be dangerous:
+libvips reads the header. It is given only the parts that the pixels need, because what may surround them is dangerous:
 
-- EXIF: libexif, which libvips always calls, takes 28 s for one block of 64 KB whose directories refer to each other.
+- EXIF: libexif, which libvips always calls, takes 28 s for one block of 60 KB whose directories refer to each other.
   The orientation, the only value of use, is read here instead.
 - Compressed texts in a PNG: libpng inflates 8 MB at a time for them.
 - Scans of a JPEG: each goes through the whole image again, and libvips does not limit their number.
@@ -10,13 +10,13 @@ libvips reads the header. It gets only the parts that the pixels need, because t
 The measurements are in ``docs/decisions/0006-images.md``.
 """
 
-import ctypes
 import logging
 import re
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from functools import cache
+from itertools import islice
 from typing import Literal, NamedTuple
 
 import pyvips
@@ -30,9 +30,9 @@ MAX_PIXELS = 8_000_000
 # WebP, the format of covers, has 14 bits for a side.
 MAX_SIDE = 16_383
 
-# Encoders write about ten scans.
+# Programs write about ten scans.
 _MAX_SCANS = 100
-# More parts than any encoder writes. It bounds the time to parse a file of 5 MB.
+# More parts than any program writes. It keeps the walk through a file of 5 MB short.
 _MAX_PARTS = 50_000
 
 _PNG, _JPEG, _RIFF, _WEBP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"WEBP"
@@ -48,29 +48,19 @@ _MAX_EXIF_ENTRIES = 200
 _LOADED = "VipsForeignLoadPng", "VipsForeignLoadJpeg", "VipsForeignLoadWebp"
 
 
-# From glibc's malloc.h.
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+@cache
+def _limit_libvips() -> None:
+    """Only the three decoders, one thread, and no cache: the box has one core and little memory.
 
-
-def _set_up_libvips() -> None:
-    """Only the three decoders, one thread, and no cache: the box has one core and little memory."""
-    # Pixels are allocated in one thread and freed in another. By default each thread's arena keeps what it freed, and
-    # 36 covers took a process from 30 to 364 MB (``docs/decisions/0006-images.md``). So there is one arena, and
-    # large blocks go back to the system.
-    with suppress(AttributeError):  # another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_ARENA_MAX, 1)
-        mallopt(_M_MMAP_THRESHOLD, 256 << 10)
+    Called at the first use. Two threads that come first at once set the same values.
+    """
     pyvips.operation_block_set("VipsForeignLoad", True)
     for loader in _LOADED:
         pyvips.operation_block_set(loader, False)
     concurrency_set(1)
     pyvips.cache_set_max(0)
-    # pyvips logs a warning about every oddity of a file. Errors are raised.
+    # It warns about every oddity of a file. Errors are raised.
     logging.getLogger("pyvips").setLevel(logging.ERROR)
-
-
-_set_up_libvips()
 
 
 class ImageError(InvalidError):
@@ -100,9 +90,12 @@ class Image(NamedTuple):
     data: bytes
     # 1 to 8, as in EXIF: 1 is upright, 5 and up lie on their side.
     orientation: int = 1
-    # Bytes that the decoder allocates for the whole image; 0 for most images, which are decoded in strips.
+    # What the decoder holds of the whole image at once, in bytes. Most are decoded in strips: 0.
     whole_bytes: int = 0
     has_profile: bool = False
+    # Of a decoded pixel: its bands, with alpha, and the bytes of each.
+    bands: int = 3
+    depth: int = 1
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -111,7 +104,7 @@ class Image(NamedTuple):
 
 
 def inspect(upload: bytes) -> Image:
-    """Parse an upload. Raises ImageError with the reason why it can't be a cover, and UnavailableError."""
+    """The image in these bytes. Raises ImageError with the reason why there is none, and UnavailableError."""
     if not upload:
         raise ImageError(EMPTY)
     if upload.startswith(_PNG):
@@ -124,6 +117,7 @@ def inspect(upload: bytes) -> Image:
         raise ImageError(TRUNCATED)
     else:
         raise ImageError(NOT_AN_IMAGE)
+    _limit_libvips()
     try:
         header = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
     except pyvips.Error as error:
@@ -133,12 +127,23 @@ def inspect(upload: bytes) -> Image:
         raise ImageError(TOO_MANY_PIXELS)
     if max(width, height) > MAX_SIDE:
         raise ImageError(TOO_LONG)
-    profile = "icc-profile-data" in header.get_fields()
-    return Image(kind, width, height, data, _orientation(exif), _whole_bytes(kind, header, data), profile)
+    fields = header.get_fields()
+    depth = 2 if header.format == "ushort" else 1
+    return Image(
+        kind,
+        width,
+        height,
+        data,
+        orientation=_orientation(exif),
+        whole_bytes=_whole_bytes(kind, data, (width, height, header.bands, depth), interlaced="interlaced" in fields),
+        has_profile="icc-profile-data" in fields,
+        bands=header.bands,
+        depth=depth,
+    )
 
 
 def refusal(error: pyvips.Error) -> ImageError | UnavailableError:
-    """The app's error for an error of libvips. Only its text tells the causes apart."""
+    """The app's error for one of libvips', whose text is all that tells the causes apart."""
     text = str(error).lower()
     log.info("an upload can't be decoded", extra={"cause": text})
     if "out of memory" in text or "unable to allocate" in text:
@@ -148,18 +153,34 @@ def refusal(error: pyvips.Error) -> ImageError | UnavailableError:
     return ImageError(DAMAGED)
 
 
-def _whole_bytes(kind: str, header: pyvips.Image, data: bytes) -> int:
-    pixels, bands, fields = header.width * header.height, int(header.bands), header.get_fields()
-    whole = 0
-    if kind == "jpeg" and "interlaced" in fields:
-        # Coefficients of two bytes. Subsampled colours have at most half of them.
-        subsampled = bands == 3 and header.get("jpeg-chroma-subsample") != "4:4:4"
-        whole = 2 * pixels * (2 if subsampled else bands)
-    elif kind == "png" and "interlaced" in fields:
-        whole = pixels * bands * (2 if header.format == "ushort" else 1)
-    elif kind == "webp":
-        whole = pixels * (4 if b"VP8L" in data else 1 if bands == 4 else 0)
-    return whole
+def _whole_bytes(kind: str, data: bytes, size: tuple[int, int, int, int], *, interlaced: bool) -> int:
+    width, height, bands, depth = size
+    pixels = width * height
+    if kind == "webp":
+        # Lossless colours; or an alpha channel, which takes up to twice its size (measured).
+        return pixels * (4 if b"VP8L" in data else 2 if bands == 4 else 0)
+    if not interlaced:
+        return 0
+    return pixels * bands * depth if kind == "png" else _coefficient_bytes(data, width, height, bands)
+
+
+def _coefficient_bytes(data: bytes, width: int, height: int, bands: int) -> int:
+    """What libjpeg holds of a JPEG of several scans: two bytes for each coefficient of each component.
+
+    libvips tells subsampling from the first component alone, so the frame header is read here (ITU-T T.81, A.1.1 and
+    B.2.2). Where the file has two that could be it, no component counts as subsampled.
+    """
+    start = rb"(?=\xff[\xc0-\xcf]..%s)" % re.escape(struct.pack(">BHH", 8, height, width))
+    found = [match.start() + 9 for match in islice(re.finditer(start, data, re.DOTALL), 2)]
+    factors = [(1, 1)] * bands
+    if len(found) == 1:
+        components = data[found[0] + 1 : found[0] + 1 + 3 * bands]
+        read = [(factor >> 4, factor & 15) for factor in components[1::3]]
+        if len(read) == bands and all(1 <= factor <= 4 for pair in read for factor in pair):
+            factors = read
+    most_across, most_down = (max(factor) for factor in zip(*factors, strict=True))
+    across, down = -(-width // (8 * most_across)), -(-height // (8 * most_down))
+    return sum(128 * across * down * factor_across * factor_down for factor_across, factor_down in factors)
 
 
 # The three containers: each function returns the file without metadata, and its EXIF block ----------------------
@@ -220,7 +241,7 @@ def _jpeg(upload: bytes) -> tuple[bytes, bytes]:
 
 
 def _parts(upload: bytes, at: int, order: Literal["big", "little"], around: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of each chunk of a PNG ("big") or a WebP ("little"). ``around`` is a chunk's overhead."""
+    """Name, start and end of each chunk of a PNG ("big") or a WebP ("little"). ``around`` is what is not content."""
     for _ in range(_MAX_PARTS):
         if at + around > len(upload):
             return

@@ -1,7 +1,7 @@
-"""Makes a cover's three WebP files from an upload: upright, opaque, in sRGB, and without metadata.
+"""A cover's three WebP files from an upload: upright, opaque, in sRGB, and without metadata.
 
-If the files change (sizes, quality, format), change ``media_names.RECIPE`` too. The decision, the limits and the
-figures are in ``docs/decisions/0006-images.md``.
+A change of what comes out of here (sizes, quality, format) changes ``media_names.RECIPE`` with it. The decision, the
+limits and the figures are in ``docs/decisions/0006-images.md``.
 """
 
 import pyvips
@@ -14,20 +14,26 @@ _QUALITY = 80
 _EFFORT = 1
 # A cover taller than twice its width is shown cut off, and would be large in bytes however narrow.
 _TALLEST = 2
-# Memory for each pixel of the large file, encoder included, and for the strips that are being decoded. Both measured.
-_BYTES_PER_PIXEL = 12
-_BYTES_AT_LEAST = 12 << 20
+# What libvips holds beside the result while it decodes, in rows of the decoded image: more for an alpha channel and for
+# CMYK, which are calculated with; fewer of 16 bits, and fewer where the decoder holds the image whole. A flat image is
+# held up to 2.5 times. All are measured upper bounds: ``docs/runs/images/memory.json``.
+_ROWS, _ROWS_OF_FOUR, _ROWS_OF_16_BITS = 1_650, 1_900, 1_350
+_ROWS_WHEN_WHOLE = 0.75
+_COPIES = 2.5
+# Bytes for each pixel of the large file: its colours, what WebP's decoder holds to scale it, and its encoder.
+_COLOURS, _WEBP, _WEBP_LOSSLESS, _ENCODER = 3, 11, 6, 9
+_FIXED_BYTES = 5 << 20
 
 
 def fitted(width: int, height: int, size: str) -> tuple[int, int]:
-    """Width and height of an upright image scaled to a size; never enlarged."""
+    """Width and height of an upright image in a size: in proportion, and never enlarged."""
     widest = SIZES[size]
     scale = min(1.0, widest / width, widest * _TALLEST / height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def covers(image: Image) -> dict[str, bytes]:
-    """The WebP files by size. Raises ImageError for damage that only decoding finds, and UnavailableError."""
+    """The WebP files by size. Raises ImageError for damage that only decoding shows, and UnavailableError."""
     try:
         picture = _decoded(image)
         files: dict[str, bytes] = {}
@@ -40,9 +46,28 @@ def covers(image: Image) -> dict[str, bytes]:
 
 
 def needed_bytes(image: Image) -> int:
-    """The peak memory of making the covers, in bytes, estimated from measurements."""
+    """The most memory that making the covers takes at once, beside the upload. Decoding ends before encoding begins."""
     width, height = fitted(*image.upright, "large")
-    return image.whole_bytes + width * height * _BYTES_PER_PIXEL + _BYTES_AT_LEAST
+    pixels = width * height
+    if image.kind == "webp":
+        lossless = image.whole_bytes >= 4 * image.width * image.height
+        decoding = pixels * (_WEBP_LOSSLESS if lossless else _WEBP)
+    else:
+        decoding = pixels * _COLOURS + _strip_bytes(image, max(width, height))
+    return max(image.whole_bytes + decoding, pixels * _ENCODER) + _FIXED_BYTES
+
+
+def _strip_bytes(image: Image, longest: int) -> int:
+    """What libvips holds of a PNG or a JPEG that it decodes in strips. ``longest`` is the large file's longer side."""
+    rows: float = _ROWS_OF_16_BITS if image.depth == 2 else _ROWS_OF_FOUR if image.bands in (2, 4) else _ROWS
+    if image.kind == "png" and image.whole_bytes:
+        rows *= _ROWS_WHEN_WHOLE
+    width = image.width
+    if image.kind == "jpeg":
+        # The decoder halves the image as often as that leaves it twice as large as the large file.
+        shrink = max(image.width, image.height) / longest
+        width //= 8 if shrink >= 16 else 4 if shrink >= 8 else 2 if shrink >= 4 else 1
+    return int(min(rows, image.height * _COPIES) * width * image.bands * image.depth)
 
 
 def _decoded(image: Image) -> pyvips.Image:
@@ -50,7 +75,7 @@ def _decoded(image: Image) -> pyvips.Image:
     width, height = fitted(*image.upright, "large")
     if image.orientation >= 5:
         width, height = height, width
-    # Without a profile there is nothing to convert, but setting output_profile would more than double the CPU.
+    # Without a profile there is nothing to convert, but naming one would more than double the CPU.
     colours = {"output_profile": "srgb"} if image.has_profile else {}
     # For a buffer, thumbnail's own argument fail_on is ignored. It has to be an option of the loader.
     picture = pyvips.Image.thumbnail_buffer(

@@ -1,18 +1,42 @@
-"""The box's memory headroom: work that needs tens of megabytes is refused if they are not free.
+"""The memory headroom of the box: freed memory goes back to the system, and work that needs more than that is refused.
 
-When a container reaches its memory limit, the kernel kills a process in it without warning: at stage 1 the app or
+When a container reaches its memory limit, the kernel kills a process in it without a warning: at stage 1 the app or
 PostgreSQL.
 """
 
+import ctypes
+from contextlib import suppress
 from pathlib import Path
 
 from conduit.errors import UnavailableError
 
-# Stays free for work that may start meanwhile, above all a password hash.
+# Stays free for what may start meanwhile: an upload holds one of the two slots for hashing, and a hash takes 19 MiB.
 MARGIN_BYTES = 20 << 20
 
 _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
+
+# Of glibc's malloc.h.
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_LARGE_BYTES = 64 << 10
+
+
+def limit_malloc() -> None:
+    """Make glibc return what is freed to the system. Called once in each process, before it starts threads.
+
+    - One arena: by default each thread keeps what it freed, and pixels are allocated in one thread, freed in another.
+    - Blocks of 64 KB and more are mapped, so each goes back when it is freed. By default glibc raises that threshold
+      with the first large block: ten threads that had each hashed a password kept 19 MiB each. With 256 KB, a cover
+      left 10 MB of libvips' buffers behind.
+    - What the imports freed goes back now, some 3 MB.
+
+    Figures: ``docs/decisions/0006-images.md``. Other C libraries do this by themselves.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 1)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        libc.malloc_trim(0)
 
 
 def left(cgroup: Path = _CGROUP) -> int | None:
@@ -38,7 +62,7 @@ def left(cgroup: Path = _CGROUP) -> int | None:
 
 
 def require(needed: int, what: str) -> None:
-    """Raise UnavailableError, which names ``what``, if ``needed`` bytes would leave less than MARGIN_BYTES."""
+    """Raise UnavailableError where ``needed`` bytes would leave less than MARGIN_BYTES."""
     free = left()
     if free is not None and free < needed + MARGIN_BYTES:
         raise UnavailableError(what)

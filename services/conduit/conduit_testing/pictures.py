@@ -139,6 +139,27 @@ def with_many_scans(scans: int, width: int = 48, height: int = 32) -> bytes:
     return b"".join((*made, b"\xff\xd9"))
 
 
+def with_a_scan_per_component(width: int = 48, height: int = 32) -> bytes:
+    """A baseline JPEG whose three components are not interleaved: libjpeg holds it whole, like progressive ones."""
+    blocks = -(-width // 8) * -(-height // 8)
+    made = [
+        b"\xff\xd8",
+        _jpeg_segment(0xDB, b"\0" + b"\1" * 64),
+        _jpeg_segment(0xC0, struct.pack(">BHHB", 8, height, width, 3) + b"\1\x11\0\2\x11\0\3\x11\0"),
+        _jpeg_segment(0xC4, b"\x00" + bytes([1] + [0] * 15) + b"\0"),  # DC: "0" is a difference of nothing
+        _jpeg_segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\0"),  # AC: "0" ends the block
+    ]
+    made += [
+        _jpeg_segment(0xDA, bytes([1, component, 0, 0, 63, 0])) + _jpeg_bits("00" * blocks) for component in (1, 2, 3)
+    ]
+    return b"".join((*made, b"\xff\xd9"))
+
+
+def jpeg_comment(content: bytes, comment: bytes) -> bytes:
+    """A JPEG with a comment before everything else."""
+    return content[:2] + _jpeg_segment(0xFE, comment) + content[2:]
+
+
 def _jpeg_segment(marker: int, content: bytes) -> bytes:
     return bytes((0xFF, marker)) + struct.pack(">H", len(content) + 2) + content
 

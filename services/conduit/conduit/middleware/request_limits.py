@@ -161,7 +161,10 @@ def _shed() -> None:
 
 
 def _has_body(scope: Scope) -> bool:
-    return _content_length(scope) > 0 or any(name == b"transfer-encoding" for name, _ in scope["headers"])
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            return True
+    return False
 
 
 def _content_length(scope: Scope) -> int:

@@ -170,6 +170,9 @@ def _bound_call(dependant: Dependant, path: str) -> Callable[[Request, Known], t
 
 
 def _from_path(field: Any) -> Callable[[Request, Errors], Any]:
+    alias = field.alias
+    if field.field_info.annotation is str and not field.field_info.metadata:
+        return lambda request, _errors: request.path_params[alias]  # any text will do
     return lambda request, errors: _validated(field, request.path_params[field.alias], "path", errors)
 
 

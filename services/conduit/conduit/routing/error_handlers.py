@@ -20,6 +20,7 @@ def add_error_handlers(app: FastAPI) -> None:
     """Make FastAPI answer these errors in the API's shape."""
     for kind in ANSWERED:
         app.add_exception_handler(kind, _handle)
+    app.add_exception_handler(Exception, _handle_failure)
 
 
 async def _handle(request: Request, error: Exception) -> Response:
@@ -31,6 +32,10 @@ async def _handle(request: Request, error: Exception) -> Response:
             response.raw_headers = headers
             return response
     return response_to(error)
+
+
+async def _handle_failure(_request: Request, _error: Exception) -> Response:
+    return response_to(FailedError())  # FastAPI raises the error again, and AccessLog logs it
 
 
 def response_to(error: Exception) -> Response:

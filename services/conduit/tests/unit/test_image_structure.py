@@ -20,11 +20,13 @@ from conduit_testing.pictures import (
     bomb,
     encoded,
     exif_block,
+    jpeg_comment,
     photographed,
     picture,
     png,
     png_chunk,
     upload,
+    with_a_scan_per_component,
     with_exif,
     with_many_scans,
 )
@@ -239,6 +241,46 @@ def test_a_webp_cannot_hide_its_size() -> None:
     at = content.index(b"VP8 ") + 8 + 6
     content[at : at + 4] = struct.pack("<HH", 16_383, 16_383)
     assert reason(bytes(content)) == "has more than 8 megapixels"
+
+
+def _progressive(factors: bytes = b"", mode: str = "RGB", **options: int) -> bytes:
+    """A progressive JPEG of 64 x 64 pixels, whose components have these sampling factors in the frame header."""
+    content = bytearray(encoded(picture(64, 64).convert(mode), "JPEG", progressive=True, **options))
+    at = content.index(b"\xff\xc2") + 11
+    for number, factor in enumerate(factors):
+        content[at + 3 * number] = factor
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "bytes_per_pixel"),
+    [
+        (_progressive(subsampling=0), 6),
+        (_progressive(subsampling=1), 4),
+        (_progressive(subsampling=2), 3),
+        (_progressive(mode="L"), 2),
+        (_progressive(mode="CMYK", subsampling=0), 8),
+        (_progressive(b"\x22\x22\x22", subsampling=0), 6),
+        (_progressive(b"\x21\x21\x21", subsampling=0), 6),
+        (_progressive(b"\x22\x11\x22", subsampling=0), 4.5),
+        (with_a_scan_per_component(64, 64), 6),
+        (upload("JPEG", 64, 64), 0),
+    ],
+)
+def test_the_coefficients_of_a_jpeg_of_several_scans_are_counted(content: bytes, bytes_per_pixel: float) -> None:
+    assert inspect(content).whole_bytes == 64 * 64 * bytes_per_pixel
+
+
+def test_blocks_are_counted_whole() -> None:
+    """At 4:2:0 one pixel takes four blocks of the first component, and one of each other, of 128 bytes each."""
+    assert inspect(upload("JPEG", 1, 1, progressive=True, subsampling=2)).whole_bytes == 6 * 128
+
+
+def test_a_second_frame_header_in_a_comment_does_not_lower_the_count() -> None:
+    content = _progressive(subsampling=0)
+    at = content.index(b"\xff\xc2")
+    fake = content[at : at + 11] + b"\x44" + content[at + 12 : at + 19]
+    assert inspect(jpeg_comment(content, fake)).whole_bytes == 64 * 64 * 6
 
 
 def _broken(change: Callable[[bytearray], None], kind: str = "PNG") -> bytes:

@@ -52,7 +52,9 @@ def test_the_number_of_concurrent_hashes_is_limited(monkeypatch: pytest.MonkeyPa
 
 _TEN_THREADS_HASH = """
 import threading
+from conduit.memory_headroom import limit_malloc
 from conduit.passwords import Passwords
+limit_malloc()
 passwords, done, stay = Passwords(2), threading.Barrier(11), threading.Event()
 def work():
     passwords.hash("x")
