@@ -25,7 +25,7 @@ MOST_WORKERS = 20
 FIRST_DYNAMIC = 128
 # The database's connections that are the boxes' (infra/postgres/postgresql.conf), and how many of them a worker takes.
 CONNECTIONS = 50
-WORKER_CONNECTIONS = 3
+WORKER_CONNECTIONS = 2
 # An app's pool, and the smallest with which one slow statement does not hold up everybody. Two requests that do slow
 # work themselves, as they do without workers, hold up so small an app.
 POOL, LEAST_POOL = 10, 2

@@ -37,9 +37,9 @@ SOFT_SECONDS = 120
 HARD_SECONDS = 150
 # Retries that a worker holds in memory until they are due. At this limit it fetches no more messages.
 ETA_LIMIT = 1_000
-# One connection each for the task, the heartbeat and the relay. With pools as large as an app's, many workers would
-# exhaust the database's connections.
-POOL_SIZE = 3
+# One connection for the task, and one for the heartbeat and the relay, which wait for each other no longer than a
+# transaction takes. With pools as large as an app's, many workers would exhaust the database's connections.
+POOL_SIZE = 2
 # Touched while the main process runs its event loop; the container's health check tests its age.
 ALIVE = Path("/tmp/worker-alive")  # noqa: S108 - the container's own memory file system
 ALIVE_SECONDS = 5.0
