@@ -212,7 +212,7 @@ def test_a_target_that_does_not_hold_what_the_source_has_is_told(
     fill(here, UPLOADS)
     theirs = media.bring_missing(store(here), store(there), progress)
     harm(there / "public/aa-small.webp")  # type: ignore[operator]
-    with pytest.raises(Problem, match=r"Not what was sent, .*: public/aa-small\.webp \(1 in all\)"):
+    with pytest.raises(Problem, match=r"differ from those sent: public/aa-small\.webp \(1 in all\)"):
         media.verify(theirs, store(there), ["public/bb-small.webp"], progress)
 
 
