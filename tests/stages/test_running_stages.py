@@ -248,7 +248,7 @@ def test_what_is_dead_in_the_queue_is_told_and_put_back(stage: Stage) -> None:
     assert listed()
 
     said = stage.make("queue", "RETRY=all")
-    assert re.search(r"^[1-9]\d* put back; a worker tries them in a few seconds\.$", said, re.MULTILINE), said
+    assert re.search(r"^[1-9]\d* requeued; a worker retries them in a few seconds\.$", said, re.MULTILINE), said
 
     def settled() -> bool:
         said = stage.make("queue")
