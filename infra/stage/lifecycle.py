@@ -1,13 +1,12 @@
 """A stage's life: up, down, status, logs."""
 
 import json
-import re
 import sys
 import textwrap
 from collections.abc import Collection
 from typing import Any
 
-from infra.stage import apps, checks, nginx, topology
+from infra.stage import apps, checks, leftovers, nginx, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import answer, compose, compose_rows, run
 from infra.stage.topology import Topology
@@ -33,7 +32,7 @@ def up(number: int, apps_wanted: str | None = None) -> None:
             "If pip could not verify a certificate, name your CA bundle: CA_BUNDLE=/path/to/bundle.pem make setup",
         )
     print(f"Stage {number}: starting {boxes}, and waiting until healthy", flush=True)
-    _clear_half_replaced(stage)
+    leftovers.put_right(stage)
     nginx.put_away_stale(stage, configurations)
     waiting = ["--wait", "--wait-timeout", str(HEALTHY_WITHIN)]
     started = run(compose(number, "up", "--detach", "--remove-orphans", *waiting))
@@ -50,17 +49,6 @@ def up(number: int, apps_wanted: str | None = None) -> None:
         f"{beside}"
         f"\nNext: make stage{number} seed, then make stage{number} load or make stage{number} ceiling"
     )
-
-
-def _clear_half_replaced(stage: Topology) -> None:
-    """While Compose replaces a container, the new one is called "<id>_<name>". Interrupted there, it would later
-    stop at its own leftover.
-    """
-    label = f"label=com.docker.compose.project={stage.project}"
-    names = answer(["docker", "ps", "--all", "--filter", label, "--format", "{{.Names}}"]).stdout.split()
-    for name in names:
-        if re.match(r"[0-9a-f]{12}_", name):
-            answer(["docker", "rm", "--force", name])
 
 
 def down(number: int, volumes: bool) -> None:

@@ -1,0 +1,66 @@
+"""What an interrupted command has left, put right before the next one starts: Compose would trip over all of it."""
+
+import json
+import re
+
+from infra.stage.shell import answer, compose, compose_rows, run
+from infra.stage.topology import Topology
+
+# How far back a stop can have begun that still goes on: longer than the boxes' stop_grace_period.
+STOPS_SINCE = "60s"
+# What `docker stop` sends to the boxes: the STOPSIGNALs of infra/images/Dockerfile, by their numbers.
+STOP_SIGNALS = {"2", "3", "15"}
+
+
+def put_right(stage: Topology) -> None:
+    """Half replaced containers, stops under way, and boxes that are ill from before."""
+    _remove_half_replaced(stage)
+    _await_stops(stage)
+    _stop_unhealthy(stage)
+
+
+def _remove_half_replaced(stage: Topology) -> None:
+    """While Compose replaces a container, the new one is called "<id>_<name>". Interrupted there, it would later
+    stop at its own leftover.
+    """
+    names = answer(["docker", "ps", "--all", *_of(stage), "--format", "{{.Names}}"]).stdout.split()
+    for name in names:
+        if re.match(r"[0-9a-f]{12}_", name):
+            answer(["docker", "rm", "--force", name])
+
+
+def _await_stops(stage: Topology) -> None:
+    """Docker goes on with a stop when the command that asked for it has ended. Until then the box counts as healthy,
+    so Compose would leave it as it is.
+    """
+    if stopping := _stopping(stage):
+        print(f"Stage {stage.number}: waiting until {', '.join(sorted(stopping))} has stopped", flush=True)
+        answer(["docker", "wait", *stopping])
+
+
+def _stopping(stage: Topology) -> list[str]:
+    """The containers that were told to stop and have not ended yet."""
+    told = ["docker", "events", "--since", STOPS_SINCE, "--until", "0s", *_of(stage), "--format", "{{json .}}"]
+    kinds = [word for kind in ("kill", "die", "destroy") for word in ("--filter", f"event={kind}")]
+    stopping: dict[str, bool] = {}
+    for line in answer([*told, *kinds]).stdout.splitlines():
+        event = json.loads(line)
+        about = event["Actor"]["Attributes"]
+        if event["Action"] != "kill":
+            stopping[about["name"]] = False
+        elif about.get("signal") in STOP_SIGNALS:
+            stopping[about["name"]] = True
+    return [name for name, under_way in stopping.items() if under_way]
+
+
+def _stop_unhealthy(stage: Topology) -> None:
+    """A box that runs and is unhealthy, such as an app whose database was away, would end Compose's waiting at once.
+    Started anew it has its start_period to become healthy.
+    """
+    ill = [row["Service"] for row in compose_rows(stage.number, "ps") if row.get("Health") == "unhealthy"]
+    if ill:
+        run(compose(stage.number, "stop", *sorted(set(ill))))
+
+
+def _of(stage: Topology) -> list[str]:
+    return ["--filter", f"label=com.docker.compose.project={stage.project}"]
