@@ -206,8 +206,8 @@ def test_a_cache_is_used_again_once_an_app_counts_a_hit(
     assert sum(span["misses"] for span in load.counted) == len(load.counted), "each look is a span of its own"
 
 
-def bursts(with_flight: float, without: float, status: str = "200") -> list[dict[str, Any]]:
-    burst = {"statuses": {status: 500}, "most_in_flight": 500, "first_ms": 10.0, "last_ms": 1500.0}
+def bursts(with_flight: float, without: float, status: str = "200", late: int = 0) -> list[dict[str, Any]]:
+    burst = {"statuses": {status: 500}, "most_in_flight": 500, "first_ms": 10.0, "last_ms": 1500.0, "late": late}
     return [
         {
             "setting": setting,
@@ -227,6 +227,18 @@ def test_a_stampede_held_where_a_key_is_filled_once_and_everybody_is_answered() 
     refused = stampede.judge(bursts(2.0, 40.0, status="503"))
     assert refused.held is False
     assert "1000 were not answered" in refused.sentence
+
+
+@pytest.mark.parametrize(
+    ("asked", "late", "held"),
+    [(2.0, 3, True), (4.0, 1, None), (4.0, 0, False), (6.0, 1, False), (12.0, 5, None), (14.0, 6, False)],
+)
+def test_a_few_for_which_the_cache_was_late_are_no_verdict(asked: float, late: int, held: bool | None) -> None:
+    shown = stampede.judge(bursts(asked, 40.0, late=late))
+    assert shown.held is held
+    assert (f"For {late} the cache was late" in shown.sentence) is (held is None)
+    assert ("with single flight: the cache late, so passed by", f"{late} requests") in shown.facts
+    assert stampede.judge(bursts(asked, 40.0, status="503", late=late)).held is False
 
 
 def test_of_several_bursts_the_one_that_speaks_least_for_single_flight_counts() -> None:

@@ -74,7 +74,7 @@ def test_a_box_that_is_unhealthy_from_before_is_started_anew(monkeypatch: pytest
     rows = [{"Service": "app", "Health": "unhealthy"}, {"Service": "db", "Health": "healthy"}, {"Service": "mail"}]
     ran: list[list[str]] = []
     monkeypatch.setattr(leftovers, "compose_rows", lambda *_: rows)
-    monkeypatch.setattr(leftovers, "run", lambda command: ran.append(command))
+    monkeypatch.setattr(leftovers, "run", ran.append)
     leftovers._stop_unhealthy(topology.read(2))
     assert [command[-2:] for command in ran] == [["stop", "app"]]
     ran.clear()

@@ -102,7 +102,7 @@ def _cache(settings: Settings) -> "RedisCache | None":
         return None
     from conduit.adapters.cache_redis import RedisCache  # noqa: PLC0415
 
-    cache = RedisCache(settings.cache_url, single_flight=settings.cache_single_flight)
+    cache = RedisCache(settings.cache_url, single_flight=settings.cache_single_flight, connections=settings.threads)
     cache.open()
     return cache
 
@@ -124,7 +124,9 @@ def _limits(settings: Settings) -> "MemoryLimits | RedisLimits":
         return MemoryLimits(settings.write_limit_item, settings.login_limit_item)
     from conduit.adapters.limits_redis import RedisLimits  # noqa: PLC0415
 
-    limits = RedisLimits(settings.limits_url, settings.write_limit_item, settings.login_limit_item)
+    limits = RedisLimits(
+        settings.limits_url, settings.write_limit_item, settings.login_limit_item, connections=settings.threads
+    )
     limits.open()
     return limits
 

@@ -39,10 +39,11 @@ Found = TypeVar("Found")
 Value = TypeVar("Value")
 
 LEASE_SECONDS = 1.0
-# What a get may wait in a request that has waited for Redis before: callers who wait for another's lease get often.
+# What a get may wait in a request that has waited for Redis before: after a late answer it gets once more, and callers
+# who wait for another's lease get often. So a request waits for 60 ms in all where Redis does not answer.
 GET_SECONDS = 0.02
 # What a set or an invalidation may wait after the request's time is used up: an entry that is not set would keep the
-# lease from the callers who wait for it. So a request waits for 50 ms in all.
+# lease from the callers who wait for it.
 LAST_SECONDS = 0.01
 
 
@@ -52,8 +53,8 @@ class RedisCache:
     Without ``single_flight`` every get that misses holds a lease: for measuring what leases save.
     """
 
-    def __init__(self, url: str, *, single_flight: bool = True) -> None:
-        self._server = RedisServer(url, self._deliver_pending)
+    def __init__(self, url: str, *, single_flight: bool = True, connections: int = 1) -> None:
+        self._server = RedisServer(url, self._deliver_pending, connections=connections)
         self._lease = b"%d" % (LEASE_SECONDS * 1000 if single_flight else 0)
         self._process = os.urandom(6).hex().encode()
         self._numbers = count()
@@ -81,13 +82,13 @@ class RedisCache:
 
     # Get ----------------------------------------------------------------------------------------------------
 
-    def get_article(self, article_id: int) -> FoundArticle:
+    def get_article(self, article_id: int, token: bytes | None = None) -> FoundArticle:
         def decode(summary: bytes, body: bytes, author: bytes, miss: Miss | None) -> FoundArticle:
             return FoundArticle(_value(_SUMMARY, summary), _value(_TEXT, body), _value(_AUTHOR, author), miss)
 
-        return self._get(self._get_article, b"a:%d" % article_id, decode, b"%d" % article_id)
+        return self._get(self._get_article, token, b"a:%d" % article_id, decode, b"%d" % article_id)
 
-    def get_list(self, key: ListKey) -> FoundList:
+    def get_list(self, key: ListKey, token: bytes | None = None) -> FoundList:
         def decode(
             owner: bytes, page: bytes, summaries: list[bytes], authors: list[bytes], miss: Miss | None
         ) -> FoundList:
@@ -101,32 +102,34 @@ class RedisCache:
 
         kind, name = key.kind.encode(), key.name.encode()
         lease = b"l:%b:%b%b" % (kind, name, key.bounds)
-        return self._get(self._get_list, lease, decode, kind, name, key.bounds, cache_tag_of_tag(key.name))
+        return self._get(self._get_list, token, lease, decode, kind, name, key.bounds, cache_tag_of_tag(key.name))
 
-    def get_comments(self, article_id: int) -> FoundComments:
+    def get_comments(self, article_id: int, token: bytes | None = None) -> FoundComments:
         def decode(author_ids: bytes, comments: bytes, authors: list[bytes], miss: Miss | None) -> FoundComments:
             ids = _value(_IDS, author_ids) or []
             return FoundComments(
                 _value(_COMMENTS, comments), ids, [_value(_AUTHOR, author) for author in authors], miss
             )
 
-        return self._get(self._get_comments, b"m:%d" % article_id, decode, b"%d" % article_id)
+        return self._get(self._get_comments, token, b"m:%d" % article_id, decode, b"%d" % article_id)
 
-    def get_profile(self, username: str) -> FoundProfile:
+    def get_profile(self, username: str, token: bytes | None = None) -> FoundProfile:
         def decode(user_id: bytes, author: bytes, miss: Miss | None) -> FoundProfile:
             return FoundProfile(_value(int, user_id), _value(_AUTHOR, author), miss)
 
-        return self._get(self._get_profile, b"u:" + username.encode(), decode, username.encode())
+        return self._get(self._get_profile, token, b"u:" + username.encode(), decode, username.encode())
 
-    def get_tags(self) -> FoundTags:
+    def get_tags(self, token: bytes | None = None) -> FoundTags:
         def decode(found: bytes, miss: Miss | None) -> FoundTags:
             return FoundTags([] if found is None else _TAGS(found).tags, miss)
 
-        return self._get(self._get_tags, b"t", decode)
+        return self._get(self._get_tags, token, b"t", decode)
 
-    def _get(self, script: Script, name: bytes, decode: Callable[..., Found], *arguments: bytes) -> Found:
+    def _get(
+        self, script: Script, token: bytes | None, name: bytes, decode: Callable[..., Found], *arguments: bytes
+    ) -> Found:
         """What the script found, the parts of its reply passed to ``decode``; ``name`` is that of the lease."""
-        token = self._token()
+        token = token or self.new_token()
         *parts, miss = self._call("get", script, token, self._lease, *arguments, at_least=GET_SECONDS)
         try:
             return decode(*parts, miss and Miss(name, token, miss[0], miss[1], miss[2] == 1))
@@ -183,9 +186,10 @@ class RedisCache:
 
     def _invalidation(self, invalidation: Invalidation) -> list[bytes]:
         tags, keys = invalidation
-        return [self._token(), b"%d" % len(tags), *tags, *keys]
+        return [self.new_token(), b"%d" % len(tags), *tags, *keys]
 
-    def _token(self) -> bytes:
+    def new_token(self) -> bytes:
+        """Who holds a lease. Who gets again gives the same one: an answer that was late may have given the lease."""
         return b"%b-%d" % (self._process, next(self._numbers))
 
     def _call(

@@ -16,9 +16,9 @@ from conduit.errors import UnavailableError
 class RedisLimits(MemoryLimits):
     """Sliding-window counters in the database of Redis that ``url`` names."""
 
-    def __init__(self, url: str, write: RateLimitItem, sign_in: RateLimitItem) -> None:
+    def __init__(self, url: str, write: RateLimitItem, sign_in: RateLimitItem, *, connections: int = 1) -> None:
         super().__init__(write, sign_in)
-        self._server = RedisServer(url)
+        self._server = RedisServer(url, connections=connections)
         self._shared = SlidingWindowCounterRateLimiter(RedisStorage(url, connection_pool=self._server.pool))
 
     def open(self) -> None:

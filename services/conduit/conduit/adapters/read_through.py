@@ -44,26 +44,32 @@ class ReadThrough:
     def read(
         self,
         kind: str,
-        get: Callable[[], AnyFound],
+        get: Callable[[bytes], AnyFound],
         value: Callable[[AnyFound], Value],
         fetch: Callable[[AnyFound], tuple[Value, list[Entry]]],
     ) -> Value:
         """The ``value`` of a complete hit; else what ``fetch`` reads from the database, which is then cached.
 
-        ``fetch`` is called with what was found, which may be a part of the answer. Raises NoCacheError, and whatever
-        ``fetch`` raises.
+        ``get`` is called with the token of the lease that this caller may get, ``fetch`` with what was found, which may
+        be a part of the answer. Raises NoCacheError, and whatever ``fetch`` raises.
         """
+        token = self._cache.new_token()
         until = time.monotonic() + LEASE_WAIT_SECONDS
         pause = FIRST_PAUSE_SECONDS
         miss: Miss | None = None
+        was_late = False
         while True:
             try:
-                found = get()
+                found = get(token)
             except UnavailableError as error:
-                # While it waits for a lease, one late answer only says that Redis is busy, and so is the database.
-                if miss is None or not self._cache.is_available or time.monotonic() >= until:
+                # One late answer only says that a box is busy, and then the database is better spared. So it gets
+                # again, once, or as often as it takes while it waits for a lease.
+                if (was_late and miss is None) or not self._cache.is_available or time.monotonic() >= until:
                     count_read(kind, "away")
                     raise NoCacheError from error
+                was_late = True
+                if miss is None:
+                    continue
             else:
                 miss = found.miss
                 if miss is None:

@@ -6,6 +6,7 @@ every read goes to the reads behind it.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from conduit.adapters import cache_entries as entries
@@ -97,8 +98,8 @@ class CachedReads:
             return parts, entries.article_entries(row)
 
         try:
-            get = self._cache.get_article
-            parts = self._through.read("article", lambda: get(article_id), FoundArticle.value, fetch)
+            get = partial(self._cache.get_article, article_id)
+            parts = self._through.read("article", get, FoundArticle.value, fetch)
         except NoCacheError:
             return self._reads.article(article_id, viewer)
         if parts is None:
@@ -130,7 +131,7 @@ class CachedReads:
         try:
             found = self._through.read(
                 "list",
-                lambda: self._cache.get_list(key),
+                partial(self._cache.get_list, key),
                 FoundList.value,
                 lambda found: self._complete_list(found) or self._fetch_list(key, page),
             )
@@ -186,7 +187,7 @@ class CachedReads:
         try:
             found = self._through.read(
                 "comments",
-                lambda: self._cache.get_comments(article_id),
+                partial(self._cache.get_comments, article_id),
                 FoundComments.value,
                 lambda found: self._fetch_comments(article_id, found),
             )
@@ -230,8 +231,8 @@ class CachedReads:
             return (row.id, author), [entries.name_entry(username, row.id), entries.author_entry(row.id, author)]
 
         try:
-            get = self._cache.get_profile
-            found = self._through.read("profile", lambda: get(username), FoundProfile.value, fetch)
+            get = partial(self._cache.get_profile, username)
+            found = self._through.read("profile", get, FoundProfile.value, fetch)
         except NoCacheError:
             return self._reads.profile(username, viewer)
         if found is None:

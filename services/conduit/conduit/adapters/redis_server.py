@@ -44,10 +44,11 @@ PROBE_PAUSE_SECONDS = 0.2
 class RedisServer:
     """The server at ``redis://[user]:[password]@host:port/database``.
 
-    ``before_use`` is called by every probe, before any request may use the server; what it raises fails the probe.
+    Every probe opens ``connections`` of them and calls ``before_use``, before any request may use the server; what that
+    raises fails the probe.
     """
 
-    def __init__(self, url: str, before_use: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, url: str, before_use: Callable[[], object] = lambda: None, *, connections: int = 1) -> None:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 6379
         self.name = f"{self._host}:{self._port}"
@@ -64,6 +65,7 @@ class RedisServer:
             driver_info=None,  # and those of CLIENT SETINFO
         )
         self.client = Redis(connection_pool=self._pool)
+        self._connections = connections
         self._before_use = before_use
         self._breaker = CircuitBreaker(self.name, self._probe, failures=LATE_ANSWERS, pause=PROBE_PAUSE_SECONDS)
         self._errors = metrics.REDIS_ERRORS.labels(self.name)
@@ -130,8 +132,8 @@ class RedisServer:
         first_address(self._host, self._port, self._try)
 
     def _try(self, address: str) -> None:
-        self._pool.connect_to(address)
         # Connecting also authenticates and selects the database: either may be refused.
+        self._pool.connect_to(address, self._connections)
         self.client.ping()
         self._before_use()
 
@@ -181,10 +183,18 @@ class _LastUsedPool(ConnectionPool):
         for connection in idle:
             connection.disconnect()  # type: ignore[no-untyped-call]
 
-    def connect_to(self, address: str) -> None:
-        """Make new connections, and those to this address."""
+    def connect_to(self, address: str, count: int) -> None:
+        """Open ``count`` new connections to this address; more are opened as they are needed.
+
+        Not by requests: in a burst, connecting takes a busy box longer than a request may wait for Redis. Of 250
+        requests for a key that had expired, up to 15 then asked the database.
+        """
         self.connection_kwargs["host"] = address
         self.reset()
+        opened: list[Connection] = [self.connection_class(**self.connection_kwargs) for _ in range(count)]
+        for connection in opened:
+            connection.connect()  # type: ignore[no-untyped-call]
+        self._idle.extend(opened)
 
     def get_connection(self, *_args: Any, **_options: Any) -> Connection:
         try:
