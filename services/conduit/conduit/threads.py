@@ -36,11 +36,13 @@ _Job = tuple["asyncio.Future[Any]", asyncio.AbstractEventLoop, Context, Callable
 class Threads:
     """``count`` threads that take work in the order of its arrival.
 
-    Work that has waited for BURST_WAIT_SECONDS is refused; under overload, after ``max_wait`` seconds.
+    Under overload, work that has waited for ``max_wait`` seconds is refused. Of a burst it may wait for
+    BURST_WAIT_SECONDS, if that is longer.
     """
 
     def __init__(self, count: int, max_wait: float) -> None:
         self._max_wait = max_wait
+        self._burst_wait = max(max_wait, BURST_WAIT_SECONDS)
         self._last_empty = time.monotonic()
         self._waiting: deque[float] = deque()  # arrival times, in the order of the jobs
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -93,7 +95,7 @@ class Threads:
         self._waiting.popleft()
         if not self._waiting:
             self._last_empty = now
-        return now - asked > (self._max_wait if self._is_overloaded(now) else BURST_WAIT_SECONDS)
+        return now - asked > (self._max_wait if self._is_overloaded(now) else self._burst_wait)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -37,6 +37,11 @@ def test_the_work_of_a_burst_waits_and_is_done(pool: Threads) -> None:
     assert asyncio.run(_ask(pool, 10)) == [None] * 10
 
 
+def test_a_burst_may_wait_as_long_as_work_may_under_overload(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conduit_threads, "BURST_WAIT_SECONDS", 0.05)
+    assert asyncio.run(_ask(Threads(1, max_wait=10), 10)) == [None] * 10
+
+
 def test_under_overload_late_work_is_refused_until_the_queue_is_empty(pool: Threads) -> None:
     async def ask() -> None:
         answers = await _ask(pool, 60)  # three times the burst's length
