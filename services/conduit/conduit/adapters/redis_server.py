@@ -1,8 +1,9 @@
 """A Redis server as requests may use it: through a circuit breaker, and for no longer than a request may wait.
 
-Whatever a request wants from Redis can be had elsewhere, so it waits ``REQUEST_SECONDS`` in all, over all its calls.
-Only a call that must be tried in any case may go a little beyond that. When Redis does not answer, the circuit breaker
-opens for all requests, and its probe closes it again. Names are resolved by the probe, never by a request.
+Whatever a request wants from Redis can be had elsewhere, so it waits ``CALL_SECONDS`` for one call, and over all its
+calls ``REQUEST_SECONDS``. Only a call that must be tried in any case may go a little beyond that. When Redis does not
+answer, the circuit breaker opens for all requests, and its probe closes it again. Names are resolved by the probe,
+never by a request.
 
 The client is redis-py with hiredis, over a pool that does not poll a connection each time that it is taken out: 62 µs
 of CPU a call instead of 95, as docs/decisions/0003-the-cache.md has it measured.
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 Reply = TypeVar("Reply")
 
 REQUEST_SECONDS = 0.04
+CALL_SECONDS = 0.03
 # With less time left, a call is not begun: a box that waits for its CPU would take every answer for late.
 LEAST_SECONDS = 0.005
 # A saturated box stands still for up to 30 ms at a time, so one late answer is no outage. Three in a row are.
@@ -57,7 +59,7 @@ class RedisServer:
             url,
             connection_class=_BoundedConnection,
             deadline=self._deadline,
-            socket_timeout=REQUEST_SECONDS,
+            socket_timeout=CALL_SECONDS,
             # A connection that Redis closed while it was idle is made anew, once. No retry after a late answer.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             client_name="conduit",
@@ -96,9 +98,9 @@ class RedisServer:
         has no answer, the circuit opens, also for one late answer.
         """
         request = tally.get()
-        left = REQUEST_SECONDS
+        left = CALL_SECONDS
         if request is not None:
-            left = max(left - request.redis_seconds, at_least)
+            left = max(min(left, REQUEST_SECONDS - request.redis_seconds), at_least)
         if left < LEAST_SECONDS or not self._breaker.is_closed:
             raise UnavailableError("Redis")
         started = perf_counter()
@@ -148,7 +150,7 @@ class _Deadline(threading.local):
 
     def seconds_left(self) -> float:
         # A socket takes 0 for "do not block at all".
-        return max(0.001, min(REQUEST_SECONDS, self.at - perf_counter()))
+        return max(0.001, min(CALL_SECONDS, self.at - perf_counter()))
 
 
 class _BoundedConnection(Connection):
@@ -164,7 +166,7 @@ class _BoundedConnection(Connection):
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         left = self._deadline.seconds_left()
-        if left < REQUEST_SECONDS - LEAST_SECONDS:  # else the socket's own timeout will do, and costs no system call
+        if left < CALL_SECONDS - LEAST_SECONDS:  # else the socket's own timeout will do, and costs no system call
             options["timeout"] = left
         return super().read_response(*args, **options)
 
