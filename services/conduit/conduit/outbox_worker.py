@@ -213,7 +213,7 @@ class _Rounds(Thread):
                 return
 
     def _steps(self) -> Iterator[Callable[[], None]]:
-        raise NotImplementedError
+        raise NotImplementedError  # the heartbeat's and the relay's differ
 
     def _try(self, step: Callable[[], None]) -> None:
         try:

@@ -120,11 +120,11 @@ class Task(Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of task has its own
 
     @property
     def owner_id(self) -> int:
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of task has its own
 
 
 class Enqueued(NamedTuple):
