@@ -172,7 +172,7 @@ def judge(bursts: Sequence[Mapping[str, Any]]) -> Verdict:
     facts.append(("not answered with 200", str(unanswered)))
     # For whom the cache is late, the database is asked: why a key was filled again, and no excuse.
     late = sum(burst["burst"].get("late", 0.0) for burst in bursts if burst["setting"] == WITH)
-    facts.append(("with single flight: for whom the cache was late", f"{late:.0f} requests"))
+    facts.append(("with single flight: reads without the cache", f"{late:.0f} requests"))
     held = not unanswered and bool(fills[WITH]) and all(times <= 1 for times in fills[WITH].values())
     told = "; ".join(
         f"{what}: filled at most {times:.3g} times with single flight, "

@@ -233,7 +233,7 @@ def test_a_stampede_held_where_a_key_is_filled_once_and_everybody_is_answered() 
 def test_a_late_cache_is_told_and_no_excuse(asked: float, late: int, held: bool) -> None:
     shown = stampede.judge(bursts(asked, 40.0, late=late))
     assert shown.held is held
-    assert ("with single flight: for whom the cache was late", f"{late} requests") in shown.facts
+    assert ("with single flight: reads without the cache", f"{late} requests") in shown.facts
 
 
 def test_of_several_bursts_the_one_that_speaks_least_for_single_flight_counts() -> None:

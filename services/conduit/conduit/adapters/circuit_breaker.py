@@ -34,6 +34,7 @@ class CircuitBreaker:
         self._closed = Signal()
         self._stopped = Signal()
         self._failures = 0
+        self._failed_at = 0.0
         self._trips = 0
         self._opened_at: float | None = None  # None until the first probe
         self._probing = False
@@ -56,10 +57,15 @@ class CircuitBreaker:
         """A call was answered: failures before it no longer count."""
         self._failures = 0
 
-    def failed(self, cause: object) -> None:
-        """A call failed, which opens the circuit if it was one too many in a row."""
+    def failed(self, cause: object, began: float) -> None:
+        """A call failed that ``began`` then, on time.monotonic's clock; that opens the circuit if it was one too many.
+
+        Calls that overlap fail together: one stall of the component makes all of them late, and counts once.
+        """
         with self._lock:
-            self._failures += 1
+            if began >= self._failed_at:
+                self._failures += 1
+                self._failed_at = time.monotonic()
             opens = self._failures >= self._failures_to_open
         if opens:
             self.trip(cause)

@@ -24,7 +24,7 @@ from conduit.adapters.cache_results import (
     ListPage,
     Person,
 )
-from conduit.adapters.read_through import NoCacheError, ReadThrough, count_read
+from conduit.adapters.read_through import ReadThrough, count_read
 from conduit.ids import MAX_ID
 from conduit.ports import Media, Page, Reads
 from conduit.rows import (
@@ -90,18 +90,15 @@ class CachedReads:
     # Articles -----------------------------------------------------------------------------------------------
 
     def article(self, article_id: int, viewer: int | None) -> Article | None:
-        def fetch(_found: FoundArticle) -> tuple[ArticleParts | None, list[Entry]]:
+        def fetch(_found: FoundArticle | None) -> tuple[ArticleParts | None, list[Entry]]:
             row = self._reads.shared_article(article_id)
             if row is None:
                 return None, [entries.no_article_entry(article_id)]
             parts = ArticleParts(entries.summary_of(row), row.body, entries.author_of(row))
             return parts, entries.article_entries(row)
 
-        try:
-            get = partial(self._cache.get_article, article_id)
-            parts = self._through.read("article", get, FoundArticle.value, fetch)
-        except NoCacheError:
-            return self._reads.article(article_id, viewer)
+        get = partial(self._cache.get_article, article_id)
+        parts = self._through.read("article", article_id, get, FoundArticle.value, fetch)
         if parts is None:
             return None
         summary, body, author = parts
@@ -128,15 +125,13 @@ class CachedReads:
             count_read("list", "not cached")
             return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
         key = ListKey(*next(iter(given.items()), ("home", "")), page.limit, page.offset)
-        try:
-            found = self._through.read(
-                "list",
-                partial(self._cache.get_list, key),
-                FoundList.value,
-                lambda found: self._complete_list(found) or self._fetch_list(key, page),
-            )
-        except NoCacheError:
-            return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
+        found = self._through.read(
+            "list",
+            key,
+            partial(self._cache.get_list, key),
+            FoundList.value,
+            lambda found: self._complete_list(found) or self._fetch_list(key, page),
+        )
         own = self._own(viewer, found.ids, found.authors)
         listed = [
             summary_from(
@@ -151,14 +146,14 @@ class CachedReads:
         ]
         return listed, found.total
 
-    def _complete_list(self, found: FoundList) -> tuple[ListPage, list[Entry]] | None:
+    def _complete_list(self, found: FoundList | None) -> tuple[ListPage, list[Entry]] | None:
         """A page whose ids were found, with the parts that it lacks: one query a server.
 
         None without a page, or where one of its articles is gone: then the page itself is outdated.
         """
-        page = found.value()
-        if found.page is None:
+        if found is None or found.page is None:
             return None
+        page = found.value()
         rows = self._reads.summaries(page.incomplete())
         complete = _add(page, rows)
         return None if complete.incomplete() else (complete, _row_entries(rows))
@@ -184,15 +179,13 @@ class CachedReads:
         if page.before <= MAX_ID:
             count_read("comments", "not cached")
             return self._reads.comments(article_id, viewer, page)
-        try:
-            found = self._through.read(
-                "comments",
-                partial(self._cache.get_comments, article_id),
-                FoundComments.value,
-                lambda found: self._fetch_comments(article_id, found),
-            )
-        except NoCacheError:
-            return self._reads.comments(article_id, viewer, page)
+        found = self._through.read(
+            "comments",
+            article_id,
+            partial(self._cache.get_comments, article_id),
+            FoundComments.value,
+            lambda found: self._fetch_comments(article_id, found),
+        )
         if found is Absent.NOT_FOUND:
             return None
         if isinstance(found, Absent):  # too large to be cached
@@ -201,15 +194,14 @@ class CachedReads:
         shown = [comment for comment in comments if comment.author_id in authors][: page.limit]
         own = self._own(viewer, (), {comment.author_id for comment in shown})
         return [
-            comment_from(comment, authors[comment.author_id], comment.author_id in own.followed)
-            for comment in shown
+            comment_from(comment, authors[comment.author_id], comment.author_id in own.followed) for comment in shown
         ]
 
-    def _fetch_comments(self, article_id: int, found: FoundComments) -> tuple[Comments | Absent, list[Entry]]:
+    def _fetch_comments(self, article_id: int, found: FoundComments | None) -> tuple[Comments | Absent, list[Entry]]:
         """The comments with their authors: only the authors that are missing, where the comments were found."""
         comments: list[CachedComment]
         set_entries: list[Entry] = []
-        if isinstance(found.comments, list):
+        if found is not None and isinstance(found.comments, list):
             comments, authors = found.comments, found.known_authors()
         else:
             rows = self._reads.shared_comments(article_id, NEWEST_COMMENTS)
@@ -223,32 +215,26 @@ class CachedReads:
         return (comments, authors | fetched), set_entries
 
     def profile(self, username: str, viewer: int | None) -> Profile | None:
-        def fetch(_found: FoundProfile) -> tuple[Person | None, list[Entry]]:
+        def fetch(_found: FoundProfile | None) -> tuple[Person | None, list[Entry]]:
             row = self._reads.shared_profile(username)
             if row is None:
                 return None, [entries.name_entry(username, None)]
             author = entries.author_of(row)
             return (row.id, author), [entries.name_entry(username, row.id), entries.author_entry(row.id, author)]
 
-        try:
-            get = partial(self._cache.get_profile, username)
-            found = self._through.read("profile", get, FoundProfile.value, fetch)
-        except NoCacheError:
-            return self._reads.profile(username, viewer)
+        get = partial(self._cache.get_profile, username)
+        found = self._through.read("profile", username, get, FoundProfile.value, fetch)
         if found is None:
             return None
         user_id, person = found
         return profile_from(person, user_id in self._own(viewer, (), (user_id,)).followed)
 
     def tags(self) -> list[str]:
-        def fetch(_found: FoundTags) -> tuple[list[str], list[Entry]]:
+        def fetch(_found: FoundTags | None) -> tuple[list[str], list[Entry]]:
             tags = self._reads.tags()
             return tags, [entries.tags_entry(tags)]
 
-        try:
-            return self._through.read("tags", self._cache.get_tags, FoundTags.value, fetch)
-        except NoCacheError:
-            return self._reads.tags()
+        return self._through.read("tags", None, self._cache.get_tags, FoundTags.value, fetch)
 
     def _own(self, viewer: int | None, article_ids: Sequence[int], authors: Iterable[int]) -> Own:
         if viewer is None:

@@ -12,7 +12,7 @@ of CPU a call instead of 95, as docs/decisions/0003-the-cache.md has it measured
 import logging
 import threading
 from collections.abc import Callable
-from time import perf_counter
+from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -47,7 +47,7 @@ class RedisServer:
     """The server at ``redis://[user]:[password]@host:port/database``.
 
     Every probe opens ``connections`` of them and calls ``before_use``, before any request may use the server; what that
-    raises fails the probe.
+    raises fails the probe. Connections that are lost later are replaced in the background.
     """
 
     def __init__(self, url: str, before_use: Callable[[], object] = lambda: None, *, connections: int = 1) -> None:
@@ -59,16 +59,17 @@ class RedisServer:
             url,
             connection_class=_BoundedConnection,
             deadline=self._deadline,
+            spare=connections,
             socket_timeout=CALL_SECONDS,
-            # A connection that Redis closed while it was idle is made anew, once. No retry after a late answer.
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+            # `call` retries, and only where Redis has closed the connection: never after a late answer.
+            retry=Retry(NoBackoff(), 0),
             client_name="conduit",
             protocol=2,  # spares each new connection the round trip of HELLO
             driver_info=None,  # and those of CLIENT SETINFO
         )
         self.client = Redis(connection_pool=self._pool)
-        self._connections = connections
         self._before_use = before_use
+        self._replacing = threading.Lock()
         self._breaker = CircuitBreaker(self.name, self._probe, failures=LATE_ANSWERS, pause=PROBE_PAUSE_SECONDS)
         self._errors = metrics.REDIS_ERRORS.labels(self.name)
 
@@ -103,26 +104,33 @@ class RedisServer:
             left = max(min(left, REQUEST_SECONDS - request.redis_seconds), at_least)
         if left < LEAST_SECONDS or not self._breaker.is_closed:
             raise UnavailableError("Redis")
-        started = perf_counter()
+        started = monotonic()
         self._deadline.at = started + left
         try:
-            reply = command()
+            try:
+                reply = command()
+            except RedisConnectionError:
+                # Redis has closed it while it was idle, and the other idle ones most likely with it.
+                self._pool.reset()
+                reply = command()
         except RedisError as error:
-            self._failed(error, required)
+            self._failed(error, required, started)
             raise UnavailableError("Redis") from error
         finally:
             self._deadline.at = NEVER
             if request is not None:
-                request.redis_seconds += perf_counter() - started
+                request.redis_seconds += monotonic() - started
         self._breaker.succeeded()
+        if self._pool.is_short:
+            self._replace_connections()
         return reply
 
-    def _failed(self, error: RedisError, required: bool) -> None:
+    def _failed(self, error: RedisError, required: bool, began: float) -> None:
         self._errors.inc()
         if isinstance(error, ResponseError):
             log.warning("Redis answered with an error", extra={"server": self.name, "cause": str(error)})
         elif isinstance(error, RedisTimeoutError) and not required:
-            self._breaker.failed(error)
+            self._breaker.failed(error, began)
         else:
             self.open_circuit(error)
 
@@ -135,22 +143,35 @@ class RedisServer:
 
     def _try(self, address: str) -> None:
         # Connecting also authenticates and selects the database: either may be refused.
-        self._pool.connect_to(address, self._connections)
+        self._pool.connect_to(address)
         self.client.ping()
         self._before_use()
+
+    def _replace_connections(self) -> None:
+        """In the background, once at a time."""
+        if self._replacing.acquire(blocking=False):
+            threading.Thread(target=self._fill_pool, name=f"connect {self.name}", daemon=True).start()
+
+    def _fill_pool(self) -> None:
+        try:
+            self._pool.fill()
+        except RedisError as error:
+            log.info("could not connect", extra={"server": self.name, "cause": repr(error)})
+        finally:
+            self._replacing.release()
 
 
 NEVER = float("inf")
 
 
 class _Deadline(threading.local):
-    """When the calls of this thread must have ended, on perf_counter's clock."""
+    """When the calls of this thread must have ended, on time.monotonic's clock."""
 
     at = NEVER
 
     def seconds_left(self) -> float:
         # A socket takes 0 for "do not block at all".
-        return max(0.001, min(CALL_SECONDS, self.at - perf_counter()))
+        return max(0.001, min(CALL_SECONDS, self.at - monotonic()))
 
 
 class _BoundedConnection(Connection):
@@ -172,31 +193,39 @@ class _BoundedConnection(Connection):
 
 
 class _LastUsedPool(ConnectionPool):
-    """Gives out the connection that was used last, unchecked: where Redis has closed it, the call is retried."""
+    """Gives out the connection that was used last, unchecked: where Redis has closed it, the call is retried.
 
-    def __init__(self, **options: Any) -> None:
+    It keeps ``spare`` connections, so that no request has to connect: in a burst that takes a busy box longer than a
+    request may wait for Redis. Of 250 requests for a key that had expired, up to 15 then asked the database.
+    """
+
+    def __init__(self, *, spare: int, **options: Any) -> None:
+        self._spare = spare
         self._idle: list[Connection] = []
+        self.is_short = False  # a connection was lost since the pool was filled
         super().__init__(**options)
 
     def reset(self) -> None:
         """Close the connections that no call uses."""
         super().reset()
         idle, self._idle = self._idle, []
+        self.is_short = True
         for connection in idle:
             connection.disconnect()  # type: ignore[no-untyped-call]
 
-    def connect_to(self, address: str, count: int) -> None:
-        """Open ``count`` new connections to this address; more are opened as they are needed.
-
-        Not by requests: in a burst, connecting takes a busy box longer than a request may wait for Redis. Of 250
-        requests for a key that had expired, up to 15 then asked the database.
-        """
+    def connect_to(self, address: str) -> None:
+        """Use this address from now on, over new connections."""
         self.connection_kwargs["host"] = address
         self.reset()
-        opened: list[Connection] = [self.connection_class(**self.connection_kwargs) for _ in range(count)]
-        for connection in opened:
+        self.fill()
+
+    def fill(self) -> None:
+        """Connect until ``spare`` connections are idle."""
+        self.is_short = False
+        for _ in range(self._spare - len(self._idle)):
+            connection: Connection = self.connection_class(**self.connection_kwargs)
             connection.connect()  # type: ignore[no-untyped-call]
-        self._idle.extend(opened)
+            self._idle.append(connection)
 
     def get_connection(self, *_args: Any, **_options: Any) -> Connection:
         try:
@@ -206,5 +235,10 @@ class _LastUsedPool(ConnectionPool):
             return connection
 
     def release(self, connection: ConnectionInterface) -> None:
-        if isinstance(connection, Connection) and connection.host == self.connection_kwargs["host"]:
+        assert isinstance(connection, Connection), "from get_connection"
+        if not connection.is_connected:  # an answer was late
+            self.is_short = True
+        elif connection.host == self.connection_kwargs["host"] and len(self._idle) < self._spare:
             self._idle.append(connection)
+        else:
+            connection.disconnect()  # type: ignore[no-untyped-call]

@@ -64,19 +64,31 @@ def test_the_circuit_opens_after_that_many_failures_in_a_row(component: Componen
     assert breaker.wait(SOON_SECONDS)
     component.problem = OSError("away")
     for _ in range(2):
-        breaker.failed("late")
+        breaker.failed("late", time.monotonic())
     breaker.succeeded()
     for _ in range(2):
-        breaker.failed("late")
+        breaker.failed("late", time.monotonic())
     assert breaker.is_closed
-    breaker.failed("late")
+    breaker.failed("late", time.monotonic())
     assert not breaker.is_closed
     component.problem = None
     _until(lambda: breaker.is_closed)
     # The failures before the probe are forgotten.
     for _ in range(2):
-        breaker.failed("late")
+        breaker.failed("late", time.monotonic())
     assert breaker.is_closed
+
+
+def test_failed_calls_that_overlap_count_once(component: Component, breaker: CircuitBreaker) -> None:
+    """One stall makes all calls late that are under way, and is one sign of an outage, not three."""
+    assert breaker.wait(SOON_SECONDS)
+    component.problem = OSError("away")
+    for stall in range(3):
+        assert breaker.is_closed, f"open after {stall} stalls"
+        began = time.monotonic()
+        for _ in range(10):
+            breaker.failed("late", began)
+    assert not breaker.is_closed
 
 
 @pytest.mark.parametrize("problem", [OSError("away"), ValueError("nonsense"), KeyError(1)], ids=repr)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 from redis import Connection, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from conduit import articles
+from conduit.adapters import cache_entries as entries
 from conduit.adapters import read_through
 from conduit.adapters.cache_redis import RedisCache
+from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.reads_cached import CachedReads
 from conduit.errors import UnavailableError
 from conduit.ports import Media
@@ -164,3 +168,118 @@ def test_one_late_answer_does_not_end_the_wait_for_a_lease(
     assert reads.article(story.article_id, None) is not None
     # A read without the cache would have set nothing.
     assert inside.exists(f"s:{story.article_id}")
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_without_the_cache_callers_share_a_read_that_began_after_they_came(
+    story: Story,
+    behind: Slow,
+    cache: RedisCache,
+    *,
+    database: PostgresDatabase,
+    media: Media,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They can't take over what the first has read, before they came. One of them reads for all of them."""
+    reads = CachedReads(behind, cache, media)
+    late: list[int] = []
+    first_has_read, all_have_come, all_wait = threading.Event(), threading.Event(), threading.Event()
+
+    def answer_nobody(article_id: int, _token: bytes) -> Any:
+        late.append(article_id)
+        raise UnavailableError("Redis")
+
+    def hold() -> None:
+        behind.meanwhile = lambda: all_wait.wait(10)
+        first_has_read.set()
+        all_have_come.wait(10)
+
+    monkeypatch.setattr(cache, "get_article", answer_nobody)
+    behind.meanwhile = hold
+    with ThreadPoolExecutor(5) as threads:
+        first = threads.submit(reads.article, story.article_id, None)
+        assert first_has_read.wait(10)
+        articles.mark(database, media, story.fan, story.slug, favorited=False)
+        others = [threads.submit(reads.article, story.article_id, None) for _ in range(4)]
+        _until(lambda: len(late) == 2 + 2 * 4)
+        all_have_come.set()
+        _until(lambda: len(late) == 2 + 3 * 4)
+        time.sleep(0.05)  # from the get to the wait
+        all_wait.set()
+        shown = [found.result() for found in (first, *others)]
+    assert [article.favorites_count for article in shown if article] == [1, 0, 0, 0, 0]
+    assert behind.asked.count("article") == 2
+
+
+def test_who_is_late_waits_for_a_read_of_its_process(
+    story: Story, reads: CachedReads, cache: RedisCache, behind: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        asking.set()
+        assert go.wait(10)
+
+    get, late = cache.get_article, threading.Event()
+    calls = iter(range(100))
+
+    def late_at_first(article_id: int, token: bytes) -> Any:
+        if (call := next(calls)) in (1, 2):
+            if call == 2:
+                late.set()
+            raise UnavailableError("Redis")
+        return get(article_id, token)
+
+    monkeypatch.setattr(cache, "get_article", late_at_first)
+    behind.meanwhile = hold
+    with ThreadPoolExecutor(2) as threads:
+        holder = threads.submit(reads.article, story.article_id, None)
+        assert asking.wait(10)
+        other = threads.submit(reads.article, story.article_id, None)
+        assert late.wait(10)
+        go.set()
+        assert other.result() == holder.result() is not None
+    assert behind.asked.count("article") == 1
+
+
+def test_who_is_late_waits_while_others_of_its_process_wait_for_another_box(
+    story: Story, reads: CachedReads, cache: RedisCache, behind: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They know that somebody reads the key already; it is only late for this caller."""
+    get, late = cache.get_article, threading.local()
+
+    def late_for_one(article_id: int, token: bytes) -> Any:
+        late.times = getattr(late, "times", 2) - 1
+        if threading.current_thread().name == "late" and late.times >= 0:
+            raise UnavailableError("Redis")
+        return get(article_id, token)
+
+    monkeypatch.setattr(cache, "get_article", late_for_one)
+    elsewhere = get(story.article_id, cache.new_token()).miss
+    assert elsewhere is not None
+    assert elsewhere.holds_lease
+    found = []
+    waiting = [
+        threading.Thread(target=lambda: found.append(reads.article(story.article_id, None)), name=name)
+        for name in ("told", "late")
+    ]
+    waiting[0].start()
+    _until(lambda: bool(reads._through._leased_elsewhere))
+    waiting[1].start()
+    time.sleep(0.05)
+    assert behind.asked == []
+    row = behind.shared_article(story.article_id)
+    assert row is not None
+    cache.set(elsewhere, entries.article_entries(row))
+    for thread in waiting:
+        thread.join(10)
+    assert [article is not None for article in found] == [True, True]
+    assert behind.asked == ["article"]
+    assert not reads._through._leased_elsewhere
+    assert not reads._through._flights
