@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from infra.stage import leftovers, topology
-from tests.running import PORTS, Stages, run
+from tests.running import PORTS, Stage, Stages, environment, run
 
 
 @pytest.mark.stage(2)
@@ -16,21 +16,38 @@ from tests.running import PORTS, Stages, run
 def test_an_up_waits_for_a_stop_that_is_under_way(stages: Stages) -> None:
     """Docker calls the box healthy until it ends. It ends with its last request, whose body comes in slowly here."""
     stage, _ = stages.bring_up(2)
-    ended = threading.Event()
+    app, ended = stage.host("app"), threading.Event()
     with socket.create_connection(("127.0.0.1", PORTS[2])) as slow:
-        slow.sendall(b"POST /api/users HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-        stop = subprocess.Popen(["docker", "stop", "-t", "8", stage.host("app")], stdout=subprocess.DEVNULL)
+        slow.sendall(b"POST /api/users HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
         sending = threading.Thread(target=_trickle, args=(slow, ended))
         sending.start()
+        stop = subprocess.Popen(["docker", "stop", "-t", "120", app], stdout=subprocess.DEVNULL)
         try:
-            said = stage.make("up")
+            said = _up(stage, f"waiting until {app} has stopped", ended)
         finally:
             ended.set()
             sending.join()
     assert stop.wait(30) == 0
-    assert f"waiting until {stage.host('app')} has stopped" in said
+    assert "is up" in said
     assert stage.get("/ready").status_code == 200
     assert run(["docker", "inspect", "-f", "{{.State.Running}}", stage.host("app")], stage.folder).strip() == "true"
+
+
+def _up(stage: Stage, awaited: str, ended: threading.Event) -> str:
+    """Bring it up, and say that the request has ``ended`` when that is awaited. What make printed."""
+    said = ""
+    with subprocess.Popen(
+        stage.make_command("up"), cwd=stage.folder, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as make:
+        assert make.stdout is not None
+        for line in make.stdout:
+            said += line
+            if awaited in line:
+                assert not ended.is_set()
+                ended.set()
+    assert ended.is_set(), f"it did not say that it was {awaited}: {said[-3000:]}"
+    assert make.returncode == 0, said[-3000:]
+    return said
 
 
 def _trickle(slow: socket.socket, ended: threading.Event) -> None:
