@@ -82,13 +82,13 @@ class RedisCache:
 
     # Get ----------------------------------------------------------------------------------------------------
 
-    def get_article(self, article_id: int, token: bytes | None = None) -> FoundArticle:
+    def get_article(self, article_id: int, token: bytes) -> FoundArticle:
         def decode(summary: bytes, body: bytes, author: bytes, miss: Miss | None) -> FoundArticle:
             return FoundArticle(_value(_SUMMARY, summary), _value(_TEXT, body), _value(_AUTHOR, author), miss)
 
         return self._get(self._get_article, token, b"a:%d" % article_id, decode, b"%d" % article_id)
 
-    def get_list(self, key: ListKey, token: bytes | None = None) -> FoundList:
+    def get_list(self, key: ListKey, token: bytes) -> FoundList:
         def decode(
             owner: bytes, page: bytes, summaries: list[bytes], authors: list[bytes], miss: Miss | None
         ) -> FoundList:
@@ -104,7 +104,7 @@ class RedisCache:
         lease = b"l:%b:%b%b" % (kind, name, key.bounds)
         return self._get(self._get_list, token, lease, decode, kind, name, key.bounds, cache_tag_of_tag(key.name))
 
-    def get_comments(self, article_id: int, token: bytes | None = None) -> FoundComments:
+    def get_comments(self, article_id: int, token: bytes) -> FoundComments:
         def decode(author_ids: bytes, comments: bytes, authors: list[bytes], miss: Miss | None) -> FoundComments:
             ids = _value(_IDS, author_ids) or []
             return FoundComments(
@@ -113,23 +113,22 @@ class RedisCache:
 
         return self._get(self._get_comments, token, b"m:%d" % article_id, decode, b"%d" % article_id)
 
-    def get_profile(self, username: str, token: bytes | None = None) -> FoundProfile:
+    def get_profile(self, username: str, token: bytes) -> FoundProfile:
         def decode(user_id: bytes, author: bytes, miss: Miss | None) -> FoundProfile:
             return FoundProfile(_value(int, user_id), _value(_AUTHOR, author), miss)
 
         return self._get(self._get_profile, token, b"u:" + username.encode(), decode, username.encode())
 
-    def get_tags(self, token: bytes | None = None) -> FoundTags:
+    def get_tags(self, token: bytes) -> FoundTags:
         def decode(found: bytes, miss: Miss | None) -> FoundTags:
             return FoundTags([] if found is None else _TAGS(found).tags, miss)
 
         return self._get(self._get_tags, token, b"t", decode)
 
     def _get(
-        self, script: Script, token: bytes | None, name: bytes, decode: Callable[..., Found], *arguments: bytes
+        self, script: Script, token: bytes, name: bytes, decode: Callable[..., Found], *arguments: bytes
     ) -> Found:
         """What the script found, the parts of its reply passed to ``decode``; ``name`` is that of the lease."""
-        token = token or self.new_token()
         *parts, miss = self._call("get", script, token, self._lease, *arguments, at_least=GET_SECONDS)
         try:
             return decode(*parts, miss and Miss(name, token, miss[0], miss[1], miss[2] == 1))

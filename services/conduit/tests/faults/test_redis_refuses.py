@@ -69,7 +69,7 @@ def test_with_a_refused_database_the_cache_is_not_used(new_redis: NewRedis) -> N
     cache = RedisCache(f"{new_redis().rpartition('/')[0]}/{NO_SUCH_DATABASE}")
     cache.open()
     with pytest.raises(UnavailableError):
-        cache.get_article(1)
+        cache.get_article(1, cache.new_token())
     cache.close()
 
 
@@ -79,7 +79,7 @@ def test_the_password_of_the_url_is_used(with_password: tuple[str, str]) -> None
         cache = RedisCache(tried)
         cache.open()
         with contextlib.nullcontext() if answers else pytest.raises(UnavailableError):
-            assert cache.get_article(1).miss is not None
+            assert cache.get_article(1, cache.new_token()).miss is not None
         cache.close()
 
 

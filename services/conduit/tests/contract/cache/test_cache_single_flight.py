@@ -60,7 +60,7 @@ def test_one_of_three_callers_that_miss_holds_a_lease_and_all_do_without_single_
 ) -> None:
     cache = RedisCache(_url(inside), single_flight=single_flight)
     cache.open()
-    misses = [cache.get_article(story.article_id).miss for _ in range(3)]
+    misses = [cache.get_article(story.article_id, cache.new_token()).miss for _ in range(3)]
     assert [miss is not None and miss.holds_lease for miss in misses] == leases
     cache.close()
 
@@ -68,7 +68,7 @@ def test_one_of_three_callers_that_miss_holds_a_lease_and_all_do_without_single_
 def test_a_get_that_is_sent_again_after_its_answer_was_lost_still_holds_its_lease(
     story: Story, cache: RedisCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """redis-py sends a command again where its connection ends, and the first may have run."""
+    """A command is sent again where its connection ends, and the first may have run."""
     read, lost = Connection.read_response, iter([True])
 
     def lose_once(self: Connection, *args: Any, **options: Any) -> Any:
@@ -78,13 +78,13 @@ def test_a_get_that_is_sent_again_after_its_answer_was_lost_still_holds_its_leas
             raise RedisConnectionError("lost")
         return answer
 
-    cache.get_article(story.article_id + 1)  # loads the script
+    cache.get_article(story.article_id + 1, cache.new_token())  # loads the script
     monkeypatch.setattr(Connection, "read_response", lose_once)
-    miss = cache.get_article(story.article_id).miss
+    miss = cache.get_article(story.article_id, cache.new_token()).miss
     assert next(lost, None) is None
     assert miss is not None
     assert miss.holds_lease
-    other = cache.get_article(story.article_id).miss
+    other = cache.get_article(story.article_id, cache.new_token()).miss
     assert other is not None
     assert not other.holds_lease
 
@@ -92,7 +92,7 @@ def test_a_get_that_is_sent_again_after_its_answer_was_lost_still_holds_its_leas
 def test_nobody_waits_long_for_a_lease_whose_holder_died(
     story: Story, reads: CachedReads, cache: RedisCache
 ) -> None:
-    miss = cache.get_article(story.article_id).miss  # as a box that dies now
+    miss = cache.get_article(story.article_id, cache.new_token()).miss  # as a box that dies now
     assert miss is not None
     assert miss.holds_lease
     started = time.monotonic()
