@@ -3,7 +3,7 @@
     s:<article>   an article without its body       b:<article>  its body       m:<article>  its newest comments
     p:<user>      an author snippet                 u:<name>     a user's id    t            the tags in use
     l:<kind>:<whose>/<limit>/<offset>   a page of a list
-    lease:<name>  held by the caller that asks the database
+    lease:<key>   held by the caller that asks the database; in a list's key, <whose> is the name
     versions      the version counters
 
 **Version counters.** Each invalidation has a number. The hash ``versions`` holds the last one (``latest``) and, by

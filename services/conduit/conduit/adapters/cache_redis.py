@@ -22,7 +22,16 @@ from conduit.adapters.cache_entries import (
     TagsInUse,
     encode,
 )
-from conduit.adapters.cache_keys import JITTER, ListKey, cache_tag_of_tag
+from conduit.adapters.cache_keys import (
+    JITTER,
+    TAGS_KEY,
+    ListKey,
+    cache_tag_of_tag,
+    comments_key,
+    list_key,
+    name_key,
+    summary_key,
+)
 from conduit.adapters.cache_pending import Invalidation, PendingInvalidations
 from conduit.adapters.cache_results import (
     FoundArticle,
@@ -86,7 +95,7 @@ class RedisCache:
         def decode(summary: bytes, body: bytes, author: bytes, miss: Miss | None) -> FoundArticle:
             return FoundArticle(_value(_SUMMARY, summary), _value(_TEXT, body), _value(_AUTHOR, author), miss)
 
-        return self._get(self._get_article, token, b"a:%d" % article_id, decode, b"%d" % article_id)
+        return self._get(self._get_article, token, summary_key(article_id), decode, b"%d" % article_id)
 
     def get_list(self, key: ListKey, token: bytes) -> FoundList:
         def decode(
@@ -101,7 +110,7 @@ class RedisCache:
             )
 
         kind, name = key.kind.encode(), key.name.encode()
-        lease = b"l:%b:%b%b" % (kind, name, key.bounds)
+        lease = list_key(key, owner=None)
         return self._get(self._get_list, token, lease, decode, kind, name, key.bounds, cache_tag_of_tag(key.name))
 
     def get_comments(self, article_id: int, token: bytes) -> FoundComments:
@@ -111,19 +120,19 @@ class RedisCache:
                 _value(_COMMENTS, comments), ids, [_value(_AUTHOR, author) for author in authors], miss
             )
 
-        return self._get(self._get_comments, token, b"m:%d" % article_id, decode, b"%d" % article_id)
+        return self._get(self._get_comments, token, comments_key(article_id), decode, b"%d" % article_id)
 
     def get_profile(self, username: str, token: bytes) -> FoundProfile:
         def decode(user_id: bytes, author: bytes, miss: Miss | None) -> FoundProfile:
             return FoundProfile(_value(int, user_id), _value(_AUTHOR, author), miss)
 
-        return self._get(self._get_profile, token, b"u:" + username.encode(), decode, username.encode())
+        return self._get(self._get_profile, token, name_key(username), decode, username.encode())
 
     def get_tags(self, token: bytes) -> FoundTags:
         def decode(found: bytes, miss: Miss | None) -> FoundTags:
             return FoundTags([] if found is None else _TAGS(found).tags, miss)
 
-        return self._get(self._get_tags, token, b"t", decode)
+        return self._get(self._get_tags, token, TAGS_KEY, decode)
 
     def _get(
         self, script: Script, token: bytes, name: bytes, decode: Callable[..., Found], *arguments: bytes
@@ -159,6 +168,11 @@ class RedisCache:
             return  # the next caller asks the database, too
         if refused:
             metrics.CACHE_REFUSED.inc(refused)
+
+    def release_later(self, name: bytes, token: bytes) -> None:
+        """End the lease that a get may have been given whose answer was late; nobody waits for that."""
+        nothing_read = b"", b"0"
+        self._server.in_background(lambda: self._call("set", self._set, token, *nothing_read, name))
 
     # Invalidate ---------------------------------------------------------------------------------------------
 

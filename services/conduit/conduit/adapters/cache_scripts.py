@@ -69,7 +69,7 @@ local id = ARGV[3]
 local summary, body = unpack(redis.call('MGET', 's:' .. id, 'b:' .. id))
 if summary == NOT_FOUND then return {summary, false, false, false} end
 local author = summary and redis.call('GET', key('p:', cmsgpack.unpack(summary)[1]))
-return {summary, body, author, not (summary and body and author) and miss('a:' .. id)}
+return {summary, body, author, not (summary and body and author) and miss('s:' .. id)}
 """
 )
 

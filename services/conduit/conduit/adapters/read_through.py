@@ -4,14 +4,15 @@ Of all callers that miss one holds a lease and asks the database. The others wai
 take over what a caller of their own process has read only if that read began after they came: an older one may have
 missed a change that they already know of.
 
-A caller for whom the cache is late gets once more. Then it asks the database, but not while others do so already: it
-waits for a read that is under way in its process, and while callers of its process wait for another box, it waits, too.
+A caller for whom the cache is late gets once more. Then it asks the database, but not while it is known in its process
+that the key is being read already: then it waits like the others.
 """
 
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from threading import Event as Signal
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from prometheus_client import Counter
@@ -33,66 +34,79 @@ FIRST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.08
 
 
+# As many answers in a row may be late before a caller does without the cache: 50 ms, as conduit.adapters.cache_redis
+# bounds them.
+LATE_ANSWERS = 2
+
+
 class ReadThrough:
     """One cache's reads, in the threads of one process."""
 
     def __init__(self, cache: RedisCache) -> None:
         self._cache = cache
-        self._flights: dict[Hashable, _Flight[Any]] = {}
-        # What callers of this process wait for because another box holds the lease. Only a hint: with the first of them
-        # that goes a key is out, until another one is told again.
-        self._leased_elsewhere: set[Hashable] = set()
+        self._flights: dict[bytes, _Flight[Any]] = {}
+        self._told = _Told()
 
     def read(
         self,
         kind: str,
-        key: Hashable,
+        key: bytes,
         get: Callable[[bytes], AnyFound],
         value: Callable[[AnyFound], Value],
         fetch: Callable[[AnyFound | None], tuple[Value, list[Entry]]],
     ) -> Value:
         """The ``value`` of a complete hit; else what ``fetch`` reads from the database, which is then cached.
 
-        ``get`` is called with the token of the lease that this caller may get, ``fetch`` with what was found, which may
-        be a part of the answer, or None without the cache. Raises whatever ``fetch`` raises.
+        ``key`` names the lease. ``get`` is called with the token of the lease that this caller may get, ``fetch`` with
+        what was found, which may be a part of the answer, or None without the cache. Raises whatever ``fetch`` raises.
         """
-        key = kind, key
-        came = time.monotonic()
+        until = (came := time.monotonic()) + LEASE_WAIT_SECONDS
         token = self._cache.new_token()
         pauses = _pauses()
-        was_told = was_late = False
-        try:
+        late = 0
+        with self._told.caller(key) as caller:
             while True:
                 asked = time.monotonic()
                 found, miss = self._try(get, token)
                 if found is not None and miss is None:
                     count_read(kind, "hit")
                     return value(found)
-                is_over = time.monotonic() - came >= LEASE_WAIT_SECONDS
                 if miss is not None:
-                    if miss.holds_lease or is_over:
+                    late = 0
+                    if miss.holds_lease or asked >= until:
                         count_read(kind, "miss")
                         return self._fly(key, _Flight(asked), partial(fetch, found), miss)
-                    was_told = True
-                    self._leased_elsewhere.add(key)
-                elif not was_late and self._cache.is_available:
-                    # One late answer only says that a box is busy, and then the database is better spared.
-                    was_late = True
-                    continue
-                elif is_over or not (self._cache.is_available and key in self._leased_elsewhere):
-                    flight: _Flight[Value] = _Flight(asked)
-                    if is_over or self._flights.setdefault(key, flight) is flight:
-                        count_read(kind, "away")
-                        return self._fly(key, flight, partial(fetch, None), None)
+                    caller.is_told()
+                else:
+                    late += 1
+                    if late < LATE_ANSWERS and self._cache.is_available:
+                        continue  # one late answer only says that a box is busy, and then the database is better spared
+                    caller.gives_up()
+                    if not self._others_ask(key, until):
+                        flight: _Flight[Value] = _Flight(asked)
+                        if asked >= until or self._flights.setdefault(key, flight) is flight:
+                            count_read(kind, "away")
+                            try:
+                                return self._fly(key, flight, partial(fetch, None), None)
+                            finally:
+                                if self._cache.is_available:
+                                    self._cache.release_later(key, token)
                 if (under_way := self._flights.get(key)) is None:
                     time.sleep(next(pauses))
-                elif under_way.serves(came, came + LEASE_WAIT_SECONDS):
+                elif under_way.serves(came, until):
                     count_read(kind, "shared")
                     shared: Value = under_way.value
                     return shared
-        finally:
-            if was_told:
-                self._leased_elsewhere.discard(key)
+
+    def _others_ask(self, key: bytes, until: float) -> bool:
+        """Whether callers of this process were told that the key is being read. Waits for what comes of it."""
+        if not self._told.about(key):
+            return False
+        while self._told.about(key) and key not in self._flights and self._cache.is_available:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(FIRST_PAUSE_SECONDS)
+        return True
 
     @staticmethod
     def _try(get: Callable[[bytes], AnyFound], token: bytes) -> tuple[AnyFound | None, Miss | None]:
@@ -105,7 +119,7 @@ class ReadThrough:
 
     def _fly(
         self,
-        key: Hashable,
+        key: bytes,
         flight: "_Flight[Value]",
         fetch: Callable[[], tuple[Value, list[Entry]]],
         miss: Miss | None,
@@ -118,12 +132,14 @@ class ReadThrough:
             flight.land(fetched)
             return fetched
         finally:
-            if miss is not None:
-                # Even without entries: it ends the lease, for which others wait.
-                self._cache.set(miss, entries)
-            if self._flights.get(key) is flight:
-                self._flights.pop(key, None)
-            flight.ended.set()
+            try:
+                if miss is not None:
+                    # Even without entries: it ends the lease, for which others wait.
+                    self._cache.set(miss, entries)
+            finally:
+                if self._flights.get(key) is flight:
+                    self._flights.pop(key, None)
+                flight.ended.set()
 
 
 class _Flight(Generic[Value]):
@@ -144,6 +160,52 @@ class _Flight(Generic[Value]):
         """Wait for its end. Whether a caller that ``came`` then may take its value: not where it began before that."""
         self.ended.wait(until - time.monotonic())
         return self._landed and self.began >= came
+
+
+class _Told:
+    """By key, how many callers of this process know that it is being read, and are waiting for that."""
+
+    def __init__(self) -> None:
+        self._callers: dict[bytes, int] = {}
+        self._lock = Lock()
+
+    def about(self, key: bytes) -> bool:
+        return key in self._callers
+
+    def count(self, key: bytes, change: int) -> None:
+        with self._lock:
+            if callers := self._callers.get(key, 0) + change:
+                self._callers[key] = callers
+            else:
+                self._callers.pop(key, None)
+
+    def caller(self, key: bytes) -> "_Caller":
+        return _Caller(self, key)
+
+
+class _Caller:
+    """Somebody who may be told so. Ends as a context manager."""
+
+    def __init__(self, told: _Told, key: bytes) -> None:
+        self._told = told
+        self._key = key
+        self._counts = False
+
+    def __enter__(self) -> "_Caller":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gives_up()
+
+    def is_told(self) -> None:
+        if not self._counts:
+            self._counts = True
+            self._told.count(self._key, 1)
+
+    def gives_up(self) -> None:
+        if self._counts:
+            self._counts = False
+            self._told.count(self._key, -1)
 
 
 def _pauses() -> Iterator[float]:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from conduit.adapters import cache_entries as entries
+from conduit.adapters import cache_keys as keys
 from conduit.adapters.cache_entries import Absent, CachedComment, Entry
 from conduit.adapters.cache_keys import ListKey
 from conduit.adapters.cache_redis import RedisCache
@@ -98,7 +99,7 @@ class CachedReads:
             return parts, entries.article_entries(row)
 
         get = partial(self._cache.get_article, article_id)
-        parts = self._through.read("article", article_id, get, FoundArticle.value, fetch)
+        parts = self._through.read("article", keys.summary_key(article_id), get, FoundArticle.value, fetch)
         if parts is None:
             return None
         summary, body, author = parts
@@ -127,7 +128,7 @@ class CachedReads:
         key = ListKey(*next(iter(given.items()), ("home", "")), page.limit, page.offset)
         found = self._through.read(
             "list",
-            key,
+            keys.list_key(key, owner=None),
             partial(self._cache.get_list, key),
             FoundList.value,
             lambda found: self._complete_list(found) or self._fetch_list(key, page),
@@ -181,7 +182,7 @@ class CachedReads:
             return self._reads.comments(article_id, viewer, page)
         found = self._through.read(
             "comments",
-            article_id,
+            keys.comments_key(article_id),
             partial(self._cache.get_comments, article_id),
             FoundComments.value,
             lambda found: self._fetch_comments(article_id, found),
@@ -223,7 +224,7 @@ class CachedReads:
             return (row.id, author), [entries.name_entry(username, row.id), entries.author_entry(row.id, author)]
 
         get = partial(self._cache.get_profile, username)
-        found = self._through.read("profile", username, get, FoundProfile.value, fetch)
+        found = self._through.read("profile", keys.name_key(username), get, FoundProfile.value, fetch)
         if found is None:
             return None
         user_id, person = found
@@ -234,7 +235,7 @@ class CachedReads:
             tags = self._reads.tags()
             return tags, [entries.tags_entry(tags)]
 
-        return self._through.read("tags", None, self._cache.get_tags, FoundTags.value, fetch)
+        return self._through.read("tags", keys.TAGS_KEY, self._cache.get_tags, FoundTags.value, fetch)
 
     def _own(self, viewer: int | None, article_ids: Sequence[int], authors: Iterable[int]) -> Own:
         if viewer is None:

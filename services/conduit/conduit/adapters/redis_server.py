@@ -69,7 +69,7 @@ class RedisServer:
         )
         self.client = Redis(connection_pool=self._pool)
         self._before_use = before_use
-        self._replacing = threading.Lock()
+        self._filling = threading.Lock()
         self._breaker = CircuitBreaker(self.name, self._probe, failures=LATE_ANSWERS, pause=PROBE_PAUSE_SECONDS)
         self._errors = metrics.REDIS_ERRORS.labels(self.name)
 
@@ -110,8 +110,8 @@ class RedisServer:
             try:
                 reply = command()
             except RedisConnectionError:
-                # Redis has closed it while it was idle, and the other idle ones most likely with it.
-                self._pool.reset()
+                # Redis has closed it while it was idle, and those that are idle most likely with it.
+                self._pool.reset(unless_after=started)
                 reply = command()
         except RedisError as error:
             self._failed(error, required, started)
@@ -121,9 +121,26 @@ class RedisServer:
             if request is not None:
                 request.redis_seconds += monotonic() - started
         self._breaker.succeeded()
-        if self._pool.is_short:
-            self._replace_connections()
+        if self._pool.is_short and self._filling.acquire(blocking=False):
+            self.in_background(self._pool.fill, self._filling.release)
         return reply
+
+    def in_background(self, work: Callable[[], object], finally_: Callable[[], object] = lambda: None) -> None:
+        """Do some work that no request waits for, and then the other, whatever came of the first."""
+
+        def run() -> None:
+            try:
+                work()
+            except (UnavailableError, RedisError) as error:
+                log.info("not done", extra={"server": self.name, "cause": repr(error)})
+            finally:
+                finally_()
+
+        try:
+            threading.Thread(target=run, name=f"background {self.name}", daemon=True).start()
+        except RuntimeError as error:  # no more threads
+            log.warning("not done", extra={"server": self.name, "cause": repr(error)})
+            finally_()
 
     def _failed(self, error: RedisError, required: bool, began: float) -> None:
         self._errors.inc()
@@ -146,19 +163,10 @@ class RedisServer:
         self._pool.connect_to(address)
         self.client.ping()
         self._before_use()
-
-    def _replace_connections(self) -> None:
-        """In the background, once at a time."""
-        if self._replacing.acquire(blocking=False):
-            threading.Thread(target=self._fill_pool, name=f"connect {self.name}", daemon=True).start()
-
-    def _fill_pool(self) -> None:
         try:
             self._pool.fill()
-        except RedisError as error:
-            log.info("could not connect", extra={"server": self.name, "cause": repr(error)})
-        finally:
-            self._replacing.release()
+        except RedisError as error:  # a busy box may be too slow for so many: the rest follows
+            log.info("not all connections were made", extra={"server": self.name, "cause": repr(error)})
 
 
 NEVER = float("inf")
@@ -202,11 +210,15 @@ class _LastUsedPool(ConnectionPool):
     def __init__(self, *, spare: int, **options: Any) -> None:
         self._spare = spare
         self._idle: list[Connection] = []
-        self.is_short = False  # a connection was lost since the pool was filled
+        self._reset_at = 0.0
+        self.is_short = False  # there may be fewer than ``spare``
         super().__init__(**options)
 
-    def reset(self) -> None:
-        """Close the connections that no call uses."""
+    def reset(self, *, unless_after: float = NEVER) -> None:
+        """Close the connections that no call uses, unless that was done after this time, on time.monotonic's clock."""
+        if self._reset_at > unless_after:
+            return
+        self._reset_at = monotonic()
         super().reset()
         idle, self._idle = self._idle, []
         self.is_short = True
@@ -214,18 +226,25 @@ class _LastUsedPool(ConnectionPool):
             connection.disconnect()  # type: ignore[no-untyped-call]
 
     def connect_to(self, address: str) -> None:
-        """Use this address from now on, over new connections."""
+        """Use this address from now on. Raises RedisError when it can't be connected to."""
         self.connection_kwargs["host"] = address
         self.reset()
-        self.fill()
+        self._connect()
 
     def fill(self) -> None:
-        """Connect until ``spare`` connections are idle."""
+        """Connect until ``spare`` connections are idle. Raises RedisError."""
         self.is_short = False
-        for _ in range(self._spare - len(self._idle)):
-            connection: Connection = self.connection_class(**self.connection_kwargs)
-            connection.connect()  # type: ignore[no-untyped-call]
-            self._idle.append(connection)
+        try:
+            while len(self._idle) < self._spare:
+                self._connect()
+        except BaseException:
+            self.is_short = True
+            raise
+
+    def _connect(self) -> None:
+        connection: Connection = self.connection_class(**self.connection_kwargs)
+        connection.connect()  # type: ignore[no-untyped-call]
+        self.release(connection)
 
     def get_connection(self, *_args: Any, **_options: Any) -> Connection:
         try:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from limits import parse
 from redis import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from conduit.adapters import cache_pending
 from conduit.adapters.cache_redis import GET_SECONDS, LAST_SECONDS, RedisCache
@@ -297,6 +298,33 @@ def test_connections_that_were_closed_or_late_are_replaced_in_the_background(new
         assert server.call(server.client.ping)
         filled()
         server.close()
+
+
+def test_a_pool_that_could_not_be_filled_is_filled_later(
+    new_redis: NewRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy box may be too slow for so many connections at once. It can use Redis meanwhile."""
+    server = RedisServer(new_redis(), connections=7)
+    connect, left = server._pool._connect, iter(range(3))
+
+    def three_times() -> None:
+        if next(left, None) is None:
+            raise RedisTimeoutError("late")
+        connect()
+
+    monkeypatch.setattr(server._pool, "_connect", three_times)
+    server.open()
+    assert server.is_available
+    assert len(server._pool._idle) == 3
+    monkeypatch.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("no more threads")))
+    assert server.call(server.client.ping), "no reason to lose an answer"
+    monkeypatch.undo()
+    assert server.call(server.client.ping)
+    deadline = time.monotonic() + BACK_WITHIN_SECONDS
+    while len(server._pool._idle) < 7:
+        assert time.monotonic() < deadline, "the pool was not filled"
+        time.sleep(0.01)
+    server.close()
 
 
 def test_an_error_for_one_command_leaves_the_circuit_closed(new_redis: NewRedis) -> None:

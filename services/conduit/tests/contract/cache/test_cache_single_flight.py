@@ -12,7 +12,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from conduit import articles
 from conduit.adapters import cache_entries as entries
-from conduit.adapters import read_through
+from conduit.adapters import cache_keys as keys
+from conduit.adapters import cache_redis, read_through
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.reads_cached import CachedReads
@@ -24,6 +25,13 @@ from conduit_testing.story import Slow, Story
 def _url(inside: Redis) -> str:
     options = inside.get_connection_kwargs()
     return "redis://{host}:{port}/{db}".format(**options)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def _all_at_once(boxes: list[CachedReads], article_id: int, behind: Slow) -> list[int]:
@@ -136,7 +144,7 @@ def test_a_late_first_answer_is_asked_for_again_and_its_lease_is_kept(
     assert reads.article(story.article_id, None) is not None
     assert time.monotonic() - started < read_through.LEASE_WAIT_SECONDS
     assert inside.exists(f"s:{story.article_id}")
-    assert not inside.exists(f"lease:a:{story.article_id}")
+    assert not inside.exists(f"lease:s:{story.article_id}")
 
 
 def test_two_late_answers_are_enough(
@@ -153,6 +161,49 @@ def test_two_late_answers_are_enough(
     assert len(tried) == 2
 
 
+def test_a_lease_that_came_with_a_late_answer_is_given_back(
+    story: Story, reads: CachedReads, cache: RedisCache, inside: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would read the key until the lease expires, and everybody wait for it."""
+    get, lease = cache.get_article, f"lease:s:{story.article_id}"
+
+    def late(article_id: int, token: bytes) -> Any:
+        get(article_id, token)
+        assert inside.exists(lease)
+        raise UnavailableError("Redis")
+
+    monkeypatch.setattr(cache, "get_article", late)
+    started = time.monotonic()
+    assert reads.article(story.article_id, None) is not None
+    _until(lambda: not inside.exists(lease))
+    assert time.monotonic() - started < cache_redis.LEASE_SECONDS / 2
+
+
+def test_a_redis_that_falls_silent_while_a_caller_waits_for_a_lease_is_given_up_after_two_answers(
+    story: Story, reads: CachedReads, cache: RedisCache, inside: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, calls = cache.get_article, iter(range(100))
+
+    def silent(article_id: int, token: bytes) -> Any:
+        if next(calls) < 2:
+            return get(article_id, token)
+        raise UnavailableError("Redis")
+
+    monkeypatch.setattr(cache, "get_article", silent)
+    inside.set(f"lease:s:{story.article_id}", "somebody's", px=5000)
+    assert reads.article(story.article_id, None) is not None
+    assert next(calls) == 4
+
+
+def test_nobody_waits_for_a_read_whose_set_raised(
+    story: Story, reads: CachedReads, cache: RedisCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "set", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        reads.article(story.article_id, None)
+    assert not reads._through._flights
+
+
 def test_one_late_answer_does_not_end_the_wait_for_a_lease(
     story: Story, reads: CachedReads, cache: RedisCache, inside: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,17 +215,10 @@ def test_one_late_answer_does_not_end_the_wait_for_a_lease(
         return get(article_id, token)
 
     monkeypatch.setattr(cache, "get_article", sometimes_late)
-    inside.set(f"lease:a:{story.article_id}", "somebody's", px=30)
+    inside.set(f"lease:s:{story.article_id}", "somebody's", px=30)
     assert reads.article(story.article_id, None) is not None
     # A read without the cache would have set nothing.
     assert inside.exists(f"s:{story.article_id}")
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_without_the_cache_callers_share_a_read_that_began_after_they_came(
@@ -270,7 +314,8 @@ def test_who_is_late_waits_while_others_of_its_process_wait_for_another_box(
         for name in ("told", "late")
     ]
     waiting[0].start()
-    _until(lambda: bool(reads._through._leased_elsewhere))
+    key = keys.summary_key(story.article_id)
+    _until(lambda: reads._through._told.about(key))
     waiting[1].start()
     time.sleep(0.05)
     assert behind.asked == []
@@ -281,5 +326,5 @@ def test_who_is_late_waits_while_others_of_its_process_wait_for_another_box(
         thread.join(10)
     assert [article is not None for article in found] == [True, True]
     assert behind.asked == ["article"]
-    assert not reads._through._leased_elsewhere
+    assert not reads._through._told.about(key)
     assert not reads._through._flights
