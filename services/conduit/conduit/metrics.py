@@ -40,7 +40,11 @@ TASKS_CLOSED = Counter(
     ["task", "result"],
 )
 TASKS_SENT = Counter("conduit_tasks_sent_total", "Task messages by result", ["result"])
-CACHE_READS = Counter("conduit_cache_reads_total", "Cache reads by result", ["what", "result"])
+CACHE_READS = Counter(
+    "conduit_cache_reads_total",
+    "Cache reads by result: hit, miss, shared (another request of this process read it), away (no cache), not cached",
+    ["what", "result"],
+)
 CACHE_SECONDS = Histogram(
     "conduit_cache_seconds", "Seconds of one call of the cache", ["call"],
     buckets=(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),

@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import count
 from time import perf_counter
 from typing import Any, TypeVar
@@ -172,7 +173,8 @@ class RedisCache:
     def release_later(self, name: bytes, token: bytes) -> None:
         """End the lease that a get may have been given whose answer was late; nobody waits for that."""
         nothing_read = b"", b"0"
-        self._server.in_background(lambda: self._call("set", self._set, token, *nothing_read, name))
+        give_back = partial(self._call, "set", self._set, token, *nothing_read, name)
+        self._server.in_background("giving a lease back", give_back)
 
     # Invalidate ---------------------------------------------------------------------------------------------
 

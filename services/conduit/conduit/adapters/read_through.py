@@ -9,11 +9,11 @@ that the key is being read already: then it waits like the others.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
 from threading import Event as Signal
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from prometheus_client import Counter
 
@@ -32,11 +32,20 @@ LEASE_WAIT_SECONDS = 0.8
 # need.
 FIRST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.08
+# After so many late answers in a row a caller does without the cache: 50 ms, as conduit.adapters.cache_redis has it.
+LATE_GETS = 2
 
 
-# As many answers in a row may be late before a caller does without the cache: 50 ms, as conduit.adapters.cache_redis
-# bounds them.
-LATE_ANSWERS = 2
+class _Caller(NamedTuple, Generic[AnyFound, Value]):
+    """What ``read`` was called with, when it ``came``, and its lease's token."""
+
+    kind: str
+    key: bytes
+    token: bytes
+    came: float
+    get: Callable[[bytes], AnyFound]
+    value: Callable[[AnyFound], Value]
+    fetch: Callable[[AnyFound | None], tuple[Value, list[Entry]]]
 
 
 class ReadThrough:
@@ -60,43 +69,55 @@ class ReadThrough:
         ``key`` names the lease. ``get`` is called with the token of the lease that this caller may get, ``fetch`` with
         what was found, which may be a part of the answer, or None without the cache. Raises whatever ``fetch`` raises.
         """
-        until = (came := time.monotonic()) + LEASE_WAIT_SECONDS
         token = self._cache.new_token()
-        pauses = _pauses()
-        late = 0
-        with self._told.caller(key) as caller:
-            while True:
-                asked = time.monotonic()
-                found, miss = self._try(get, token)
-                if found is not None and miss is None:
-                    count_read(kind, "hit")
-                    return value(found)
-                if miss is not None:
-                    late = 0
-                    if miss.holds_lease or asked >= until:
-                        count_read(kind, "miss")
-                        return self._fly(key, _Flight(asked), partial(fetch, found), miss)
-                    caller.is_told()
-                else:
-                    late += 1
-                    if late < LATE_ANSWERS and self._cache.is_available:
-                        continue  # one late answer only says that a box is busy, and then the database is better spared
-                    caller.gives_up()
-                    if not self._others_ask(key, until):
-                        flight: _Flight[Value] = _Flight(asked)
-                        if asked >= until or self._flights.setdefault(key, flight) is flight:
-                            count_read(kind, "away")
-                            try:
-                                return self._fly(key, flight, partial(fetch, None), None)
-                            finally:
-                                if self._cache.is_available:
-                                    self._cache.release_later(key, token)
-                if (under_way := self._flights.get(key)) is None:
-                    time.sleep(next(pauses))
-                elif under_way.serves(came, until):
-                    count_read(kind, "shared")
-                    shared: Value = under_way.value
-                    return shared
+        came = time.monotonic()
+        found = self._get(get, token)
+        if found is not None and found.miss is None:
+            count_read(kind, "hit")
+            return value(found)
+        caller = _Caller(kind, key, token, came, get, value, fetch)
+        try:
+            return self._read_missed(caller, found)
+        finally:
+            self._told.remove(caller)
+
+    def _read_missed(self, caller: "_Caller[AnyFound, Value]", found: AnyFound | None) -> Value:
+        """The value for a caller whose first get found this."""
+        key, until = caller.key, caller.came + LEASE_WAIT_SECONDS
+        asked, pause = caller.came, FIRST_PAUSE_SECONDS
+        while True:
+            if found is None:
+                self._told.remove(caller)
+                if not self._others_ask(key, until):
+                    flight: _Flight[Value] = _Flight(time.monotonic())
+                    if asked >= until or self._flights.setdefault(key, flight) is flight:
+                        return self._read_without_cache(caller, flight)
+            elif found.miss is None:
+                count_read(caller.kind, "hit")
+                return caller.value(found)
+            elif found.miss.holds_lease or asked >= until:
+                count_read(caller.kind, "miss")
+                return self._fly(key, _Flight(asked), partial(caller.fetch, found), found.miss)
+            else:
+                self._told.add(caller)
+            if (under_way := self._flights.get(key)) is None:
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            elif under_way.serves(caller.came, until):
+                count_read(caller.kind, "shared")
+                shared: Value = under_way.value
+                return shared
+            asked = time.monotonic()
+            found = self._get(caller.get, caller.token, times=1 if found is None else LATE_GETS)
+
+    def _read_without_cache(self, caller: "_Caller[AnyFound, Value]", flight: "_Flight[Value]") -> Value:
+        count_read(caller.kind, "away")
+        try:
+            return self._fly(caller.key, flight, partial(caller.fetch, None), None)
+        finally:
+            if self._cache.is_available:
+                # A late answer may have given it the lease, for which others wait.
+                self._cache.release_later(caller.key, caller.token)
 
     def _others_ask(self, key: bytes, until: float) -> bool:
         """Whether callers of this process were told that the key is being read. Waits for what comes of it."""
@@ -108,14 +129,18 @@ class ReadThrough:
             time.sleep(FIRST_PAUSE_SECONDS)
         return True
 
-    @staticmethod
-    def _try(get: Callable[[bytes], AnyFound], token: bytes) -> tuple[AnyFound | None, Miss | None]:
-        """What was found, and what was missed; neither without an answer."""
-        try:
-            found = get(token)
-        except UnavailableError:
-            return None, None
-        return found, found.miss
+    def _get(self, get: Callable[[bytes], AnyFound], token: bytes, times: int = LATE_GETS) -> AnyFound | None:
+        """What was found; None without an answer.
+
+        One late answer only says that a box is busy, and then the database is better spared: it gets again.
+        """
+        for _ in range(times):
+            try:
+                return get(token)
+            except UnavailableError:
+                if not self._cache.is_available:
+                    break
+        return None
 
     def _fly(
         self,
@@ -163,56 +188,26 @@ class _Flight(Generic[Value]):
 
 
 class _Told:
-    """By key, how many callers of this process know that it is being read, and are waiting for that."""
+    """Callers of this process who know that a key is being read, and are waiting for that."""
 
     def __init__(self) -> None:
-        self._callers: dict[bytes, int] = {}
+        self._tokens: dict[bytes, set[bytes]] = {}
         self._lock = Lock()
 
     def about(self, key: bytes) -> bool:
-        return key in self._callers
+        return key in self._tokens
 
-    def count(self, key: bytes, change: int) -> None:
+    def add(self, caller: "_Caller[Any, Any]") -> None:
         with self._lock:
-            if callers := self._callers.get(key, 0) + change:
-                self._callers[key] = callers
-            else:
-                self._callers.pop(key, None)
+            self._tokens.setdefault(caller.key, set()).add(caller.token)
 
-    def caller(self, key: bytes) -> "_Caller":
-        return _Caller(self, key)
-
-
-class _Caller:
-    """Somebody who may be told so. Ends as a context manager."""
-
-    def __init__(self, told: _Told, key: bytes) -> None:
-        self._told = told
-        self._key = key
-        self._counts = False
-
-    def __enter__(self) -> "_Caller":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.gives_up()
-
-    def is_told(self) -> None:
-        if not self._counts:
-            self._counts = True
-            self._told.count(self._key, 1)
-
-    def gives_up(self) -> None:
-        if self._counts:
-            self._counts = False
-            self._told.count(self._key, -1)
-
-
-def _pauses() -> Iterator[float]:
-    pause = FIRST_PAUSE_SECONDS
-    while True:
-        yield pause
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+    def remove(self, caller: "_Caller[Any, Any]") -> None:
+        """Idempotent; also of one that was never added."""
+        with self._lock:
+            tokens = self._tokens.get(caller.key, set())
+            tokens.discard(caller.token)
+            if not tokens:
+                self._tokens.pop(caller.key, None)
 
 
 def count_read(kind: str, result: str) -> None:

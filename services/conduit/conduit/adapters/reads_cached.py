@@ -195,7 +195,8 @@ class CachedReads:
         shown = [comment for comment in comments if comment.author_id in authors][: page.limit]
         own = self._own(viewer, (), {comment.author_id for comment in shown})
         return [
-            comment_from(comment, authors[comment.author_id], comment.author_id in own.followed) for comment in shown
+            comment_from(comment, authors[comment.author_id], comment.author_id in own.followed)
+            for comment in shown
         ]
 
     def _fetch_comments(self, article_id: int, found: FoundComments | None) -> tuple[Comments | Absent, list[Entry]]:

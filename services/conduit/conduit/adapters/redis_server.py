@@ -13,12 +13,11 @@ import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from redis import Connection, ConnectionPool, Redis
+from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
-from redis.connection import ConnectionInterface
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -26,6 +25,7 @@ from redis.retry import Retry
 
 from conduit import metrics
 from conduit.adapters.circuit_breaker import CircuitBreaker, first_address
+from conduit.adapters.redis_pool import CALL_SECONDS, LEAST_SECONDS, NEVER, BoundedConnection, Deadline, LastUsedPool
 from conduit.errors import UnavailableError
 from conduit.timing import tally
 
@@ -34,9 +34,6 @@ log = logging.getLogger(__name__)
 Reply = TypeVar("Reply")
 
 REQUEST_SECONDS = 0.04
-CALL_SECONDS = 0.03
-# With less time left, a call is not begun: a box that waits for its CPU would take every answer for late.
-LEAST_SECONDS = 0.005
 # A saturated box stands still for up to 30 ms at a time, so one late answer is no outage. Three in a row are.
 LATE_ANSWERS = 3
 START_SECONDS = 1.0  # how long the start waits for the first probe to succeed
@@ -54,10 +51,10 @@ class RedisServer:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 6379
         self.name = f"{self._host}:{self._port}"
-        self._deadline = _Deadline()
-        self._pool = _LastUsedPool.from_url(
+        self._deadline = Deadline()
+        self._pool = LastUsedPool.from_url(
             url,
-            connection_class=_BoundedConnection,
+            connection_class=BoundedConnection,
             deadline=self._deadline,
             spare=connections,
             socket_timeout=CALL_SECONDS,
@@ -121,25 +118,27 @@ class RedisServer:
             if request is not None:
                 request.redis_seconds += monotonic() - started
         self._breaker.succeeded()
-        if self._pool.is_short and self._filling.acquire(blocking=False):
-            self.in_background(self._pool.fill, self._filling.release)
+        if self._pool.needs_filling and self._filling.acquire(blocking=False):
+            self.in_background("making connections", self._pool.fill, self._filling.release)
         return reply
 
-    def in_background(self, work: Callable[[], object], finally_: Callable[[], object] = lambda: None) -> None:
-        """Do some work that no request waits for, and then the other, whatever came of the first."""
+    def in_background(
+        self, what: str, work: Callable[[], object], finally_: Callable[[], object] = lambda: None
+    ) -> None:
+        """Do some work that no request waits for, and then the other, whatever came of the first. The log says what."""
 
         def run() -> None:
             try:
                 work()
             except (UnavailableError, RedisError) as error:
-                log.info("not done", extra={"server": self.name, "cause": repr(error)})
+                log.info(f"{what} failed", extra={"server": self.name, "cause": repr(error)})
             finally:
                 finally_()
 
         try:
             threading.Thread(target=run, name=f"background {self.name}", daemon=True).start()
         except RuntimeError as error:  # no more threads
-            log.warning("not done", extra={"server": self.name, "cause": repr(error)})
+            log.warning(f"{what} failed", extra={"server": self.name, "cause": repr(error)})
             finally_()
 
     def _failed(self, error: RedisError, required: bool, began: float) -> None:
@@ -167,97 +166,3 @@ class RedisServer:
             self._pool.fill()
         except RedisError as error:  # a busy box may be too slow for so many: the rest follows
             log.info("not all connections were made", extra={"server": self.name, "cause": repr(error)})
-
-
-NEVER = float("inf")
-
-
-class _Deadline(threading.local):
-    """When the calls of this thread must have ended, on time.monotonic's clock."""
-
-    at = NEVER
-
-    def seconds_left(self) -> float:
-        # A socket takes 0 for "do not block at all".
-        return max(0.001, min(CALL_SECONDS, self.at - monotonic()))
-
-
-class _BoundedConnection(Connection):
-    """A connection that waits for nothing beyond its thread's deadline."""
-
-    def __init__(self, *, deadline: _Deadline, **options: Any) -> None:
-        self._deadline = deadline
-        super().__init__(**options)  # type: ignore[no-untyped-call]
-
-    @property  # type: ignore[misc]  # redis-py's has a setter, which only maintenance notifications use
-    def socket_connect_timeout(self) -> float:
-        return self._deadline.seconds_left()
-
-    def read_response(self, *args: Any, **options: Any) -> Any:
-        left = self._deadline.seconds_left()
-        if left < CALL_SECONDS - LEAST_SECONDS:  # else the socket's own timeout will do, and costs no system call
-            options["timeout"] = left
-        return super().read_response(*args, **options)
-
-
-class _LastUsedPool(ConnectionPool):
-    """Gives out the connection that was used last, unchecked: where Redis has closed it, the call is retried.
-
-    It keeps ``spare`` connections, so that no request has to connect: in a burst that takes a busy box longer than a
-    request may wait for Redis. Of 250 requests for a key that had expired, up to 15 then asked the database.
-    """
-
-    def __init__(self, *, spare: int, **options: Any) -> None:
-        self._spare = spare
-        self._idle: list[Connection] = []
-        self._reset_at = 0.0
-        self.is_short = False  # there may be fewer than ``spare``
-        super().__init__(**options)
-
-    def reset(self, *, unless_after: float = NEVER) -> None:
-        """Close the connections that no call uses, unless that was done after this time, on time.monotonic's clock."""
-        if self._reset_at > unless_after:
-            return
-        self._reset_at = monotonic()
-        super().reset()
-        idle, self._idle = self._idle, []
-        self.is_short = True
-        for connection in idle:
-            connection.disconnect()  # type: ignore[no-untyped-call]
-
-    def connect_to(self, address: str) -> None:
-        """Use this address from now on. Raises RedisError when it can't be connected to."""
-        self.connection_kwargs["host"] = address
-        self.reset()
-        self._connect()
-
-    def fill(self) -> None:
-        """Connect until ``spare`` connections are idle. Raises RedisError."""
-        self.is_short = False
-        try:
-            while len(self._idle) < self._spare:
-                self._connect()
-        except BaseException:
-            self.is_short = True
-            raise
-
-    def _connect(self) -> None:
-        connection: Connection = self.connection_class(**self.connection_kwargs)
-        connection.connect()  # type: ignore[no-untyped-call]
-        self.release(connection)
-
-    def get_connection(self, *_args: Any, **_options: Any) -> Connection:
-        try:
-            return self._idle.pop()  # atomic, so no lock
-        except IndexError:
-            connection: Connection = self.connection_class(**self.connection_kwargs)
-            return connection
-
-    def release(self, connection: ConnectionInterface) -> None:
-        assert isinstance(connection, Connection), "from get_connection"
-        if not connection.is_connected:  # an answer was late
-            self.is_short = True
-        elif connection.host == self.connection_kwargs["host"] and len(self._idle) < self._spare:
-            self._idle.append(connection)
-        else:
-            connection.disconnect()  # type: ignore[no-untyped-call]

@@ -2,7 +2,6 @@
 
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 from limits import parse
-from redis import Redis
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from conduit.adapters import cache_pending
 from conduit.adapters.cache_redis import GET_SECONDS, LAST_SECONDS, RedisCache
 from conduit.adapters.limits_redis import RedisLimits
-from conduit.adapters.redis_server import CALL_SECONDS, LATE_ANSWERS, REQUEST_SECONDS, RedisServer
+from conduit.adapters.redis_pool import CALL_SECONDS
+from conduit.adapters.redis_server import REQUEST_SECONDS
 from conduit.errors import TooManyError, UnavailableError
-from conduit.timing import Tally, tally
 from conduit_testing.client import Api, queries
 from conduit_testing.deployments import NewDatabase, NewRedis, migrated, served, settings_for
 from conduit_testing.proxy import Proxy, proxied
@@ -217,163 +214,6 @@ def test_no_request_waits_for_a_dns_lookup(monkeypatch: pytest.MonkeyPatch) -> N
             cache.get_article(1, cache.new_token())
     assert time.monotonic() - started < 1
     cache.close()
-
-
-def test_the_circuit_opens_after_three_timeouts_in_a_row(new_redis: NewRedis) -> None:
-    with proxied(new_redis()) as proxy:
-        server = RedisServer(proxy.url)
-        server.open()
-        for late in range(1, LATE_ANSWERS + 1):
-            assert server.is_available
-            proxy.hold()
-            with pytest.raises(UnavailableError):
-                server.call(server.client.ping)
-            assert server.is_available is (late < LATE_ANSWERS)
-        server.close()
-
-
-def test_a_required_call_without_an_answer_opens_the_circuit_at_once(new_redis: NewRedis) -> None:
-    with proxied(new_redis()) as proxy:
-        server = RedisServer(proxy.url)
-        server.open()
-        proxy.hold()
-        with pytest.raises(UnavailableError):
-            server.call(server.client.ping, required=True)
-        assert not server.is_available
-        server.close()
-
-
-def test_no_request_has_to_connect(new_redis: NewRedis) -> None:
-    """In a burst that takes longer than a request may wait, and each would ask the database."""
-    url = new_redis()
-    server = RedisServer(url, connections=7)
-    server.open()
-    watching = Redis.from_url(url)
-
-    def opened() -> set[str]:
-        clients = [(client["id"], client["name"], client["db"]) for client in watching.client_list()]
-        return {ident for ident, *of in clients if of == ["conduit", url.rpartition("/")[2]]}
-
-    before = opened()
-    assert len(before) == 7
-    start = threading.Barrier(7)
-
-    def ping(_: int) -> bool:
-        start.wait()
-        return bool(server.call(lambda: [server.client.ping() for _ in range(20)]))
-
-    with ThreadPoolExecutor(7) as threads:
-        assert all(threads.map(ping, range(7)))
-    assert opened() == before
-    server.close()
-    deadline = time.monotonic() + BACK_WITHIN_SECONDS
-    while opened():
-        assert time.monotonic() < deadline, "a connection stayed"
-        time.sleep(0.01)
-    watching.close()
-
-
-def test_connections_that_were_closed_or_late_are_replaced_in_the_background(new_redis: NewRedis) -> None:
-    with proxied(new_redis()) as proxy:
-        server = RedisServer(proxy.url, connections=7)
-        server.open()
-        pool = server._pool
-
-        def filled() -> None:
-            deadline = time.monotonic() + BACK_WITHIN_SECONDS
-            while len(pool._idle) < 7 or not all(connection.is_connected for connection in pool._idle):
-                assert time.monotonic() < deadline, "the connections were not replaced"
-                time.sleep(0.01)
-
-        before = pool._idle[:]
-        proxy.drop_connections()
-        assert server.call(server.client.ping)
-        filled()
-        assert not any(connection in before for connection in pool._idle)
-        proxy.hold()
-        with pytest.raises(UnavailableError):
-            server.call(server.client.ping)
-        assert len(pool._idle) == 6
-        proxy.mend()
-        assert server.call(server.client.ping)
-        filled()
-        server.close()
-
-
-def test_a_pool_that_could_not_be_filled_is_filled_later(
-    new_redis: NewRedis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A busy box may be too slow for so many connections at once. It can use Redis meanwhile."""
-    server = RedisServer(new_redis(), connections=7)
-    connect, left = server._pool._connect, iter(range(3))
-
-    def three_times() -> None:
-        if next(left, None) is None:
-            raise RedisTimeoutError("late")
-        connect()
-
-    monkeypatch.setattr(server._pool, "_connect", three_times)
-    server.open()
-    assert server.is_available
-    assert len(server._pool._idle) == 3
-    monkeypatch.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("no more threads")))
-    assert server.call(server.client.ping), "no reason to lose an answer"
-    monkeypatch.undo()
-    assert server.call(server.client.ping)
-    deadline = time.monotonic() + BACK_WITHIN_SECONDS
-    while len(server._pool._idle) < 7:
-        assert time.monotonic() < deadline, "the pool was not filled"
-        time.sleep(0.01)
-    server.close()
-
-
-def test_an_error_for_one_command_leaves_the_circuit_closed(new_redis: NewRedis) -> None:
-    server = RedisServer(new_redis())
-    server.open()
-    for _ in range(LATE_ANSWERS):
-        with pytest.raises(UnavailableError):
-            server.call(lambda: server.client.eval("return redis.error_reply('NO')", 0))
-    assert server.is_available
-    server.close()
-
-
-def test_a_request_whose_budget_is_used_up_does_not_call_redis(new_redis: NewRedis) -> None:
-    server = RedisServer(new_redis())
-    server.open()
-    called: list[object] = []
-    spent = Tally()
-    spent.redis_seconds = REQUEST_SECONDS
-    token = tally.set(spent)
-    try:
-        with pytest.raises(UnavailableError):
-            server.call(lambda: called.append(1))
-        assert called == []
-        server.call(lambda: called.append(2), at_least=LAST_SECONDS)
-    finally:
-        tally.reset(token)
-    assert called == [2]
-    assert server.is_available
-    server.close()
-
-
-def test_all_redis_calls_of_a_request_share_one_budget(new_redis: NewRedis) -> None:
-    with proxied(new_redis()) as proxy:
-        server = RedisServer(proxy.url)
-        server.open()
-        proxy.hold()
-        token = tally.set(Tally())
-        started = time.monotonic()
-        try:
-            for _ in range(2):
-                with pytest.raises(UnavailableError):
-                    # More than one call of Redis, and all of them within the time of one.
-                    server.call(lambda: [server.client.ping() for _ in range(3)])
-            with pytest.raises(UnavailableError):
-                server.call(server.client.ping, at_least=LAST_SECONDS)
-        finally:
-            tally.reset(token)
-        assert time.monotonic() - started < CACHE_MS / 1000
-        server.close()
 
 
 @every_break

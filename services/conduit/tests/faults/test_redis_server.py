@@ -1,0 +1,202 @@
+"""A Redis server as requests use it: how long they wait, when the circuit opens, and the connections kept for them."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from conduit.adapters.cache_redis import LAST_SECONDS
+from conduit.adapters.redis_pool import FILL_PAUSE_SECONDS
+from conduit.adapters.redis_server import LATE_ANSWERS, REQUEST_SECONDS, RedisServer
+from conduit.errors import UnavailableError
+from conduit.timing import Tally, tally
+from conduit_testing.deployments import NewRedis
+from conduit_testing.proxy import proxied
+
+BACK_WITHIN_SECONDS = 5.0
+# The rest is this machine's, which does other work as well.
+REQUEST_MS = (REQUEST_SECONDS + LAST_SECONDS) * 1000 * 1.5
+
+
+def _until(holds: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + BACK_WITHIN_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.01)
+
+
+def test_the_circuit_opens_after_three_timeouts_in_a_row(new_redis: NewRedis) -> None:
+    with proxied(new_redis()) as proxy:
+        server = RedisServer(proxy.url)
+        server.open()
+        for late in range(1, LATE_ANSWERS + 1):
+            assert server.is_available
+            proxy.hold()
+            with pytest.raises(UnavailableError):
+                server.call(server.client.ping)
+            assert server.is_available is (late < LATE_ANSWERS)
+        server.close()
+
+
+def test_a_required_call_without_an_answer_opens_the_circuit_at_once(new_redis: NewRedis) -> None:
+    with proxied(new_redis()) as proxy:
+        server = RedisServer(proxy.url)
+        server.open()
+        proxy.hold()
+        with pytest.raises(UnavailableError):
+            server.call(server.client.ping, required=True)
+        assert not server.is_available
+        server.close()
+
+
+def test_no_request_has_to_connect(new_redis: NewRedis) -> None:
+    """In a burst that takes longer than a request may wait, and each would ask the database."""
+    url = new_redis()
+    server = RedisServer(url, connections=7)
+    server.open()
+    watching = Redis.from_url(url)
+
+    def opened() -> set[str]:
+        clients = [(client["id"], client["name"], client["db"]) for client in watching.client_list()]
+        return {ident for ident, *of in clients if of == ["conduit", url.rpartition("/")[2]]}
+
+    before = opened()
+    assert len(before) == 7
+    start = threading.Barrier(7)
+
+    def ping(_: int) -> bool:
+        start.wait()
+        return bool(server.call(lambda: [server.client.ping() for _ in range(20)]))
+
+    with ThreadPoolExecutor(7) as threads:
+        assert all(threads.map(ping, range(7)))
+    assert opened() == before
+    server.close()
+    _until(lambda: not opened(), "a connection stayed")
+    watching.close()
+
+
+def test_connections_that_were_closed_or_late_are_replaced_in_the_background(new_redis: NewRedis) -> None:
+    with proxied(new_redis()) as proxy:
+        server = RedisServer(proxy.url, connections=7)
+        server.open()
+        pool = server._pool
+
+        def filled() -> bool:
+            return len(pool._idle) == 7 and all(connection.is_connected for connection in pool._idle)
+
+        before = pool._idle[:]
+        proxy.drop_connections()
+        assert server.call(server.client.ping)
+        _until(filled, "the connections were not replaced")
+        assert not any(connection in before for connection in pool._idle)
+        proxy.hold()
+        with pytest.raises(UnavailableError):
+            server.call(server.client.ping)
+        assert len(pool._idle) == 6
+        proxy.mend()
+        assert server.call(server.client.ping)
+        _until(filled, "the connections were not replaced")
+        server.close()
+
+
+def test_a_pool_that_could_not_be_filled_is_filled_later(new_redis: NewRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy box may be too slow for so many connections at once. It can use Redis meanwhile."""
+    server = RedisServer(new_redis(), connections=7)
+    connect, left = server._pool._connect, iter(range(3))
+
+    def three_times() -> None:
+        if next(left, None) is None:
+            raise RedisTimeoutError("late")
+        connect()
+
+    monkeypatch.setattr(server._pool, "_connect", three_times)
+    server.open()
+    assert server.is_available
+    assert len(server._pool._idle) == 3
+    monkeypatch.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("no more threads")))
+    assert server.call(server.client.ping), "no reason to lose an answer"
+    monkeypatch.undo()
+    _until(lambda: server.call(server.client.ping) and len(server._pool._idle) == 7, "the pool was not filled")
+    server.close()
+
+
+def test_a_pool_that_cannot_be_filled_is_tried_again_but_not_by_every_call(
+    new_redis: NewRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis at its maxclients, for one, refuses more connections while it serves those that it has."""
+    server = RedisServer(new_redis(), connections=7)
+    connect, left = server._pool._connect, iter(range(3))
+    refused: list[float] = []
+
+    def three_times() -> None:
+        if next(left, None) is None:
+            refused.append(time.monotonic())
+            raise RedisConnectionError("max number of clients reached")
+        connect()
+
+    monkeypatch.setattr(server._pool, "_connect", three_times)
+    server.open()
+    calls = 0
+    while len(refused) < 4:
+        assert server.call(server.client.ping)
+        calls += 1
+    pauses = [later - earlier for earlier, later in pairwise(refused)]
+    assert min(pauses) >= FILL_PAUSE_SECONDS
+    assert calls > 100, "or the pauses were not this pool's"
+    server.close()
+
+
+def test_an_error_for_one_command_leaves_the_circuit_closed(new_redis: NewRedis) -> None:
+    server = RedisServer(new_redis())
+    server.open()
+    for _ in range(LATE_ANSWERS):
+        with pytest.raises(UnavailableError):
+            server.call(lambda: server.client.eval("return redis.error_reply('NO')", 0))
+    assert server.is_available
+    server.close()
+
+
+def test_a_request_whose_budget_is_used_up_does_not_call_redis(new_redis: NewRedis) -> None:
+    server = RedisServer(new_redis())
+    server.open()
+    called: list[object] = []
+    spent = Tally()
+    spent.redis_seconds = REQUEST_SECONDS
+    token = tally.set(spent)
+    try:
+        with pytest.raises(UnavailableError):
+            server.call(lambda: called.append(1))
+        assert called == []
+        server.call(lambda: called.append(2), at_least=LAST_SECONDS)
+    finally:
+        tally.reset(token)
+    assert called == [2]
+    assert server.is_available
+    server.close()
+
+
+def test_all_redis_calls_of_a_request_share_one_budget(new_redis: NewRedis) -> None:
+    with proxied(new_redis()) as proxy:
+        server = RedisServer(proxy.url)
+        server.open()
+        proxy.hold()
+        token = tally.set(Tally())
+        started = time.monotonic()
+        try:
+            for _ in range(2):
+                with pytest.raises(UnavailableError):
+                    # More than one call of Redis, and all of them within the time of one.
+                    server.call(lambda: [server.client.ping() for _ in range(3)])
+            with pytest.raises(UnavailableError):
+                server.call(server.client.ping, at_least=LAST_SECONDS)
+        finally:
+            tally.reset(token)
+        assert time.monotonic() - started < REQUEST_MS / 1000
+        server.close()
