@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Container
 
 from infra.stage.shell import answer, compose, compose_rows, run
 from infra.stage.topology import Topology
@@ -16,7 +17,23 @@ def put_right(stage: Topology) -> None:
     """Half replaced containers, stops under way, and boxes that are ill from before."""
     _remove_half_replaced(stage)
     _await_stops(stage)
-    _stop_unhealthy(stage)
+    stop_unhealthy(stage)
+
+
+def stop_unhealthy(stage: Topology, among: Container[str] | None = None) -> bool:
+    """Whether there were any (``among`` these ids of containers), which are stopped now.
+
+    A box that runs and is unhealthy, such as an app whose database was away, would end Compose's waiting at once.
+    Started anew it has its start_period to become healthy.
+    """
+    ill = {
+        row["Service"]
+        for row in compose_rows(stage.number, "ps")
+        if row.get("Health") == "unhealthy" and (among is None or row["ID"] in among)
+    }
+    if ill:
+        run(compose(stage.number, "stop", *sorted(ill)))
+    return bool(ill)
 
 
 def _remove_half_replaced(stage: Topology) -> None:
@@ -51,15 +68,6 @@ def _stopping(stage: Topology) -> list[str]:
         elif about.get("signal") in STOP_SIGNALS:
             stopping[about["name"]] = True
     return [name for name, under_way in stopping.items() if under_way]
-
-
-def _stop_unhealthy(stage: Topology) -> None:
-    """A box that runs and is unhealthy, such as an app whose database was away, would end Compose's waiting at once.
-    Started anew it has its start_period to become healthy.
-    """
-    ill = [row["Service"] for row in compose_rows(stage.number, "ps") if row.get("Health") == "unhealthy"]
-    if ill:
-        run(compose(stage.number, "stop", *sorted(set(ill))))
 
 
 def _of(stage: Topology) -> list[str]:

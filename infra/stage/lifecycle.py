@@ -34,8 +34,13 @@ def up(number: int, apps_wanted: str | None = None) -> None:
     print(f"Stage {number}: starting {boxes}, and waiting until healthy", flush=True)
     leftovers.put_right(stage)
     nginx.put_away_stale(stage, configurations)
+    ran_before = {row["ID"] for row in compose_rows(number, "ps")}
     waiting = ["--wait", "--wait-timeout", str(HEALTHY_WITHIN)]
-    started = run(compose(number, "up", "--detach", "--remove-orphans", *waiting))
+    start = compose(number, "up", "--detach", "--remove-orphans", *waiting)
+    started = run(start)
+    if started != 0 and leftovers.stop_unhealthy(stage, ran_before):
+        # An app fails its health checks while its database is replaced, and may be unhealthy by the end of that.
+        started = run(start)
     ill = [row for row in _services(stage, [*stage.boxes, *stage.pages]) if not _is_well(row)]
     if started != 0 or ill or not _boxes(stage):
         raise _why_not_up(stage, ill)

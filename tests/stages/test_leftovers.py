@@ -1,9 +1,12 @@
 """What an interrupted command leaves in Docker, and that the next `up` does not trip over it."""
 
 import json
+import os
+import shutil
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +61,42 @@ def _trickle(slow: socket.socket, ended: threading.Event) -> None:
             return
 
 
+@pytest.mark.stage(2)
+@pytest.mark.docker
+def test_a_box_that_falls_ill_while_compose_is_at_work_is_started_anew(stages: Stages, tmp_path: Path) -> None:
+    """As an app does whose database takes long to be replaced. Here it stands still until it is stopped."""
+    stage, _ = stages.bring_up(2)
+    app, real = stage.host("app"), shutil.which("docker")
+    started = _started_at(stage, app)
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f"""#!/bin/sh
+case " $* " in
+  *" up --detach "*)
+    if mkdir {tmp_path}/fell-ill 2>/dev/null; then
+      {real} kill --signal STOP {app}
+      until [ "$({real} inspect -f '{{{{.State.Health.Status}}}}' {app})" = unhealthy ]; do sleep 0.2; done
+    fi ;;
+  *" stop app "*) {real} kill --signal CONT {app} ;;
+esac
+exec {real} "$@"
+"""
+    )
+    docker.chmod(0o755)
+    env = environment() | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        stage.make_command("up"), cwd=stage.folder, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert (tmp_path / "fell-ill").exists()
+    assert stage.get("/ready").status_code == 200
+    assert _started_at(stage, app) != started
+
+
+def _started_at(stage: Stage, box: str) -> str:
+    return run(["docker", "inspect", "-f", "{{.State.StartedAt}}", box], stage.folder)
+
+
 def _event(action: str, name: str, signal: str | None = None) -> str:
     about = {"name": name} | ({"signal": signal} if signal else {})
     return json.dumps({"Action": action, "Actor": {"Attributes": about}})
@@ -88,13 +127,19 @@ def test_only_what_was_told_to_stop_and_has_not_ended_is_awaited(monkeypatch: py
 
 
 def test_a_box_that_is_unhealthy_from_before_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [{"Service": "app", "Health": "unhealthy"}, {"Service": "db", "Health": "healthy"}, {"Service": "mail"}]
+    rows = [
+        {"ID": "1", "Service": "app", "Health": "unhealthy"},
+        {"ID": "2", "Service": "db", "Health": "healthy"},
+        {"ID": "3", "Service": "mail"},
+    ]
     ran: list[list[str]] = []
     monkeypatch.setattr(leftovers, "compose_rows", lambda *_: rows)
     monkeypatch.setattr(leftovers, "run", ran.append)
-    leftovers._stop_unhealthy(topology.read(2))
+    assert leftovers.stop_unhealthy(topology.read(2))
     assert [command[-2:] for command in ran] == [["stop", "app"]]
+    assert leftovers.stop_unhealthy(topology.read(2), {"1", "2"})
     ran.clear()
+    assert not leftovers.stop_unhealthy(topology.read(2), {"2", "3"}), "it was started just now"
     rows[0]["Health"] = "healthy"
-    leftovers._stop_unhealthy(topology.read(2))
+    assert not leftovers.stop_unhealthy(topology.read(2))
     assert ran == []
