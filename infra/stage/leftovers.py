@@ -14,10 +14,24 @@ STOP_SIGNALS = {"2", "3", "15"}
 
 
 def put_right(stage: Topology) -> None:
-    """Half replaced containers, stops under way, and boxes that are ill from before."""
+    """Half replaced containers, stops under way, boxes that are too many now, and those that are ill from before."""
     _remove_half_replaced(stage)
     _await_stops(stage)
+    _remove_surplus(stage)
     stop_unhealthy(stage)
+
+
+def _remove_surplus(stage: Topology) -> None:
+    """Of several workers the last are removed. Compose removes any where all are replaced, and leaves "worker-2"."""
+    surplus = [
+        row["Name"]
+        for row in compose_rows(stage.number, "ps", "--all")
+        if (box := stage.boxes.get(row["Service"])) and int(row["Name"].rpartition("-")[2]) > box.count
+    ]
+    if surplus:
+        print(f"Stage {stage.number}: stopping {', '.join(sorted(surplus))}", flush=True)
+        answer(["docker", "stop", *surplus])
+        answer(["docker", "rm", *surplus])
 
 
 def stop_unhealthy(stage: Topology, among: Container[str] | None = None) -> bool:

@@ -143,3 +143,21 @@ def test_a_box_that_is_unhealthy_from_before_is_started_anew(monkeypatch: pytest
     rows[0]["Health"] = "healthy"
     assert not leftovers.stop_unhealthy(topology.read(2))
     assert ran == []
+
+
+def test_of_too_many_workers_the_last_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["app1-1", "worker-1", "worker-3", "worker-2"]
+    rows = [{"Name": f"conduit-stage4-{name}", "Service": name.rpartition("-")[0]} for name in names]
+    asked: list[list[str]] = []
+    monkeypatch.setattr(leftovers, "compose_rows", lambda *_: rows)
+    monkeypatch.setattr(leftovers, "answer", asked.append)
+
+    def remove(workers: int) -> None:
+        boxes = {"app1": topology.Box(0.25, 2**28), "worker": topology.Box(0.25, 2**28, workers)}
+        leftovers._remove_surplus(topology.Topology(4, "conduit-stage4", boxes, "lb", 8000, 8004))
+
+    remove(2)
+    assert asked == [["docker", step, "conduit-stage4-worker-3"] for step in ("stop", "rm")]
+    asked.clear()
+    remove(3)
+    assert asked == []
