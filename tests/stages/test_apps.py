@@ -17,6 +17,8 @@ from tests.running import ROOT
 KEPT_FOR_THE_SUPERUSER = 3  # superuser_reserved_connections, as PostgreSQL has it
 TOOLS = 7  # a migration, an import, what measures, and what somebody asks by hand, all at once
 DEFAULT = Settings.model_fields["pool_size"].default
+THREADS = Settings.model_fields["threads"].default
+CLIENTS = 2 + 1  # that each thread keeps connected to Redis: for the cache, and for limits
 GAUGE = "conduit_requests_in_flight"
 STAGE = topology.Topology(3, "conduit-stage3", {}, "lb", 8000, 8003)
 
@@ -28,11 +30,9 @@ def _pools(number: int, wanted: str = "", workers: str = "") -> list[int]:
     added: dict[str, Any] = json.loads(more)["services"] if more else {}
     given = {name: _of(own, name, "environment") | _of(added, name, "environment") for name in own | added}
     hands = [name for name in own if "stage.worker" in own[name]["labels"]]
-    pools = [
-        int(said.get("POOL_SIZE", DEFAULT))
-        for name, said in given.items()
-        if "DATABASE_URL" in said and name not in hands
-    ]
+    asks = [said for name, said in given.items() if "DATABASE_URL" in said and name not in hands]
+    pools = [int(said.get("POOL_SIZE", DEFAULT)) for said in asks]
+    assert [int(said.get("THREADS", THREADS)) for said in asks] == pools, "each thread has its connection"
     return pools + [worker.POOL_SIZE] * (int(workers or 1) if hands else 0)
 
 
@@ -66,6 +66,15 @@ def test_however_many_apps_there_are_none_waits_for_a_connection(number: int, wa
     assert len(pools) == wanted + (1 if number >= 4 else 0)
     assert sum(pools) <= apps.CONNECTIONS
     assert {*pools[:wanted]} == {DEFAULT} if wanted <= 4 else min(pools) >= apps.LEAST_POOL
+
+
+@pytest.mark.parametrize("number", [number for number in stages.available() if number >= 3])
+def test_redis_takes_the_clients_of_however_many_apps_twice(number: int) -> None:
+    """In a burst each thread may need as many connections again as it keeps."""
+    text = (ROOT / "infra/redis/common.conf").read_text()
+    (most,) = re.findall(r"^maxclients (\d+)$", text, re.MULTILINE)
+    for wanted in range(2, 20):
+        assert 2 * CLIENTS * sum(_pools(number, str(wanted))) <= int(most)
 
 
 @pytest.mark.parametrize("workers", [1, 3, apps.MOST_WORKERS])

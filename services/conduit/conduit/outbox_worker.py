@@ -7,6 +7,7 @@ lease is renewed while it runs, and its end is written together with its follow-
 import logging
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from threading import Event, Lock, Thread
 
@@ -194,7 +195,7 @@ def _text(error: Exception | None) -> str:
     return repr(error)[:ERROR_LENGTH]
 
 
-class _Rounds(Thread):
+class _Rounds(Thread, ABC):
     """Does its steps every two seconds until it is stopped."""
 
     def __init__(self, name: str, worker: OutboxWorker) -> None:
@@ -212,8 +213,8 @@ class _Rounds(Thread):
             if self._stopped.wait(ROUND_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
                 return
 
-    def _steps(self) -> Iterator[Callable[[], None]]:
-        raise NotImplementedError  # the heartbeat's and the relay's differ
+    @abstractmethod
+    def _steps(self) -> Iterator[Callable[[], None]]: ...
 
     def _try(self, step: Callable[[], None]) -> None:
         try:
