@@ -8,20 +8,31 @@ It ends by itself when stdin does.
 import argparse
 import asyncio
 import json
+import re
 import sys
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 TIME_OUT = 60.0
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+_QUERIES = re.compile(rb'^server-timing:.*desc="(\d+) queries"', re.IGNORECASE | re.MULTILINE)
+
+
+class Answer(NamedTuple):
+    """Its status, the database queries that it says were made for it, and when its end came, in seconds."""
+
+    status: str
+    queries: int
+    finished: float
 
 
 async def burst(targets: list[str], path: str, count: int) -> dict[str, Any]:
     """Open ``count`` connections, wait for the starting shot, send the same request on each.
 
-    Statuses, how many were under way at most, and ms until the first and the last answer.
+    Statuses, the database queries that the answers say were made for them, how many requests were under way at most,
+    and ms until the first and the last answer.
     """
     places = [urlsplit(target) for target in targets]
     connections = []
@@ -37,24 +48,31 @@ async def burst(targets: list[str], path: str, count: int) -> dict[str, Any]:
     sent = time.perf_counter()
     answers = await asyncio.gather(*(_answer(connection) for connection in connections))
     return {
-        "statuses": dict(Counter(status for status, _ in answers)),
-        "most_in_flight": sum(finished >= sent for _, finished in answers),
-        "first_ms": round((min(finished for _, finished in answers) - began) * 1000, 1),
-        "last_ms": round((max(finished for _, finished in answers) - began) * 1000, 1),
+        "statuses": dict(Counter(answer.status for answer in answers)),
+        "queries": sum(answer.queries for answer in answers),
+        "most_in_flight": sum(answer.finished >= sent for answer in answers),
+        "first_ms": round((min(answer.finished for answer in answers) - began) * 1000, 1),
+        "last_ms": round((max(answer.finished for answer in answers) - began) * 1000, 1),
     }
 
 
-async def _answer(connection: Connection) -> tuple[str, float]:
-    """The status of an answer and when its end came."""
+async def _answer(connection: Connection) -> Answer:
     reader, writer = connection
     try:
         whole = await asyncio.wait_for(reader.read(-1), TIME_OUT)
     except (OSError, TimeoutError) as error:
-        return type(error).__name__, time.perf_counter()
+        return Answer(type(error).__name__, 0, time.perf_counter())
     finally:
         writer.close()
-    words = whole[:16].split(b" ")
-    return (words[1].decode() if len(words) > 1 else "nothing"), time.perf_counter()
+    return answered(whole, time.perf_counter())
+
+
+def answered(whole: bytes, finished: float) -> Answer:
+    """What the bytes say that came until the end, which was at ``finished``."""
+    head = whole.partition(b"\r\n\r\n")[0]
+    words = head[:16].split(b" ")
+    said = _QUERIES.search(head)
+    return Answer(words[1].decode() if len(words) > 1 else "nothing", int(said.group(1)) if said else 0, finished)
 
 
 def say(**message: object) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infra.stage.shell import answer, compose
-from loadtests.ceiling import counts
 from loadtests.ceiling.boxes import Boxes
 from loadtests.ceiling.record import ROOT
 from loadtests.experiments import harm
@@ -53,19 +52,15 @@ def _one(scene: Scene, sender: "_Sender", path: str) -> dict[str, Any]:
     # A box that has just been started makes connections and compiles statements first.
     sender.send(path, 4, lambda: None)
     for name, count in (("one", 1), ("burst", AT_ONCE)):
-        before = _counted(scene.boxes)
+        before = _late(scene.boxes)
         found[name] = sender.send(path, count, lambda: harm.inside(cache, "redis-cli", "-n", "0", "flushdb"))
-        found[name] |= {what: value - before[what] for what, value in _counted(scene.boxes).items()}
+        found[name]["late"] = _late(scene.boxes) - before
     return found
 
 
-def _counted(boxes: Boxes) -> dict[str, float]:
-    """The apps' queries so far, without their health checks, and their reads for which the cache was late."""
-    said = [text for _, text in boxes.metrics().values()]
-    return {
-        "queries": sum(counts.counted(text)["queries"] for text in said),
-        "late": sum(float(value) for text in said for value in _LATE.findall(text)),
-    }
+def _late(boxes: Boxes) -> float:
+    """The apps' reads so far for which the cache was late."""
+    return sum(float(value) for _, text in boxes.metrics().values() for value in _LATE.findall(text))
 
 
 def _article(scene: Scene) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from infra.stage.__main__ import EXPERIMENTS
 from loadtests import mixes
-from loadtests.experiments import cache, kill, plan, restart, stampede, verdict
+from loadtests.experiments import burst, cache, kill, plan, restart, stampede, verdict
 from loadtests.experiments.scene import Load
 from loadtests.experiments.verdict import Failures
 from loadtests.tests.runs import total
@@ -206,14 +206,22 @@ def test_a_cache_is_used_again_once_an_app_counts_a_hit(
     assert sum(span["misses"] for span in load.counted) == len(load.counted), "each look is a span of its own"
 
 
+def test_an_answer_says_what_it_asked_of_the_database() -> None:
+    """Not the app's counter: what an app does beside its requests is no part of a burst."""
+    head = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer-Timing: db;dur=1.2;desc="3 queries", app;dur=4\r\n\r\n'
+    assert burst.answered(head + b"{}", 1.5) == burst.Answer("200", 3, 1.5)
+    assert burst.answered(head.replace(b"Server", b"X") + b'server-timing: desc="9 queries"', 1.5).queries == 0
+    assert burst.answered(b"", 1.5) == burst.Answer("nothing", 0, 1.5)
+
+
 def bursts(with_flight: float, without: float, status: str = "200", late: int = 0) -> list[dict[str, Any]]:
-    burst = {"statuses": {status: 500}, "most_in_flight": 500, "first_ms": 10.0, "last_ms": 1500.0, "late": late}
+    of_all = {"statuses": {status: 500}, "most_in_flight": 500, "first_ms": 10.0, "last_ms": 1500.0, "late": late}
     return [
         {
             "setting": setting,
             "what": "article",
             "one": {"queries": 2.0},
-            "burst": burst | {"queries": asked},
+            "burst": of_all | {"queries": asked},
         }
         for setting, asked in ((stampede.WITH, with_flight), (stampede.WITHOUT, without))
     ]

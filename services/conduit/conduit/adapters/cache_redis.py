@@ -84,6 +84,10 @@ class RedisCache:
         """Whether it may be called: one late answer does not change that."""
         return self._server.is_available
 
+    def has_answered_since(self, when: float) -> bool:
+        """Whether any call of this process was answered after that, on time.monotonic's clock."""
+        return self._server.has_answered_since(when)
+
     def open(self) -> None:
         self._server.open()
 

@@ -69,6 +69,7 @@ class RedisServer:
         self._filling = threading.Lock()
         self._breaker = CircuitBreaker(self.name, self._probe, failures=LATE_ANSWERS, pause=PROBE_PAUSE_SECONDS)
         self._errors = metrics.REDIS_ERRORS.labels(self.name)
+        self._answered_at = 0.0
 
     @property
     def pool(self) -> ConnectionPool:
@@ -79,6 +80,10 @@ class RedisServer:
     def is_available(self) -> bool:
         """Whether requests may call it: the circuit is closed."""
         return self._breaker.is_closed
+
+    def has_answered_since(self, when: float) -> bool:
+        """Whether it answered any call of this process after that, on time.monotonic's clock."""
+        return self._answered_at > when
 
     def open(self) -> None:
         """Start the probe; return when it succeeded, or after ``START_SECONDS``."""
@@ -118,6 +123,7 @@ class RedisServer:
             if request is not None:
                 request.redis_seconds += monotonic() - started
         self._breaker.succeeded()
+        self._answered_at = monotonic()
         if self._pool.needs_filling and self._filling.acquire(blocking=False):
             self.in_background("making connections", self._pool.fill, self._filling.release)
         return reply

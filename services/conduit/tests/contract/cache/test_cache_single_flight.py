@@ -221,6 +221,33 @@ def test_one_late_answer_does_not_end_the_wait_for_a_lease(
     assert inside.exists(f"s:{story.article_id}")
 
 
+@pytest.mark.parametrize(("others_are_answered", "queries"), [(True, 0), (False, 1)])
+def test_who_is_late_twice_gets_again_only_while_others_have_their_answers(
+    story: Story,
+    reads: CachedReads,
+    cache: RedisCache,
+    behind: Slow,
+    *,
+    others_are_answered: bool,
+    queries: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads.article(story.article_id, None)
+    behind.asked.clear()
+    get, late = cache.get_article, iter([True] * 4)
+
+    def late_at_first(article_id: int, token: bytes) -> Any:
+        if next(late, False):
+            if others_are_answered:
+                cache.get_tags(cache.new_token())
+            raise UnavailableError("Redis")
+        return get(article_id, token)
+
+    monkeypatch.setattr(cache, "get_article", late_at_first)
+    assert reads.article(story.article_id, None) is not None
+    assert behind.asked.count("article") == queries
+
+
 def test_without_the_cache_callers_share_a_read_that_began_after_they_came(
     story: Story,
     behind: Slow,
