@@ -14,7 +14,7 @@ STOP_SIGNALS = {"2", "3", "15"}
 
 
 def put_right(stage: Topology) -> None:
-    """Half replaced containers, stops under way, boxes that are too many now, and those that are ill from before."""
+    """Half replaced containers, stops under way, surplus boxes, and those that are ill from before."""
     _remove_half_replaced(stage)
     _await_stops(stage)
     _remove_surplus(stage)
@@ -22,20 +22,27 @@ def put_right(stage: Topology) -> None:
 
 
 def _remove_surplus(stage: Topology) -> None:
-    """Of several workers the last are removed. Compose removes any where all are replaced, and leaves "worker-2"."""
+    """Remove the workers with the highest numbers. When Compose replaces all of them, it may keep worker-2 and remove
+    worker-1.
+    """
+    labels = ".Names", '.Label "com.docker.compose.service"', '.Label "com.docker.compose.container-number"'
+    shown = "\t".join(f"{{{{{label}}}}}" for label in labels)
+    kept = ["--filter", "label=com.docker.compose.oneoff=False"]
+    said = answer(["docker", "ps", "--all", *_of(stage), *kept, "--format", shown]).stdout
+    numbered: dict[str, list[tuple[int, str]]] = {}
+    for name, service, number in (line.split("\t") for line in said.splitlines()):
+        numbered.setdefault(service, []).append((int(number), name))
     surplus = [
-        row["Name"]
-        for row in compose_rows(stage.number, "ps", "--all")
-        if (box := stage.boxes.get(row["Service"])) and int(row["Name"].rpartition("-")[2]) > box.count
+        name for service, box in stage.boxes.items() for _, name in sorted(numbered.get(service, ()))[box.count :]
     ]
     if surplus:
-        print(f"Stage {stage.number}: stopping {', '.join(sorted(surplus))}", flush=True)
+        print(f"Stage {stage.number}: stopping {', '.join(surplus)}", flush=True)
         answer(["docker", "stop", *surplus])
         answer(["docker", "rm", *surplus])
 
 
 def stop_unhealthy(stage: Topology, among: Container[str] | None = None) -> bool:
-    """Whether there were any (``among`` these ids of containers), which are stopped now.
+    """Stop the unhealthy boxes, or only those whose container ids are in ``among``. Return whether there were any.
 
     A box that runs and is unhealthy, such as an app whose database was away, would end Compose's waiting at once.
     Started anew it has its start_period to become healthy.

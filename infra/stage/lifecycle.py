@@ -38,10 +38,13 @@ def up(number: int, apps_wanted: str | None = None) -> None:
     waiting = ["--wait", "--wait-timeout", str(HEALTHY_WITHIN)]
     start = compose(number, "up", "--detach", "--remove-orphans", *waiting)
     started = run(start)
-    if started != 0 and leftovers.stop_unhealthy(stage, ran_before):
-        # An app fails its health checks while its database is replaced, and may be unhealthy by the end of that.
+    ill = _ill(stage)
+    # An app fails its health checks while its database is replaced, and may be unhealthy by the end of that. Compose
+    # then gives up on it, even where it has recovered since.
+    if started != 0 and (leftovers.stop_unhealthy(stage, ran_before) or not ill):
+        print(f"Stage {number}: starting once more", flush=True)
         started = run(start)
-    ill = [row for row in _services(stage, [*stage.boxes, *stage.pages]) if not _is_well(row)]
+        ill = _ill(stage)
     if started != 0 or ill or not _boxes(stage):
         raise _why_not_up(stage, ill)
     nginx.follow(stage, configurations)
@@ -127,6 +130,11 @@ def _name(stage: Topology, row: dict[str, Any]) -> str:
 
 def _boxes(stage: Topology) -> list[dict[str, Any]]:
     return _services(stage, stage.boxes)
+
+
+def _ill(stage: Topology) -> list[dict[str, Any]]:
+    """The boxes, and services beside them, that do not run or are not healthy."""
+    return [row for row in _services(stage, [*stage.boxes, *stage.pages]) if not _is_well(row)]
 
 
 def _services(stage: Topology, names: Collection[str]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ _QUERIES = re.compile(rb'^server-timing:.*desc="(\d+) queries"', re.IGNORECASE |
 
 
 class Answer(NamedTuple):
-    """Its status, the database queries that it says were made for it, and when its end came, in seconds."""
+    """Status, number of database queries by its Server-Timing header, and when it ended, in seconds."""
 
     status: str
     queries: int
@@ -68,7 +68,7 @@ async def _answer(connection: Connection) -> Answer:
 
 
 def answered(whole: bytes, finished: float) -> Answer:
-    """What the bytes say that came until the end, which was at ``finished``."""
+    """A whole response that ended at ``finished``."""
     head = whole.partition(b"\r\n\r\n")[0]
     words = head[:16].split(b" ")
     said = _QUERIES.search(head)

@@ -84,9 +84,11 @@ exec {real} "$@"
     )
     docker.chmod(0o755)
     env = environment() | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        stage.make_command("up"), cwd=stage.folder, env=env, capture_output=True, text=True, timeout=300, check=False
-    )
+    up = stage.make_command("up")
+    try:
+        done = subprocess.run(up, cwd=stage.folder, env=env, capture_output=True, text=True, timeout=300, check=False)
+    finally:
+        subprocess.run(["docker", "kill", "--signal", "CONT", app], capture_output=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert (tmp_path / "fell-ill").exists()
     assert stage.get("/ready").status_code == 200
@@ -146,18 +148,22 @@ def test_a_box_that_is_unhealthy_from_before_is_started_anew(monkeypatch: pytest
 
 
 def test_of_too_many_workers_the_last_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ["app1-1", "worker-1", "worker-3", "worker-2"]
-    rows = [{"Name": f"conduit-stage4-{name}", "Service": name.rpartition("-")[0]} for name in names]
+    names = ["app1-1", "worker-2", "worker-10", "worker-3", "mail-1"]
+    rows = [f"conduit-stage4-{name}\t{name.rpartition('-')[0]}\t{name.rpartition('-')[2]}" for name in names]
     asked: list[list[str]] = []
-    monkeypatch.setattr(leftovers, "compose_rows", lambda *_: rows)
-    monkeypatch.setattr(leftovers, "answer", asked.append)
+
+    def answer(command: list[str]) -> "subprocess.CompletedProcess[str]":
+        asked.append(command)
+        return _said("\n".join(rows) if command[1] == "ps" else "")
+
+    monkeypatch.setattr(leftovers, "answer", answer)
 
     def remove(workers: int) -> None:
         boxes = {"app1": topology.Box(0.25, 2**28), "worker": topology.Box(0.25, 2**28, workers)}
         leftovers._remove_surplus(topology.Topology(4, "conduit-stage4", boxes, "lb", 8000, 8004))
 
     remove(2)
-    assert asked == [["docker", step, "conduit-stage4-worker-3"] for step in ("stop", "rm")]
+    assert asked[1:] == [["docker", step, "conduit-stage4-worker-10"] for step in ("stop", "rm")]
     asked.clear()
     remove(3)
-    assert asked == []
+    assert [command[1] for command in asked] == ["ps"]

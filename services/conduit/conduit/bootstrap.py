@@ -102,7 +102,7 @@ def _cache(settings: Settings) -> "RedisCache | None":
         return None
     from conduit.adapters.cache_redis import RedisCache  # noqa: PLC0415
 
-    # Two for each thread: one that has waited too long for an answer gets again over another.
+    # Two for each thread: one that has waited too long for an answer tries again over another.
     connections = 2 * settings.threads
     cache = RedisCache(settings.cache_url, single_flight=settings.cache_single_flight, connections=connections)
     cache.open()

@@ -49,8 +49,8 @@ Found = TypeVar("Found")
 Value = TypeVar("Value")
 
 LEASE_SECONDS = 1.0
-# What a get may wait in a request that has waited for Redis before: after a late answer it gets once more, and callers
-# who wait for another's lease get often.
+# What a get may wait in a request that has waited for Redis before: a late answer is tried again, and callers who wait
+# for another's lease repeat their get.
 GET_SECONDS = 0.02
 # What a set or an invalidation may wait after the request's time is used up: an entry that is not set would keep the
 # lease from the callers who wait for it. So where Redis does not answer, a request waits for 50 ms in all.

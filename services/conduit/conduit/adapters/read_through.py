@@ -1,11 +1,12 @@
 """Reads through the cache: a hit, or one caller that asks the database and sets what it read (single flight).
 
-Of all callers that miss one holds a lease and asks the database. The others wait for it, briefly, and get again. They
-take over what a caller of their own process has read only if that read began after they came: an older one may have
-missed a change that they already know of.
+Of all callers that miss one holds a lease and asks the database. The others wait for it, briefly, and repeat their get.
+They take over what a caller of their own process has read only if that read began after they came: an older one may
+have missed a change that they already know of.
 
-A caller for whom the cache is late gets once more. Then it asks the database, but not while it is known in its process
-that the key is being read already: then it waits like the others.
+A caller for whom the cache is late tries again, more often while other calls of its process are answered. Then it asks
+the database, but not while it is known in its process that the key is being read already: then it waits like the
+others.
 """
 
 import time
@@ -21,6 +22,7 @@ from conduit import metrics
 from conduit.adapters.cache_entries import Entry
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.cache_results import Found, Miss
+from conduit.adapters.redis_server import LateError
 from conduit.errors import UnavailableError
 
 AnyFound = TypeVar("AnyFound", bound=Found[object])
@@ -33,7 +35,7 @@ LEASE_WAIT_SECONDS = 0.8
 FIRST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 0.08
 # After so many late answers in a row a caller does without the cache: 50 ms, as conduit.adapters.cache_redis has it.
-# But while others get theirs, it is this one that is unlucky on a busy box, and it gets a few times more.
+# While other calls are answered, it is only unlucky on a busy box, and tries up to the second number: 110 ms at most.
 LATE_GETS, MOST_GETS = 2, 5
 
 
@@ -72,20 +74,19 @@ class ReadThrough:
         """
         token = self._cache.new_token()
         came = time.monotonic()
-        found = self._get(get, token)
+        asked, found = self._get(get, token)
         if found is not None and found.miss is None:
             count_read(kind, "hit")
             return value(found)
         caller = _Caller(kind, key, token, came, get, value, fetch)
         try:
-            return self._read_missed(caller, found)
+            return self._read_missed(caller, asked, found)
         finally:
             self._told.remove(caller)
 
-    def _read_missed(self, caller: "_Caller[AnyFound, Value]", found: AnyFound | None) -> Value:
-        """The value for a caller whose first get found this."""
-        key, until = caller.key, caller.came + LEASE_WAIT_SECONDS
-        asked, pause = caller.came, FIRST_PAUSE_SECONDS
+    def _read_missed(self, caller: "_Caller[AnyFound, Value]", asked: float, found: AnyFound | None) -> Value:
+        """The value for a caller whose first get, which began at ``asked``, found this."""
+        key, until, pause = caller.key, caller.came + LEASE_WAIT_SECONDS, FIRST_PAUSE_SECONDS
         while True:
             if found is None:
                 self._told.remove(caller)
@@ -108,8 +109,7 @@ class ReadThrough:
                 count_read(caller.kind, "shared")
                 shared: Value = under_way.value
                 return shared
-            asked = time.monotonic()
-            found = self._get(caller.get, caller.token, times=1 if found is None else LATE_GETS)
+            asked, found = self._get(caller.get, caller.token, times=1 if found is None else LATE_GETS)
 
     def _read_without_cache(self, caller: "_Caller[AnyFound, Value]", flight: "_Flight[Value]") -> Value:
         count_read(caller.kind, "away")
@@ -130,20 +130,24 @@ class ReadThrough:
             time.sleep(FIRST_PAUSE_SECONDS)
         return True
 
-    def _get(self, get: Callable[[bytes], AnyFound], token: bytes, times: int = LATE_GETS) -> AnyFound | None:
-        """What was found; None without an answer.
+    def _get(
+        self, get: Callable[[bytes], AnyFound], token: bytes, times: int = LATE_GETS
+    ) -> tuple[float, AnyFound | None]:
+        """When the last try began, on time.monotonic's clock, and what it found; None without an answer.
 
-        One late answer only says that a box is busy, and then the database is better spared: it gets again. So does one
-        whose answer is late while others have theirs.
+        Only after a late answer there is another try: ``times`` in any case, and more while other calls are answered.
         """
         for tried in range(1, MOST_GETS + 1):
             asked = time.monotonic()
             try:
-                return get(token)
-            except UnavailableError:
-                if not self._cache.is_available or (tried >= times and not self._cache.has_answered_since(asked)):
+                return asked, get(token)
+            except LateError:
+                is_alone = not self._cache.has_answered_since(asked)
+                if not self._cache.is_available or (tried >= times and is_alone):
                     break
-        return None
+            except UnavailableError:
+                break
+        return asked, None
 
     def _fly(
         self,

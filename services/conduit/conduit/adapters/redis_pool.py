@@ -55,7 +55,7 @@ class LastUsedPool(ConnectionPool):
         self._idle: list[Connection] = []
         self._reset_at = 0.0
         self._is_short = False  # there may be fewer than ``spare``
-        self._fill_at = 0.0  # no earlier: Redis may have no more connections to give
+        self._fill_at = 0.0  # not before this: Redis may refuse more connections
         super().__init__(**options)
 
     def reset(self, *, unless_after: float = NEVER) -> None:
@@ -80,6 +80,10 @@ class LastUsedPool(ConnectionPool):
         """Whether ``fill`` may have something to do, and has not failed just now."""
         return self._is_short and monotonic() >= self._fill_at
 
+    def postpone_filling(self) -> None:
+        """For a moment, unless ``fill`` succeeds before."""
+        self._fill_at = monotonic() + FILL_PAUSE_SECONDS
+
     def fill(self) -> None:
         """Connect until ``spare`` connections are idle. Raises RedisError."""
         self._is_short = False
@@ -88,8 +92,9 @@ class LastUsedPool(ConnectionPool):
                 self._connect()
         except BaseException:
             self._is_short = True
-            self._fill_at = monotonic() + FILL_PAUSE_SECONDS
+            self.postpone_filling()
             raise
+        self._fill_at = 0.0
 
     def _connect(self) -> None:
         connection: Connection = self.connection_class(**self.connection_kwargs)

@@ -40,6 +40,10 @@ START_SECONDS = 1.0  # how long the start waits for the first probe to succeed
 PROBE_PAUSE_SECONDS = 0.2
 
 
+class LateError(UnavailableError):
+    """Redis did not answer in time."""
+
+
 class RedisServer:
     """The server at ``redis://[user]:[password]@host:port/database``.
 
@@ -96,9 +100,9 @@ class RedisServer:
     def call(self, command: Callable[[], Reply], *, at_least: float = 0.0, required: bool = False) -> Reply:
         """What ``command`` returns, which calls the client.
 
-        Raises UnavailableError when that takes longer than this request may still wait, or when Redis answers with an
-        error. The request may wait ``at_least`` so many seconds, however long it waited before. If a ``required`` call
-        has no answer, the circuit opens, also for one late answer.
+        Raises LateError when that takes longer than this request may still wait, and UnavailableError when Redis can't
+        be called or answers with an error. The request may wait ``at_least`` so many seconds, however long it waited
+        before. If a ``required`` call has no answer, the circuit opens, also for one late answer.
         """
         request = tally.get()
         left = CALL_SECONDS
@@ -117,7 +121,7 @@ class RedisServer:
                 reply = command()
         except RedisError as error:
             self._failed(error, required, started)
-            raise UnavailableError("Redis") from error
+            raise (LateError if isinstance(error, RedisTimeoutError) else UnavailableError)("Redis") from error
         finally:
             self._deadline.at = NEVER
             if request is not None:
@@ -125,13 +129,14 @@ class RedisServer:
         self._breaker.succeeded()
         self._answered_at = monotonic()
         if self._pool.needs_filling and self._filling.acquire(blocking=False):
+            self._pool.postpone_filling()
             self.in_background("making connections", self._pool.fill, self._filling.release)
         return reply
 
     def in_background(
         self, what: str, work: Callable[[], object], finally_: Callable[[], object] = lambda: None
     ) -> None:
-        """Do some work that no request waits for, and then the other, whatever came of the first. The log says what."""
+        """Do ``work`` in a thread, then ``finally_`` in any case. ``what`` names the work in the log."""
 
         def run() -> None:
             try:

@@ -2,15 +2,19 @@
 
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import msgspec
+import pytest
 from redis import Redis
 
 from conduit import articles, comments, ids
 from conduit.adapters import read_through
 from conduit.adapters.cache_entries import LARGEST_VALUE, Absent
 from conduit.adapters.cache_keys import ENTRY_SECONDS, NEGATIVE_SECONDS
+from conduit.adapters.cache_redis import RedisCache
+from conduit.adapters.cache_results import FoundArticle
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
@@ -138,7 +142,17 @@ def test_an_article_too_large_for_the_cache_is_read_each_time(
         assert inside.get(f"b:{story.article_id}") == TOO_LARGE
 
 
-def test_a_value_of_another_format_is_a_miss(story: Story, reads: CachedReads, inside: Redis) -> None:
+def test_a_value_of_another_format_is_a_miss_at_the_first_get(
+    story: Story, reads: CachedReads, cache: RedisCache, inside: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = reads.article(story.article_id, None)
     inside.set(f"s:{story.article_id}", msgspec.msgpack.encode([story.author, "set by an older app"]))
+    get, gets = cache.get_article, count()
+
+    def counted(article_id: int, token: bytes) -> FoundArticle:
+        next(gets)
+        return get(article_id, token)
+
+    monkeypatch.setattr(cache, "get_article", counted)
     assert reads.article(story.article_id, None) == whole
+    assert next(gets) == 1, "which was answered in time; another would find the same"

@@ -17,7 +17,7 @@ from conduit.adapters import cache_redis, read_through
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.reads_cached import CachedReads
-from conduit.errors import UnavailableError
+from conduit.adapters.redis_server import LateError
 from conduit.ports import Media
 from conduit_testing.story import Slow, Story
 
@@ -136,7 +136,7 @@ def test_a_late_first_answer_is_asked_for_again_and_its_lease_is_kept(
     def late_once(article_id: int, token: bytes) -> Any:
         found = get(article_id, token)
         if next(late, False):
-            raise UnavailableError("Redis")
+            raise LateError("Redis")
         return found
 
     monkeypatch.setattr(cache, "get_article", late_once)
@@ -154,7 +154,7 @@ def test_two_late_answers_are_enough(
 
     def late(article_id: int, _token: bytes) -> Any:
         tried.append(article_id)
-        raise UnavailableError("Redis")
+        raise LateError("Redis")
 
     monkeypatch.setattr(cache, "get_article", late)
     assert reads.article(story.article_id, None) is not None
@@ -170,7 +170,7 @@ def test_a_lease_that_came_with_a_late_answer_is_given_back(
     def late(article_id: int, token: bytes) -> Any:
         get(article_id, token)
         assert inside.exists(lease)
-        raise UnavailableError("Redis")
+        raise LateError("Redis")
 
     monkeypatch.setattr(cache, "get_article", late)
     started = time.monotonic()
@@ -187,7 +187,7 @@ def test_a_redis_that_falls_silent_while_a_caller_waits_for_a_lease_is_given_up_
     def silent(article_id: int, token: bytes) -> Any:
         if next(calls) < 2:
             return get(article_id, token)
-        raise UnavailableError("Redis")
+        raise LateError("Redis")
 
     monkeypatch.setattr(cache, "get_article", silent)
     inside.set(f"lease:s:{story.article_id}", "somebody's", px=5000)
@@ -211,7 +211,7 @@ def test_one_late_answer_does_not_end_the_wait_for_a_lease(
 
     def sometimes_late(article_id: int, token: bytes) -> Any:
         if next(late, False):
-            raise UnavailableError("Redis")
+            raise LateError("Redis")
         return get(article_id, token)
 
     monkeypatch.setattr(cache, "get_article", sometimes_late)
@@ -240,7 +240,7 @@ def test_who_is_late_twice_gets_again_only_while_others_have_their_answers(
         if next(late, False):
             if others_are_answered:
                 cache.get_tags(cache.new_token())
-            raise UnavailableError("Redis")
+            raise LateError("Redis")
         return get(article_id, token)
 
     monkeypatch.setattr(cache, "get_article", late_at_first)
@@ -264,7 +264,7 @@ def test_without_the_cache_callers_share_a_read_that_began_after_they_came(
 
     def answer_nobody(article_id: int, _token: bytes) -> Any:
         late.append(article_id)
-        raise UnavailableError("Redis")
+        raise LateError("Redis")
 
     def hold() -> None:
         behind.meanwhile = lambda: all_wait.wait(10)
@@ -304,7 +304,7 @@ def test_who_is_late_waits_for_a_read_of_its_process(
         if (call := next(calls)) in (1, 2):
             if call == 2:
                 late.set()
-            raise UnavailableError("Redis")
+            raise LateError("Redis")
         return get(article_id, token)
 
     monkeypatch.setattr(cache, "get_article", late_at_first)
@@ -328,7 +328,7 @@ def test_who_is_late_waits_while_others_of_its_process_wait_for_another_box(
     def late_for_one(article_id: int, token: bytes) -> Any:
         late.times = getattr(late, "times", 2) - 1
         if threading.current_thread().name == "late" and late.times >= 0:
-            raise UnavailableError("Redis")
+            raise LateError("Redis")
         return get(article_id, token)
 
     monkeypatch.setattr(cache, "get_article", late_for_one)
