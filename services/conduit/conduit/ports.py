@@ -120,11 +120,11 @@ class Task(Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        raise NotImplementedError  # each kind of task has its own
+        raise NotImplementedError  # each kind has its own; a Struct can't be an abstract class
 
     @property
     def owner_id(self) -> int:
-        raise NotImplementedError  # each kind of task has its own
+        raise NotImplementedError  # each kind has its own; a Struct can't be an abstract class
 
 
 class Enqueued(NamedTuple):
