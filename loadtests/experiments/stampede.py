@@ -14,12 +14,13 @@ from typing import Any
 from infra.stage.shell import answer, compose
 from loadtests.ceiling.boxes import Boxes
 from loadtests.ceiling.record import ROOT
-from loadtests.experiments import harm
 from loadtests.experiments.plan import Plan
 from loadtests.experiments.scene import CannotError, Scene
 from loadtests.experiments.verdict import Verdict
 
 AT_ONCE = 500
+# CACHE_URL's in the compose file.
+CACHE = "redis://cache:6379/0"
 ROOM = {"MAX_IN_FLIGHT": "600", "MAX_WAIT": "30"}
 LIST = "/api/articles?limit=20&offset=0"
 WITH, WITHOUT = "with single flight", "without"
@@ -47,13 +48,12 @@ def run(scene: Scene, plan: Plan) -> Verdict:
 
 
 def _one(scene: Scene, sender: "_Sender", path: str) -> dict[str, Any]:
-    cache = scene.service("cache")
     found: dict[str, Any] = {"path": path}
     # A box that has just been started makes connections and compiles statements first.
-    sender.send(path, 4, lambda: None)
+    sender.send(path, 4)
     for name, count in (("one", 1), ("burst", AT_ONCE)):
         before = _late(scene.boxes)
-        found[name] = sender.send(path, count, lambda: harm.inside(cache, "redis-cli", "-n", "0", "flushdb"))
+        found[name] = sender.send(path, count, flush=CACHE)
         found[name]["late"] = _late(scene.boxes) - before
     return found
 
@@ -112,31 +112,22 @@ class _Sender:
         self._process.stdin.close()
         self._process.wait(timeout=20)
 
-    def send(self, path: str, count: int, before: Any) -> dict[str, Any]:
-        """What came of a burst; ``before`` is called when its connections are open. Raises CannotError."""
-        self._write(json.dumps({"path": path, "count": count}))
-        self._read("ready")
-        before()
-        self._write("go")
-        result: dict[str, Any] = self._read("result")
-        return result
-
-    def _write(self, text: str) -> None:
+    def send(self, path: str, count: int, flush: str = "") -> dict[str, Any]:
+        """What came of a burst, before which the cache at ``flush`` is emptied, if given. Raises CannotError."""
         assert self._process.stdin is not None, "opened as a pipe"
+        assert self._process.stdout is not None, "opened as a pipe"
         try:
-            self._process.stdin.write(text + "\n")
+            self._process.stdin.write(json.dumps({"path": path, "count": count, "flush": flush}) + "\n")
             self._process.stdin.flush()
         except OSError as error:
             raise CannotError("The process that sends has ended.") from error
-
-    def _read(self, what: str) -> Any:
-        assert self._process.stdout is not None, "opened as a pipe"
         for said in self._process.stdout:
             message = json.loads(said) if said.startswith("{") else {}
             if "error" in message:
                 raise CannotError(f"The requests could not be sent: {message['error']}")
-            if what in message:
-                return message[what]
+            if "result" in message:
+                result: dict[str, Any] = message["result"]
+                return result
         raise CannotError("The process that sends has ended.")
 
 

@@ -1,5 +1,9 @@
 """What experiments with boxes that go away conclude from what they saw: killed, restarted, a cache lost."""
 
+import json
+import socket
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -212,6 +216,28 @@ def test_an_answer_says_what_it_asked_of_the_database() -> None:
     assert burst.answered(head + b"{}", 1.5) == burst.Answer("200", 3, 1.5)
     assert burst.answered(head.replace(b"Server", b"X") + b'server-timing: desc="9 queries"', 1.5).queries == 0
     assert burst.answered(b"", 1.5) == burst.Answer("nothing", 0, 1.5)
+
+
+def test_a_burst_that_cannot_empty_the_cache_is_an_error_and_asks_nothing() -> None:
+    """Else it would find everything in the cache, and count as one that nobody filled twice."""
+    with socket.create_server(("127.0.0.1", 0)) as app, socket.create_server(("127.0.0.1", 0)) as cache:
+        at, nowhere = (listening.getsockname()[1] for listening in (app, cache))
+        cache.close()
+        wanted = {"path": "/", "count": 1, "flush": f"redis://127.0.0.1:{nowhere}/0"}
+        done = subprocess.run(
+            [sys.executable, "-m", "loadtests.experiments.burst", "--target", f"http://127.0.0.1:{at}"],
+            input=json.dumps(wanted) + "\n",
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+        asked, _ = app.accept()
+        with asked:
+            assert asked.recv(1000) == b""
+    said = json.loads(done.stdout)
+    assert str(nowhere) in said["error"]
+    assert "Traceback" not in done.stderr
 
 
 def bursts(with_flight: float, without: float, status: str = "200", late: int = 0) -> list[dict[str, Any]]:
