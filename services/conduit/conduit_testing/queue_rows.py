@@ -1,7 +1,5 @@
 """Helpers of the suites about the queue: an article's mail as a task, its row, the messages, and a Mail."""
 
-import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select, update
@@ -14,6 +12,7 @@ from conduit.ports import Letter, Task
 from conduit.request_bodies import NewArticle
 from conduit.statements import Statement
 from conduit_testing.queued import Hand, Sent, sent
+from conduit_testing.waiting import until
 
 DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
 
@@ -73,13 +72,6 @@ def overdue(hand: Hand) -> None:
     """Make every row due, as if time had passed: leases have ended, and messages are lost."""
     for server in hand.services.database.readers():
         server.all(_OVERDUE)
-
-
-def until(true: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def messages(hand: Hand, number: int) -> list[Sent]:

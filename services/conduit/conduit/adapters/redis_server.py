@@ -124,10 +124,11 @@ class RedisServer:
             raise (LateError if isinstance(error, RedisTimeoutError) else UnavailableError)("Redis") from error
         finally:
             self._deadline.at = NEVER
+            ended = monotonic()
             if request is not None:
-                request.redis_seconds += monotonic() - started
+                request.redis_seconds += ended - started
         self._breaker.succeeded()
-        self._answered_at = monotonic()
+        self._answered_at = ended
         if self._pool.needs_filling and self._filling.acquire(blocking=False):
             self._pool.postpone_filling()
             self.in_background("making connections", self._pool.fill, self._filling.release)

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,6 +16,7 @@ from conduit.adapters.media_http import HttpMedia
 from conduit.errors import UnavailableError
 from conduit.media_names import report_file
 from conduit_testing.deployments import NewRedis
+from conduit_testing.waiting import until
 
 NAME = "two-addresses.test"
 
@@ -51,18 +51,10 @@ def http_port() -> Iterator[int]:
         server.shutdown()
 
 
-def _until(succeeds: Callable[[], bool]) -> None:
-    """Repeat it, as a busy machine may be late with the first answer."""
-    deadline = time.monotonic() + 10
-    while not succeeds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_cache_is_found_at_its_second_address(new_redis: NewRedis) -> None:
     cache = RedisCache(new_redis().replace("127.0.0.1", NAME))
     cache.open()
-    _until(lambda: cache.is_available)
+    until(lambda: cache.is_available, "the cache is not used")
     cache.close()
 
 
@@ -75,7 +67,7 @@ def test_an_edge_is_found_at_its_second_address(http_port: int) -> None:
         edge.purge([1])
         return done() > before
 
-    _until(purged)
+    until(purged, "nothing was purged")
 
 
 def test_an_object_store_is_found_at_its_second_address(http_port: int) -> None:
@@ -87,4 +79,4 @@ def test_an_object_store_is_found_at_its_second_address(http_port: int) -> None:
             return True
         return False
 
-    _until(deleted)
+    until(deleted, "nothing was deleted")

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -19,8 +19,8 @@ from conduit.errors import UnavailableError
 from conduit.timing import Tally, tally
 from conduit_testing.deployments import NewRedis
 from conduit_testing.proxy import proxied
+from conduit_testing.waiting import until
 
-BACK_WITHIN_SECONDS = 5.0
 # The rest is this machine's, which does other work as well.
 REQUEST_MS = (REQUEST_SECONDS + LAST_SECONDS) * 1000 * 1.5
 
@@ -32,35 +32,32 @@ def _pinged(server: RedisServer) -> bool:
     return False
 
 
-def _until(holds: Callable[[], bool], otherwise: str) -> None:
-    deadline = time.monotonic() + BACK_WITHIN_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.01)
+@contextlib.contextmanager
+def _opened(url: str, connections: int = 1) -> Iterator[RedisServer]:
+    server = RedisServer(url, connections=connections)
+    server.open()
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 def test_the_circuit_opens_after_three_timeouts_in_a_row(new_redis: NewRedis) -> None:
-    with proxied(new_redis()) as proxy:
-        server = RedisServer(proxy.url)
-        server.open()
+    with proxied(new_redis()) as proxy, _opened(proxy.url) as server:
         for late in range(1, LATE_ANSWERS + 1):
             assert server.is_available
             proxy.hold()
             with pytest.raises(UnavailableError):
                 server.call(server.client.ping)
             assert server.is_available is (late < LATE_ANSWERS)
-        server.close()
 
 
 def test_a_required_call_without_an_answer_opens_the_circuit_at_once(new_redis: NewRedis) -> None:
-    with proxied(new_redis()) as proxy:
-        server = RedisServer(proxy.url)
-        server.open()
+    with proxied(new_redis()) as proxy, _opened(proxy.url) as server:
         proxy.hold()
         with pytest.raises(UnavailableError):
             server.call(server.client.ping, required=True)
         assert not server.is_available
-        server.close()
 
 
 def test_no_request_has_to_connect(new_redis: NewRedis) -> None:
@@ -86,14 +83,12 @@ def test_no_request_has_to_connect(new_redis: NewRedis) -> None:
         assert all(threads.map(ping, range(7)))
     assert opened() == before
     server.close()
-    _until(lambda: not opened(), "a connection stayed")
+    until(lambda: not opened(), "a connection stayed")
     watching.close()
 
 
 def test_connections_that_were_closed_or_late_are_replaced_in_the_background(new_redis: NewRedis) -> None:
-    with proxied(new_redis()) as proxy:
-        server = RedisServer(proxy.url, connections=7)
-        server.open()
+    with proxied(new_redis()) as proxy, _opened(proxy.url, connections=7) as server:
         pool = server._pool
 
         def filled() -> bool:
@@ -102,7 +97,7 @@ def test_connections_that_were_closed_or_late_are_replaced_in_the_background(new
         before = pool._idle[:]
         proxy.drop_connections()
         assert server.call(server.client.ping)
-        _until(filled, "the connections were not replaced")
+        until(filled, "the connections were not replaced")
         assert not any(connection in before for connection in pool._idle)
         proxy.hold()
         with pytest.raises(UnavailableError):
@@ -110,8 +105,7 @@ def test_connections_that_were_closed_or_late_are_replaced_in_the_background(new
         assert len(pool._idle) == 6
         proxy.mend()
         assert server.call(server.client.ping)
-        _until(filled, "the connections were not replaced")
-        server.close()
+        until(filled, "the connections were not replaced")
 
 
 def test_a_pool_that_could_not_be_filled_is_filled_later(new_redis: NewRedis, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +134,7 @@ def test_a_pool_that_could_not_be_filled_is_filled_later(new_redis: NewRedis, mo
         assert server.call(server.client.ping), "no reason to lose an answer"
     assert len(attempts) == 1, "nor to try at every call"
     monkeypatch.undo()
-    _until(lambda: _pinged(server) and len(server._pool._idle) == 7, "the pool was not filled")
+    until(lambda: _pinged(server) and len(server._pool._idle) == 7, "the pool was not filled")
     server.close()
 
 
@@ -170,38 +164,32 @@ def test_a_pool_that_cannot_be_filled_is_tried_again_but_not_by_every_call(
 
 
 def test_an_error_for_one_command_leaves_the_circuit_closed(new_redis: NewRedis) -> None:
-    server = RedisServer(new_redis())
-    server.open()
-    for _ in range(LATE_ANSWERS):
-        with pytest.raises(UnavailableError):
-            server.call(lambda: server.client.eval("return redis.error_reply('NO')", 0))
-    assert server.is_available
-    server.close()
+    with _opened(new_redis()) as server:
+        for _ in range(LATE_ANSWERS):
+            with pytest.raises(UnavailableError):
+                server.call(lambda: server.client.eval("return redis.error_reply('NO')", 0))
+        assert server.is_available
 
 
 def test_a_request_whose_budget_is_used_up_does_not_call_redis(new_redis: NewRedis) -> None:
-    server = RedisServer(new_redis())
-    server.open()
-    called: list[object] = []
-    spent = Tally()
-    spent.redis_seconds = REQUEST_SECONDS
-    token = tally.set(spent)
-    try:
-        with pytest.raises(UnavailableError):
-            server.call(lambda: called.append(1))
-        assert called == []
-        server.call(lambda: called.append(2), at_least=LAST_SECONDS)
-    finally:
-        tally.reset(token)
-    assert called == [2]
-    assert server.is_available
-    server.close()
+    with _opened(new_redis()) as server:
+        called: list[object] = []
+        spent = Tally()
+        spent.redis_seconds = REQUEST_SECONDS
+        token = tally.set(spent)
+        try:
+            with pytest.raises(UnavailableError):
+                server.call(lambda: called.append(1))
+            assert called == []
+            server.call(lambda: called.append(2), at_least=LAST_SECONDS)
+        finally:
+            tally.reset(token)
+        assert called == [2]
+        assert server.is_available
 
 
 def test_all_redis_calls_of_a_request_share_one_budget(new_redis: NewRedis) -> None:
-    with proxied(new_redis()) as proxy:
-        server = RedisServer(proxy.url)
-        server.open()
+    with proxied(new_redis()) as proxy, _opened(proxy.url) as server:
         proxy.hold()
         token = tally.set(Tally())
         started = time.monotonic()
@@ -215,4 +203,3 @@ def test_all_redis_calls_of_a_request_share_one_budget(new_redis: NewRedis) -> N
         finally:
             tally.reset(token)
         assert time.monotonic() - started < REQUEST_MS / 1000
-        server.close()

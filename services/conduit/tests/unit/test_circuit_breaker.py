@@ -3,11 +3,12 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from conduit.adapters.circuit_breaker import CircuitBreaker, first_address
+from conduit_testing.waiting import until
 
 SOON_SECONDS = 5.0
 
@@ -43,13 +44,6 @@ def breaker(component: Component) -> Iterator[CircuitBreaker]:
     component.gate.set()
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_the_circuit_is_open_at_first_and_the_first_wait_starts_a_probe(
     component: Component, breaker: CircuitBreaker
 ) -> None:
@@ -72,7 +66,7 @@ def test_the_circuit_opens_after_that_many_failures_in_a_row(component: Componen
     breaker.failed("late", time.monotonic())
     assert not breaker.is_closed
     component.problem = None
-    _until(lambda: breaker.is_closed)
+    until(lambda: breaker.is_closed, "the circuit stayed open")
     # The failures before the probe are forgotten.
     for _ in range(2):
         breaker.failed("late", time.monotonic())
@@ -95,10 +89,10 @@ def test_failed_calls_that_overlap_count_once(component: Component, breaker: Cir
 def test_no_exception_ends_the_probing(component: Component, breaker: CircuitBreaker, problem: Exception) -> None:
     component.problem = problem
     assert not breaker.wait(0.02)
-    _until(lambda: component.probes > 3)
+    until(lambda: component.probes > 3, "it was not probed")
     assert not breaker.is_closed
     component.problem = None
-    _until(lambda: breaker.is_closed)
+    until(lambda: breaker.is_closed, "the circuit stayed open")
 
 
 def test_there_is_one_probe_at_a_time(component: Component, breaker: CircuitBreaker) -> None:
@@ -119,7 +113,7 @@ def test_a_probe_from_before_a_failure_does_not_close_the_circuit(
     assert component.arrived.wait(SOON_SECONDS)
     breaker.trip("something else to deliver first")
     component.gate.set()
-    _until(lambda: breaker.is_closed)
+    until(lambda: breaker.is_closed, "the circuit stayed open")
     assert component.probes == 2
 
 
@@ -140,10 +134,10 @@ def test_a_stopped_circuit_breaker_stays_open_and_stops_probing(component: Compo
     assert breaker.wait(SOON_SECONDS)
     component.problem = OSError("away")
     breaker.trip("away")
-    _until(lambda: component.probes > 2)
+    until(lambda: component.probes > 2, "it was not probed")
     breaker.stop()
     component.problem = None
-    _until(lambda: not any(thread.name == "probe component:1" for thread in threading.enumerate()))
+    until(lambda: "probe component:1" not in [thread.name for thread in threading.enumerate()], "the probe did not end")
     assert not breaker.is_closed
     assert not breaker.wait(0.01)
 

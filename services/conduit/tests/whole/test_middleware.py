@@ -5,7 +5,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,6 +18,7 @@ from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.errors import UnavailableError
 from conduit_testing.client import Api, errors
 from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_one_server
+from conduit_testing.waiting import until
 
 MOST = 4
 BODY_SECONDS = 1.5
@@ -49,13 +50,6 @@ def _counted(**labels: str) -> float:
     return REGISTRY.get_sample_value("conduit_request_seconds_count", labels) or 0.0
 
 
-def _until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold"
-        time.sleep(0.01)
-
-
 def test_a_request_is_one_line_of_json_with_its_id_route_and_time(api: Api, written: io.BytesIO) -> None:
     api.call("GET", "/articles/x-1", headers={"X-Request-Id": "mine"})
     time.sleep(0.1)
@@ -75,12 +69,12 @@ def test_a_request_is_measured_by_route_and_status(api: Api) -> None:
     for _ in range(3):
         api.get("/tags")
     # The app counts after it has sent the response, so a moment after the client has it.
-    _until(lambda: _counted(**labels) == before + 3)
+    until(lambda: _counted(**labels) == before + 3, "they were not counted")
     assert (REGISTRY.get_sample_value("conduit_database_seconds_count", queries) or 0.0) >= read_before + 3
     unknown = _counted(method="other", route="none", status="404")
     for path in ("/a", "/b", "/c"):
         api.get(path)
-    _until(lambda: _counted(method="other", route="none", status="404") == unknown + 3)
+    until(lambda: _counted(method="other", route="none", status="404") == unknown + 3, "they were not counted")
 
 
 def test_concurrent_readiness_probes_share_one_ping(
@@ -108,7 +102,7 @@ def test_a_request_beyond_the_limit_is_503_at_once_and_probes_still_answer(api: 
         lock.execute("LOCK TABLE articles")
         waiting = [threads.submit(jo.get, "/articles") for _ in range(12)]
         # The database has answered nothing yet, so the finished requests were refused.
-        _until(lambda: sum(future.done() for future in waiting) >= 12 - MOST)
+        until(lambda: sum(future.done() for future in waiting) >= 12 - MOST, "they were not refused")
         shed = [future.result() for future in waiting if future.done()]
         probes = [api.http.get(path) for path in ("/health", "/ready")]
         lock.rollback()
@@ -176,7 +170,7 @@ def test_a_body_that_its_route_does_not_read_does_not_bypass_the_limit(
     with psycopg.connect(deployment.databases[0]) as lock, ThreadPoolExecutor(12) as threads:
         lock.execute("LOCK TABLE articles, tag_counts")
         asked = [threads.submit(jo.call, "GET", path, content=b"{}") for _ in range(12)]
-        _until(lambda: sum(future.done() for future in asked) >= 12 - MOST)
+        until(lambda: sum(future.done() for future in asked) >= 12 - MOST, "they were not refused")
         lock.rollback()
         answers = [future.result(20) for future in asked]
     assert sum(answer.status_code == 503 for answer in answers) == 12 - MOST
@@ -198,7 +192,7 @@ def test_the_memory_of_all_arriving_bodies_is_limited(new_database: NewDatabase)
             for connection in arriving:
                 connection.close()
         with httpx.Client(base_url=deployment.base_url) as http:
-            _until(lambda: Api(http).sign_up().username != "", 5)
+            until(lambda: Api(http).sign_up().username != "", "it does not answer")
 
 
 def test_sign_ins_leave_threads_for_reads(new_database: NewDatabase) -> None:

@@ -12,8 +12,9 @@ from conduit.outbox_statements import Due
 from conduit.outbox_worker import Relay
 from conduit.ports import Task
 from conduit_testing.pictures import upload
-from conduit_testing.queue_rows import DRAFT, cover_task, overdue, row_of, until
+from conduit_testing.queue_rows import DRAFT, cover_task, overdue, row_of
 from conduit_testing.queued import Hand
+from conduit_testing.waiting import until
 
 
 def _cover(hand: Hand, slug: str) -> str | None:

@@ -24,9 +24,9 @@ from conduit_testing.queue_rows import (
     overdue,
     published,
     row_of,
-    until,
 )
 from conduit_testing.queued import Hand, sent
+from conduit_testing.waiting import until
 
 MAIL_ERROR = "body the mail server is unavailable; try again shortly"
 

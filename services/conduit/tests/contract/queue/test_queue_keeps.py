@@ -21,8 +21,9 @@ from conduit.ports import Enqueued
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 from conduit_testing.proxy import Proxy
-from conduit_testing.queue_rows import Letters, messages, overdue, published, row_of, until
+from conduit_testing.queue_rows import Letters, messages, overdue, published, row_of
 from conduit_testing.queued import Hand
+from conduit_testing.waiting import until
 
 # Nothing is lost --------------------------------------------------------------------------------------------
 
