@@ -58,6 +58,10 @@ def published(hand: Hand, author: int) -> Task:
     return MailFollowers(articles.id_of(article.slug), author)
 
 
+# Through the broker and back, on a busy machine.
+DELIVERED_SECONDS = 20.0
+
+
 def cover_task(slug: str, content: bytes) -> covers.MakeCover:
     return covers.MakeCover(articles.id_of(slug), digest_of(content))
 
@@ -82,5 +86,5 @@ def messages(hand: Hand, number: int) -> list[Sent]:
         got.extend(map(sent, hand.messages()))
         return len(got) >= number
 
-    until(there, f"{number} messages did not come")
+    until(there, f"{number} messages did not come", within=DELIVERED_SECONDS)
     return got

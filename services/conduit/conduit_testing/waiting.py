@@ -3,13 +3,12 @@
 import time
 from collections.abc import Callable
 
-MOST_SECONDS = 20.0
 PAUSE_SECONDS = 0.005
 
 
-def until(holds: Callable[[], object], otherwise: str) -> None:
-    """Return as soon as it holds. Fails with ``otherwise`` where it does not in time."""
-    deadline = time.monotonic() + MOST_SECONDS
+def until(holds: Callable[[], object], otherwise: str, *, within: float = 5.0) -> None:
+    """Return as soon as it holds. Fails with ``otherwise`` where it does not ``within`` so many seconds."""
+    deadline = time.monotonic() + within
     while not holds():
         assert time.monotonic() < deadline, otherwise
         time.sleep(PAUSE_SECONDS)

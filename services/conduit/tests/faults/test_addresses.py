@@ -54,7 +54,7 @@ def http_port() -> Iterator[int]:
 def test_a_cache_is_found_at_its_second_address(new_redis: NewRedis) -> None:
     cache = RedisCache(new_redis().replace("127.0.0.1", NAME))
     cache.open()
-    until(lambda: cache.is_available, "the cache is not used")
+    until(lambda: cache.is_available, "the cache is not used", within=10.0)
     cache.close()
 
 
@@ -67,7 +67,7 @@ def test_an_edge_is_found_at_its_second_address(http_port: int) -> None:
         edge.purge([1])
         return done() > before
 
-    until(purged, "nothing was purged")
+    until(purged, "nothing was purged", within=10.0)
 
 
 def test_an_object_store_is_found_at_its_second_address(http_port: int) -> None:
@@ -79,4 +79,4 @@ def test_an_object_store_is_found_at_its_second_address(http_port: int) -> None:
             return True
         return False
 
-    until(deleted, "nothing was deleted")
+    until(deleted, "nothing was deleted", within=10.0)

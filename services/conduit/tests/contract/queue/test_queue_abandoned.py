@@ -12,7 +12,7 @@ from conduit.outbox_statements import Due
 from conduit.outbox_worker import Relay
 from conduit.ports import Task
 from conduit_testing.pictures import upload
-from conduit_testing.queue_rows import DRAFT, cover_task, overdue, row_of
+from conduit_testing.queue_rows import DELIVERED_SECONDS, DRAFT, cover_task, overdue, row_of
 from conduit_testing.queued import Hand
 from conduit_testing.waiting import until
 
@@ -126,6 +126,6 @@ def test_a_relay_fails_abandoned_tasks_when_it_starts(hand: Hand, author: int, w
     relay = Relay(hand.worker)
     relay.start()
     try:
-        until(lambda: _cover(hand, slug) == "failed", "nothing failed it")
+        until(lambda: _cover(hand, slug) == "failed", "nothing failed it", within=DELIVERED_SECONDS)
     finally:
         relay.stop()

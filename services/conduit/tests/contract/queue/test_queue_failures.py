@@ -16,6 +16,7 @@ from conduit.outbox_statements import Due
 from conduit_testing.pictures import png, upload
 from conduit_testing.proxy import Proxy
 from conduit_testing.queue_rows import (
+    DELIVERED_SECONDS,
     DRAFT,
     ROW,
     Letters,
@@ -67,7 +68,7 @@ def test_celery_publishes_the_retry_with_the_number_of_attempts_before_it(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outbox, "FIRST_SECONDS", 60)
         patch.setattr("celery.utils.time.random.randrange", lambda end: end - 1)  # 0 s would be no eta
-        until(lambda: _one(hand, done), "the message did not come")
+        until(lambda: _one(hand, done), "the message did not come", within=DELIVERED_SECONDS)
     assert row_of(hand, task) == ("retrying", 1, MAIL_ERROR)
     (retry,) = hand.messages()
     assert sent(retry) == (task.owner_id, task.key, 0, 1)
@@ -107,7 +108,7 @@ def test_a_retry_that_the_broker_has_lost_is_sent_by_the_relay(hand: Hand, autho
     letters.fails = UnavailableError("the mail server")
     task = published(hand, author)
     done: list[str] = []
-    until(lambda: _one(hand, done), "the message did not come")
+    until(lambda: _one(hand, done), "the message did not come", within=DELIVERED_SECONDS)
     assert len(messages(hand, 1)) == 1  # taken out of the queue and lost
     letters.fails = None
     overdue(hand)
@@ -214,7 +215,7 @@ def test_without_the_database_no_attempt_is_counted_and_the_message_stays(hand: 
     task = published(hand, author)
     messages(hand, 1)
     hand.tasks.publish(task.owner_id, task.key, 0)
-    until(lambda: _stays(hand), "the message did not come back")
+    until(lambda: _stays(hand), "the message did not come back", within=DELIVERED_SECONDS)
     hand.settle()
     assert row_of(hand, task) == ("done", 1, None)
 
@@ -241,7 +242,7 @@ def test_a_task_is_done_again_if_the_database_is_down_at_its_end(
     with monkeypatch.context() as patch:
         patch.setattr(letters, "deliver", lose_the_database)
         done: list[str] = []
-        until(lambda: _one(hand, done), "the message did not come")
+        until(lambda: _one(hand, done), "the message did not come", within=DELIVERED_SECONDS)
     monkeypatch.setattr(hand.services.database, "writing", writing)
     assert row_of(hand, task).state == "running"
     overdue(hand)
@@ -268,7 +269,7 @@ def test_a_retry_of_before_does_not_use_up_the_attempts_of_a_task_that_is_enqueu
     letters.fails = UnavailableError("the mail server")
     task = published(hand, author)
     done: list[str] = []
-    until(lambda: _one(hand, done), "the message did not come")
+    until(lambda: _one(hand, done), "the message did not come", within=DELIVERED_SECONDS)
     (retry,) = messages(hand, 1)
     assert retry.retries == 1
     with hand.services.database.writing(author) as writer:

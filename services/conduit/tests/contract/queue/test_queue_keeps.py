@@ -3,6 +3,7 @@
 The broker is a real one; the worker is in this process and works only when a test says so.
 """
 
+from functools import partial
 from queue import Queue
 from threading import Event, Thread
 from typing import Any
@@ -21,7 +22,7 @@ from conduit.ports import Enqueued
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 from conduit_testing.proxy import Proxy
-from conduit_testing.queue_rows import Letters, messages, overdue, published, row_of
+from conduit_testing.queue_rows import DELIVERED_SECONDS, Letters, messages, overdue, published, row_of
 from conduit_testing.queued import Hand
 from conduit_testing.waiting import until
 
@@ -72,7 +73,7 @@ def test_what_is_unsent_at_the_end_is_published_or_counted(monkeypatch: pytest.M
         tasks.send(enqueued)
     ending = Thread(target=tasks.end)
     ending.start()
-    until(tasks._stopped.is_set, "it did not end")
+    until(tasks._stopped.is_set, "it did not end", within=DELIVERED_SECONDS)
     over.set()
     ending.join(20)
     assert not ending.is_alive()
@@ -171,14 +172,14 @@ def test_a_message_delivered_twice_does_nothing(hand: Hand, author: int, letters
         done += len(hand.work())
         return done == 1 + 3
 
-    until(all_came, "the messages did not come")
+    until(all_came, "the messages did not come", within=DELIVERED_SECONDS)
     assert len(letters.got) == 1
     assert row_of(hand, task) == ("done", 1, None)
 
 
 def test_a_message_without_a_row_does_no_harm(hand: Hand, author: int) -> None:
     hand.tasks.publish(author, "cover-nobody-knows", 0)
-    until(hand.work, "the message did not come")
+    until(hand.work, "the message did not come", within=DELIVERED_SECONDS)
 
 
 def test_a_worker_holds_a_task_as_long_as_it_renews_its_lease(hand: Hand, author: int) -> None:
@@ -215,7 +216,8 @@ def test_a_lease_is_renewed_while_the_relay_takes_long(
     monkeypatch.setattr(outbox_worker, "ROUND_SECONDS", 0.05)
     monkeypatch.setattr(outbox, "heartbeat", lambda *_: beats.append(None))
     monkeypatch.setattr(hand.worker, step, lambda: over.wait(20))
-    monkeypatch.setattr(letters, "deliver", lambda _: until(lambda: len(beats) >= 3, "no heartbeat"))
+    three = partial(until, lambda: len(beats) >= 3, "no heartbeat", within=DELIVERED_SECONDS)
+    monkeypatch.setattr(letters, "deliver", lambda _: three())
     threads = [Heartbeat(hand.worker), Relay(hand.worker)]
     for thread in threads:
         thread.start()
