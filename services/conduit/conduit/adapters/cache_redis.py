@@ -216,7 +216,7 @@ class RedisCache:
     ) -> Any:
         started = perf_counter()
         try:
-            return self._server.call(lambda: script(args=arguments), at_least=at_least, required=required)
+            return self._server.call(lambda: self._server.run(script, *arguments), at_least=at_least, required=required)
         finally:
             self._seconds[call].observe(perf_counter() - started)
 

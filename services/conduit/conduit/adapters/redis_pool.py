@@ -1,11 +1,16 @@
 """Connections to one Redis server, made and kept so that no request waits beyond its deadline, or has to connect."""
 
+import socket
+import struct
 import threading
 from time import monotonic
 from typing import Any
 
 from redis import Connection, ConnectionPool
 from redis.connection import ConnectionInterface
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 CALL_SECONDS = 0.03
 # With less time left, a call is not begun: a box that waits for its CPU would take every answer for late.
@@ -13,6 +18,7 @@ LEAST_SECONDS = 0.005
 FILL_PAUSE_SECONDS = 0.2
 
 NEVER = float("inf")
+_CALL_TIMEVAL = struct.pack("@ll", 0, int(CALL_SECONDS * 1_000_000))
 
 
 class Deadline(threading.local):
@@ -26,7 +32,11 @@ class Deadline(threading.local):
 
 
 class BoundedConnection(Connection):
-    """A connection that waits for nothing beyond its thread's deadline."""
+    """A connection that waits for nothing beyond its thread's deadline.
+
+    The kernel counts CALL_SECONDS. A timeout of Python's own takes one system call more for each that reads or writes,
+    and each lets another thread have the interpreter.
+    """
 
     def __init__(self, *, deadline: Deadline, **options: Any) -> None:
         self._deadline = deadline
@@ -36,11 +46,31 @@ class BoundedConnection(Connection):
     def socket_connect_timeout(self) -> float:
         return self._deadline.seconds_left()
 
+    def _connect(self) -> socket.socket:
+        connected: socket.socket = super()._connect()  # type: ignore[no-untyped-call]
+        for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            connected.setsockopt(socket.SOL_SOCKET, direction, _CALL_TIMEVAL)
+        return connected
+
+    def send_packed_command(self, *args: Any, **options: Any) -> None:
+        try:
+            super().send_packed_command(*args, **options)  # type: ignore[no-untyped-call]
+        except RedisConnectionError as error:
+            raise _of_its_kind(error) from error.__context__
+
     def read_response(self, *args: Any, **options: Any) -> Any:
         left = self._deadline.seconds_left()
-        if left < CALL_SECONDS - LEAST_SECONDS:  # else the socket's own timeout will do, and costs no system call
+        if left < CALL_SECONDS - LEAST_SECONDS:  # else the kernel's will do, and costs no system call
             options["timeout"] = left
-        return super().read_response(*args, **options)
+        try:
+            return super().read_response(*args, **options)
+        except RedisConnectionError as error:
+            raise _of_its_kind(error) from error.__context__
+
+
+def _of_its_kind(error: RedisConnectionError) -> RedisError:
+    """A TimeoutError where the kernel's time was over: redis-py takes that for an error of the connection."""
+    return RedisTimeoutError("late") if isinstance(error.__context__, BlockingIOError) else error
 
 
 class LastUsedPool(ConnectionPool):
@@ -95,6 +125,19 @@ class LastUsedPool(ConnectionPool):
             self.postpone_filling()
             raise
         self._fill_at = 0.0
+
+    def execute(self, *command: bytes | str | int) -> Any:
+        """What Redis answers to a command. Raises RedisError.
+
+        Without what the client's ``execute_command`` does around each (retries, callbacks, metrics), which takes longer
+        than the command itself: docs/decisions/0003-the-cache.md has the figures.
+        """
+        connection = self.get_connection()
+        try:
+            connection.send_command(*command, check_health=False)  # type: ignore[no-untyped-call]
+            return connection.read_response()
+        finally:
+            self.release(connection)
 
     def _connect(self) -> None:
         connection: Connection = self.connection_class(**self.connection_kwargs)

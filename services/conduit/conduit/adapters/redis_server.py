@@ -5,21 +5,23 @@ calls ``REQUEST_SECONDS``. Only a call that must be tried in any case may go a l
 answer, the circuit breaker opens for all requests, and its probe closes it again. Names are resolved by the probe,
 never by a request.
 
-The client is redis-py with hiredis, over a pool that does not poll a connection each time that it is taken out: 62 µs
-of CPU a call instead of 95, as docs/decisions/0003-the-cache.md has it measured.
+The client is redis-py with hiredis, over a pool of our own. What every hit of the cache would pay for is left out:
+polling a connection that is taken out, and what the client does around each command
+(docs/decisions/0003-the-cache.md has the figures).
 """
 
 import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
+from redis.commands.core import Script
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -61,7 +63,7 @@ class RedisServer:
             connection_class=BoundedConnection,
             deadline=self._deadline,
             spare=connections,
-            socket_timeout=CALL_SECONDS,
+            socket_timeout=None,  # the connection's own
             # `call` retries, and only where Redis has closed the connection: never after a late answer.
             retry=Retry(NoBackoff(), 0),
             client_name="conduit",
@@ -79,6 +81,13 @@ class RedisServer:
     def pool(self) -> ConnectionPool:
         """For clients made elsewhere; their calls belong into ``call``, too."""
         return self._pool
+
+    def run(self, script: Script, *arguments: bytes) -> Any:
+        """What a registered script returns. Belongs into ``call``, like the client's commands."""
+        try:
+            return self._pool.execute("EVALSHA", script.sha, 0, *arguments)
+        except NoScriptError:
+            return script(args=arguments)  # which loads it
 
     @property
     def is_available(self) -> bool:

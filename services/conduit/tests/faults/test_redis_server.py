@@ -60,6 +60,36 @@ def test_a_required_call_without_an_answer_opens_the_circuit_at_once(new_redis: 
         assert not server.is_available
 
 
+def test_a_late_answer_is_no_closed_connection(new_redis: NewRedis) -> None:
+    """Of those the call would be sent again, and all that are idle replaced."""
+    with proxied(new_redis()) as proxy, _opened(proxy.url, connections=3) as server:
+        script = server.client.register_script("return ARGV[1]")
+        assert server.call(lambda: server.run(script, b"x")) == b"x"
+        idle = server._pool._idle[:-1]
+        proxy.hold()
+        with pytest.raises(LateError):
+            server.call(lambda: server.run(script, b"x"))
+        assert server._pool._idle == idle
+        assert all(connection.is_connected for connection in idle)
+
+
+def test_a_call_that_cannot_be_sent_is_late(new_redis: NewRedis) -> None:
+    with proxied(new_redis()) as proxy, _opened(proxy.url) as server:
+        proxy.hold()
+        with pytest.raises(LateError):
+            server.call(lambda: server.client.set("large", bytes(64 << 20)))
+
+
+def test_a_script_that_redis_has_lost_is_loaded_again(new_redis: NewRedis) -> None:
+    with _opened(new_redis()) as server:
+        script = server.client.register_script("return ARGV[1]")
+        for _ in range(2):
+            server.client.script_flush()
+            assert server.call(lambda: server.run(script, b"x")) == b"x"
+        server.call(lambda: server.run(script, b"x"))
+        assert server.client.script_exists(script.sha) == [True]
+
+
 def test_no_request_has_to_connect(new_redis: NewRedis) -> None:
     """In a burst that takes longer than a request may wait, and each would ask the database."""
     url = new_redis()
