@@ -14,10 +14,11 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 from urllib.parse import quote
 
 from email_validator import EmailNotValidError, validate_email
+from msgspec import Struct
 from sqlalchemy import BigInteger, Integer, bindparam, select
 
 from conduit.errors import DeferredError
@@ -37,10 +38,10 @@ class MailFrom(NamedTuple):
     public_url: str
 
 
-class MailFollowers(Task, frozen=True):
+class MailFollowers(Struct, frozen=True):
     """Write to one chunk of an author's followers: those with the lowest ids above ``after``."""
 
-    name = "mail_followers"
+    name: ClassVar[str] = "mail_followers"
 
     article_id: int
     author_id: int

@@ -8,8 +8,9 @@ all covers that may be pending, and no scan of the articles is needed.
 
 import re
 from collections.abc import Collection, Sequence
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
+from msgspec import Struct
 from sqlalchemy import bindparam, select
 
 from conduit import images, memory_headroom, writes
@@ -29,10 +30,10 @@ UPLOADS = "private/uploads"
 _UPLOAD = re.compile(rf"{UPLOADS}/(?P<article_id>[0-9]+)-(?P<digest>[0-9a-f]+)", re.ASCII)
 
 
-class MakeCover(Task, frozen=True):
+class MakeCover(Struct, frozen=True):
     """Make the files of an upload, and show them if the article still has this cover."""
 
-    name = "cover"
+    name: ClassVar[str] = "cover"
 
     article_id: int
     digest: str

@@ -6,7 +6,8 @@ from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from conduit.api_docs import add_docs
 from conduit.bulkhead import Bulkhead
@@ -50,7 +51,12 @@ class ConduitApp(FastAPI):
     """FastAPI with the added middleware around its own layers, not within them.
 
     Its layers answer errors and close what a request opened. A compiled route needs neither, so it passes none of them.
+    Nor is telemetry, which is off, looked for at each request.
     """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Starlette.__call__ if scope["type"] == "http" else FastAPI.__call__
+        await call(self, scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         added, self.user_middleware = self.user_middleware, []

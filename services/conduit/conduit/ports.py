@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from msgspec import Struct
-
 from conduit import schemas
 from conduit.events import Event
 from conduit.statements import Row, Statement
@@ -109,7 +107,7 @@ class Reads(Protocol):
     def tags(self) -> list[str]: ...
 
 
-class Task(Struct, frozen=True):
+class Task(Protocol):
     """A background task. Each kind is a subclass; its fields are the arguments, and the handler looks up the rest.
 
     The same work always has the same ``key``. ``owner_id`` is the id of the article or report that the task is about;
@@ -119,12 +117,10 @@ class Task(Struct, frozen=True):
     name: ClassVar[str]
 
     @property
-    def key(self) -> str:
-        raise NotImplementedError  # each kind has its own; a Struct can't be an abstract class
+    def key(self) -> str: ...
 
     @property
-    def owner_id(self) -> int:
-        raise NotImplementedError  # each kind has its own; a Struct can't be an abstract class
+    def owner_id(self) -> int: ...
 
 
 class Enqueued(NamedTuple):

@@ -8,8 +8,9 @@ import csv
 import io
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
+from msgspec import Struct
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Integer, Interval, Table, bindparam, func, select, tuple_
 
 from conduit import ids, writes
@@ -27,10 +28,10 @@ PAGE = 1_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-class WriteReport(Task, frozen=True):
+class WriteReport(Struct, frozen=True):
     """Write the file of a report."""
 
-    name = "audience_report"
+    name: ClassVar[str] = "audience_report"
 
     report_id: int
     author_id: int

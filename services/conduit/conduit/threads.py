@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
@@ -61,7 +62,7 @@ class Threads:
         if self._waiting and self._is_overloaded(now) and self._is_first_late(now):
             # It would wait as long as the first, only to be refused by a thread.
             _refuse()
-        return await self._done(lambda: work(*args, **kwargs), now, now)
+        return await self._done(partial(work, *args, **kwargs), now, now)
 
     async def run_always(self, work: Callable[[], Result]) -> Result:
         """Like ``run``, for work that is never refused: probes, start and stop."""

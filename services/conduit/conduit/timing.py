@@ -1,16 +1,19 @@
-"""Where a request's time went: one tally for each request, in a context variable that the thread pool passes on."""
+"""What became of a request, and where its time went: a tally for each, in a context variable that the thread pool
+passes on.
+"""
 
 from contextvars import ContextVar
 from time import perf_counter
 
 
 class Tally:
-    """The time and calls that one request spends in the database, Redis and tasks."""
+    """The time and calls that one request spends in the database, Redis and tasks, and the status of its response."""
 
-    __slots__ = ("database_seconds", "queries", "redis_seconds", "started", "task_seconds")
+    __slots__ = ("database_seconds", "queries", "redis_seconds", "started", "status", "task_seconds")
 
     def __init__(self) -> None:
         self.started = perf_counter()
+        self.status = 0  # as long as there is no response
         self.database_seconds = 0.0
         self.queries: dict[str, int] = {}
         # Cache and rate limits. The budget of a request's time for Redis uses it as well.

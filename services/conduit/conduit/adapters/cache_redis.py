@@ -228,14 +228,12 @@ _IDS = msgspec.msgpack.Decoder(list[int]).decode
 _PAGE = msgspec.msgpack.Decoder(PageOfIds).decode
 _COMMENTS = msgspec.msgpack.Decoder(list[CachedComment]).decode
 _TAGS = msgspec.msgpack.Decoder(TagsInUse).decode
-_ABSENT = {absent.value: absent for absent in Absent}
+_ABSENT: dict[bytes | None, Absent | None] = {None: None, **{absent.value: absent for absent in Absent}}
 
 
 def _value(decode: Callable[[bytes], Value], found: bytes | None) -> Any:
     """A value that was found, an Absent in its place, or None for nothing."""
-    if found is None:
-        return None
-    return _ABSENT.get(found) or decode(found)
+    return _ABSENT[found] if found in _ABSENT else decode(found)  # type: ignore[arg-type]  # None is in it
 
 
 def _versioned(miss: Miss, rest: tuple[Any, ...]) -> bytes:

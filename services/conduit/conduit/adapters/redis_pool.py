@@ -6,6 +6,7 @@ import threading
 from time import monotonic
 from typing import Any
 
+from hiredis import pack_command
 from redis import Connection, ConnectionPool
 from redis.connection import ConnectionInterface
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -99,11 +100,17 @@ class LastUsedPool(ConnectionPool):
         for connection in idle:
             connection.disconnect()  # type: ignore[no-untyped-call]
 
-    def connect_to(self, address: str) -> None:
-        """Use this address from now on. Raises RedisError when it can't be connected to."""
-        self.connection_kwargs["host"] = address
-        self.reset()
+    def connect_to(self, address: str) -> bool:
+        """Use this address from now on. Whether there were connections to it, which are kept.
+
+        Raises RedisError when it can't be connected to.
+        """
+        if self.connection_kwargs["host"] != address:
+            self.connection_kwargs["host"] = address
+            self.reset()
+        has_others = bool(self._idle)
         self._connect()
+        return has_others
 
     @property
     def needs_filling(self) -> bool:
@@ -134,7 +141,8 @@ class LastUsedPool(ConnectionPool):
         """
         connection = self.get_connection()
         try:
-            connection.send_command(*command, check_health=False)  # type: ignore[no-untyped-call]
+            packed = pack_command(command)  # type: ignore[arg-type]  # its stub knows tuples of one only
+            connection.send_packed_command([packed], check_health=False)  # type: ignore[no-untyped-call]
             return connection.read_response()
         finally:
             self.release(connection)

@@ -49,7 +49,7 @@ class LateError(UnavailableError):
 class RedisServer:
     """The server at ``redis://[user]:[password]@host:port/database``.
 
-    Every probe opens ``connections`` of them and calls ``before_use``, before any request may use the server; what that
+    The probe opens ``connections`` of them and calls ``before_use``, before any request may use the server; what that
     raises fails the probe. Connections that are lost later are replaced in the background.
     """
 
@@ -73,7 +73,9 @@ class RedisServer:
         self.client = Redis(connection_pool=self._pool)
         self._before_use = before_use
         self._filling = threading.Lock()
-        self._breaker = CircuitBreaker(self.name, self._probe, failures=LATE_ANSWERS, pause=PROBE_PAUSE_SECONDS)
+        self._breaker = CircuitBreaker(
+            self.name, self._probe, prepare=self._connect, failures=LATE_ANSWERS, pause=PROBE_PAUSE_SECONDS
+        )
         self._errors = metrics.REDIS_ERRORS.labels(self.name)
         self._answered_at = 0.0
 
@@ -175,15 +177,18 @@ class RedisServer:
         """Let no request call it until a probe has succeeded that began after this."""
         self._breaker.trip(cause)
 
-    def _probe(self) -> None:
-        first_address(self._host, self._port, self._try)
+    def _connect(self) -> None:
+        first_address(self._host, self._port, self._connect_to)
 
-    def _try(self, address: str) -> None:
+    def _connect_to(self, address: str) -> None:
         # Connecting also authenticates and selects the database: either may be refused.
-        self._pool.connect_to(address)
-        self.client.ping()
-        self._before_use()
+        if self._pool.connect_to(address):
+            return  # the few that are missing can wait until the circuit is closed
         try:
             self._pool.fill()
         except RedisError as error:  # a busy box may be too slow for so many: the rest follows
             log.info("not all connections were made", extra={"server": self.name, "cause": repr(error)})
+
+    def _probe(self) -> None:
+        self.client.ping()
+        self._before_use()

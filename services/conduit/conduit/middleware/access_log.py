@@ -7,7 +7,7 @@ from time import perf_counter, time
 from typing import Any
 
 import msgspec
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from conduit import metrics
 from conduit.errors import FailedError
@@ -36,27 +36,19 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 0
-
-        async def send_noting_status(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_noting_status)
-        except Exception:
-            log.exception("unexpected error", extra={"request_id": _text(scope["request_id"])})
-            if status == 0:
-                await response_to(FailedError())(scope, receive, send_noting_status)
-        finally:
-            self._record(scope, status)
-
-    def _record(self, scope: Scope, status: int) -> None:
         spent = tally.get()
         assert spent is not None, "RequestContext stands around this"
-        seconds = perf_counter() - spent.started
+        try:
+            await self._app(scope, receive, send)
+        except Exception:
+            log.exception("unexpected error", extra={"request_id": _text(scope["request_id"])})
+            if spent.status == 0:
+                await response_to(FailedError())(scope, receive, send)
+        finally:
+            self._record(scope, spent)
+
+    def _record(self, scope: Scope, spent: Tally) -> None:
+        status, seconds = spent.status, perf_counter() - spent.started
         route: str | None = getattr(scope.get("route"), "path", None)
         key = (scope["method"] if route else "other", route or "none", status)
         histogram = self._histograms.get(key)
@@ -65,21 +57,21 @@ class AccessLog:
         histogram.observe(seconds)
         if route in _QUIET_ROUTES and status == 200:
             return
-        line = _line(scope, route, status, seconds, spent)
+        line = _line(scope, route, seconds, spent)
         # The log's reader may be gone or its disk full, which must not fail the request.
         with suppress(OSError, ValueError):
             self._write(_encode(line) + b"\n")
             self._flush()
 
 
-def _line(scope: Scope, route: str | None, status: int, seconds: float, spent: Tally) -> dict[str, Any]:
+def _line(scope: Scope, route: str | None, seconds: float, spent: Tally) -> dict[str, Any]:
     line = {
         "time": round(time(), 3),
         "request_id": _text(scope["request_id"]),
         "method": scope["method"],
         "path": scope["path"],
         "route": route,
-        "status": status,
+        "status": spent.status,
         "ms": round(seconds * 1000, 2),
         "database_ms": round(spent.database_seconds * 1000, 2),
         "queries": sum(spent.queries.values()),

@@ -16,7 +16,8 @@ _MAX_ID_LENGTH = 64
 class RequestContext:
     """Takes the caller's ``X-Request-Id`` or makes one, and adds it and ``Server-Timing`` to the response.
 
-    Database and cache add their time to ``timing.tally``, a context variable of the request.
+    The status is noted in ``timing.tally``, a context variable of the request, to which database and cache add their
+    time.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -32,6 +33,7 @@ class RequestContext:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                spent.status = message["status"]
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id),

@@ -51,9 +51,7 @@ class RequestLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # An overloaded box is still healthy.
-        exempt = scope["path"] in PROBES or self._exempt(scope["path"])
-        if self.in_flight >= self.max_in_flight and not exempt:
+        if self.in_flight >= self.max_in_flight and not self._is_exempt(scope["path"]):
             metrics.SHED.inc()
             await response_to(OverloadedError())(scope, receive, _closing(send) if _has_body(scope) else send)
         elif _has_body(scope):
@@ -64,6 +62,9 @@ class RequestLimits:
                 await self._app(scope, receive, send)
             finally:
                 self.in_flight -= 1
+
+    def _is_exempt(self, path: str) -> bool:
+        return path in PROBES or self._exempt(path)  # an overloaded box is still healthy
 
 
 class _Body:

@@ -8,7 +8,8 @@ docs/decisions/0001-the-app-s-stack.md has the gain. ``ROUTES=plain`` serves the
 Only a part of FastAPI is compiled. A route that needs another part is refused when its module is imported.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from inspect import isasyncgenfunction, isclass, iscoroutinefunction, isgeneratorfunction, isroutine, unwrap
 from types import NoneType
@@ -26,15 +27,14 @@ from pydantic_core import from_json
 from starlette.convertors import StringConvertor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from conduit.routing.body import read_body
 from conduit.schemas import Answer
 
 Errors = list[dict[str, Any]]
-Values = dict[str, Any]
 Known = dict[Any, Any]  # the values of this request's dependencies, by function
-Bind = Callable[[Request, Known], tuple[Values, Errors]]
+Make = Callable[[Request, Known, Errors], Any]  # makes a value, and adds to the errors where it can't
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -64,7 +64,7 @@ class CompiledRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
         _refuse_unsupported(self)
-        self._bind = _bound(self.dependant, path)
+        self._arguments = _arguments_of(self.dependant, _shared(self.dependant))
         self._body = _body_of(self.dependant)
         self._bulkhead: str | None = getattr(endpoint, "bulkhead", None)
         self._status = self.status_code or 200
@@ -81,10 +81,11 @@ class CompiledRoute(APIRoute):
                 response = await state.threads.run(self._work, request, body)
         await response(scope, receive, send)
 
-    def _work(self, request: Request, body: bytes) -> Response:
+    def _work(self, request: Request, body: bytes) -> ASGIApp:
         # In FastAPI's order: invalid JSON is refused before the dependencies run, and the content is validated after.
         content = None if self._body is None else _parsed(body)
-        values, errors = self._bind(request, {})
+        errors: Errors = []
+        values = self._arguments(request, {}, errors)
         if self._body is not None:
             name, adapter = self._body
             values[name] = _checked(adapter, content, errors)
@@ -95,7 +96,20 @@ class CompiledRoute(APIRoute):
             return result
         if self.response_model is None:
             return Response(status_code=self._status)
-        return Response(_encode(result), self._status, media_type="application/json")
+        return _JsonAnswer(self._status, _encode(result))
+
+
+class _JsonAnswer:
+    """What a Response does for JSON, with none of what it can do besides."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self._status = status
+        self._body = body
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"%d" % len(self._body)), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": self._status, "headers": headers})
+        await send({"type": "http.response.body", "body": self._body})
 
 
 def _parsed(body: bytes) -> Any:
@@ -122,64 +136,81 @@ def _checked(adapter: TypeAdapter[Any], content: Any, errors: Errors) -> Any:
 # From a request to arguments ---------------------------------------------------------------------------------
 
 
-def _bound(dependant: Dependant, path: str) -> Bind:
-    """A function that makes the arguments of ``dependant``. Each dependency is called once for each request."""
-    readers = [
+def _arguments_of(dependant: Dependant, shared: set[Any]) -> Make:
+    """Makes the arguments of ``dependant`` by name, in FastAPI's order: errors are reported in it."""
+    makers: list[tuple[str, Make]] = [
+        *((str(inner.name), _value_of(inner, shared)) for inner in dependant.dependencies),
         *((field.name, _from_path(field)) for field in dependant.path_params),
         *((field.name, _from_query(field)) for field in dependant.query_params),
     ]
-    inner = [(found.name, found.call, _bound_call(found, path)) for found in dependant.dependencies]
-    request_name = dependant.request_param_name
-
-    def bind(request: Request, known: Known) -> tuple[Values, Errors]:
-        errors: Errors = []
-        values: Values = {}
-        for name, call, call_it in inner:
-            if call in known:
-                value = known[call]
-            else:
-                value, found = call_it(request, known)
-                if found:
-                    errors += found
-                    continue
-                known[call] = value
-            if name:
-                values[name] = value
-        for name, read in readers:
-            values[name] = read(request, errors)
-        if request_name:
-            values[request_name] = request
-        return values, errors
-
-    return bind
+    name = dependant.request_param_name
+    if name and not makers:
+        return lambda request, _known, _errors: {name: request}
+    if name:
+        makers.append((name, lambda request, _known, _errors: request))
+    return lambda request, known, errors: {name: make(request, known, errors) for name, make in makers}
 
 
-def _bound_call(dependant: Dependant, path: str) -> Callable[[Request, Known], tuple[Any, Errors]]:
+def _value_of(dependant: Dependant, shared: set[Any]) -> Make:
+    """Calls a dependency, unless there are errors in what it depends on; once for each request, if it is shared."""
     call: Any = dependant.call
     if isinstance(call, APIKeyHeader):
         # Its own __call__ is a coroutine that only reads this header, without auto_error.
-        header = call.model.name
-        return lambda request, _known: (request.headers.get(header), [])
-    bind = _bound(dependant, path)
+        return _from_header(call.model.name)
+    arguments = _arguments_of(dependant, shared)
 
-    def call_it(request: Request, known: Known) -> tuple[Any, Errors]:
-        values, errors = bind(request, known)
-        return (None if errors else call(**values)), errors
+    def make(request: Request, known: Known, errors: Errors) -> Any:
+        before = len(errors)
+        values = arguments(request, known, errors)
+        return call(**values) if len(errors) == before else None
 
-    return call_it
+    def make_once(request: Request, known: Known, errors: Errors) -> Any:
+        if call not in known:
+            before = len(errors)
+            value = make(request, known, errors)
+            if len(errors) > before:
+                return None
+            known[call] = value
+        return known[call]
+
+    return make_once if call in shared else make
 
 
-def _from_path(field: Any) -> Callable[[Request, Errors], Any]:
+def _shared(dependant: Dependant) -> set[Any]:
+    """The dependencies that a route has in several places."""
+    uses = Counter(_calls(dependant))
+    return {call for call, count in uses.items() if count > 1}
+
+
+def _calls(dependant: Dependant) -> Iterator[Any]:
+    for inner in dependant.dependencies:
+        yield inner.call
+        yield from _calls(inner)
+
+
+def _from_header(name: str) -> Make:
+    wanted = name.lower().encode("latin-1")
+
+    def make(request: Request, _known: Known, _errors: Errors) -> str | None:
+        for header, value in request.scope["headers"]:
+            if header == wanted:
+                return str(value, "latin-1")
+        return None
+
+    return make
+
+
+def _from_path(field: Any) -> Make:
     alias = field.alias
     if field.field_info.annotation is str and not field.field_info.metadata:
-        return lambda request, _errors: request.path_params[alias]  # any text will do
-    return lambda request, errors: _validated(field, request.path_params[field.alias], "path", errors)
+        return lambda request, _known, _errors: request.scope["path_params"][alias]  # any text will do
+    return lambda request, _known, errors: _validated(field, request.scope["path_params"][alias], "path", errors)
 
 
-def _from_query(field: Any) -> Callable[[Request, Errors], Any]:
+def _from_query(field: Any) -> Make:
     alias, required, default = field.alias, field.field_info.is_required(), field.field_info.default
 
-    def read(request: Request, errors: Errors) -> Any:
+    def make(request: Request, _known: Known, errors: Errors) -> Any:
         value = request.query_params.get(alias, _NOT_GIVEN) if request.scope["query_string"] else _NOT_GIVEN
         if value is not _NOT_GIVEN:
             return _validated(field, value, "query", errors)
@@ -187,7 +218,7 @@ def _from_query(field: Any) -> Callable[[Request, Errors], Any]:
             errors.append({"type": "missing", "loc": ("query", alias), "msg": "Field required"})
         return default
 
-    return read
+    return make
 
 
 def _validated(field: Any, value: str, where: str, errors: Errors) -> Any:

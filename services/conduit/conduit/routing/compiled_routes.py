@@ -1,11 +1,16 @@
 """Middleware: serves the compiled routes, and leaves everything else to FastAPI."""
 
+from collections.abc import Callable
+from re import Match
+
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from conduit.routing.compiled_route import CompiledRoute, UnsupportedRouteError
 from conduit.routing.error_handlers import ANSWERED, response_to
+
+_Matches = Callable[[str], Match[str] | None]
 
 
 class CompiledRoutes:
@@ -17,18 +22,18 @@ class CompiledRoutes:
 
     def __init__(self, app: ASGIApp, fastapi: FastAPI) -> None:
         self._app = app
-        self._by_method: dict[str, list[CompiledRoute]] = {}
+        self._by_method: dict[str, list[tuple[_Matches, CompiledRoute]]] = {}
         for route in _compiled(fastapi):
             for method in route.methods or ():
-                self._by_method.setdefault(method, []).append(route)
+                self._by_method.setdefault(method, []).append((route.path_regex.match, route))
         # HEAD is GET without the body, which the server leaves out.
         self._by_method.setdefault("HEAD", self._by_method.get("GET", []))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path = scope["path"]
-            for route in self._by_method.get(scope["method"], ()):
-                matched = route.path_regex.match(path)
+            for matches, route in self._by_method.get(scope["method"], ()):
+                matched = matches(path)
                 if matched is not None:
                     scope["path_params"] = matched.groupdict()
                     scope["route"] = route

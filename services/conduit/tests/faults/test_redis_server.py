@@ -138,6 +138,37 @@ def test_connections_that_were_closed_or_late_are_replaced_in_the_background(new
         until(filled, "the connections were not replaced")
 
 
+def test_after_late_answers_the_other_connections_are_kept(new_redis: NewRedis) -> None:
+    """To make them all again takes a busy box a second or more, in which everybody asks the database."""
+    with proxied(new_redis()) as proxy, _opened(proxy.url, connections=7) as server:
+        before = server._pool._idle[:]
+        for _ in range(LATE_ANSWERS):
+            proxy.hold()
+            with pytest.raises(LateError):
+                server.call(server.client.ping)
+        assert not server.is_available
+        proxy.mend()
+        until(lambda: server.is_available, "the circuit stayed open")
+        assert [connection for connection in server._pool._idle if connection in before] == before[:-LATE_ANSWERS]
+
+
+def test_the_circuit_closes_while_invalidations_fail_faster_than_it_connects(
+    new_redis: NewRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under load: each write that can't tell the cache opens the circuit again."""
+    server = RedisServer(new_redis(), connections=3)
+    connect = server._pool._connect
+
+    def connect_slowly() -> None:
+        server.open_circuit("an invalidation was not delivered")
+        connect()
+
+    monkeypatch.setattr(server._pool, "_connect", connect_slowly)
+    server.open()
+    until(lambda: server.is_available, "the circuit stayed open")
+    server.close()
+
+
 def test_a_pool_that_could_not_be_filled_is_filled_later(new_redis: NewRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy box may be too slow for so many connections at once. It can use Redis meanwhile."""
     server = RedisServer(new_redis(), connections=7)

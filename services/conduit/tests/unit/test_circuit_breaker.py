@@ -117,6 +117,26 @@ def test_a_probe_from_before_a_failure_does_not_close_the_circuit(
     assert component.probes == 2
 
 
+def test_what_prepares_a_probe_is_not_repeated_by_failures_meanwhile(component: Component) -> None:
+    """Else a circuit stays open for as long as calls fail more often than it can connect."""
+    prepared: list[int] = []
+
+    def prepare() -> None:
+        prepared.append(component.probes)
+        preparing.trip("meanwhile")
+
+    preparing = CircuitBreaker("component:1", component.probe, prepare=prepare, pause=0.01)
+    assert preparing.wait(SOON_SECONDS)
+    assert (prepared, component.probes) == ([0], 1)
+    component.problem = OSError("away")
+    preparing.trip("away")
+    until(lambda: component.probes > 3, "it was not probed")
+    assert prepared[:4] == [0, 1, 2, 3], "a probe that failed may need another connection"
+    component.problem = None
+    until(lambda: preparing.is_closed, "the circuit stayed open")
+    preparing.stop()
+
+
 def test_callers_wait_only_just_after_the_circuit_opened(component: Component, breaker: CircuitBreaker) -> None:
     component.gate.clear()
     started = time.monotonic()
