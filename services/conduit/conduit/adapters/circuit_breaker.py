@@ -23,8 +23,8 @@ class CircuitBreaker:
 
     ``probe`` returns when the component can be used and raises when it can't. It may take its time: names are resolved
     there, for instance, because a DNS lookup of a missing name can take seconds. It is repeated while calls fail that a
-    probe under way does not know of. What need not be repeated then is for ``prepare``, which is called before: on a
-    busy box connecting took so long that such a call came every time, and the circuit stayed open for 15 seconds.
+    probe under way does not know of. What takes long and need not be repeated then is for ``prepare``, which is called
+    before it: else a busy box may never get ahead of such calls (docs/decisions/0003-the-cache.md).
     """
 
     def __init__(

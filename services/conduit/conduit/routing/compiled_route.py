@@ -8,8 +8,7 @@ docs/decisions/0001-the-app-s-stack.md has the gain. ``ROUTES=plain`` serves the
 Only a part of FastAPI is compiled. A route that needs another part is refused when its module is imported.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from inspect import isasyncgenfunction, isclass, iscoroutinefunction, isgeneratorfunction, isroutine, unwrap
 from types import NoneType
@@ -64,7 +63,7 @@ class CompiledRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
         _refuse_unsupported(self)
-        self._arguments = _arguments_of(self.dependant, _shared(self.dependant))
+        self._arguments = _arguments_of(self.dependant)
         self._body = _body_of(self.dependant)
         self._bulkhead: str | None = getattr(endpoint, "bulkhead", None)
         self._status = self.status_code or 200
@@ -136,59 +135,41 @@ def _checked(adapter: TypeAdapter[Any], content: Any, errors: Errors) -> Any:
 # From a request to arguments ---------------------------------------------------------------------------------
 
 
-def _arguments_of(dependant: Dependant, shared: set[Any]) -> Make:
+def _arguments_of(dependant: Dependant) -> Make:
     """Makes the arguments of ``dependant`` by name, in FastAPI's order: errors are reported in it."""
     makers: list[tuple[str, Make]] = [
-        *((str(inner.name), _value_of(inner, shared)) for inner in dependant.dependencies),
+        *((str(inner.name), _value_of(inner)) for inner in dependant.dependencies),
         *((field.name, _from_path(field)) for field in dependant.path_params),
         *((field.name, _from_query(field)) for field in dependant.query_params),
     ]
-    name = dependant.request_param_name
-    if name and not makers:
-        return lambda request, _known, _errors: {name: request}
-    if name:
-        makers.append((name, lambda request, _known, _errors: request))
+    if dependant.request_param_name:
+        makers.append((dependant.request_param_name, lambda request, _known, _errors: request))
     return lambda request, known, errors: {name: make(request, known, errors) for name, make in makers}
 
 
-def _value_of(dependant: Dependant, shared: set[Any]) -> Make:
-    """Calls a dependency, unless there are errors in what it depends on; once for each request, if it is shared."""
+def _value_of(dependant: Dependant) -> Make:
+    """Calls a dependency once for each request, unless there are errors in what it depends on."""
     call: Any = dependant.call
     if isinstance(call, APIKeyHeader):
         # Its own __call__ is a coroutine that only reads this header, without auto_error.
         return _from_header(call.model.name)
-    arguments = _arguments_of(dependant, shared)
+    arguments = _arguments_of(dependant)
 
     def make(request: Request, known: Known, errors: Errors) -> Any:
+        if call in known:
+            return known[call]
         before = len(errors)
         values = arguments(request, known, errors)
-        return call(**values) if len(errors) == before else None
+        if len(errors) > before:
+            return None
+        value = known[call] = call(**values)
+        return value
 
-    def make_once(request: Request, known: Known, errors: Errors) -> Any:
-        if call not in known:
-            before = len(errors)
-            value = make(request, known, errors)
-            if len(errors) > before:
-                return None
-            known[call] = value
-        return known[call]
-
-    return make_once if call in shared else make
-
-
-def _shared(dependant: Dependant) -> set[Any]:
-    """The dependencies that a route has in several places."""
-    uses = Counter(_calls(dependant))
-    return {call for call, count in uses.items() if count > 1}
-
-
-def _calls(dependant: Dependant) -> Iterator[Any]:
-    for inner in dependant.dependencies:
-        yield inner.call
-        yield from _calls(inner)
+    return make
 
 
 def _from_header(name: str) -> Make:
+    # Without Starlette's Headers, which would be made for this one.
     wanted = name.lower().encode("latin-1")
 
     def make(request: Request, _known: Known, _errors: Errors) -> str | None:
