@@ -112,8 +112,22 @@ class _Handler(BaseHTTPRequestHandler, ABC):
         if asked.method != "HEAD":
             self.wfile.write(content)
 
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
     def _any(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        try:
+            body = self._body()
+        except ValueError:
+            self.close_connection = True  # broken off in the middle
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.handle_one(Asked(self.command, self.path, headers, body))
 
