@@ -7,6 +7,7 @@ configuration from. What a template may use:
     network   the stage's addresses, as 10.83.3.0/24; `gateway` is this machine's among them
     apps      the app boxes, in the order of their addresses: each has `name`, `address` and `port`
     at_once   requests under way at once for each of them (label `stage.at-once`)
+    origins   whose pages may read the API's answers from another origin (the apps' CORS_ORIGINS)
     lb, media, cdn   the box of that role, like one of `apps`, or None; `media` only where the app keeps its files there
 """
 
@@ -108,6 +109,7 @@ def _known(config: Mapping[str, Any]) -> dict[str, Any]:
     at_once = next((said["stage.at-once"] for said in labels.values() if "stage.at-once" in said), "1")
     if not (at_once.isascii() and at_once.isdigit() and int(at_once)):
         raise Problem(f"LB_AT_ONCE={at_once} is no number of requests.", "Give 1 or more, for one call or in .env")
+    wanted = next((services[app.name].get("environment", {}).get("CORS_ORIGINS") for app in apps), None) or ""
     keep_files = all(services[app.name].get("environment", {}).get("MEDIA_URL") for app in apps)
     addresses = topology.addresses(config)
     return {
@@ -116,6 +118,7 @@ def _known(config: Mapping[str, Any]) -> dict[str, Any]:
         "gateway": addresses.get("gateway"),
         "apps": sorted(apps, key=lambda app: ipaddress.ip_address(app.address)),
         "at_once": int(at_once),
+        "origins": [origin for origin in map(str.strip, wanted.split(",")) if origin],
         "lb": boxes.get("lb"),
         "media": boxes.get("media") if keep_files else None,
         "cdn": boxes.get("cdn"),

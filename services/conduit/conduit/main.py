@@ -6,6 +6,7 @@ from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -45,6 +46,8 @@ ROUTERS = (
 )
 
 MAX_BODY_BYTES = 1_000_000
+# How long a browser need not ask again what another origin may do. Chromium keeps it for two hours at most.
+PREFLIGHT_SECONDS = 7_200
 
 
 class ConduitApp(FastAPI):
@@ -126,6 +129,15 @@ def _add_middleware(app: FastAPI, settings: Settings, services: Services) -> Non
         exempt=services.pages.has,
     )
     app.add_middleware(AccessLog)
+    # Around whatever answers, so that a page on another origin can read errors, too.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
+        expose_headers=["Retry-After", "X-Request-Id"],
+        max_age=PREFLIGHT_SECONDS,
+    )
     app.add_middleware(RequestContext)
 
 

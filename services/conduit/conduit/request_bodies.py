@@ -14,6 +14,7 @@ from conduit.validation import (
     Email,
     ImageUrl,
     KnownEmail,
+    NewPassword,
     Password,
     Tags,
     Text,
@@ -25,7 +26,7 @@ from conduit.validation import (
 class NewUser(BaseModel):
     username: Username
     email: Email
-    password: Password
+    password: NewPassword
 
 
 class NewUserBody(BaseModel):
@@ -58,7 +59,7 @@ class UserChanges(Changes):
     # A default_factory, because its value is neither validated nor shown in the API's description.
     username: Username = Field(default_factory=str)
     email: Email = Field(default_factory=str)
-    password: Password = Field(default_factory=str)
+    password: NewPassword = Field(default_factory=str)
     bio: Bio | None = Field(default_factory=lambda: None)
     image: ImageUrl | None = Field(default_factory=lambda: None)
 

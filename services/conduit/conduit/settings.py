@@ -25,6 +25,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _DATABASE = re.compile("/[0-9]+")  # of Redis: a number
+# As a browser sends it: in lower case, without a path.
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _POSTGRES_URL = TypeAdapter(PostgresDsn)
 _HTTP_URL = TypeAdapter(HttpUrl)
 _REDIS_URL: TypeAdapter[AnyUrl] = TypeAdapter(
@@ -46,6 +48,9 @@ class Settings(BaseSettings):
 
     # Comma-separated addresses and networks whose X-Forwarded-For header is trusted.
     trusted_proxies: str = ""
+
+    # Origins whose pages may use the API: * for all, or comma-separated ones; none if empty.
+    cors_origins: str = "*"
 
     # "plain" leaves the routes to FastAPI alone, to measure what compiling them gains.
     routes: Literal["compiled", "plain"] = "compiled"
@@ -142,6 +147,14 @@ class Settings(BaseSettings):
         _networks(value)
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in _listed(value):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError("must be *, or comma-separated origins like https://example.com")
+        return value
+
     @field_validator("broker_url", "cache_url", "limits_url", mode="before")
     @classmethod
     def _redis(cls, value: str | None) -> str | None:
@@ -186,6 +199,10 @@ class Settings(BaseSettings):
         return _networks(self.trusted_proxies)
 
     @property
+    def allowed_origins(self) -> list[str]:
+        return _listed(self.cors_origins)
+
+    @property
     def mail_address(self) -> Address:
         name, address = parseaddr(self.mail_from)
         return Address(name, addr_spec=address)
@@ -200,4 +217,8 @@ class Settings(BaseSettings):
 
 
 def _networks(value: str) -> list[IPv4Network | IPv6Network]:
-    return [ip_network(network) for network in filter(None, map(str.strip, value.split(",")))]
+    return [ip_network(network) for network in _listed(value)]
+
+
+def _listed(value: str) -> list[str]:
+    return [part for part in map(str.strip, value.split(",")) if part]

@@ -1,17 +1,22 @@
 """Types of a request's text fields: their limits, and their normal form."""
 
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
+import email_validator
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from conduit.visible_text import has_unseen, shows_something, turns_direction
+
 MAX_TAGS = 20
 MAX_TAG_LENGTH = 50
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+LEAST_PASSWORD = 8
+
+# Companies have such domains inside, and no mail leaves this machine.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.remove("local")
 
 
 def normalize_nfc(text: str) -> str:
@@ -23,6 +28,26 @@ def _not_blank(text: str) -> str:
     if not text.strip():
         raise PydanticCustomError("blank", "can't be blank")
     return text
+
+
+def _shown(text: str) -> str:
+    """A text that readers are shown. What it looks like is its author's business, but it must look like something."""
+    text = _storable(text)
+    if not shows_something(text):
+        raise PydanticCustomError("blank", "can't be blank")
+    return text
+
+
+def _title(text: str) -> str:
+    if turns_direction(text):
+        # In a list it would turn what stands beside it.
+        raise PydanticCustomError("direction", "must not contain controls of the writing direction")
+    return text
+
+
+def given_or(default: Any) -> BeforeValidator:
+    """Takes an empty query parameter for one that is not given: a form sends all of its fields."""
+    return BeforeValidator(lambda value: default if value == "" else value)
 
 
 def _storable(text: str) -> str:
@@ -50,15 +75,25 @@ def _composed(value: Any) -> Any:
 
 def _username(text: str) -> str:
     name = _storable(text)
-    if name in (".", "..") or "/" in name or _CONTROL.search(name):
+    if name in (".", "..") or "/" in name:
         # A username is a segment of a URL's path, where these have a meaning.
-        raise PydanticCustomError("username", "must not contain slashes or control characters")
+        raise PydanticCustomError("username", "must not contain slashes")
+    if not shows_something(name):
+        raise PydanticCustomError("blank", "can't be blank")
+    if has_unseen(name):
+        raise PydanticCustomError("unseen", "must not contain invisible characters")
     return name
+
+
+def _new_password(text: str) -> str:
+    if len(text) < LEAST_PASSWORD:
+        raise PydanticCustomError("short", "is too short (at least {least} characters)", {"least": LEAST_PASSWORD})
+    return text
 
 
 def _address(text: str) -> str:
     """An e-mail address in its normal form, as it is stored. Raises EmailNotValidError."""
-    # Test domains (.test, .local) are allowed: no mail leaves this machine.
+    # With .test, for the same reason as .local.
     return validate_email(text.strip(), check_deliverability=False, test_environment=True).normalized.lower()
 
 
@@ -82,9 +117,9 @@ def _tags(values: list[str]) -> list[str]:
     names = sorted({normalize_nfc(_storable(tag).strip()) for tag in values} - {""})
     if len(names) > MAX_TAGS:
         raise PydanticCustomError("tags", "has more than {most} tags", {"most": MAX_TAGS})
-    if any(len(name) > MAX_TAG_LENGTH or _CONTROL.search(name) for name in names):
+    if any(len(name) > MAX_TAG_LENGTH or has_unseen(name) or not shows_something(name) for name in names):
         raise PydanticCustomError(
-            "tag", "has a tag over {most} characters, or with control characters", {"most": MAX_TAG_LENGTH}
+            "tag", "has a tag over {most} characters, or with invisible characters", {"most": MAX_TAG_LENGTH}
         )
     return names
 
@@ -92,6 +127,7 @@ def _tags(values: list[str]) -> list[str]:
 _Stripped = StringConstraints(strip_whitespace=True)
 _NotBlank = AfterValidator(_not_blank)
 _Storable = AfterValidator(_storable)
+_Shown = AfterValidator(_shown)
 _Composed = BeforeValidator(_composed)
 
 Username = Annotated[str, Field(min_length=1, max_length=64), _Composed, AfterValidator(_username)]
@@ -100,11 +136,18 @@ Email = Annotated[
 ]
 KnownEmail = Annotated[str, Field(min_length=1, max_length=254), _NotBlank, _Storable, AfterValidator(_known_email)]
 Password = Annotated[str, Field(min_length=1, max_length=256), _NotBlank, _Storable]
+NewPassword = Annotated[
+    str,
+    Field(min_length=1, max_length=256, json_schema_extra={"minLength": LEAST_PASSWORD}),
+    _NotBlank,
+    AfterValidator(_new_password),
+    _Storable,
+]
 Bio = Annotated[str, Field(max_length=5_000), _Storable]
 ImageUrl = Annotated[str, Field(max_length=2_000), _Storable]
-Title = Annotated[str, _Stripped, Field(min_length=1, max_length=300), _Storable]
-Description = Annotated[str, Field(min_length=1, max_length=1_000), _NotBlank, _Storable]
-Text = Annotated[str, Field(min_length=1, max_length=200_000), _NotBlank, _Storable]
+Title = Annotated[str, _Stripped, Field(min_length=1, max_length=300), _Shown, AfterValidator(_title)]
+Description = Annotated[str, Field(min_length=1, max_length=1_000), _Shown]
+Text = Annotated[str, Field(min_length=1, max_length=200_000), _Shown]
 Tags = Annotated[
     list[Annotated[str, Field(json_schema_extra={"maxLength": MAX_TAG_LENGTH})]],
     Field(json_schema_extra={"maxItems": MAX_TAGS}),

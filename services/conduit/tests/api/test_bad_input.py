@@ -181,6 +181,21 @@ def test_a_repeated_parameter_is_no_500(api: Api) -> None:
     assert api.call("GET", "/articles?limit=1&limit=2&tag=a&tag=b").status_code == 200
 
 
+def test_an_empty_parameter_is_one_that_is_not_given(api: Api, jo: Person) -> None:
+    """A form sends all of its fields."""
+    slug = jo.slug()
+    listed = api.call("GET", f"/articles?tag=&author={jo.username}&favorited=&limit=&offset=&before=").json()
+    assert [article["slug"] for article in listed["articles"]] == [slug]
+    assert api.call("GET", "/articles?tag=&author=&favorited=").json() == api.call("GET", "/articles").json()
+    assert api.call("GET", f"/articles/{slug}/comments?limit=&before=").status_code == 200
+    assert jo.get("/articles/feed?limit=&offset=").status_code == 200
+
+
+@pytest.mark.parametrize("scheme", ["Token", "token", "TOKEN", "Bearer", "bearer", "Token "])
+def test_a_token_is_taken_however_its_scheme_is_written(http: httpx.Client, jo: Person, scheme: str) -> None:
+    assert http.get("/api/user", headers={"Authorization": f"{scheme} {jo.token}"}).status_code == 200
+
+
 def test_a_body_without_a_content_type_is_read_as_json(http: httpx.Client, jo: Person) -> None:
     sent = json.dumps({"user": {"bio": "by hand"}}).encode()
     for kind in ("text/plain", "application/x-www-form-urlencoded", "nonsense"):

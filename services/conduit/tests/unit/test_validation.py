@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from conduit.request_bodies import ArticleChanges, Login, NewArticle, NewUser, UserChanges
+from conduit.request_bodies import ArticleChanges, Login, NewArticle, NewComment, NewUser, UserChanges
 from conduit.validation import errors_by_field
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -60,17 +60,18 @@ def test_tags_that_are_accepted_are_sorted_few_and_distinct(tags: list[str]) -> 
         ("jo@MÜLLER.example", "jo@müller.example"),
         ("jo@xn--mller-kva.example", "jo@müller.example"),
         ("jo+tag@mail.test", "jo+tag@mail.test"),
+        ("jo@mail.office.local", "jo@mail.office.local"),
     ],
 )
 def test_an_address_has_one_normal_form_for_signing_up_and_in(typed: str, kept: str) -> None:
-    assert NewUser(username="jo", email=typed, password="p").email == kept
-    assert Login(email=typed, password="p").email == kept
+    assert NewUser(username="jo", email=typed, password="password").email == kept
+    assert Login(email=typed, password="password").email == kept
     assert UserChanges(email=typed).email == kept
 
 
 def test_an_invalid_address_fails_to_sign_in_like_an_unknown_one() -> None:
-    assert Login(email=" Nobody ", password="p").email == "nobody"
-    assert _refused(NewUser, username="jo", email="nobody", password="p") == {"email": ["is invalid"]}
+    assert Login(email=" Nobody ", password="password").email == "nobody"
+    assert _refused(NewUser, username="jo", email="nobody", password="password") == {"email": ["is invalid"]}
 
 
 @pytest.mark.parametrize("model", [NewUser, Login, NewArticle])
@@ -95,7 +96,8 @@ def test_fields_that_are_missing_null_or_blank_are_each_named(model: type[BaseMo
     ],
 )
 def test_a_text_has_a_maximum_length(model: type[BaseModel], field: str, most: int) -> None:
-    good = {"username": "u", "email": "u@example.com", "password": "p", "title": "t", "description": "d", "body": "b"}
+    good = {"username": "u", "email": "u@example.com", "password": "password"}
+    good |= {"title": "t", "description": "d", "body": "b"}
     assert _refused(model, **good | {field: "x" * most}) == {}
     assert _refused(model, **good | {field: "x" * (most + 1)}) == {
         field: [f"is too long (at most {most} characters)"]
@@ -103,9 +105,9 @@ def test_a_text_has_a_maximum_length(model: type[BaseModel], field: str, most: i
 
 
 def test_a_name_is_composed_before_its_length_is_checked() -> None:
-    assert NewUser(username="e\u0301" * 64, email="u@example.com", password="p").username == "é" * 64
+    assert NewUser(username="e\u0301" * 64, email="u@example.com", password="password").username == "é" * 64
     # It has no composed form, and is three characters.
-    assert set(_refused(NewUser, username="\ufb2c" * 64, email="u@example.com", password="p")) == {"username"}
+    assert set(_refused(NewUser, username="\ufb2c" * 64, email="u@example.com", password="password")) == {"username"}
 
 
 def test_all_errors_of_a_body_are_reported_at_once() -> None:
@@ -115,7 +117,53 @@ def test_all_errors_of_a_body_are_reported_at_once() -> None:
 
 @pytest.mark.parametrize("name", [".", "..", "a/b", "a\x00", "a\nb", "\x7f"])
 def test_a_username_that_has_a_meaning_in_a_path_is_refused(name: str) -> None:
-    assert set(_refused(NewUser, username=name, email="u@example.com", password="p")) == {"username"}
+    assert set(_refused(NewUser, username=name, email="u@example.com", password="password")) == {"username"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("\u200b", "\u3164", "jo\u200b", "jo\u200d", "\u202ejo"),
+        *("jo\u2066", "jo\ufe0f", "j\u00ado", "jo\u115f", "jo\ue000"),
+    ],
+    ids=ascii,
+)
+def test_a_name_has_nothing_that_a_reader_cannot_see(name: str) -> None:
+    """Else two users look the same."""
+    given = {"email": "u@example.com", "password": "password"}
+    assert set(_refused(NewUser, username=name, **given)) == {"username"}
+    assert set(_refused(UserChanges, username=name)) == {"username"}
+    article = {"title": "t", "description": "d", "body": "b"}
+    assert set(_refused(NewArticle, **article, tagList=[name])) == {"tagList"}
+
+
+@pytest.mark.parametrize(
+    "name", ["Zoë", "李小龍", "محمد", "क्\u200dष", "می\u200cخواهم", "Jo Smith", "x_1.y-z", "🙂"], ids=ascii
+)
+def test_names_of_all_scripts_are_taken(name: str) -> None:
+    assert _refused(NewUser, username=name, email="u@example.com", password="password") == {}
+    assert _refused(NewArticle, title=name, description=name, body=name, tagList=[name]) == {}
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "\u3164 \u2800", "\u200e\u200f", "\u00ad"], ids=ascii)
+def test_what_is_shown_shows_something(blank: str) -> None:
+    found = _refused(NewArticle, title=blank, description=blank, body=blank)
+    assert found == {field: ["can't be blank"] for field in ("title", "description", "body")}
+    assert _refused(NewComment, body=blank) == {"body": ["can't be blank"]}
+
+
+def test_a_title_does_not_turn_what_stands_beside_it() -> None:
+    assert set(_refused(NewArticle, title="a \u202eb", description="d", body="b")) == {"title"}
+    assert _refused(NewArticle, title="שלום\u200f!", description="d", body="b \u202eb") == {}
+
+
+def test_a_new_password_is_long_enough_and_an_old_one_may_be_short() -> None:
+    short = ["is too short (at least 8 characters)"]
+    assert _refused(NewUser, username="u", email="u@example.com", password="1234567") == {"password": short}
+    assert _refused(UserChanges, password="1234567") == {"password": short}
+    assert _refused(UserChanges, password="ééééééé") == {"password": short}
+    assert _refused(UserChanges, password="12345678") == {}
+    assert _refused(Login, email="u@example.com", password="1") == {}
 
 
 def test_an_empty_change_is_refused_and_only_given_fields_change() -> None:

@@ -1,0 +1,68 @@
+"""A front end on another origin, at every stage: through the balancer and the edge, and what they answer themselves."""
+
+import secrets
+
+import httpx
+import pytest
+
+from conduit_testing.client import Api
+from infra.stage.stages import available
+from tests.running import Stage, Stages
+
+ORIGIN = "http://front.example:4100"
+every_stage = pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.stage(n)) for n in available()])
+
+
+@pytest.fixture
+def stage(stages: Stages, number: int) -> Stage:
+    return stages.bring_up(number)[0]
+
+
+def _may_read(response: httpx.Response) -> bool:
+    return response.headers.get_list("access-control-allow-origin") == ["*"]
+
+
+@every_stage
+@pytest.mark.docker
+def test_a_page_of_another_origin_may_send_and_read(stage: Stage) -> None:
+    asked = {
+        "Origin": ORIGIN,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    with httpx.Client(base_url=stage.url, headers={"Origin": ORIGIN}, timeout=10) as http:
+        preflight = http.options("/api/articles", headers=asked)
+        assert preflight.status_code == 200
+        assert _may_read(preflight)
+        jo = Api(http).sign_up()
+        slug = jo.slug()
+        for response in (
+            jo.get(f"/articles/{slug}"),
+            http.get("/api/articles"),
+            http.get("/api/articles/nothing-1"),
+            http.get("/api/user"),
+            http.post("/api/articles", content=b"{"),
+        ):
+            assert _may_read(response), response.request.url
+            assert "X-Request-Id" in response.headers["access-control-expose-headers"]
+
+
+@every_stage
+@pytest.mark.docker
+def test_an_answer_that_is_kept_is_for_every_origin(stage: Stage) -> None:
+    """Asked for by a page of the site first, then by one of another origin, and the other way round."""
+    with httpx.Client(base_url=stage.url, timeout=10) as http:
+        for first, then in (({}, {"Origin": ORIGIN}), ({"Origin": ORIGIN}, {})):
+            path = f"/api/articles?tag={secrets.token_hex(4)}"
+            answers = [http.get(path, headers=headers) for headers in (first, then)]
+            assert [response.status_code for response in answers] == [200, 200]
+            assert [_may_read(response) for response in answers] == ["Origin" in headers for headers in (first, then)]
+
+
+@every_stage
+@pytest.mark.docker
+def test_what_is_refused_before_the_app_may_be_read(stage: Stage) -> None:
+    with httpx.Client(base_url=stage.url, headers={"Origin": ORIGIN}, timeout=10) as http:
+        refused = http.post("/api/articles", content=b"x" * 5_500_000)
+        assert refused.status_code == 413
+        assert _may_read(refused)
