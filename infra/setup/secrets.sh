@@ -8,17 +8,27 @@ setup_secrets() {
   hand_over secrets
 }
 
+# A file for each box that needs it: the database is not given the key of the app's tokens.
 setup_passwords() {
-  if [ -s secrets/boxes.env ]; then
-    have secrets secrets/boxes.env
+  setup_secret database PGPASSWORD
+  setup_secret app JWT_SECRET
+  rm -f secrets/boxes.env
+}
+
+setup_secret() {
+  local file="secrets/$1.env" value=""
+  if [ -s "$file" ]; then
+    have secrets "$file"
     return
   fi
+  # Until lately both were in one file.
+  if [ -s secrets/boxes.env ]; then value=$(sed -n "s/^$2=//p" secrets/boxes.env); fi
   (
     umask 077
-    printf 'PGPASSWORD=%s\nJWT_SECRET=%s\n' "$(random_hex)" "$(random_hex)" >secrets/boxes.env.new
+    printf '%s=%s\n' "$2" "${value:-$(random_hex)}" >"$file.new"
   )
-  mv secrets/boxes.env.new secrets/boxes.env
-  done_with secrets "secrets/boxes.env, made at random"
+  mv "$file.new" "$file"
+  done_with secrets "$file, $([ -n "$value" ] && echo from secrets/boxes.env || echo made at random)"
 }
 
 random_hex() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }

@@ -23,6 +23,7 @@ DISK_NEEDED = 2 * GIB
 DISK_WISHED = 8 * GIB
 CORES_WISHED = 2
 BASE_IMAGE = "conduit/base:trixie"
+SECRETS = ("secrets/database.env", "secrets/app.env", "secrets/ca.pem")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def before_up(number: int) -> Topology:
 
 def set_up() -> str:
     """What `make setup` leaves behind: base image and secrets."""
-    missing = [name for name in ("secrets/boxes.env", "secrets/ca.pem") if not (ROOT / name).exists()]
+    missing = [name for name in SECRETS if not (ROOT / name).exists()]
     if answer(["docker", "image", "inspect", BASE_IMAGE]).returncode != 0:
         missing.append(f"the image {BASE_IMAGE}")
     if missing:

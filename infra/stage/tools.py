@@ -154,7 +154,7 @@ def _importing(source: topology.Topology, target: topology.Topology, *flags: str
     terminal = ["--tty"] if sys.stdout.isatty() else []
     create = ["docker", "create", "--rm", "--init", "--name", name, *terminal]
     limits = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--user", "1000:1000", "--cpus", "1"]  # noqa: S108
-    secrets = ["--env-file", "secrets/boxes.env", "--network", f"{source.project}_default"]
+    secrets = ["--env-file", "secrets/database.env", "--network", f"{source.project}_default"]
     made = answer([*create, *limits, *secrets, IMAGE, "python", "-m", "loadtests.importing", *ends, *flags])
     joined = answer(["docker", "network", "connect", f"{target.project}_default", name])
     if made.returncode or joined.returncode:

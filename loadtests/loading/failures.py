@@ -45,7 +45,7 @@ def explain(error: psycopg.Error, server: str) -> str:
         (errors.InsufficientPrivilege, "this user may not write there; use the user that owns the tables"),
         (
             (errors.InvalidPassword, errors.InvalidAuthorizationSpecification, errors.InvalidCatalogName),
-            "it refused the sign-in; check PGPASSWORD (secrets/boxes.env), the user and the database's name",
+            "it refused the sign-in; check PGPASSWORD (secrets/database.env), the user and the database's name",
         ),
         (errors.OutOfMemory, "it ran out of memory; nothing was changed. Give the box more (BOX_MEMORY in .env)"),
     ]

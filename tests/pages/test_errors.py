@@ -194,8 +194,7 @@ def test_what_is_published_is_no_draft_of_the_next_article(visit: Visit, join: J
 
 def expired(token: str) -> str:
     """The same session, a day too old."""
-    lines = (ROOT / "secrets" / "boxes.env").read_text().split()
-    secret = next(line.removeprefix("JWT_SECRET=") for line in lines if line.startswith("JWT_SECRET="))
+    secret = (ROOT / "secrets" / "app.env").read_text().strip().removeprefix("JWT_SECRET=")
     claims: dict[str, Any] = jwt.decode(token, secret, algorithms=["HS256"])
     past = datetime.now(UTC) - timedelta(days=1)
     return jwt.encode(claims | {"iat": past, "exp": past + timedelta(hours=1)}, secret, "HS256")

@@ -91,10 +91,21 @@ def test_every_service_is_a_box_of_one_size_and_without_rights(path: Path) -> No
         assert box["user"] == "1000:1000"
         assert box["read_only"] is True
         assert box["cap_drop"] == ["ALL"]
+        assert box["pids_limit"] == 256
         assert box["security_opt"] == ["no-new-privileges:true"]
         assert box["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
         assert "healthcheck" in box
         assert "stop_grace_period" in box
+
+
+@each_file
+def test_a_box_has_only_the_secrets_that_it_uses(path: Path) -> None:
+    """The database, above all, has no key to make tokens with."""
+    app = ["secrets/database.env", "secrets/app.env"]
+    wanted = {"box": app, "app": app, "app1": app, "app2": app, "worker": app[:1], "db": app[:1]}
+    assert {name: box["env_file"] for name, box in boxes(path).items() if "env_file" in box} == {
+        name: files for name, files in wanted.items() if name in boxes(path)
+    }
 
 
 @each_file
@@ -252,7 +263,7 @@ def test_stage_4_puts_an_edge_before_and_a_queue_behind_and_nothing_else() -> No
     }
     assert after["app1"] == app | {"environment": app["environment"] | told, "networks": after["app1"]["networks"]}
     assert after["app2"] == after["app1"] | {"networks": after["app2"]["networks"]}
-    own = {"command", "deploy", "labels", "networks", "depends_on", "healthcheck"}
+    own = {"command", "deploy", "labels", "env_file", "networks", "depends_on", "healthcheck"}
     assert {key: value for key, value in after["worker"].items() if key not in own} == {
         key: value for key, value in after["app1"].items() if key not in own
     }

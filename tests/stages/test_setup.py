@@ -48,16 +48,25 @@ def setup(tmp_path: Path) -> Setup:
 
 def test_secrets_are_made_once_and_only_for_their_owner(setup: Setup, tmp_path: Path) -> None:
     assert setup("secrets").returncode == 0
-    made = tmp_path / "secrets/boxes.env"
-    first = made.read_text()
-    assert stat.S_IMODE(made.stat().st_mode) == 0o600
-    assert {line.split("=")[0]: len(line.split("=")[1]) for line in first.split()} == {
-        "PGPASSWORD": 64,
-        "JWT_SECRET": 64,
-    }
+    first = _secrets(tmp_path)
+    assert {name: len(value) for name, value in first.items()} == {"PGPASSWORD": 64, "JWT_SECRET": 64}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "secrets").glob("*.env")} == {0o600}
     again = setup("secrets")
-    assert made.read_text() == first
-    assert again.stdout.count("(there already)") == 2
+    assert _secrets(tmp_path) == first
+    assert again.stdout.count("(there already)") == 3
+
+
+def test_secrets_of_before_are_kept_in_a_file_for_each_box(setup: Setup, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/boxes.env").write_text("PGPASSWORD=of-the-data\nJWT_SECRET=of-the-sessions\n")
+    assert setup("secrets").returncode == 0
+    assert _secrets(tmp_path) == {"PGPASSWORD": "of-the-data", "JWT_SECRET": "of-the-sessions"}
+    assert sorted(file.name for file in (tmp_path / "secrets").glob("*.env")) == ["app.env", "database.env"]
+
+
+def _secrets(folder: Path) -> dict[str, str]:
+    lines = [line for file in (folder / "secrets").glob("*.env") for line in file.read_text().split()]
+    return dict(line.split("=", 1) for line in lines)
 
 
 @pytest.mark.parametrize("name", ["CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE"])

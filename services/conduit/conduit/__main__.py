@@ -33,6 +33,9 @@ def main(arguments: list[str]) -> int:
         for problem in error.errors():
             log.error("setting %s: %s", ".".join(map(str, problem["loc"])).upper(), problem["msg"])
         return 2
+    if settings.jwt_secret is None and arguments in (["api"], ["serve"]):
+        log.error("setting JWT_SECRET: Field required")
+        return 2
     return _run(settings, arguments)
 
 

@@ -1,5 +1,6 @@
 """The composition root: chooses and builds the adapters from Settings. Nothing else asks what is configured."""
 
+import secrets
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
         handlers=handlers,
         limits=limits,
         passwords=Passwords(settings.password_hashes_at_once),
-        tokens=Tokens(settings.jwt_secret.get_secret_value(), settings.token_hours),
+        tokens=Tokens(_key(settings), settings.token_hours),
         pages=pages.NO_FILES if settings.web_dir is None else pages.read(settings.web_dir),
         backends={
             "database": f"PostgreSQL at {_address(settings.database_url, 5432)}, logical shards 0-63",
@@ -86,6 +87,11 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
             edge.close,
         ],
     )
+
+
+def _key(settings: Settings) -> str:
+    """The tokens' key. A process without one takes no requests; if it did, no token would be valid."""
+    return secrets.token_hex(32) if settings.jwt_secret is None else settings.jwt_secret.get_secret_value()
 
 
 def _address(url: str, default_port: int) -> str:

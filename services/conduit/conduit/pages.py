@@ -222,7 +222,7 @@ def _file(content: bytes, kind: bytes, cached: bytes, more: list[Header]) -> Fil
     tag = b'"%s"' % hashlib.sha256(content).hexdigest()[:32].encode()
     # Weak, because one tag stands for both encodings of the same text.
     unchanged = [(b"cache-control", cached), (b"etag", b"W/" + tag), (b"vary", b"accept-encoding"), *more]
-    headers = [*unchanged, (b"content-type", kind), (b"x-content-type-options", b"nosniff")]
+    headers = [*unchanged, (b"content-type", kind)]
     # Without a timestamp, so that two boxes send the same bytes.
     compressed = gzip.compress(content, 9, mtime=0)
     return File(

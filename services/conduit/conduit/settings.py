@@ -43,7 +43,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     database_url: str
-    jwt_secret: SecretStr = Field(min_length=32)
+    # The key of the tokens, which only a process that takes requests needs.
+    jwt_secret: SecretStr | None = Field(default=None, min_length=32)
     token_hours: float = Field(default=24.0, gt=0)
 
     # Comma-separated addresses and networks whose X-Forwarded-For header is trusted.

@@ -38,6 +38,7 @@ class RequestContext:
                     *message["headers"],
                     (b"x-request-id", request_id),
                     (b"server-timing", _server_timing(spent)),
+                    (b"x-content-type-options", b"nosniff"),
                 ]
             await send(message)
 

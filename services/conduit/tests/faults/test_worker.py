@@ -24,7 +24,7 @@ from conduit.request_bodies import NewArticle, NewUser
 from conduit.services import Services
 from conduit.worker import HARD_SECONDS, SOFT_SECONDS
 from conduit_testing.client import fresh
-from conduit_testing.deployments import SECRET, NewDatabase, migrated, settings_for
+from conduit_testing.deployments import NewDatabase, migrated, settings_for
 from conduit_testing.mail_server import MailServer, free_port, mail_server
 from conduit_testing.proxy import Proxy
 
@@ -73,7 +73,6 @@ class Site:
         environment = os.environ | {
             "PYTHONPATH": str(CODE),
             "DATABASE_URL": self.database_url,
-            "JWT_SECRET": SECRET,
             "BROKER_URL": self.broker.url,
             "SMTP_URL": self.way_to_mail.url,
             "MEDIA_DIR": str(self.media_dir),
@@ -261,7 +260,7 @@ def test_the_visibility_timeout_outlasts_the_longest_retry_and_attempt() -> None
 @pytest.mark.parametrize("command", [["worker"], ["queue"], ["queue", "--retry", "all"]], ids=" ".join)
 def test_without_a_queue_the_commands_fail(command: list[str]) -> None:
     environment = os.environ | {
-        "PYTHONPATH": str(CODE), "DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "JWT_SECRET": SECRET,
+        "PYTHONPATH": str(CODE), "DATABASE_URL": "postgresql://x@127.0.0.1:1/x",
     }  # fmt: skip
     command = [sys.executable, "-m", "conduit", *command]
     done = subprocess.run(  # noqa: S603 - the program itself
