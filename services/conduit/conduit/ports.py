@@ -194,11 +194,14 @@ class Edge(Protocol):
 
 
 class Limits(Protocol):
-    """Rate limits. Each method counts a request, and raises TooManyError beyond the limit."""
+    """Rate limits. Each ``count`` counts a request, and raises TooManyError beyond the limit."""
 
     def count_write(self, account: str) -> None: ...
 
     def count_sign_in(self, address: str, account: str) -> None: ...
+
+    def signed_in(self, address: str, account: str) -> None:
+        """The account's owner is at this address, so others' attempts do not count for it."""
 
 
 class Events(Protocol):

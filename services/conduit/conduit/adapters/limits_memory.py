@@ -9,9 +9,16 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from conduit.errors import TooManyError
 
+# An account's known addresses are forgotten after so long without a sign-in.
+KNOWN_SECONDS = 30 * 86_400
+
 
 class MemoryLimits:
-    """Sliding-window counters by account for writes, by address and by account for signing in and up."""
+    """Sliding-window counters by account for writes, by address and by account for signing in and up.
+
+    The account's limit does not hold for an address from which its owner has signed in: whoever guesses at a password
+    elsewhere would lock the owner out.
+    """
 
     def __init__(self, write: RateLimitItem, sign_in: RateLimitItem) -> None:
         self._alone = SlidingWindowCounterRateLimiter(MemoryStorage())
@@ -26,7 +33,14 @@ class MemoryLimits:
 
     def count_sign_in(self, address: str, account: str) -> None:
         self._count(self._sign_in, "attempts to sign in or up from this address", "address", address)
-        self._count(self._sign_in, "attempts to sign in to this account", "account", account)
+        if not self._knows(address, account):
+            self._count(self._sign_in, "attempts to sign in to this account", "account", account)
+
+    def signed_in(self, address: str, account: str) -> None:
+        know(self._alone, address, account)
+
+    def _knows(self, address: str, account: str) -> bool:
+        return is_known(self._alone, address, account)
 
     def _count(self, limit: RateLimitItem, what: str, *identifiers: str) -> None:
         wait = self._wait(limit, *identifiers)
@@ -36,6 +50,18 @@ class MemoryLimits:
     def _wait(self, limit: RateLimitItem, *identifiers: str) -> float | None:
         """Count; the seconds until the window is over, where the limit has been reached."""
         return counted(self._alone, limit, *identifiers)
+
+
+def know(limiter: SlidingWindowCounterRateLimiter, address: str, account: str) -> None:
+    limiter.storage.incr(_known(address, account), KNOWN_SECONDS)
+
+
+def is_known(limiter: SlidingWindowCounterRateLimiter, address: str, account: str) -> bool:
+    return limiter.storage.get(_known(address, account)) > 0
+
+
+def _known(address: str, account: str) -> str:
+    return f"known/{address}/{account}"
 
 
 def counted(limiter: SlidingWindowCounterRateLimiter, limit: RateLimitItem, *identifiers: str) -> float | None:

@@ -4,11 +4,13 @@ Counted alone, an account may do as much as the limit at every box. For a while 
 or nobody. Neither count knows what the other has counted.
 """
 
+from contextlib import suppress
+
 from limits import RateLimitItem
 from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from conduit.adapters.limits_memory import MemoryLimits, counted
+from conduit.adapters.limits_memory import MemoryLimits, counted, is_known, know
 from conduit.adapters.redis_server import RedisServer
 from conduit.errors import UnavailableError
 
@@ -32,3 +34,15 @@ class RedisLimits(MemoryLimits):
             return self._server.call(lambda: counted(self._shared, limit, *identifiers))
         except UnavailableError:
             return super()._wait(limit, *identifiers)
+
+    def signed_in(self, address: str, account: str) -> None:
+        # Here, too, so that the owner is known while Redis is away.
+        super().signed_in(address, account)
+        with suppress(UnavailableError):
+            self._server.call(lambda: know(self._shared, address, account))
+
+    def _knows(self, address: str, account: str) -> bool:
+        try:
+            return self._server.call(lambda: is_known(self._shared, address, account))
+        except UnavailableError:
+            return super()._knows(address, account)

@@ -36,7 +36,9 @@ def sign_up(
 ) -> UserBody:
     """Sign up."""
     limits.count_sign_in(address, body.user.email)
-    return UserBody(users.sign_up(database, passwords, tokens, body.user))
+    user = users.sign_up(database, passwords, tokens, body.user)
+    limits.signed_in(address, user.email)
+    return UserBody(user)
 
 
 @router.post("/api/users/login", responses=errors(401, 408, 413, 422, 429, 503))
@@ -51,7 +53,9 @@ def sign_in(
 ) -> UserBody:
     """Sign in."""
     limits.count_sign_in(address, body.user.email)
-    return UserBody(users.sign_in(database, passwords, tokens, body.user))
+    user = users.sign_in(database, passwords, tokens, body.user)
+    limits.signed_in(address, user.email)
+    return UserBody(user)
 
 
 def given_token(token: Token) -> str:

@@ -139,3 +139,13 @@ def test_a_box_counts_by_itself_while_redis_is_away() -> None:
         accounts = iter(f"account {n}" for n in range(10))
         assert _refused(7, lambda: limits.count_sign_in("10.0.0.1", next(accounts))) == [False] * 5 + [True] * 2
         limits.close()
+
+
+def test_wrong_passwords_from_elsewhere_do_not_lock_an_owner_out(limits: Limits) -> None:
+    addresses = (f"10.1.0.{number}" for number in range(100))
+    limits.signed_in("10.0.0.1", "jo@example.com")
+    assert _refused(7, lambda: limits.count_sign_in(next(addresses), "jo@example.com")) == [False] * 5 + [True] * 2
+    assert _refused(1, lambda: limits.count_sign_in("10.0.0.1", "jo@example.com")) == [False]
+    # From the owner's address there are as many attempts as from any other.
+    assert _refused(6, lambda: limits.count_sign_in("10.0.0.1", "jo@example.com")) == [False] * 4 + [True] * 2
+    assert _refused(1, lambda: limits.count_sign_in("10.0.0.1", "ann@example.com")) == [True]
