@@ -116,6 +116,7 @@ def _serve(settings: Settings) -> int:
     from prometheus_client import start_http_server
 
     from conduit.bootstrap import bootstrap
+    from conduit.http_protocol import BoundedHttp
     from conduit.main import create_app
     from conduit.pages import PagesError
 
@@ -131,7 +132,7 @@ def _serve(settings: Settings) -> int:
         host="0.0.0.0",  # noqa: S104 - a container's own network
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
         ws="none",
         access_log=False,
         log_config=None,

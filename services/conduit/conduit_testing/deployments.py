@@ -18,6 +18,7 @@ from conduit.adapters.database_postgres import PostgresDatabase, one_server
 from conduit.adapters.events_null import NullEvents
 from conduit.adapters.postgres_server import PostgresServer
 from conduit.bootstrap import bootstrap
+from conduit.http_protocol import BoundedHttp
 from conduit.main import create_app
 from conduit.migrate import migrate
 from conduit.ports import Listener
@@ -118,7 +119,7 @@ def served(settings: Settings, database: PostgresDatabase | None = None) -> Iter
         host="127.0.0.1",
         port=0,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
         ws="none",
         access_log=False,
         log_config=None,

@@ -1,0 +1,85 @@
+"""uvicorn's HTTP protocol with bounds for a request's head, which uvicorn gathers until it is whole.
+
+Without them one endless header fills the memory of a box that has no balancer before it, and a head that never ends
+keeps its connection for good. Bodies are bounded by the app's middleware, which sees them as they come.
+"""
+
+from asyncio import TimerHandle
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+# As the balancer has it: 32 KiB for a header, and four of them.
+MAX_HEAD_BYTES = 128 << 10
+HEAD_SECONDS = 10.0
+
+_REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Refuses a head of more than ``MAX_HEAD_BYTES``, and one that takes longer than ``HEAD_SECONDS``."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._head_bytes = 0
+        self._is_in_head = True
+        self._late: TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._has_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        # Looked at afterwards: most requests come in one piece, and a body may have come with its head.
+        if self._is_in_head and self._head_bytes:
+            self._await_head()
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(431, f"has a head of more than {MAX_HEAD_BYTES} bytes")
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        self._has_head()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._is_in_head = True
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's sentence
+        self._refuse(400, "is no request that can be read")
+
+    def _await_head(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self._is_late)
+
+    def _has_head(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _is_late(self) -> None:
+        self._late = None
+        if self._head_bytes:
+            self._refuse(408, f"did not arrive within {HEAD_SECONDS:g} s")
+        else:
+            self.transport.close()  # nothing was asked, so nothing is answered
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        """Answer in the API's form, where no answer is under way, and close the connection."""
+        self._has_head()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            body = msgspec.json.encode({"errors": {"body": [sentence]}})
+            head = b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+            self.transport.write(head % (status, _REASONS[status], len(body)) + body)
+        self.transport.close()

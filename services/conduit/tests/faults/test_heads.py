@@ -1,0 +1,105 @@
+"""What a stage without a balancer does about a request's head: too long, too slow, or none at all."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from conduit import http_protocol
+from conduit.http_protocol import MAX_HEAD_BYTES
+from conduit_testing.deployments import NewDatabase, migrated, served, settings_for
+
+HEAD_SECONDS = 0.5
+
+
+@pytest.fixture(scope="module")
+def url(new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    settings = settings_for(migrated(new_database), media_dir=tmp_path_factory.mktemp("media"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http_protocol, "HEAD_SECONDS", HEAD_SECONDS)
+        with served(settings) as url:
+            yield url
+
+
+@pytest.fixture
+def connection(url: str) -> Iterator[socket.socket]:
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port or 0), timeout=10) as connection:
+        yield connection
+
+
+def _answer(connection: socket.socket) -> tuple[int, dict[str, str], object]:
+    """The status, the headers and the body that come before the connection is closed."""
+    said = b""
+    while data := connection.recv(65_536):
+        said += data
+    head, _, body = said.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    return int(status.split()[1]), dict(line.lower().split(": ", 1) for line in lines), json.loads(body)
+
+
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nX-Long: ", b"GET /", b"GET / HTTP/1.1\r\n"], ids=repr)
+def test_an_endless_head_is_refused_before_it_is_gathered(connection: socket.socket, start: bytes) -> None:
+    connection.sendall(start)
+    sent = 0
+    piece = b"x: y\r\n" * 1_000 if start.endswith(b"\r\n") else b"x" * 6_000
+    try:
+        while sent < 99_000_000:
+            sent += connection.send(piece)
+    except OSError:
+        pass
+    # What the kernel holds on both sides is more than the app has read.
+    assert sent < MAX_HEAD_BYTES + 20_000_000
+
+
+def test_a_head_just_over_the_limit_is_told_so(connection: socket.socket) -> None:
+    connection.sendall(b"GET / HTTP/1.1\r\nX-Long: " + b"x" * MAX_HEAD_BYTES)
+    status, headers, body = _answer(connection)
+    assert status == 431
+    assert headers["connection"] == "close"
+    assert body == {"errors": {"body": [f"has a head of more than {MAX_HEAD_BYTES} bytes"]}}
+
+
+def test_a_long_head_within_the_limit_is_answered(url: str) -> None:
+    assert httpx.get(f"{url}/api/tags", headers={"X-Long": "x" * 60_000}).status_code == 200
+
+
+def test_a_large_body_does_not_count_as_a_head(url: str) -> None:
+    with httpx.Client(base_url=url) as http:
+        for _ in range(3):
+            assert http.post("/api/users/login", content=b"x" * 500_000).status_code == 422
+            assert http.get("/api/tags").status_code == 200
+
+
+def test_a_head_that_comes_too_slowly_is_given_up(connection: socket.socket) -> None:
+    started = time.monotonic()
+    connection.sendall(b"GET / HTTP/1.1\r\n")
+    status, headers, _ = _answer(connection)
+    assert status == 408
+    assert headers["connection"] == "close"
+    assert HEAD_SECONDS <= time.monotonic() - started < 20 * HEAD_SECONDS
+
+
+def test_a_connection_that_asks_nothing_is_closed_and_one_that_waits_between_requests_is_not(
+    connection: socket.socket, url: str
+) -> None:
+    with httpx.Client(base_url=url) as http:
+        assert http.get("/api/tags").status_code == 200
+        assert connection.recv(1) == b""
+        time.sleep(2 * HEAD_SECONDS)
+        pool = http._transport._pool  # type: ignore[attr-defined]
+        (kept,) = pool.connections
+        assert http.get("/api/tags").status_code == 200
+        assert pool.connections == [kept]
+
+
+def test_what_is_no_request_is_answered_in_the_apis_form(connection: socket.socket) -> None:
+    connection.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
+    status, headers, body = _answer(connection)
+    assert status == 400
+    assert headers["connection"] == "close"
+    assert body == {"errors": {"body": ["is no request that can be read"]}}
