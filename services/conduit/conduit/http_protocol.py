@@ -80,6 +80,6 @@ class BoundedHttp(HttpToolsProtocol):
             return
         if self.cycle is None or self.cycle.response_complete:
             body = msgspec.json.encode({"errors": {"body": [sentence]}})
-            head = b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-            self.transport.write(head % (status, _REASONS[status], len(body)) + body)
+            lines = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
+            self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, _REASONS[status], lines, body))
         self.transport.close()
