@@ -125,7 +125,7 @@ def _serve(settings: Settings) -> int:
     except PagesError as error:
         log.error("the pages can't be served: %s", error)
         return 2
-    log.info("started", extra={"backends": services.backends})
+    log.info("started", extra={"backends": services.backends, "addresses": services.addresses})
     start_http_server(settings.metrics_port)
     config = uvicorn.Config(
         create_app(settings, services),

@@ -61,22 +61,20 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
         tokens=Tokens(_key(settings), settings.token_hours),
         pages=pages.NO_FILES if settings.web_dir is None else pages.read(settings.web_dir),
         backends={
-            "database": f"PostgreSQL at {_address(settings.database_url, 5432)}, logical shards 0-63",
-            "reads": "from the database"
-            if settings.cache_url is None
-            else f"from Redis at {_address(settings.cache_url, 6379)}, else from the database",
-            "media": f"files under {settings.media_dir}, served by this app"
-            if settings.media_url is None
-            else f"by HTTP to {_address(settings.media_url, 80)}",
+            "database": "PostgreSQL, logical shards 0-63",
+            "reads": "from the database" if cache is None else "from Redis, else from the database",
+            "media": "files of this app's own" if settings.media_url is None else "an object store, by HTTP",
             "tasks": "done inside the request that asks for them"
             if settings.broker_url is None
-            else f"by workers, through the queue at {_address(settings.broker_url, 6379)}",
-            "mail": "only logged" if settings.smtp_server is None else "by SMTP to {}:{}".format(*settings.smtp_server),
-            "limits": f"in {_limits_place(settings)}; writes {settings.write_limit}, signing in {settings.login_limit}",
-            "edge": "none" if settings.edge_url is None else f"purged at {_address(settings.edge_url, 80)}",
+            else "done by workers, through a queue in Redis",
+            "mail": "only logged" if settings.smtp_url is None else "sent by SMTP",
+            "limits": f"in {'memory' if settings.limits_url is None else 'Redis'}; "
+            f"writes {settings.write_limit}, signing in {settings.login_limit}",
+            "edge": "none" if settings.edge_url is None else "purged by HTTP",
             "events": "not recorded",
-            "pages": "not served" if settings.web_dir is None else f"from memory, read from {settings.web_dir}",
+            "pages": "not served" if settings.web_dir is None else "from memory",
         },
+        addresses=_addresses(settings),
         before_requests=tasks.begin,
         after_requests=tasks.end,
         closers=[
@@ -94,10 +92,19 @@ def _key(settings: Settings) -> str:
     return secrets.token_hex(32) if settings.jwt_secret is None else settings.jwt_secret.get_secret_value()
 
 
-def _address(url: str, default_port: int) -> str:
-    """Host and port, for ``/health`` and the log: a URL may contain a password."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or default_port}"
+def _addresses(settings: Settings) -> dict[str, str]:
+    """Host and port of each server, without the rest of its URL, which may contain a password."""
+    urls = {
+        "database": (settings.database_url, 5432),
+        "cache": (settings.cache_url, 6379),
+        "limits": (settings.limits_url, 6379),
+        "media": (settings.media_url, 80),
+        "queue": (settings.broker_url, 6379),
+        "mail": (settings.smtp_url, 25),
+        "edge": (settings.edge_url, 80),
+    }
+    servers = {name: (urlsplit(url), default) for name, (url, default) in urls.items() if url}
+    return {name: f"{parts.hostname}:{parts.port or default}" for name, (parts, default) in servers.items()}
 
 
 # redis-py is imported only where Redis is configured: it takes 5 MB of memory.
@@ -121,10 +128,6 @@ def _reads(reads: SqlReads, cache: "RedisCache | None", media: Media) -> Reads:
     from conduit.adapters.reads_cached import CachedReads  # noqa: PLC0415
 
     return CachedReads(reads, cache, media)
-
-
-def _limits_place(settings: Settings) -> str:
-    return "memory" if settings.limits_url is None else f"Redis at {_address(settings.limits_url, 6379)}"
 
 
 def _limits(settings: Settings) -> "MemoryLimits | RedisLimits":

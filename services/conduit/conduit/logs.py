@@ -5,7 +5,7 @@ import sys
 
 import msgspec
 
-_EXTRAS = ("request_id", "server", "cause", "message_id", "backends")
+_EXTRAS = ("request_id", "server", "cause", "message_id", "backends", "addresses")
 
 
 class JsonLines(logging.Formatter):

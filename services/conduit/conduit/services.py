@@ -12,7 +12,8 @@ from conduit.tokens import Tokens
 
 @dataclass(frozen=True)
 class Services:
-    """What the routes call. ``backends`` describes the adapter behind each port.
+    """What the routes call. ``backends`` describes the adapter behind each port, for everybody; ``addresses`` are where
+    the servers behind them are, for the log.
 
     ``handlers`` perform the tasks, here or in a worker. A process that takes requests calls ``before_requests`` once
     before the first and ``after_requests`` after the last; they raise nothing.
@@ -28,6 +29,7 @@ class Services:
     tokens: Tokens
     pages: Files
     backends: dict[str, str]
+    addresses: dict[str, str]
     before_requests: Callable[[], None]
     after_requests: Callable[[], None]
     closers: Sequence[Callable[[], None]]

@@ -135,7 +135,7 @@ class Child:
     def begin(self, **_: Any) -> None:
         self._services = services = bootstrap(self._settings)
         assert isinstance(services.tasks, CeleryTasks), "a broker is set"
-        log.info("started", extra={"backends": services.backends})
+        log.info("started", extra={"backends": services.backends, "addresses": services.addresses})
         self._worker = OutboxWorker(services.database, services.handlers, services.tasks, self._settings.box_name)
         self._rounds = [Heartbeat(self._worker), Relay(self._worker)]
         for thread in self._rounds:
