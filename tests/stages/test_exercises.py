@@ -44,7 +44,7 @@ def _statuses(stage: Stage) -> tuple[list[str], list[str]]:
 
 def test_state_left_in_the_app_fails_with_a_second_box(stage: Stage) -> None:
     said = _typed(stage, _BREAK)
-    assert '"media":"files under /data/media' in said
+    assert '"media":"files of this app\'s own' in said
     assert '"limits":"in memory' in said
     covers, sign_ins = _statuses(stage)
     assert len(covers) == 20

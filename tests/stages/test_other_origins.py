@@ -1,13 +1,15 @@
-"""A front end on another origin, at every stage: through the balancer and the edge, and what they answer themselves."""
+"""A front end on another origin, at every stage; and what balancer and edge answer themselves."""
 
+import json
 import secrets
+import socket
 
 import httpx
 import pytest
 
 from conduit_testing.client import Api
 from infra.stage.stages import available
-from tests.running import Stage, Stages
+from tests.running import PORTS, Stage, Stages
 
 ORIGIN = "http://front.example:4100"
 every_stage = pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.stage(n)) for n in available()])
@@ -66,3 +68,33 @@ def test_what_is_refused_before_the_app_may_be_read(stage: Stage) -> None:
         refused = http.post("/api/articles", content=b"x" * 5_500_000)
         assert refused.status_code == 413
         assert _may_read(refused)
+
+
+LONG = "x" * 40_000
+UNREADABLE = {
+    "no host": (b"GET /api/tags HTTP/1.1\r\n\r\n", {400}),
+    "nonsense": (b"\x16\x03\x01nonsense\r\n\r\n", {400}),
+    "a long address": (f"GET /api/tags?{LONG} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), {414}),
+    "a long header": (f"GET /api/tags HTTP/1.1\r\nHost: x\r\nX: {LONG}\r\n\r\n".encode(), {400}),
+    "another encoding": (b"POST /api/users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", {501}),
+    "another version": (b"GET /api/tags HTTP/2.0\r\nHost: x\r\n\r\n", {505}),
+}
+
+
+@pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.stage(n)) for n in available() if n >= 3])
+@pytest.mark.parametrize("sent", UNREADABLE)
+@pytest.mark.docker
+def test_what_nginx_answers_itself_has_the_apis_form_and_says_that_it_closes(stage: Stage, sent: str) -> None:
+    request, statuses = UNREADABLE[sent]
+    with socket.create_connection(("127.0.0.1", PORTS[stage.number]), timeout=10) as connection:
+        connection.sendall(request)
+        said = b""
+        while data := connection.recv(65_536):
+            said += data
+    head, _, body = said.partition(b"\r\n\r\n")
+    status, *lines = head.decode().lower().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert int(status.split()[1]) in statuses
+    assert headers["content-type"] == "application/json"
+    assert headers["connection"] == "close"
+    assert list(json.loads(body)["errors"]) == ["body"]

@@ -9,7 +9,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.api_route("/health", methods=["GET", "HEAD"])
 async def health(request: Request) -> dict[str, object]:
-    """Alive, with the kind of adapter behind each port. It needs no thread, so busy threads do not make it look dead."""
+    """Alive, with the kind of adapter behind each port. It needs no thread: with busy threads it is not dead."""
     return {"status": "alive", "backends": request.app.state.services.backends}
 
 
