@@ -238,7 +238,7 @@ def test_stage_3_takes_what_two_apps_must_share_out_of_the_app_and_nothing_else(
     environment = {name: value for name, value in app["environment"].items() if name != "MEDIA_DIR"}
     shared = {
         "CACHE_URL": "redis://cache:6379/0",
-        "LIMITS_URL": "redis://cache:6379/1",
+        "LIMITS_URL": "redis://cache:6380/0",
         "MEDIA_URL": "http://media:8080",
         "PUBLIC_URL": _published_at(3),
         "TRUSTED_PROXIES": after["lb"]["networks"]["default"]["ipv4_address"],

@@ -29,8 +29,8 @@ def _docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _setting(container: str, name: str) -> str:
-    return _docker("exec", container, "redis-cli", "config", "get", name).partition("\n")[2]
+def _setting(container: str, name: str, port: int = 6379) -> str:
+    return _docker("exec", container, "redis-cli", "-p", str(port), "config", "get", name).partition("\n")[2]
 
 
 def test_the_cache_forgets_what_is_read_seldom_and_keeps_nothing_on_disk() -> None:
@@ -42,6 +42,18 @@ def test_the_cache_forgets_what_is_read_seldom_and_keeps_nothing_on_disk() -> No
             "appendonly": "no",
             "maxmemory": str(160 << 20),
         }
+
+
+def test_a_cache_that_is_full_takes_no_room_from_the_limits() -> None:
+    with _started("cache") as container:
+        _docker("exec", container, "sh", "-c", "until redis-cli -p 6380 -e ping 2>/dev/null; do sleep 0.1; done")
+        assert _setting(container, "maxmemory-policy", 6380) == "volatile-lru"
+        assert _docker("exec", container, "redis-cli", "-p", "6380", "set", "counter", "9", "ex", "60") == "OK"
+        fill = "for i in $(seq 200); do head -c 1000000 /dev/zero | redis-cli -x set key$i; done"
+        _docker("exec", container, "sh", "-c", fill)
+        evicted = _docker("exec", container, "sh", "-c", "redis-cli info stats | grep evicted_keys")
+        assert int(evicted.partition(":")[2]) > 0
+        assert _docker("exec", container, "redis-cli", "-p", "6380", "get", "counter") == "9"
 
 
 def test_the_broker_refuses_rather_than_forgets_and_writes_down_what_it_has() -> None:
