@@ -7,7 +7,7 @@ from conduit.conflicts import retry_on_conflict
 from conduit.errors import AppError, ForbiddenError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
 from conduit.ports import Database, Enqueued, Media, Tasks, Writer
-from conduit.queries import followed_by
+from conduit.queries import followed_by, require_user
 from conduit.request_bodies import ArticleChanges, NewArticle
 from conduit.rows import LockedArticleRow, article_of, cover_from
 from conduit.schemas import Article
@@ -100,8 +100,9 @@ def delete(database: Database, viewer: int, slug: str) -> None:
 
 @retry_on_conflict
 def mark(database: Database, media: Media, viewer: int, slug: str, *, favorited: bool) -> Article:
-    """Make an article a favourite of the viewer, or undo that; idempotent. Raises NotFoundError."""
+    """Make an article a favourite of the viewer, or undo that; idempotent. Raises NotFoundError and UserGoneError."""
     article_id = id_of(slug)
+    require_user(database, viewer)
     # The article may be deleted while this waits for its lock.
     with missing_owner_as(NotFoundError("article")), database.writing(article_id) as writer:
         row = writer.first(

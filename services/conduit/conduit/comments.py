@@ -3,7 +3,7 @@
 from conduit import ids, queries, writes
 from conduit.articles import id_of
 from conduit.conflicts import retry_on_conflict
-from conduit.errors import ForbiddenError, NotFoundError, UserGoneError, missing_owner_as
+from conduit.errors import ForbiddenError, NotFoundError, missing_owner_as
 from conduit.events import CommentsChanged
 from conduit.ports import Database
 from conduit.rows import comment_from
@@ -14,9 +14,7 @@ from conduit.schemas import Comment
 def add(database: Database, viewer: int, slug: str, body: str) -> Comment:
     """Add a comment. Raises NotFoundError for a missing article, UserGoneError if the token outlived its user."""
     article_id = id_of(slug)
-    person = database.reader(viewer).first(queries.PEOPLE, ids=[viewer])
-    if person is None:
-        raise UserGoneError
+    person = queries.require_user(database, viewer)
     # The article may be deleted while this waits for its lock.
     with missing_owner_as(NotFoundError("article")), database.writing(article_id) as writer:
         row = writer.first(
@@ -34,8 +32,9 @@ def add(database: Database, viewer: int, slug: str, body: str) -> Comment:
 
 @retry_on_conflict
 def delete(database: Database, viewer: int, slug: str, comment_id: int) -> None:
-    """Delete a comment of the viewer. Raises NotFoundError and ForbiddenError."""
+    """Delete a comment of the viewer. Raises NotFoundError, ForbiddenError and UserGoneError."""
     article_id = id_of(slug)
+    queries.require_user(database, viewer)
     with database.writing(article_id) as writer:
         row = writer.first(writes.DELETE_COMMENT, article_id=article_id, comment_id=comment_id, viewer=viewer)
         if row is None:

@@ -5,7 +5,7 @@ from conduit.conflicts import retry_on_conflict
 from conduit.errors import InvalidError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.events import AuthorFollowed
 from conduit.ports import Database
-from conduit.queries import read_person
+from conduit.queries import read_person, require_user
 from conduit.rows import profile_from
 from conduit.schemas import Profile
 
@@ -21,6 +21,8 @@ def follow(database: Database, viewer: int, username: str, *, following: bool) -
         raise NotFoundError("profile")
     if person.id == viewer:
         raise InvalidError({"username": ["is your own"]})
+    if not following:
+        require_user(database, viewer)
     with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
         writer.all(writes.FOLLOW if following else writes.UNFOLLOW, viewer=viewer, followee=person.id)
         writer.record(AuthorFollowed(viewer, person.id, following))

@@ -24,6 +24,7 @@ from sqlalchemy import (
     true,
 )
 
+from conduit.errors import UserGoneError
 from conduit.models import articles, comments, favorites, follows, tag_counts, users
 from conduit.ports import Database, Media, Reader
 from conduit.rows import ArticleRow, CommentRow, IdRow, ListRow, MarkRow, PersonRow, TagRow, article_of, cover_from
@@ -160,6 +161,17 @@ def read_article(
         return None
     following = row.author_id in followed_by(database, viewer, (row.author_id,))
     return article_of(row, cover_from(media, row.cover_digest, row.cover_state), following)
+
+
+def require_user(database: Database, user_id: int) -> PersonRow:
+    """The user of a valid token. Raises UserGoneError if the token outlived its user.
+
+    A write asks this where no foreign key does: the user's row may be on another server than what is written.
+    """
+    row = database.reader(user_id).first(PEOPLE, ids=[user_id])
+    if row is None:
+        raise UserGoneError
+    return row
 
 
 def read_person(database: Database, username: str) -> PersonRow | None:

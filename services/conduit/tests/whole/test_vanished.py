@@ -50,7 +50,11 @@ def ghost(api: Api) -> Caller:
         ("PUT", "/user", {"user": {"username": "a-name-for-nobody"}}),
         ("POST", "/articles", {"article": DRAFT}),
         ("POST", "/articles/{slug}/comments", {"comment": {"body": "x"}}),
+        ("DELETE", "/articles/{slug}/comments/1", None),
+        ("POST", "/articles/{slug}/favorite", None),
+        ("DELETE", "/articles/{slug}/favorite", None),
         ("POST", "/profiles/{name}/follow", None),
+        ("DELETE", "/profiles/{name}/follow", None),
         ("POST", "/user/reports", None),
     ],
 )
