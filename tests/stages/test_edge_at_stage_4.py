@@ -103,6 +103,17 @@ def test_an_article_that_is_deleted_is_gone_at_once(api: Api, jo: Person) -> Non
         assert api.get(path).status_code == 404
 
 
+def test_a_comment_that_is_deleted_is_gone_at_once(api: Api, jo: Person) -> None:
+    slug = jo.slug()
+    kept, deleted = jo.comment(slug), jo.comment(slug)
+    path = f"/articles/{slug}/comments"
+    deadline = time.monotonic() + 10
+    while len(api.get(path).json()["comments"]) < 2:
+        assert time.monotonic() < deadline
+    assert jo.delete(f"{path}/{deleted}").status_code == 204
+    assert [comment["id"] for comment in api.get(path).json()["comments"]] == [kept]
+
+
 def test_what_is_not_purged_waits_out_its_seconds(api: Api, jo: Person) -> None:
     slug = jo.slug(tagList=[jo.username])
     assert api.article(slug)["favoritesCount"] == 0

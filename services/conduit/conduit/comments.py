@@ -43,4 +43,4 @@ def delete(database: Database, viewer: int, slug: str, comment_id: int) -> None:
             raise NotFoundError("comment")
         if row.author_id != viewer:
             raise ForbiddenError("comment")
-        writer.record(CommentsChanged(article_id))
+        writer.record(CommentsChanged(article_id, deleted=True))

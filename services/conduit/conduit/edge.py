@@ -2,19 +2,24 @@
 
 from collections.abc import Sequence
 
-from conduit.events import ArticleChanged, ArticleDeleted, Event
+from conduit.events import ArticleChanged, ArticleDeleted, CommentsChanged, Event
 from conduit.ports import Edge, Listener
 
 
 def purging(edge: Edge) -> Listener:
-    """A listener that purges articles that were changed or deleted.
+    """A listener that purges articles that were changed or deleted, or lost a comment: what somebody takes away is gone.
 
-    Favourites, comments, lists and profiles are not purged: they change too often for a call to the edge each time, and
-    expire there after a few seconds.
+    Favourites, new comments, lists and profiles are not purged: they change too often for a call to the edge each time,
+    and expire there after a few seconds.
     """
 
     def listener(events: Sequence[Event]) -> None:
-        changed = [event.article_id for event in events if isinstance(event, ArticleChanged | ArticleDeleted)]
+        changed = [
+            event.article_id
+            for event in events
+            if isinstance(event, ArticleChanged | ArticleDeleted)
+            or (isinstance(event, CommentsChanged) and event.deleted)
+        ]
         if changed:
             edge.purge(list(dict.fromkeys(changed)))
 

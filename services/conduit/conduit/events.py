@@ -46,7 +46,10 @@ class ArticleFavorited(Event, frozen=True):
 
 
 class CommentsChanged(Event, frozen=True):
+    """``deleted`` is whether a comment was taken away, and not added."""
+
     article_id: int
+    deleted: bool = False
 
 
 class AuthorFollowed(Event, frozen=True):

@@ -102,7 +102,7 @@ def test_a_status_other_than_204_counts_as_failed_and_the_next_purge_is_sent(por
     assert [path for _, path in asked] == ["/articles/13", "/articles/14"]
 
 
-def test_only_changed_and_deleted_articles_are_purged() -> None:
+def test_only_articles_that_changed_or_lost_something_are_purged() -> None:
     purged: list[list[int]] = []
 
     class Noting:
@@ -113,6 +113,8 @@ def test_only_changed_and_deleted_articles_are_purged() -> None:
     tell([ArticleChanged(1, 9), ArticlePublished(2, 9), ArticleDeleted(3, 9), ArticleChanged(1, 9)])
     tell([ArticleFavorited(4, 9, True), CommentsChanged(5), AuthorFollowed(9, 8, True), UserChanged(9, "jo")])
     assert purged == [[1, 3]]
+    tell([CommentsChanged(6, deleted=True)])
+    assert purged == [[1, 3], [6]]
 
 
 # What the other end answers to a purge over a connection that it has kept, or nothing.

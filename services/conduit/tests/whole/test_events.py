@@ -143,7 +143,7 @@ def test_a_new_and_a_deleted_comment_are_told_with_their_article(jo: Person, ann
     comment = ann.comment(slug)
     assert committed() == [CommentsChanged(article_id=id_of(slug))]
     ann.delete(f"/articles/{slug}/comments/{comment['id']}")
-    assert committed() == [CommentsChanged(article_id=id_of(slug))]
+    assert committed() == [CommentsChanged(article_id=id_of(slug), deleted=True)]
 
 
 def test_a_follow_is_told_with_both_users(jo: Person, ann: Person, committed: Committed) -> None:
