@@ -7,7 +7,7 @@ from conduit.ports import Edge, Listener
 
 
 def purging(edge: Edge) -> Listener:
-    """A listener that purges articles that were changed or deleted, or lost a comment: what somebody takes away is gone.
+    """A listener that purges articles that were changed or deleted, or lost a comment: what is taken away is gone.
 
     Favourites, new comments, lists and profiles are not purged: they change too often for a call to the edge each
     time, and expire there after a few seconds.
