@@ -47,7 +47,7 @@ def test_only_allowed_origins_may_read_answers_and_errors(http: httpx.Client, or
 
 def test_an_answer_for_a_listed_origin_varies_by_it(http: httpx.Client, origins: str) -> None:
     response = http.get("/api/articles", headers={"Origin": FRONT_END})
-    assert ("origin" in response.headers.get("vary", "").lower()) is (FRONT_END in origins)
+    assert "origin" in response.headers.get("vary", "").lower() or FRONT_END not in origins
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
