@@ -177,7 +177,7 @@ class Calls:
 
     def _delete(self) -> None:
         slug = next(self._deleted)
-        articles.delete(self._use.database, self._author_of(slug), slug)
+        articles.delete(self._use.database, self._use.tasks, self._author_of(slug), slug)
 
     def _cover(self) -> object:
         slug = self._slug()
@@ -190,7 +190,7 @@ class Calls:
 
     def _uncover(self) -> object:
         slug = next(self._covered)
-        return covers.remove(self._use.database, self._use.media, self._author_of(slug), slug)
+        return covers.remove(self._use.database, self._use.media, self._use.tasks, self._author_of(slug), slug)
 
     def _sign_up(self) -> object:
         name = f"bench{next(self._numbers)}"
@@ -212,7 +212,7 @@ class Calls:
 
     def _ask_for_report(self) -> object:
         viewer = self._visitor()
-        report = reports.request(self._use.database, self._use.tasks, viewer)
+        report = reports.request(self._use.database, self._use.media, self._use.tasks, viewer)
         self._reports.append((viewer, report.id))
         return report
 

@@ -2,8 +2,9 @@
 
 import logging
 
-from conduit import announcements, ids, writes
+from conduit import announcements, cover_files, ids, writes
 from conduit.conflicts import retry_on_conflict
+from conduit.cover_files import DropCover
 from conduit.errors import AppError, ForbiddenError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
 from conduit.ports import Database, Enqueued, Media, Tasks, Writer
@@ -88,14 +89,18 @@ def change(database: Database, media: Media, viewer: int, slug: str, changes: Ar
 
 
 @retry_on_conflict
-def delete(database: Database, viewer: int, slug: str) -> None:
-    """Delete an article with its comments and favourites, and take it out of the counters."""
+def delete(database: Database, tasks: Tasks, viewer: int, slug: str) -> None:
+    """Delete an article with its comments, favourites and cover, and take it out of the counters."""
     article_id = id_of(slug)
+    dropped: Enqueued | None = None
     with database.writing(article_id) as writer:
         # The locks wait for concurrent favourites and publications, so that the next statement sees them all.
-        tags = _lock(writer, article_id, viewer, writes.LOCK_TO_DELETE).tag_list
+        row = _lock(writer, article_id, viewer, writes.LOCK_TO_DELETE)
         writer.all(writes.DELETE_ARTICLE, article_id=article_id, shard=ids.shard_of(article_id))
-        writer.record(ArticleDeleted(article_id, viewer, tuple(tags)))
+        if row.cover_digest is not None:
+            dropped = tasks.enqueue(writer, DropCover(article_id, row.cover_digest))
+        writer.record(ArticleDeleted(article_id, viewer, tuple(row.tag_list)))
+    cover_files.send(tasks, dropped)
 
 
 @retry_on_conflict

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from conduit import announcements, covers, memory_headroom, pages, reports
+from conduit import announcements, cover_files, covers, memory_headroom, pages, reports
 from conduit.adapters.cache_invalidating import invalidating
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
 from conduit.adapters.edge_null import NullEdge
@@ -21,6 +21,7 @@ from conduit.adapters.postgres_server import PostgresServer
 from conduit.adapters.reads_sql import SqlReads
 from conduit.adapters.tasks_inline import InlineTasks
 from conduit.announcements import MailFollowers, MailFrom
+from conduit.cover_files import DropCover
 from conduit.covers import MakeCover
 from conduit.edge import purging
 from conduit.passwords import Passwords
@@ -153,6 +154,7 @@ def task_handlers(database: Database, media: Media, mail: Mail, mail_from: MailF
             discard=partial(covers.discard, media),
             fail_abandoned=partial(covers.fail_abandoned, database, media),
         ),
+        Handler("drop", DropCover, perform=partial(cover_files.drop, database, media)),
         Handler(
             "mail",
             MailFollowers,
@@ -164,6 +166,7 @@ def task_handlers(database: Database, media: Media, mail: Mail, mail_from: MailF
             perform=partial(reports.write, database, media),
             fail=reports.fail,
             fail_abandoned=partial(reports.fail_abandoned, database),
+            expire=partial(reports.delete_old, database, media),
             exclusive=True,
         ),
     )

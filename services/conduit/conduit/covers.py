@@ -13,8 +13,9 @@ from typing import ClassVar, TypeVar
 from msgspec import Struct
 from sqlalchemy import bindparam, select
 
-from conduit import images, memory_headroom, writes
+from conduit import cover_files, images, memory_headroom, writes
 from conduit.articles import id_of
+from conduit.cover_files import DropCover
 from conduit.errors import AppError, ForbiddenError, NotFoundError
 from conduit.events import ArticleChanged
 from conduit.image_structure import inspect
@@ -82,12 +83,15 @@ def replace(database: Database, media: Media, tasks: Tasks, viewer: int, slug: s
     stored = upload_file(digest, article_id)
     media.put(stored, upload, "application/octet-stream")
     enqueued: Enqueued | None = None
+    dropped: Enqueued | None = None
     try:
         with database.writing(article_id) as writer:
             former = _own(writer.first(writes.LOCK_COVER, article_id=article_id), viewer)
             if (former.cover_digest, former.cover_state) != (digest, "ready"):
                 writer.all(writes.SET_COVER, article_id=article_id, digest=digest, state="pending")
                 enqueued = tasks.enqueue(writer, task)
+                if former.cover_digest is not None and former.cover_digest != digest:
+                    dropped = tasks.enqueue(writer, DropCover(article_id, former.cover_digest))
                 writer.record(ArticleChanged(article_id, viewer))
     except AppError:
         # After a lost answer the commit may have succeeded, and then the task needs the upload.
@@ -98,17 +102,21 @@ def replace(database: Database, media: Media, tasks: Tasks, viewer: int, slug: s
         media.delete(stored)
     else:
         _send(database, tasks, enqueued, task, former)
+        cover_files.send(tasks, dropped)  # only now: had the task failed at once, the article would still show it
     return _article(database, media, article_id, viewer)
 
 
-def remove(database: Database, media: Media, viewer: int, slug: str) -> Article:
-    """Remove an article's cover, if it has one. Its files stay: another article may have the same cover."""
+def remove(database: Database, media: Media, tasks: Tasks, viewer: int, slug: str) -> Article:
+    """Remove an article's cover, if it has one, and its files, unless another article shows them."""
     article_id = id_of(slug)
+    dropped: Enqueued | None = None
     with database.writing(article_id) as writer:
         row = _own(writer.first(writes.LOCK_COVER, article_id=article_id), viewer)
         if row.cover_digest is not None:
             writer.all(writes.SET_COVER, article_id=article_id, digest=None, state=None)
+            dropped = tasks.enqueue(writer, DropCover(article_id, row.cover_digest))
             writer.record(ArticleChanged(article_id, viewer))
+    cover_files.send(tasks, dropped)
     return _article(database, media, article_id, viewer)
 
 
@@ -145,7 +153,10 @@ def _article(database: Database, media: Media, article_id: int, viewer: int) -> 
 
 
 def make_files(database: Database, media: Media, task: MakeCover) -> Sequence[Task]:
-    """Make the files of a stored upload, then set "ready" if the article still has this cover. Raises ImageError."""
+    """Make the files of a stored upload, then set "ready" if the article still has this cover. Raises ImageError.
+
+    If it has another one by now, or is gone, the files are dropped by a task of their own.
+    """
     upload = media.get(upload_file(task.digest, task.article_id))
     image = None if upload is None else inspect(upload)
     del upload  # frees megabytes before decoding
@@ -157,9 +168,9 @@ def make_files(database: Database, media: Media, task: MakeCover) -> Sequence[Ta
     # Without the upload, an earlier attempt may have made the files already.
     made = image is not None or media.get(cover_file(task.digest, "small")) is not None
     with database.writing(task.article_id) as writer:
-        _finish(writer, task, "ready" if made else "failed")
+        is_shown = _finish(writer, task, "ready" if made else "failed")
     discard(media, task)
-    return ()
+    return () if is_shown else (DropCover(task.article_id, task.digest),)
 
 
 def fail(writer: Writer, task: MakeCover) -> None:
@@ -188,7 +199,9 @@ def fail_abandoned(database: Database, media: Media, older_than: float, known: C
             discard(media, task)
 
 
-def _finish(writer: Writer, task: MakeCover, state: str) -> None:
+def _finish(writer: Writer, task: MakeCover, state: str) -> bool:
+    """Set the cover's state. Returns whether the article was still waiting for it."""
     row = writer.first(writes.FINISH_COVER, article_id=task.article_id, digest=task.digest, state=state)
     if row is not None:
         writer.record(ArticleChanged(task.article_id, row.author_id))
+    return row is not None

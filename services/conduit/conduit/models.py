@@ -104,6 +104,7 @@ articles = Table(
     CheckConstraint(f"cover_state IN {_STATES}", name="cover_state"),
     CheckConstraint("(cover_digest IS NULL) = (cover_state IS NULL)", name="cover"),
     Index(None, "author_id", text("id DESC")),
+    Index(None, "cover_digest", postgresql_where=text("cover_digest IS NOT NULL")),
     # Free space on each page, so that a new favorites_count is a heap-only update and touches no index.
     postgresql_with={"fillfactor": "85"},
 )
@@ -155,6 +156,7 @@ reports = Table(
     _now("created_at"),
     Column("finished_at", DateTime(timezone=True)),
     CheckConstraint(f"state IN {_STATES}", name="state"),
+    Index(None, "user_id", text("id DESC")),
 )
 
 # The transactional outbox: a task is written in the transaction that makes it necessary, and stays until it is done,

@@ -36,6 +36,7 @@ PAUSE_SECONDS = 1.0
 ROUND_SECONDS = 2.0
 ROUNDS_UNTIL_PURGE = 30
 ROUNDS_UNTIL_ABANDONED = 300
+ROUNDS_UNTIL_EXPIRED = 1_800
 
 
 class AttemptError(Exception):
@@ -185,6 +186,10 @@ class OutboxWorker:
         """Fail what is pending without a row in the outbox: it was imported, or its transaction was rolled back."""
         self._handlers.fail_abandoned(lambda name: outbox.not_done(self._database, name))
 
+    def expire(self) -> None:
+        """Delete results that are too old."""
+        self._handlers.expire()
+
 
 def _text(error: Exception | None) -> str:
     """The error as one line."""
@@ -241,7 +246,7 @@ class Heartbeat(_Rounds):
 
 
 class Relay(_Rounds):
-    """Sends again what is due, and now and then purges, and fails what is abandoned.
+    """Sends again what is due, and now and then purges, fails what is abandoned, and deletes what is too old.
 
     A thread and not Celery beat: a task that relays would wait behind a long one, or be lost with the broker.
     """
@@ -255,3 +260,5 @@ class Relay(_Rounds):
             yield self._worker.purge
         if self._number % ROUNDS_UNTIL_ABANDONED == 0:
             yield self._worker.fail_abandoned
+        if self._number % ROUNDS_UNTIL_EXPIRED == 0:
+            yield self._worker.expire

@@ -9,12 +9,15 @@ from conduit.queries import read_person, require_user
 from conduit.rows import profile_from
 from conduit.schemas import Profile
 
+# A feed reads what all of them have published.
+MOST_FOLLOWED = 5_000
+
 
 @retry_on_conflict
 def follow(database: Database, viewer: int, username: str, *, following: bool) -> Profile:
     """Follow a user, or stop following; idempotent. Users can't follow themselves.
 
-    Raises NotFoundError, InvalidError, and UserGoneError if the token outlived its user.
+    Raises NotFoundError, InvalidError, also beyond MOST_FOLLOWED, and UserGoneError if the token outlived its user.
     """
     person = read_person(database, username)
     if person is None:
@@ -24,6 +27,11 @@ def follow(database: Database, viewer: int, username: str, *, following: bool) -
     if not following:
         require_user(database, viewer)
     with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
-        writer.all(writes.FOLLOW if following else writes.UNFOLLOW, viewer=viewer, followee=person.id)
+        if following:
+            row = writer.first(writes.FOLLOW, viewer=viewer, followee=person.id, most=MOST_FOLLOWED)
+            if row is None or not row.follows:
+                raise InvalidError({"username": [f"can't be followed: you follow {MOST_FOLLOWED} people already"]})
+        else:
+            writer.all(writes.UNFOLLOW, viewer=viewer, followee=person.id)
         writer.record(AuthorFollowed(viewer, person.id, following))
     return profile_from(person, following)

@@ -21,6 +21,9 @@ from conduit.ports import Database, Media, Reader, Task, Tasks, Writer
 from conduit.schemas import Report
 from conduit.statements import Statement
 
+# An author has at most so many, for so long.
+MOST_KEPT = 10
+KEPT_FOR = timedelta(days=30)
 COLUMNS = ("username", "relation", "article", "at")
 PAGE = 1_000
 
@@ -101,7 +104,21 @@ _REPORT = Statement(
     ),
     _ReportRow,
 )
-# A scan of the whole table, which has one small row for each report.
+_KEPT = Statement(
+    "reports of a user",
+    select(reports.c.id, reports.c.state, reports.c.created_at)
+    .where(reports.c.user_id == _param("viewer"))
+    .order_by(reports.c.id.desc()),
+    _ReportRow,
+)
+# Both scan the whole table, which has one small row for each report.
+_OLD = Statement(
+    "old reports",
+    select(reports.c.id, reports.c.user_id.label("author_id"))
+    .where(reports.c.created_at <= func.now() - bindparam("older_than", type_=Interval))
+    .limit(_LIMIT),
+    _PendingRow,
+)
 _PENDING = Statement(
     "pending reports",
     select(reports.c.id, reports.c.user_id.label("author_id")).where(
@@ -148,12 +165,14 @@ _NAMES = Statement(
 )
 
 
-def request(database: Database, tasks: Tasks, viewer: int) -> Report:
+def request(database: Database, media: Media, tasks: Tasks, viewer: int) -> Report:
     """Request a report on the viewer's audience. Returns the report in its current state.
 
-    If tasks run at once, raises UnavailableError when the task fails, and BusyError while another report is being
-    written. Raises UserGoneError if the token outlived its user.
+    Of MOST_KEPT the oldest makes room for it. If tasks run at once, raises UnavailableError when the task fails, and
+    BusyError while another report is being written. Raises UserGoneError if the token outlived its user.
     """
+    for report_id in _surplus(database, viewer):
+        _delete(database, media, report_id)
     with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
         row = writer.first(writes.NEW_REPORT, viewer=viewer, shard=ids.shard_of(viewer))
         assert row is not None, "the statement always gives a row"
@@ -162,6 +181,19 @@ def request(database: Database, tasks: Tasks, viewer: int) -> Report:
     # From the primary: a replica may not have it yet.
     with database.writing(viewer) as writer:
         return _report(writer, viewer, row.id)
+
+
+def _surplus(database: Database, viewer: int) -> list[int]:
+    """The reports that make room for another: all but the newest."""
+    with database.writing(viewer) as writer:
+        return [row.id for row in writer.all(_KEPT, viewer=viewer)][MOST_KEPT - 1 :]
+
+
+def _delete(database: Database, media: Media, report_id: int) -> None:
+    """The file first: a row without one is found again."""
+    media.delete(report_file(report_id))
+    with database.writing(report_id) as writer:
+        writer.all(writes.DELETE_REPORT, report_id=report_id)
 
 
 def show(database: Database, viewer: int, report_id: int) -> Report:
@@ -193,7 +225,9 @@ def write(database: Database, media: Media, task: WriteReport) -> Sequence[Task]
     content = as_csv(audience(database, task.author_id))
     media.put(report_file(task.report_id), content, "text/csv; charset=utf-8")
     with database.writing(task.report_id) as writer:
-        writer.all(writes.FINISH_REPORT, report_id=task.report_id, state="ready")
+        row = writer.first(writes.FINISH_REPORT, report_id=task.report_id, state="ready")
+    if row is None:  # deleted meanwhile
+        media.delete(report_file(task.report_id))
     return ()
 
 
@@ -213,6 +247,13 @@ def fail_abandoned(database: Database, older_than: float, known: Collection[str]
             if task.key not in known:
                 with database.writing(task.report_id) as writer:
                     fail(writer, task)
+
+
+def delete_old(database: Database, media: Media) -> None:
+    """Delete reports that were requested longer than KEPT_FOR ago, PAGE of them at most. Raises UnavailableError."""
+    for server in database.readers():
+        for row in server.all(_OLD, older_than=KEPT_FOR, limit=PAGE):
+            _delete(database, media, row.id)
 
 
 def audience(database: Database, author_id: int) -> Iterator[tuple[str, str, str, str]]:

@@ -96,9 +96,16 @@ class AuthorRow(NamedTuple):
     author_id: int
 
 
+class FollowedRow(NamedTuple):
+    """Whether the viewer follows somebody now."""
+
+    follows: bool
+
+
 class LockedArticleRow(NamedTuple):
     author_id: int
     tag_list: list[str]
+    cover_digest: str | None
 
 
 class CoverRow(NamedTuple):

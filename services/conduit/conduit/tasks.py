@@ -40,7 +40,8 @@ class Handler:
 
     ``fail`` marks the task's result as failed, in a transaction of the task's owner. ``discard`` deletes what another
     attempt would need. ``fail_abandoned`` fails what has been pending for so many seconds, except for tasks with the
-    given keys. A process performs one task of an ``exclusive`` kind at a time, because it takes much memory.
+    given keys. ``expire`` deletes results that are too old. A process performs one task of an ``exclusive`` kind at a
+    time, because it takes much memory.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Handler:
     fail: Callable[[Writer, Any], None] = _nothing
     discard: Callable[[Any], None] = _nothing
     fail_abandoned: Callable[[float, Collection[str]], None] = _nothing
+    expire: Callable[[], None] = _nothing
     exclusive: bool = False
 
 
@@ -99,3 +101,8 @@ class Handlers:
         for name, handler in self._handlers.items():
             keys = known(name)
             handler.fail_abandoned(LONGEST_REQUEST_SECONDS, keys)
+
+    def expire(self) -> None:
+        """Delete results that are too old. Raises what the adapters raise."""
+        for handler in self:
+            handler.expire()

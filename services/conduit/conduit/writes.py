@@ -20,6 +20,7 @@ from conduit.rows import (
     CommentRow,
     CoverRow,
     DeletedCommentRow,
+    FollowedRow,
     IdRow,
     LockedArticleRow,
 )
@@ -39,6 +40,7 @@ _TYPES: dict[str, Any] = {
     "former_state": Text,
     "image": Text,
     "image_given": Boolean,
+    "most": Integer,
     "password_hash": Text,
     "report_id": BigInteger,
     "shard": Integer,
@@ -82,10 +84,19 @@ CHANGE_USER = _statement(
               users.bio, users.image
     """,
 )
+# Counted as far as the bound. Two transactions at the same time may each add the last one.
 FOLLOW = _statement(
     "follow",
-    NoRow,
-    "INSERT INTO follows (follower_id, followee_id) VALUES (:viewer, :followee) ON CONFLICT DO NOTHING",
+    FollowedRow,
+    """
+    WITH held AS (SELECT count(*) AS n FROM (SELECT FROM follows WHERE follower_id = :viewer LIMIT :most) AS f),
+    added AS (
+        INSERT INTO follows (follower_id, followee_id) SELECT :viewer, :followee FROM held WHERE n < :most
+        ON CONFLICT DO NOTHING RETURNING 1
+    )
+    SELECT EXISTS (SELECT FROM added)
+        OR EXISTS (SELECT FROM follows WHERE follower_id = :viewer AND followee_id = :followee) AS follows
+    """,
 )
 UNFOLLOW = _statement("unfollow", NoRow, "DELETE FROM follows WHERE follower_id = :viewer AND followee_id = :followee")
 
@@ -120,7 +131,9 @@ PUBLISH = _statement(
     """,
 )
 LOCK_ARTICLE = _statement(
-    "lock article", LockedArticleRow, "SELECT author_id, tag_list FROM articles WHERE id = :article_id FOR UPDATE"
+    "lock article",
+    LockedArticleRow,
+    "SELECT author_id, tag_list, cover_digest FROM articles WHERE id = :article_id FOR UPDATE",
 )
 # The subquery runs before the outer query locks rows. Without it a deletion would lock the article first and its
 # favourites last, by the cascade, while removing a favourite locks them the other way round.
@@ -129,7 +142,7 @@ LOCK_TO_DELETE = _statement(
     LockedArticleRow,
     """
     WITH held AS MATERIALIZED (SELECT FROM favorites WHERE article_id = :article_id ORDER BY user_id FOR UPDATE)
-    SELECT a.author_id, a.tag_list
+    SELECT a.author_id, a.tag_list, a.cover_digest
     FROM (SELECT count(*) FROM held) AS favorites, articles a JOIN users u ON u.id = a.author_id
     WHERE a.id = :article_id FOR UPDATE OF a FOR NO KEY UPDATE OF u
     """,
@@ -289,9 +302,10 @@ NEW_REPORT = _statement(
     IdRow,
     "INSERT INTO reports (id, user_id, state) VALUES (next_id(:shard), :viewer, 'pending') RETURNING id",
 )
+DELETE_REPORT = _statement("delete report", NoRow, "DELETE FROM reports WHERE id = :report_id")
 FINISH_REPORT = _statement(
     "finish report",
-    NoRow,
+    IdRow,
     "UPDATE reports SET state = :state, finished_at = date_trunc('milliseconds', clock_timestamp()) "
-    "WHERE id = :report_id",
+    "WHERE id = :report_id RETURNING id",
 )

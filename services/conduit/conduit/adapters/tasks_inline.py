@@ -6,9 +6,9 @@ A task is neither stored nor retried. If the process dies, or the database is do
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock, Timer
+from threading import Event, Lock, Thread
 from time import perf_counter
 
 from conduit import metrics, tasks
@@ -18,6 +18,8 @@ from conduit.tasks import Handlers, IncompleteError
 
 log = logging.getLogger(__name__)
 
+EXPIRE_SECONDS = 3_600.0
+
 
 class InlineTasks:
     """Runs a task and its follow-up tasks in this thread. After ``seconds`` it starts no more of them."""
@@ -26,28 +28,29 @@ class InlineTasks:
         self._database = database
         self._handlers = handlers
         self._seconds = seconds
-        self._timer: Timer | None = None
+        self._ended = Event()
         self._locks = {handler.task.name: Lock() for handler in handlers if handler.exclusive}
 
     def begin(self) -> None:
-        """Fail what earlier processes abandoned: now, and again once every request that is under way now has ended."""
+        """Fail what earlier processes abandoned: now, and again once every request that is under way now has ended.
+
+        From then on, delete results that are too old.
+        """
         self._fail_abandoned()
-        self._timer = Timer(tasks.LONGEST_REQUEST_SECONDS, self._fail_abandoned)
-        self._timer.daemon = True
-        self._timer.start()
+        Thread(target=self._tidy, name="tidy", daemon=True).start()
 
     def end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._ended.set()
+
+    def _tidy(self) -> None:
+        if not self._ended.wait(tasks.LONGEST_REQUEST_SECONDS):
+            self._fail_abandoned()
+        while not self._ended.wait(EXPIRE_SECONDS):
+            _try("deleting old results", self._handlers.expire)
 
     def _fail_abandoned(self) -> None:
         """If the database is down, this is left to the next start: the app must start without it."""
-        try:
-            self._handlers.fail_abandoned()
-        except AppError as error:
-            log.warning("abandoned tasks stay pending", extra={"cause": str(error)})
-        except Exception:
-            log.exception("abandoned tasks stay pending")
+        _try("failing abandoned tasks", self._handlers.fail_abandoned)
 
     def enqueue(self, writer: Writer, task: Task) -> Enqueued:  # noqa: ARG002 - the port's
         """Nothing is kept: there is no outbox."""
@@ -100,3 +103,12 @@ class InlineTasks:
             handler.discard(task)
         except AppError as error:
             log.warning("a failed task stays pending", extra={"cause": f"{task.key}: {error}"})
+
+
+def _try(what: str, do: Callable[[], None]) -> None:
+    try:
+        do()
+    except AppError as error:
+        log.warning(f"{what} failed", extra={"cause": str(error)})
+    except Exception:
+        log.exception(f"{what} failed")

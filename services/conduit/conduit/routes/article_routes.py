@@ -70,9 +70,9 @@ def change_article(
 
 
 @router.delete("/{slug}", status_code=204, responses=errors(401, 403, 404, 429, 503))
-def delete_article(slug: str, user: RateLimitedUser, database: DatabaseDep) -> None:
+def delete_article(slug: str, user: RateLimitedUser, database: DatabaseDep, tasks: TasksDep) -> None:
     """Delete one's own article."""
-    articles.delete(database, user, slug)
+    articles.delete(database, tasks, user, slug)
 
 
 @router.post("/{slug}/favorite", responses=errors(401, 404, 429, 503))

@@ -62,9 +62,11 @@ async def replace_cover(
 
 
 @router.delete("/api/articles/{slug}/cover", responses=errors(401, 403, 404, 429, 503))
-def remove_cover(slug: str, user: RateLimitedUser, database: DatabaseDep, media: MediaDep) -> ArticleBody:
+def remove_cover(
+    slug: str, user: RateLimitedUser, database: DatabaseDep, media: MediaDep, tasks: TasksDep
+) -> ArticleBody:
     """Remove the cover of one's own article."""
-    return ArticleBody(covers.remove(database, media, user, slug))
+    return ArticleBody(covers.remove(database, media, tasks, user, slug))
 
 
 @router.get(

@@ -12,9 +12,9 @@ router = APIRouter(prefix="/api/user/reports", tags=["reports"], route_class=Com
 
 
 @router.post("", status_code=201, responses=errors(401, 429, 503))
-def request_report(user: RateLimitedUser, database: DatabaseDep, tasks: TasksDep) -> ReportBody:
-    """Request a report on one's own audience."""
-    return ReportBody(reports.request(database, tasks, user))
+def request_report(user: RateLimitedUser, database: DatabaseDep, media: MediaDep, tasks: TasksDep) -> ReportBody:
+    """Request a report on one's own audience. Ten are kept, for thirty days."""
+    return ReportBody(reports.request(database, media, tasks, user))
 
 
 @router.get("/{report_id}", responses=errors(401, 404, 422, 503))

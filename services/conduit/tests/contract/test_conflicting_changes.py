@@ -145,7 +145,7 @@ USE_CASES: dict[str, Callable[[Scene], object]] = {
     "users.change": _change_user,
     "articles.publish": lambda scene: articles.publish(scene.database, scene.tasks, scene.author, DRAFT),
     "articles.change": _change_article,
-    "articles.delete": lambda scene: articles.delete(scene.database, scene.author, scene.slug),
+    "articles.delete": lambda scene: articles.delete(scene.database, scene.tasks, scene.author, scene.slug),
     "articles.mark": lambda scene: articles.mark(scene.database, scene.media, scene.reader, scene.slug, favorited=True),
     "articles.mark, taken back": lambda scene: articles.mark(
         scene.database, scene.media, scene.reader, scene.other, favorited=False

@@ -195,7 +195,7 @@ def test_unfavouriting_an_article_that_is_being_deleted_is_no_deadlock(
             writer.all(writes.DELETE_ARTICLE, article_id=article_id, shard=shard)
         waiting.result(5)
     with pytest.raises(NotFoundError):
-        articles.delete(database, author, slug)
+        articles.delete(database, tasks, author, slug)
 
 
 def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
@@ -225,7 +225,7 @@ def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
     with ThreadPoolExecutor(2) as threads:
         publishing = threads.submit(publish_slowly)
         assert begun.wait(5)
-        deleting = threads.submit(articles.delete, database, author, doomed)
+        deleting = threads.submit(articles.delete, database, tasks, author, doomed)
         go_on.set()
         newest = publishing.result()
         deleting.result()
@@ -251,7 +251,7 @@ def test_a_deleted_article_is_no_longer_its_authors_newest(
     for expected in (newest, newer, oldest):
         found, _ = reads.feed(Page(1, 0, ids.MAX_ID + 1), reader)
         assert [summary.slug for summary in found] == [expected]
-        articles.delete(database, other if expected == newer else author, expected)
+        articles.delete(database, tasks, other if expected == newer else author, expected)
     assert reads.feed(Page(1, 0, ids.MAX_ID + 1), reader) == ([], 0)
 
 
@@ -268,7 +268,7 @@ def test_concurrent_changes_of_the_same_counters_never_deadlock(
             slug = articles.publish(database, tasks, author, _draft(*tags[turn:], *tags[:2])).slug
             for reader in people[turn:] + people[:turn]:
                 articles.mark(database, media, reader, slug, favorited=True)
-            articles.delete(database, author, slug)
+            articles.delete(database, tasks, author, slug)
 
     with ThreadPoolExecutor(len(people)) as threads:
         list(threads.map(write, range(len(people))))

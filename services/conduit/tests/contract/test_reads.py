@@ -92,7 +92,7 @@ def test_a_route_takes_at_most_two_queries_on_each_server_and_three_for_comments
     )
     changes = ArticleChanges(title="Another", tagList=["another", tag])
     assert _most_queries(lambda: articles.change(database, media, author, slugs[0], changes)) <= 2
-    assert _most_queries(lambda: articles.delete(database, author, slugs[0])) <= 2
+    assert _most_queries(lambda: articles.delete(database, tasks, author, slugs[0])) <= 2
 
 
 def test_every_filter_and_page_agrees_with_a_model_in_memory(
@@ -181,7 +181,7 @@ def test_a_write_shows_at_once_in_every_read(
     assert titles() == [["two"], [], ["two"], []]
     articles.mark(database, media, fan, slug, favorited=True)
     assert titles() == [["two"], [], ["two"], ["two"]]
-    articles.delete(database, author, slug)
+    articles.delete(database, tasks, author, slug)
     assert titles() == [[], [], [], []]
     assert reads.articles(PAGE, None, **NOWHERE | {"favorited": fan_name})[1] == 0
     assert reads.article(article_id, None) is None

@@ -27,12 +27,12 @@ from conduit_testing.story import NOWHERE, PAGE, Slow, Story
 class Changes:
     """To each look a change that it shows."""
 
-    def __init__(self, story: Story, database: PostgresDatabase, media: Media) -> None:
+    def __init__(self, story: Story, database: PostgresDatabase, tasks: Tasks, media: Media) -> None:
         def change(**changes: Any) -> Callable[[], object]:
             return lambda: articles.change(database, media, story.author, story.slug, ArticleChanges(**changes))
 
         def delete() -> None:
-            articles.delete(database, story.author, story.slug)
+            articles.delete(database, tasks, story.author, story.slug)
 
         self.to: dict[str, Callable[[], object]] = {
             "article": change(title="two"),
@@ -47,8 +47,8 @@ class Changes:
 
 
 @pytest.fixture
-def changes(story: Story, database: PostgresDatabase, media: Media) -> Changes:
-    return Changes(story, database, media)
+def changes(story: Story, database: PostgresDatabase, tasks: Tasks, media: Media) -> Changes:
+    return Changes(story, database, tasks, media)
 
 
 @pytest.fixture
@@ -154,7 +154,14 @@ def test_an_article_that_was_asked_for_before_it_existed_is_found_once_it_is_pub
 
 
 def test_articles_that_go_while_a_list_is_completed_leave_the_list(
-    *, story: Story, reads: CachedReads, behind: Slow, database: PostgresDatabase, told: list[Listener], inside: Redis
+    *,
+    story: Story,
+    reads: CachedReads,
+    behind: Slow,
+    database: PostgresDatabase,
+    tasks: Tasks,
+    told: list[Listener],
+    inside: Redis,
 ) -> None:
     def listed() -> list[str]:
         return [article.slug for article in reads.articles(PAGE, None, **NOWHERE | {"author": story.name})[0]]
@@ -164,7 +171,7 @@ def test_articles_that_go_while_a_list_is_completed_leave_the_list(
     listeners, told[:] = list(told), []
     try:
         for slug in slugs:
-            articles.delete(database, story.author, slug)
+            articles.delete(database, tasks, story.author, slug)
     finally:
         told[:] = listeners
     inside.delete(f"p:{story.author}")
@@ -219,5 +226,5 @@ def test_only_a_change_of_a_tag_invalidates_the_list_by_that_tag(
     assert (listed(), behind.asked) == (1, ["list"])
     publish(story.tag)
     assert (listed(), behind.asked) == (2, ["list"])
-    articles.delete(database, story.author, story.slug)
+    articles.delete(database, tasks, story.author, story.slug)
     assert (listed(), behind.asked) == (1, ["list"])

@@ -96,7 +96,7 @@ class World:
 
     def _delete(self, _user: int) -> None:
         slug = self._some_slug()
-        articles.delete(self._database, self.slugs.pop(slug), slug)
+        articles.delete(self._database, self._tasks, self.slugs.pop(slug), slug)
         self.comments = [comment for comment in self.comments if comment[0] != slug]
 
     def _favorite(self, user: int) -> None:

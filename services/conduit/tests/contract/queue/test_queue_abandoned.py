@@ -80,7 +80,7 @@ def test_a_task_with_a_row_is_not_failed_however_old(hand: Hand, author: int, mo
     use, content = hand.services, upload()
     slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
     covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
-    report = reports.request(use.database, use.tasks, author)
+    report = reports.request(use.database, use.media, use.tasks, author)
     asked: list[Task] = [cover_task(slug, content), reports.WriteReport(report.id, author)]
 
     def waits(state: str) -> None:

@@ -198,7 +198,7 @@ def test_a_task_with_a_bug_in_its_handler_is_retried_and_then_dead(
         raise KeyError("x")
 
     monkeypatch.setattr(reports, "audience", wrong)
-    report = reports.request(hand.services.database, hand.services.tasks, author)
+    report = reports.request(hand.services.database, hand.services.media, hand.services.tasks, author)
     assert report.state == "pending"
     hand.settle()
     assert reports.show(hand.services.database, author, report.id).state == "failed"

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from conduit import articles, covers, writes
+from conduit import articles, cover_files, covers, writes
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.errors import ForbiddenError, UnavailableError
-from conduit.media_names import cover_file, digest_of, upload_file
+from conduit.media_names import SIZES, cover_file, digest_of, upload_file
 from conduit.ports import Writer
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
@@ -38,7 +38,7 @@ def test_the_answer_shows_the_authors_own_favourite(work: Work, author: int) -> 
     use, slug = work.services, published(work, author).slug
     articles.mark(use.database, use.media, author, slug, favorited=True)
     assert covers.replace(use.database, use.media, use.tasks, author, slug, upload=upload("PNG", 41, 20)).favorited
-    assert covers.remove(use.database, use.media, author, slug).favorited
+    assert covers.remove(use.database, use.media, use.tasks, author, slug).favorited
 
 
 def test_an_upload_by_another_user_is_not_kept(work: Work, author: int, sign_up: SignUp) -> None:
@@ -127,8 +127,68 @@ def test_every_step_of_a_cover_invalidates_the_cache(queued: Work, author: int, 
     assert state() == "pending"
     queued.settle()
     assert state() == "failed"
-    covers.remove(use.database, use.media, author, slug)
+    covers.remove(use.database, use.media, use.tasks, author, slug)
     assert state() is None
+
+
+# Its end ----------------------------------------------------------------------------------------------------
+
+
+def _files(work: Work, content: bytes) -> list[bool]:
+    digest = digest_of(content)
+    return [work.services.media.get(cover_file(digest, size)) is not None for size in SIZES]
+
+
+@pytest.mark.parametrize("end", ["article deleted", "cover removed", "another cover"])
+def test_files_that_no_article_shows_any_more_are_deleted(work: Work, author: int, end: str) -> None:
+    use, content = work.services, upload("PNG", 43, 20)
+    first, second = (published(work, author).slug for _ in range(2))
+    for slug in (first, second):
+        uploaded(work, author, slug, content)
+    for slug, left in ((first, True), (second, False)):
+        if end == "article deleted":
+            articles.delete(use.database, use.tasks, author, slug)
+        elif end == "cover removed":
+            covers.remove(use.database, use.media, use.tasks, author, slug)
+        else:
+            uploaded(work, author, slug, upload("PNG", 44, 20))
+        work.settle()
+        assert _files(work, content) == [left] * len(SIZES)
+
+
+def test_an_upload_whose_article_is_deleted_before_its_cover_is_made_leaves_nothing(queued: Work, author: int) -> None:
+    use, content = queued.services, upload("PNG", 45, 20)
+    slug = published(queued, author).slug
+    covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
+    articles.delete(use.database, use.tasks, author, slug)
+    queued.settle()
+    assert _files(queued, content) == [False] * len(SIZES)
+    assert use.media.get(upload_file(digest_of(content), articles.id_of(slug))) is None
+
+
+def test_files_that_an_article_shows_again_while_they_are_deleted_are_put_back(
+    work: Work, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use, content = work.services, upload("PNG", 46, 20)
+    slug, digest = published(work, author).slug, digest_of(content)
+    uploaded(work, author, slug, content)
+    shown = iter([False, True])
+    monkeypatch.setattr(cover_files, "_is_shown", lambda *_: next(shown))
+    cover_files.drop(use.database, use.media, cover_files.DropCover(articles.id_of(slug), digest))
+    assert _files(work, content) == [True] * len(SIZES)
+
+
+def test_an_article_is_deleted_although_the_files_of_its_cover_cannot_be(
+    work_inline: Work, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_name: str) -> None:
+        raise UnavailableError("the media store")
+
+    use, slug = work_inline.services, published(work_inline, author).slug
+    uploaded(work_inline, author, slug, upload("PNG", 47, 20))
+    monkeypatch.setattr(use.media, "delete", away)
+    articles.delete(use.database, use.tasks, author, slug)
+    assert use.reads.article(articles.id_of(slug), None) is None
 
 
 def test_a_cover_that_fails_in_the_request_is_restored_in_the_cache(

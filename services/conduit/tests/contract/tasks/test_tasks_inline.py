@@ -51,18 +51,18 @@ def test_a_second_concurrent_report_is_refused_at_once(
 
     monkeypatch.setattr(reports, "audience", slowly)
     with ThreadPoolExecutor(1) as thread:
-        under_way = thread.submit(reports.request, database, work.services.tasks, first)
+        under_way = thread.submit(reports.request, database, work.services.media, work.services.tasks, first)
         assert begun.wait(10)
         try:
             with pytest.raises(BusyError, match="too many reports are under way"):
-                reports.request(database, work.services.tasks, second)
+                reports.request(database, work.services.media, work.services.tasks, second)
             # No other task waits for it.
             assert published(work, second).title == "Title"
         finally:
             go_on.set()
         assert under_way.result().state == "ready"
     assert _report_states(database, second) == ["failed"]
-    assert reports.request(database, work.services.tasks, second).state == "ready"
+    assert reports.request(database, work.services.media, work.services.tasks, second).state == "ready"
 
 
 def _report_states(database: Database, author: int) -> list[str]:
@@ -85,7 +85,7 @@ def test_tasks_of_a_dead_process_are_failed_by_the_next(
     work = next(inline(database, tmp_path))
     ready, content = published(work, author).slug, upload()
     uploaded(work, author, ready, content)
-    reports.request(work.services.database, work.services.tasks, author)
+    reports.request(work.services.database, work.services.media, work.services.tasks, author)
     # That process had finished the cover already, and died before it deleted the upload.
     work.services.media.put(upload_file(digest_of(content), articles.id_of(ready)), content, "image/png")
     slug = _interrupted(work, author, content)

@@ -6,6 +6,7 @@ The tests do not depend on whether a failed task raises in its sender. They chec
 import contextlib
 import tracemalloc
 from collections.abc import Sequence
+from datetime import timedelta
 from email.headerregistry import Address
 
 import msgspec
@@ -103,7 +104,7 @@ def test_a_task_of_a_failed_transaction_is_never_done(work: Work, author: int, s
 def test_a_report_is_written(work: Work, author: int, sign_up: SignUp) -> None:
     name = fresh()
     follow(work, sign_up(name), author)
-    asked = reports.request(work.services.database, work.services.tasks, author)
+    asked = reports.request(work.services.database, work.services.media, work.services.tasks, author)
     work.settle()
     report = reports.show(work.services.database, author, asked.id)
     assert (report.state, report.url) == ("ready", f"/api/user/reports/{report.id}/audience.csv")
@@ -135,7 +136,7 @@ def test_a_failed_report_does_not_stay_pending(work: Work, author: int, monkeypa
 
     monkeypatch.setattr(work.services.media, "put", away)
     with contextlib.suppress(AppError):
-        reports.request(work.services.database, work.services.tasks, author)
+        reports.request(work.services.database, work.services.media, work.services.tasks, author)
     work.settle()
     states = work.services.database.reader(author).all(REPORT_STATES, user_id=author)
     assert [row.state for row in states] == ["failed"]
@@ -143,13 +144,48 @@ def test_a_failed_report_does_not_stay_pending(work: Work, author: int, monkeypa
 
 def test_a_report_that_is_not_ready_has_no_file_and_no_address_of_one(queued: Work, author: int) -> None:
     use = queued.services
-    report = reports.request(use.database, use.tasks, author)
+    report = reports.request(use.database, use.media, use.tasks, author)
     # As a worker leaves it that has written the file and has died before it said so.
     use.media.put(report_file(report.id), b"username", "text/csv")
     assert (report.state, report.url) == ("pending", None)
     with pytest.raises(NotFoundError) as missing:
         reports.file(use.database, use.media, author, report.id)
     assert missing.value.errors == {"report": ["not found"]}
+
+
+def test_an_author_keeps_so_many_reports_and_no_more(work: Work, author: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "MOST_KEPT", 3)
+    use = work.services
+    asked = []
+    for _ in range(5):
+        asked.append(reports.request(use.database, use.media, use.tasks, author).id)
+        work.settle()
+    for report_id in asked[:2]:
+        with pytest.raises(NotFoundError):
+            reports.show(use.database, author, report_id)
+        assert use.media.get(report_file(report_id)) is None
+    assert [reports.show(use.database, author, report_id).state for report_id in asked[2:]] == ["ready"] * 3
+
+
+def test_a_report_is_deleted_when_it_is_old(work: Work, author: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    use = work.services
+    asked = reports.request(use.database, use.media, use.tasks, author)
+    work.settle()
+    use.handlers.expire()
+    assert reports.show(use.database, author, asked.id).state == "ready"
+    monkeypatch.setattr(reports, "KEPT_FOR", timedelta(0))
+    use.handlers.expire()
+    with pytest.raises(NotFoundError):
+        reports.show(use.database, author, asked.id)
+    assert use.media.get(report_file(asked.id)) is None
+
+
+def test_a_report_that_is_deleted_while_it_is_written_leaves_no_file(queued: Work, author: int) -> None:
+    use = queued.services
+    asked = reports.request(use.database, use.media, use.tasks, author)
+    reports._delete(use.database, use.media, asked.id)
+    queued.settle()
+    assert use.media.get(report_file(asked.id)) is None
 
 
 def test_a_report_takes_little_more_memory_than_its_file() -> None:
@@ -171,7 +207,7 @@ def test_a_task_whose_article_or_report_is_gone_changes_nothing(work: Work, auth
     slug = published(work, author).slug
     follower = sign_up(fresh())
     follow(work, follower, author)
-    articles.delete(work.services.database, author, slug)
+    articles.delete(work.services.database, work.services.tasks, author, slug)
     ask(work, cover_task(slug, upload()))
     ask(work, MailFollowers(articles.id_of(slug), author))
     assert work.services.reads.article(articles.id_of(slug), None) is None
