@@ -2,6 +2,12 @@
 // that keeps what was asked for before an article changed from being shown after it.
 
 const marks = ngx.shared.marks;
+const trouble = ngx.shared.trouble;
+
+// All parameters of the API's reads.
+const KNOWN = ["author", "before", "favorited", "limit", "offset", "tag"];
+// How long the origin is left alone after it did not answer in time.
+const LEFT_ALONE_MS = 2000;
 
 // Seconds since the origin made the answer (RFC 9111, 4.2.3); nothing where no cache was asked.
 function age(r) {
@@ -9,13 +15,22 @@ function age(r) {
   return made ? String(Math.max(0, Math.floor((Date.now() - made) / 1000))) : "";
 }
 
-// The query with its parameters in the order of their names, those of one name as they came. One that writes a name in
-// an unusual way is left as it is: what the app takes for the same name is not the same here.
+// The query without parameters that the app does not know, which would make one answer many, and in the order of their
+// names; those of one name as they came, for the last counts.
 function query(r) {
-  const parts = r.variables.args.split("&").map((text, place) => ({ text, place, name: text.split("=", 1)[0] }));
-  if (!parts.every((part) => /^[A-Za-z0-9_]+$/.test(part.name))) return r.variables.args;
-  parts.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.place - b.place));
-  return parts.map((part) => part.text).join("&");
+  const parts = r.variables.args.split("&").map((text, place) => ({ text, place, name: named(text.split("=", 1)[0]) }));
+  const known = parts.filter((part) => KNOWN.includes(part.name));
+  known.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.place - b.place));
+  return known.map((part) => part.text).join("&");
+}
+
+// A parameter's name as the app reads it.
+function named(text) {
+  try {
+    return decodeURIComponent(text.replace(/\+/g, " "));
+  } catch (error) {
+    return "";  // no UTF-8
+  }
 }
 
 // Part of the key of everything about an article; empty where it has not changed for as long as anything is kept.
@@ -33,4 +48,15 @@ async function purge(r) {
   r.return(204);
 }
 
-export default { age, query, mark, purge };
+// "1" where the origin did not answer just now.
+function hangs(r) {
+  return Number(trouble.get("until") || 0) > Date.now() ? "1" : "";
+}
+
+// Remember that, and say so: then what is kept is shown.
+function hung(r) {
+  trouble.set("until", String(Date.now() + LEFT_ALONE_MS));
+  r.return(504);
+}
+
+export default { age, query, mark, purge, hangs, hung };

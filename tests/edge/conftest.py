@@ -103,7 +103,9 @@ def _rendered(port: int, subnet: str, gateway: str) -> str:
         autoescape=False,  # noqa: S701 - what comes out is no HTML
     )
     lb = Server("lb", _HOST, port)
-    return templates.get_template("cdn.conf.j2").render(stage="4", network=subnet, gateway=gateway, lb=lb)
+    return templates.get_template("cdn.conf.j2").render(
+        stage="4", network=subnet, gateway=gateway, lb=lb, origins=["*"]
+    )
 
 
 def _wait_for(edge: Edge) -> None:

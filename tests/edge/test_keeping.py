@@ -1,6 +1,7 @@
 """What the edge keeps and for how long, that one asks for all, and what it shows with the origin away."""
 
 import random
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +16,8 @@ pytestmark = pytest.mark.docker
 # Seconds that an answer of the API is shown for: NGINX counts whole ones, so that one is up to two, and one of grace.
 NEVER_LONGER_THAN = 3.0
 PAGES_NEVER_LONGER_THAN = 10.0
+# After an answer that did not come in time.
+LEFT_ALONE = 2.0
 
 
 def is_away(_asked: Asked) -> Answer:
@@ -25,7 +28,7 @@ def is_away(_asked: Asked) -> Answer:
 
 
 def test_an_answer_of_the_api_is_kept_for_a_second(edge: Edge, origin: Origin, word: str) -> None:
-    path = f"/api/tags?{word}=1"
+    path = f"/api/tags?tag={word}=1"
     at_a_seconds_start()
     first, second = edge.get(path), edge.get(path)
     assert (first.headers["x-cache"], second.headers["x-cache"]) == ("MISS", "HIT")
@@ -69,7 +72,7 @@ def test_no_answer_of_the_api_is_older_than_three_seconds_however_it_is_asked_fo
     until = time.monotonic() + 8
     oldest = 0.0
     while time.monotonic() < until:
-        oldest = max(oldest, time.time() - float(edge.get(f"/api/tags?{word}").text))
+        oldest = max(oldest, time.time() - float(edge.get(f"/api/tags?tag={word}").text))
         time.sleep(rng.choice((0.01, 0.1, 0.7, 1.3, 2.3)))
     assert 0.5 < oldest < NEVER_LONGER_THAN + 0.2
 
@@ -111,7 +114,7 @@ def test_pages_are_kept_for_seconds_and_browsers_ask_again(edge: Edge, origin: O
 
 def test_browsers_keep_nothing_of_the_api(edge: Edge, origin: Origin, word: str) -> None:
     for _ in range(2):
-        assert edge.get(f"/api/tags?{word}").headers["cache-control"] == "no-store"
+        assert edge.get(f"/api/tags?tag={word}").headers["cache-control"] == "no-store"
 
 
 # One at a time ---------------------------------------------------------------------------------------------------
@@ -126,7 +129,7 @@ def _crowd(edge: Edge, path: str, count: int = 50) -> list[httpx.Response]:
     ("path", "idle"),
     [
         ("/api/articles/x-{}", 0), ("/api/articles/x-{}", NEVER_LONGER_THAN),
-        ("/api/tags?{}", 0), ("/api/tags?{}", NEVER_LONGER_THAN), ("/article/{}", PAGES_NEVER_LONGER_THAN),
+        ("/api/tags?tag={}", 0), ("/api/tags?tag={}", NEVER_LONGER_THAN), ("/article/{}", PAGES_NEVER_LONGER_THAN),
     ],
 )  # fmt: skip
 def test_a_crowd_makes_one_request(edge: Edge, origin: Origin, article: int, path: str, idle: float) -> None:
@@ -165,6 +168,47 @@ def test_with_the_origin_away_what_is_kept_is_shown(edge: Edge, origin: Origin, 
     origin.answer = as_the_app
     for path in paths:
         assert edge.get(path).headers["x-cache"] == ("HIT" if "/media/" in path else "EXPIRED")
+
+
+def test_with_an_origin_that_hangs_what_is_kept_is_shown_within_a_second_and_then_at_once(
+    edge: Edge, origin: Origin, article: int
+) -> None:
+    paths = (f"/api/articles/x-{article}", f"/api/articles?tag={article}", "/feed")
+    shown = {path: edge.get(path).text for path in paths}
+    time.sleep(PAGES_NEVER_LONGER_THAN + 1)
+    go_on = threading.Event()
+
+    def hang(_: Asked) -> Answer:
+        go_on.wait(20)
+        return Answer()
+
+    origin.answer = hang
+    try:
+        waited = []
+        for path in (*paths, *paths):
+            started = time.monotonic()
+            answer = edge.get(path)
+            waited.append(time.monotonic() - started)
+            assert (answer.status_code, answer.text, answer.headers["x-cache"]) == (200, shown[path], "STALE")
+        assert waited[0] < 1.5
+        assert max(waited[1:]) < 0.5, waited
+    finally:
+        go_on.set()
+    origin.answer = as_the_app
+    time.sleep(LEFT_ALONE)
+    for path in paths:
+        assert edge.get(path).headers["x-cache"] == "EXPIRED"
+
+
+def test_with_an_origin_that_is_slow_what_was_never_kept_is_waited_for(
+    edge: Edge, origin: Origin, article: int
+) -> None:
+    def slowly(_: Asked) -> Answer:
+        time.sleep(1.5)
+        return Answer("late")
+
+    origin.answer = slowly
+    assert edge.get(f"/api/articles/x-{article}").text == "late"
 
 
 def test_with_the_origin_away_and_nothing_kept_the_edge_says_so_as_the_api_does(

@@ -1,17 +1,33 @@
 """Under which key the edge keeps an answer: what is one thing to the app is one to the edge, and nothing else is."""
 
 import random
+import re
+import zlib
 from urllib.parse import parse_qsl, quote
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from conduit import pages
 from conduit.ids import id_from_slug
+from conduit.main import ROUTERS
 from tests.edge.conftest import ROOT, Edge, at_a_seconds_start
 from tests.edge.origin import Answer, Origin
 
 pytestmark = pytest.mark.docker
+
+
+def _known() -> set[str]:
+    """The parameters of all reads, as the app's description has them."""
+    app = FastAPI()
+    for router in ROUTERS:
+        app.include_router(router)
+    reads = [path.get("get", {}) for path in app.openapi()["paths"].values()]
+    return {one["name"] for read in reads for one in read.get("parameters", ()) if one["in"] == "query"}
+
+
+KNOWN = _known()
 
 
 def test_the_order_of_a_querys_parameters_makes_no_difference(edge: Edge, origin: Origin, word: str) -> None:
@@ -25,21 +41,50 @@ def test_the_order_of_a_querys_parameters_makes_no_difference(edge: Edge, origin
 
 
 def test_a_query_that_the_app_reads_otherwise_has_another_key(edge: Edge, origin: Origin, word: str) -> None:
-    """Whatever the query, the app is asked for what it would have read without the edge."""
+    """Whatever the query, the app is asked for what it would have read without the edge, of what it knows."""
     rng = random.Random(17)
     names = ("limit", "tag", "Limit", "%6Cimit", "t+g", "", "limit%5B")
     for _ in range(60):
         pairs = [f"{rng.choice(names)}={rng.choice('12')}" for _ in range(rng.randint(1, 4))]
         pairs += rng.choice(([], [""], ["limit"], ["&"]))
         rng.shuffle(pairs)
-        query = "&".join([*pairs, f"z={word}"])
+        query = "&".join([*pairs, f"author={word}"])
         seen = edge.get(f"/api/articles?{query}").json()["path"].partition("?")[2]
         assert _as_read(seen) == _as_read(query), query
 
 
 def _as_read(query: str) -> dict[str, str]:
-    """As Starlette reads a query: the last of a name counts."""
-    return dict(parse_qsl(query, keep_blank_values=True))
+    """As Starlette reads a query: the last of a name counts. What the app does not know is left out."""
+    return {name: value for name, value in parse_qsl(query, keep_blank_values=True) if name in KNOWN}
+
+
+def test_the_edge_knows_every_parameter_of_a_read_that_the_app_knows() -> None:
+    (known,) = re.findall(r"^const KNOWN = \[(.*)\];$", (ROOT / "infra/nginx/edge.js").read_text(), re.MULTILINE)
+    assert set(re.findall(r'"(\w+)"', known)) == KNOWN
+
+
+@pytest.mark.parametrize("query", ["utm_source={}", "{}", "limit=5&x={}", "%6Cimit=5&x={}", "=&%ff={}&&"])
+def test_a_parameter_that_the_app_does_not_know_gets_nobody_past_what_is_kept(
+    edge: Edge, origin: Origin, word: str, query: str
+) -> None:
+    at_a_seconds_start()
+    for number in range(5):
+        assert edge.get(f"/api/articles/x-{zlib.crc32(query.encode())}?{query.format(number)}").status_code == 200
+    assert len(origin.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "headers", [{"If_Match": '"x"'}, {"If_Unmodified_Since": "Thu, 01 Jan 2015 00:00:00 GMT"}, {"If_Match": "*"}]
+)
+@pytest.mark.parametrize("path", ["/api/articles?author={}", "/article/{}"])
+def test_what_a_reader_has_in_mind_is_the_apps_to_compare(
+    edge: Edge, origin: Origin, word: str, path: str, headers: dict[str, str]
+) -> None:
+    """It says nothing of that at any stage: NGINX would, by what it keeps."""
+    path = path.format(word)
+    edge.get(path)
+    answer = edge.get(path, **headers)
+    assert (answer.status_code, answer.headers["x-cache"]) == (200, "BYPASS")
 
 
 def test_paths_that_look_alike_are_different(edge: Edge, origin: Origin, word: str) -> None:
