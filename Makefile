@@ -38,6 +38,8 @@ shares: venv  ## The CPU shares of static files, covers and background tasks: MI
 	@$(RUN) shares $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(RATE),--rate '$(RATE)') $(if $(filter-out 0,$(QUICK)),--quick)
 experiment: venv  ## Break something under load: WHAT=stampede, kill, restart, cache, queue or publishing, QUICK=1
 	@$(RUN) experiment $(STAGES) --what '$(WHAT)' $(if $(RATE),--rate '$(RATE)') $(if $(filter-out 0,$(QUICK)),--quick)
+check: venv  ## Faults under writers: what was acknowledged, lost, doubled: QUICK=1
+	@$(RUN) check $(STAGES) $(if $(filter-out 0,$(QUICK)),--quick)
 import: venv  ## Copy another stage's data: FROM=stage1
 	@$(RUN) import $(STAGES) $(if $(FROM),--from '$(FROM)') $(REPLACED)
 nginx: venv  ## Show the configuration of its load balancer and its other NGINX boxes
@@ -89,5 +91,5 @@ always:
 .DEFAULT:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
-.PHONY: always venv setup doctor up down status logs seed load ceiling shares experiment import nginx \
+.PHONY: always venv setup doctor up down status logs seed load ceiling shares experiment check import nginx \
   rolling-restart queue diff compare bench bench-sizes test test-unit test-long mutants lint clean help

@@ -80,6 +80,7 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
         "experiment": lambda given: _with_docker(tools.experiment)(
             _stage(given), _one_of("WHAT", given.what, EXPERIMENTS), given.quick, _rate(given)
         ),
+        "check": lambda given: _with_docker(tools.check)(_stage(given), given.quick),
         "import": lambda given: _with_docker(tools.bring_over)(_stage(given), _source(given), given.replace),
         "nginx": lambda given: _with_docker(nginx.show)(_stage(given)),
         "rolling-restart": lambda given: _with_docker(rolling.restart)(_stage(given)),

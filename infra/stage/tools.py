@@ -95,6 +95,14 @@ def experiment(number: int, what: str, quick: bool, rate: float | None) -> int:
     return main(number, what, quick, rate)
 
 
+def check(number: int, quick: bool) -> int:
+    """Let faults befall the stage while people write, and look for every write; returns the exit status."""
+    topology.read(number)
+    from loadtests.check.cli import main  # noqa: PLC0415 - its libraries take a second that other verbs need not wait
+
+    return main(number, quick)
+
+
 def bring_over(number: int, source: int, replace: bool) -> None:
     """Copy the data of another stage into this one, verified. Stages that are down are started; the other one is
     stopped again when all is there.

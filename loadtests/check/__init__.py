@@ -1,0 +1,1 @@
+"""`make stageN check`: faults under writers, and what became of each write."""
