@@ -78,7 +78,10 @@ def _check(stage: int, writers: int) -> int:
     record.save()
     _print(total)
     held = all(one.holds for one in total.values())
-    print("Held: nothing acknowledged is lost, nothing is there twice." if held else "Not held: the data have the keys.")
+    if held:
+        print("Held: nothing acknowledged is lost, nothing is there twice.")
+    else:
+        print("Not held; the keys are in the data.")
     print(f"Raw data: {record.folder.relative_to(record.folder.parents[1])}/run.json")
     return 0 if held else FAILED
 
