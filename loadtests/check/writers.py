@@ -61,7 +61,7 @@ class Writer:
         said = self._send("POST", f"/api/articles/{slug}/comments", {"comment": {"body": comment}})
         self.creations.append(Creation("comment", comment, self._told(said)))
         self._slugs.append(slug)
-        for method, value in (("POST", True), ("DELETE", False))[: 1 + number % 2]:
+        for method, value in (("POST", True), ("DELETE", None))[: 1 + number % 2]:
             told = self._told(self._send(method, f"/api/articles/{slug}/favorite"))
             self.changes.append(Change("favourite", slug, value, told))
             if told == UNKNOWN:
@@ -83,7 +83,7 @@ class Writer:
         return found
 
     def shown(self) -> dict[tuple[str, str], Any]:
-        """The favourites and covers as they are, once no cover is pending. Raises NotReadableError."""
+        """The favourites and covers that are there, once no cover is pending; else None. Raises NotReadableError."""
         values: dict[tuple[str, str], Any] = {}
         deadline = time.monotonic() + COVERS_WITHIN
         for slug in self._slugs:
@@ -93,8 +93,8 @@ class Writer:
                 if state != "pending" or time.monotonic() > deadline:
                     break
                 time.sleep(1)
-            values["favourite", slug] = article["favorited"]
-            values["cover", slug] = state
+            values["favourite", slug] = article["favorited"] or None
+            values["cover", slug] = state if state == "ready" else None
         return values
 
     def close(self) -> None:
