@@ -39,8 +39,8 @@ def animated() -> bytes:
 
 
 def too_many_pixels() -> bytes:
-    """A few kilobytes that unpack to 8.4 megapixels."""
-    return _saved(Image.new("RGB", (4200, 2000), "teal"), "PNG")
+    """A few kilobytes that unpack to 24.2 megapixels."""
+    return _saved(Image.new("RGB", (6050, 4000), "teal"), "PNG")
 
 
 def too_large() -> bytes:

@@ -81,7 +81,7 @@ REFUSED = {
     "truncated": (pictures.truncated, "truncated"),
     "damaged": (pictures.damaged, "damaged"),
     "animated": (pictures.animated, "animated"),
-    "too many pixels": (pictures.too_many_pixels, "8 megapixels"),
+    "too many pixels": (pictures.too_many_pixels, "24 megapixels"),
     "too large": (pictures.too_large, "5 MB"),
 }
 

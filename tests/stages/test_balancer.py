@@ -24,8 +24,8 @@ from tests.running import ROOT
 pytestmark = pytest.mark.docker
 
 NETWORK = "10.93.19"
-AT_ONCE = 2
-LARGE_AT_ONCE = 16
+AT_ONCE = 3
+LARGE_OF_ONE_SENDER = 4
 ANSWERS_AGAIN_WITHIN = 10
 # Says what it was asked, one line a request. A path may name a box that breaks off without an answer, or be slow.
 BOX = """
@@ -300,23 +300,21 @@ def test_what_is_too_large_for_the_app_does_not_reach_it(lb: Balanced, path: str
     assert len(lb.asked(path)) == before
 
 
-def test_a_body_that_comes_slowly_holds_no_app(lb: Balanced) -> None:
-    path = "/api/articles/slowly-1/cover"
-    host, _, port = lb.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(f"PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 40000\r\n\r\n".encode() + b"x" * 20_000)
+def test_a_small_body_that_comes_slowly_holds_no_app(lb: Balanced) -> None:
+    path = "/api/slowly"
+    with _sending(lb, "Content-Length: 15000", 10_000, path) as connection:
         time.sleep(0.5)
         assert lb.asked(path) == []
-        connection.sendall(b"x" * 20_000)
+        connection.sendall(b"x" * 5_000)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     assert len(lb.asked(path)) == 1
 
 
-def _sending(lb: Balanced, length: str, sent: int) -> socket.socket:
+def _sending(lb: Balanced, headers: str, sent: int, path: str = "/api/held") -> socket.socket:
     """A client in the middle of a body."""
     host, _, port = lb.url.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
-    connection.sendall(f"PUT /api/held HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode() + b"x" * sent)
+    connection.sendall(f"PUT {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode() + b"x" * sent)
     return connection
 
 
@@ -325,34 +323,54 @@ def _kilobytes_in_tmp(lb: Balanced) -> int:
     return int(docker("exec", lb.container("lb"), "df", "--output=used", "-k", tmp).split()[-1])
 
 
-def test_large_bodies_at_once_are_few_enough_for_memory_and_small_ones_are_not_counted(lb: Balanced) -> None:
+def _is_refused(answer: httpx.Response) -> bool:
+    assert (answer.status_code, answer.headers.get("retry-after")) in ((200, None), (503, "1"))
+    if answer.status_code == 503:
+        assert errors(answer) == {"body": ["too many requests are under way; try again shortly"]}
+    return answer.status_code == 503
+
+
+def test_a_sender_of_slow_large_bodies_keeps_only_itself_out(lb: Balanced) -> None:
+    _all_answer(lb)
+    slow, other = ({"Authorization": f"Token {who}"} for who in ("slow", "other"))
+    with ExitStack() as held, httpx.Client(base_url=lb.url) as http:
+        for place in range(LARGE_OF_ONE_SENDER):
+            length = "Content-Length: 900000" if place else "Transfer-Encoding: chunked"
+            headers = f"Authorization: {slow['Authorization']}\r\n{length}"
+            path = "/api/held" if place % 2 else "/api/articles/held-1/cover"
+            held.enter_context(_sending(lb, headers, 100_000 if place else 0, path))
+        _until(lambda: _is_refused(http.put("/api/large", content=b"x" * 16_000, headers=slow)))
+        for path in ("/api/large", "/a-page", "/api/articles/a-1/cover"):
+            for content in (b"x" * 16_000, iter([b"of unknown length"])):
+                assert _is_refused(http.put(path, content=content, headers=slow))
+            assert not _is_refused(http.put(path, content=b"x" * 16_000, headers=other))
+        assert http.put("/api/small", content=b"x" * 15_999, headers=slow).json()["bytes"] == 15_999
+        assert http.get("/api/small", headers=slow).status_code == 200
+    _until(lambda: not _is_refused(httpx.put(f"{lb.url}/api/large", content=b"x" * 16_000, headers=slow)))
+
+
+def test_slow_large_bodies_of_many_hold_no_place_of_others(lb: Balanced) -> None:
     _all_answer(lb)
     with ExitStack() as held, httpx.Client(base_url=lb.url) as http:
-        for place in range(LARGE_AT_ONCE):
-            length = "Content-Length: 900000" if place else "Transfer-Encoding: chunked"
-            held.enter_context(_sending(lb, length, 100_000 if place else 0))
-        _until(lambda: _kilobytes_in_tmp(lb) >= (LARGE_AT_ONCE - 1) * 75)  # not by asking: who asks may take a place
-        before = len(lb.asked("/api/large"))
-        for path in ("/api/large", "/a-page"):
-            for content in (b"x" * 16_000, iter([b"of unknown length"])):
-                refused = http.put(path, content=content)
-                assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-                assert errors(refused) == {"body": ["too many requests are under way; try again shortly"]}
-        assert len(lb.asked("/api/large")) == before
+        for place in range(2 * AT_ONCE):
+            held.enter_context(_sending(lb, f"Authorization: Token {place}\r\nContent-Length: 900000", 100_000))
+        _until(lambda: _is_refused(http.put("/api/large", content=b"x" * 16_000, headers={"Authorization": "Token x"})))
         assert http.put("/api/small", content=b"x" * 15_999).json()["bytes"] == 15_999
-        assert http.put("/api/articles/a-1/cover", content=b"x" * 20_000).json()["bytes"] == 20_000
         assert http.get("/api/small").status_code == 200
-    _until(lambda: httpx.put(f"{lb.url}/api/large", content=b"x" * 16_000).status_code == 200)
+        assert http.get("/a-page").status_code == 200
+    _all_answer(lb)
 
 
-def test_a_small_body_is_never_in_tmp(lb: Balanced) -> None:
+def test_no_body_waits_in_tmp(lb: Balanced) -> None:
+    _all_answer(lb)
     with ExitStack() as held:
-        for _ in range(2 * LARGE_AT_ONCE):
+        for _ in range(32):
             held.enter_context(_sending(lb, "Content-Length: 15999", 15_998))
         large = held.enter_context(_sending(lb, "Content-Length: 900000", 800_000))
-        _until(lambda: _kilobytes_in_tmp(lb) >= 700)  # so that those before it are read, too
-        assert _kilobytes_in_tmp(lb) < 900
-        large.close()
+        time.sleep(1.0)
+        assert _kilobytes_in_tmp(lb) < 100
+        large.sendall(b"x" * 100_000)
+        assert large.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_what_is_no_request_is_told_in_the_apis_shape(lb: Balanced) -> None:

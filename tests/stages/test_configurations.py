@@ -9,6 +9,7 @@ import pytest
 
 from conduit.main import MAX_BODY_BYTES
 from conduit.routes.cover_routes import MAX_UPLOAD_BYTES
+from conduit.routing.body import LARGE_BYTES
 from infra.nginx import render
 from infra.nginx.render import Rendered
 from infra.stage import apps, nginx, stages, topology
@@ -60,28 +61,38 @@ def test_nginx_takes_every_configuration() -> None:
 @pytest.mark.parametrize("number", BALANCED)
 def test_a_body_that_the_app_would_take_is_let_through_and_no_larger_one(number: int) -> None:
     sizes = re.findall(r"client_max_body_size (\d+);", rendered(number))
-    assert {int(size) for size in sizes} == {MAX_BODY_BYTES, MAX_UPLOAD_BYTES}
-    told = re.findall(r"map \$uri \$most {\s+default (\d+);\s+\S+cover\S+ (\d+);", rendered(number))
-    assert [(int(body), int(upload)) for body, upload in told] == [(MAX_BODY_BYTES, MAX_UPLOAD_BYTES)]
+    assert {int(size) for size in sizes} == {LARGE_BYTES, MAX_BODY_BYTES, MAX_UPLOAD_BYTES}
+    told = r"map \$uri \$most {\s+default (\d+);\s+\S+users\S+ (\d+);\s+\S+cover\S+ (\d+);"
+    (found,) = re.findall(told, rendered(number))
+    assert tuple(map(int, found)) == (MAX_BODY_BYTES, LARGE_BYTES, MAX_UPLOAD_BYTES)
 
 
 @pytest.mark.docker
 @pytest.mark.parametrize("number", BALANCED)
-def test_all_bodies_that_may_wait_at_once_fit_into_tmp(number: int) -> None:
+def test_a_body_that_does_not_fit_into_a_buffer_goes_on_as_it_comes(number: int) -> None:
     text = rendered(number)
-    uploads, bodies = (int(re.findall(rf"limit_conn {zone} (\d+);", text)[0]) for zone in ("uploads", "large_bodies"))
-    (size,) = (int(said) for mount in config(number)["services"]["lb"]["tmpfs"] for said in SIZE_OF_TMP.findall(mount))
-    assert uploads * MAX_UPLOAD_BYTES + bodies * MAX_BODY_BYTES < size * 2**20
-    assert text.count("client_body_buffer_size 16k;") == 1
+    (buffer,) = re.findall(r"client_body_buffer_size (\d+)k;", text)
+    assert int(buffer) << 10 >= LARGE_BYTES
+    to_bodies = re.findall(r"location [^{]+{([^}]*proxy_pass http://bodies[^}]*)}", text)
+    assert len(to_bodies) == 2
+    for told in to_bodies:
+        assert "proxy_request_buffering off;" in told
+        assert "limit_conn large_bodies 4;" in told
+    small = re.search(r'map "\$content_length\$http_transfer_encoding" \$large_body {.*?"~(\S+)" "";', text, re.DOTALL)
+    assert small
+    is_small = re.compile(small[1].removesuffix("\\z"))
+    assert is_small.fullmatch(str(LARGE_BYTES - 1))
+    assert not is_small.fullmatch(str(LARGE_BYTES))
 
 
 @pytest.mark.docker
 @pytest.mark.parametrize("number", BALANCED)
 def test_every_box_is_bounded_and_pages_by_twice_as_much(number: int) -> None:
-    pools = re.findall(r"upstream (api|pages)\w* {(.*?)}", rendered(number), re.DOTALL)
+    pools = re.findall(r"upstream (api|pages|bodies)\w* {(.*?)}", rendered(number), re.DOTALL)
     (at_once,) = {bound for name, servers in pools if name == "api" for bound in _bounds(servers)}
     assert at_once > 0
-    assert [_bounds(servers) for name, servers in pools if name == "pages"] == [{2 * at_once}] * (len(pools) // 2)
+    for name, bound in (("pages", 2 * at_once), ("bodies", at_once)):
+        assert [_bounds(servers) for found, servers in pools if found == name] == [{bound}] * (len(pools) // 3)
 
 
 def _bounds(servers: str) -> set[int]:

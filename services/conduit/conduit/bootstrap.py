@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 def bootstrap(settings: Settings, database: Database | None = None, mail: Mail | None = None) -> Services:
     """Build and open the adapters that the settings name. Tests may pass a Database or a Mail."""
     memory_headroom.limit_malloc()
+    memory_headroom.note_start()
     edge = NullEdge() if settings.edge_url is None else PurgeEdge(settings.edge_url)
     cache = _cache(settings)
     if database is None:

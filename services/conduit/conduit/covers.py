@@ -18,7 +18,7 @@ from conduit.articles import id_of
 from conduit.cover_files import DropCover
 from conduit.errors import AppError, ForbiddenError, NotFoundError
 from conduit.events import ArticleChanged
-from conduit.image_structure import inspect
+from conduit.image_structure import TOO_MUCH_MEMORY, ImageError, inspect
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.models import articles
 from conduit.ports import Database, Enqueued, Media, Task, Tasks, Writer
@@ -161,7 +161,10 @@ def make_files(database: Database, media: Media, task: MakeCover) -> Sequence[Ta
     image = None if upload is None else inspect(upload)
     del upload  # frees megabytes before decoding
     if image is not None:
-        memory_headroom.require(images.needed_bytes(image), "memory for an image of this size")
+        needed = images.needed_bytes(image)
+        if not memory_headroom.fits_at_rest(needed):
+            raise ImageError(TOO_MUCH_MEMORY)
+        memory_headroom.require(needed, "memory for an image of this size")
         files = images.covers(image)
         for size, content in files.items():
             media.put(cover_file(task.digest, size), content, "image/webp")

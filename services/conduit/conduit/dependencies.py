@@ -15,6 +15,7 @@ from conduit.errors import InvalidError, NotSignedInError
 from conduit.ids import MAX_ID
 from conduit.passwords import Passwords
 from conduit.ports import Database, Limits, Media, Page, Reads, Tasks
+from conduit.routing.compiled_route import before_large_bodies
 from conduit.threads import Threads
 from conduit.tokens import Tokens
 from conduit.uploads import Uploads
@@ -110,6 +111,7 @@ def viewer(token: Token, tokens: TokensDep) -> int | None:
 Viewer = Annotated[int | None, Depends(viewer)]
 
 
+@before_large_bodies
 def current_user(viewer: Viewer) -> int:
     """The signed-in user's id. Raises NotSignedInError without a token."""
     if viewer is None:

@@ -59,7 +59,7 @@ class HungUpError(AppError):
 
 
 class TooSlowError(AppError):
-    """408: the body was not complete after ``seconds``. The connection is closed after the response."""
+    """408: the body was not complete after ``seconds``, or came too slowly until then. The connection is closed."""
 
     status = 408
 

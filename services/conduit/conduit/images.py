@@ -17,12 +17,12 @@ _TALLEST = 2
 # What libvips holds beside the result while it decodes, in rows of the decoded image: more for an alpha channel and for
 # CMYK, which are calculated with; fewer of 16 bits, and fewer where the decoder holds the image whole. A flat image is
 # held up to 2.5 times. All are measured upper bounds: ``docs/runs/images/memory.json``.
-_ROWS, _ROWS_OF_FOUR, _ROWS_OF_16_BITS = 1_650, 1_900, 1_350
-_ROWS_WHEN_WHOLE = 0.75
+_ROWS, _ROWS_OF_FOUR, _ROWS_OF_16_BITS = 1_700, 2_100, 1_500
+_ROWS_WHEN_WHOLE = 0.9
 _COPIES = 2.5
 # Bytes for each pixel of the large file: its colours, what WebP's decoder holds to scale it, and its encoder.
 _COLOURS, _WEBP, _WEBP_LOSSLESS, _ENCODER = 3, 11, 6, 9
-_FIXED_BYTES = 5 << 20
+_FIXED_BYTES = 6 << 20
 
 
 def fitted(width: int, height: int, size: str) -> tuple[int, int]:

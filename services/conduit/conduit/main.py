@@ -26,6 +26,7 @@ from conduit.routes import (
     tag_routes,
     user_routes,
 )
+from conduit.routing.body import LARGE_BYTES
 from conduit.routing.compiled_routes import CompiledRoutes
 from conduit.routing.error_handlers import add_error_handlers
 from conduit.services import Services
@@ -142,4 +143,7 @@ def _add_middleware(app: FastAPI, settings: Settings, services: Services) -> Non
 
 
 def _max_body_bytes(path: str) -> int:
-    return cover_routes.MAX_UPLOAD_BYTES if path.endswith("/cover") else MAX_BODY_BYTES
+    if path.endswith("/cover"):
+        return cover_routes.MAX_UPLOAD_BYTES
+    # Nobody is signed in yet.
+    return LARGE_BYTES if path in user_routes.BY_ANYBODY else MAX_BODY_BYTES

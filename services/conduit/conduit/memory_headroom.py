@@ -13,6 +13,8 @@ from conduit.errors import UnavailableError
 # Stays free for what may start meanwhile: an upload holds one of the two slots for hashing, and a hash takes 19 MiB.
 MARGIN_BYTES = 20 << 20
 
+_left_at_start: int | None = None
+
 _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
 
@@ -59,6 +61,17 @@ def left(cgroup: Path = _CGROUP) -> int | None:
         page_cache = int(stat[f"{prefix}active_file"]) + int(stat[f"{prefix}inactive_file"])
         return int(limit) - (usage - page_cache)
     return None
+
+
+def note_start() -> None:
+    """Keep what is left now, before the process works, for ``fits_at_rest``."""
+    global _left_at_start  # noqa: PLW0603 - a fact of the process
+    _left_at_start = left()
+
+
+def fits_at_rest(needed: int) -> bool:
+    """Whether ``needed`` bytes and MARGIN_BYTES were left when the process started. Where not, waiting is of no use."""
+    return _left_at_start is None or needed + MARGIN_BYTES <= _left_at_start
 
 
 def require(needed: int, what: str) -> None:

@@ -28,19 +28,20 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     return out.getvalue()
 
 
-# All of 8 megapixels, in the forms for which a decoder holds the whole image.
-LARGEST: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "transparent PNG": ("PNG", "RGBA", {"compress_level": 1}),
-    "photograph": ("JPEG", "RGB", {"quality": 90}),
-    "progressive JPEG": ("JPEG", "RGB", {"subsampling": 0, "progressive": True}),
-    "lossless WebP": ("WEBP", "RGBA", {"lossless": True, "quality": 0, "method": 0}),
+# What the smallest box has to take: 24 megapixels where decoders work in strips, fewer where they hold the whole image.
+LARGEST: dict[str, tuple[str, str, tuple[int, int], dict[str, Any]]] = {
+    "transparent PNG": ("PNG", "RGBA", (5_656, 4_242), {"compress_level": 1}),
+    "photograph": ("JPEG", "RGB", (5_656, 4_242), {"quality": 90}),
+    "progressive photograph": ("JPEG", "RGB", (4_032, 3_024), {"progressive": True}),
+    "progressive JPEG": ("JPEG", "RGB", (3_264, 2_448), {"subsampling": 0, "progressive": True}),
+    "lossless WebP": ("WEBP", "RGBA", (4_032, 3_024), {"lossless": True, "quality": 0, "method": 0}),
 }
 
 
 def largest(name: str) -> bytes:
     """The largest upload of one of the kinds in LARGEST."""
-    kind, mode, options = LARGEST[name]
-    image = picture(3_264, 2_448)
+    kind, mode, size, options = LARGEST[name]
+    image = picture(*size)
     if mode == "RGBA":
         image.putalpha(image.getchannel("G"))
     return encoded(image, kind, **options)

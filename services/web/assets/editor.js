@@ -10,7 +10,7 @@ import { knownUser, leaveNote, signInFirst, token } from "session";
 // Publishing writes to the followers too, and a cover is resized, both perhaps before the answer comes.
 const PUBLISHING_SECONDS = 120;
 const MAX_COVER_BYTES = 5_000_000;
-const MAX_COVER_PIXELS = 8_000_000;
+const MAX_COVER_PIXELS = 24_000_000;
 const TEXTS = ["title", "description", "body"];
 const main = document.getElementById("main");
 const form = main.querySelector("form");

@@ -5,25 +5,30 @@ A request beyond the limit is refused at once (load shedding): that is cheap, an
 
 import asyncio
 from collections.abc import Callable
+from typing import NoReturn
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit import metrics
 from conduit.errors import OverloadedError, TooLargeError, TooSlowError
+from conduit.routing.body import LARGE_BYTES, content_length, has_body
 from conduit.routing.error_handlers import response_to
 
 PROBES = ("/ready", "/health")
-# What each body may have without counting, and how many bodies may be arriving: 16 MiB in all.
-FREE_BYTES = 16 << 10
+# Bodies below routing.body.LARGE_BYTES are not counted; so many of them may be arriving, 16 MiB in all.
 MAX_ARRIVING = 1_024
+# A body has so many seconds, and one more for each so many bytes that have come: who stops sending is not waited for.
+FIRST_SECONDS = 10.0
+LEAST_BYTES_A_SECOND = 16 << 10
 
 
 class RequestLimits:
     """At most ``max_in_flight`` requests are in flight. A path that is ``exempt`` is never refused.
 
     A request does not count while it waits for its body, so that slow clients do not keep others out. A body may have
-    ``max_body_bytes(path)`` bytes and take ``body_seconds`` from its first read. All bodies together may have
-    ``max_bytes_at_once`` bytes beyond the first ``FREE_BYTES`` of each: a few large bodies do not keep out small ones.
+    ``max_body_bytes(path)`` bytes and take ``body_seconds`` from its first read, if it comes at a reasonable rate. All
+    bodies together may have ``max_bytes_at_once`` bytes beyond the first ``LARGE_BYTES`` of each: a few large bodies do
+    not keep out small ones.
     """
 
     def __init__(
@@ -53,8 +58,8 @@ class RequestLimits:
             return
         if self.in_flight >= self.max_in_flight and not self._is_exempt(scope["path"]):
             metrics.SHED.inc()
-            await response_to(OverloadedError())(scope, receive, _closing(send) if _has_body(scope) else send)
-        elif _has_body(scope):
+            await response_to(OverloadedError())(scope, receive, _closing(send) if has_body(scope) else send)
+        elif has_body(scope):
             await _Body(self, scope, receive, send).pass_to(self._app)
         else:
             self.in_flight += 1
@@ -76,7 +81,7 @@ class _Body:
         self._receive = receive
         self._send = send
         self._most = limits.max_body_bytes(scope["path"])
-        self._deadline: float | None = None
+        self._began: float | None = None
         self._bytes = 0
         self._is_complete = False
         self._is_counted = True
@@ -86,10 +91,10 @@ class _Body:
         try:
             await app(self._scope, self.receive, self.send)
         finally:
-            self._limits.large_bytes -= max(0, self._bytes - FREE_BYTES)
+            self._limits.large_bytes -= max(0, self._bytes - LARGE_BYTES)
             if self._is_counted:
                 self._limits.in_flight -= 1
-            elif self._deadline is not None:
+            elif self._began is not None:
                 self._limits.arriving -= 1
 
     async def send(self, message: Message) -> None:
@@ -102,33 +107,34 @@ class _Body:
     async def receive(self) -> Message:
         if self._is_complete:  # only a disconnect can follow
             return await self._receive()
-        if _content_length(self._scope) > self._most:
+        if (content_length(self._scope) or 0) > self._most:
             raise TooLargeError(self._most)
-        if self._deadline is None:
-            self._wait()
+        began = self._wait() if self._began is None else self._began
+        seconds = min(self._limits.body_seconds, FIRST_SECONDS + self._bytes // LEAST_BYTES_A_SECOND)
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(began + seconds):
                 message = await self._receive()
         except TimeoutError as error:
-            raise TooSlowError(self._limits.body_seconds) from error
+            raise TooSlowError(seconds) from error
         self._take(len(message.get("body", b"")))
         if not message.get("more_body", False):
             self._count()
         return message
 
-    def _wait(self) -> None:
-        self._deadline = asyncio.get_running_loop().time() + self._limits.body_seconds
+    def _wait(self) -> float:
+        """When that began."""
         if self._limits.arriving >= MAX_ARRIVING:
-            self._deadline = None
             _shed()
+        self._began = asyncio.get_running_loop().time()
         self._limits.arriving += 1
         self._limits.in_flight -= 1
         self._is_counted = False
+        return self._began
 
     def _take(self, count: int) -> None:
-        large_before = max(0, self._bytes - FREE_BYTES)
+        large_before = max(0, self._bytes - LARGE_BYTES)
         self._bytes += count
-        large = max(0, self._bytes - FREE_BYTES)
+        large = max(0, self._bytes - LARGE_BYTES)
         self._limits.large_bytes += large - large_before
         if self._bytes > self._most:
             raise TooLargeError(self._most)
@@ -156,20 +162,6 @@ def _closing(send: Send) -> Send:
     return send_closing
 
 
-def _shed() -> None:
+def _shed() -> NoReturn:
     metrics.SHED.inc()
     raise OverloadedError
-
-
-def _has_body(scope: Scope) -> bool:
-    for name, value in scope["headers"]:
-        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            return True
-    return False
-
-
-def _content_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return 0

@@ -50,10 +50,10 @@ async def replace_cover(
     uploads: UploadsDep,
     hashing: HashingDep,
 ) -> ArticleBody:
-    """Give one's own article a cover: a PNG, JPEG or WebP image of at most 8 megapixels."""
+    """Give one's own article a cover: a PNG, JPEG or WebP image of at most 24 megapixels."""
     # Before a byte of the image is read.
     await threads.run(covers.check_author, database, user, slug)
-    async with uploads.memory():
+    async with uploads.memory(user):
         upload = await read_body(request)
         # An image takes about as much memory as a password hash, so it takes one of their slots.
         async with uploads.processor(), hashing.slot():

@@ -21,10 +21,12 @@ from conduit.routing.compiled_route import CompiledRoute, behind
 from conduit.routing.responses import errors
 from conduit.schemas import UserBody
 
+SIGN_UP, LOGIN = BY_ANYBODY = "/api/users", "/api/users/login"
+
 router = APIRouter(tags=["users"], route_class=CompiledRoute)
 
 
-@router.post("/api/users", status_code=201, responses=errors(408, 409, 413, 422, 429, 503))
+@router.post(SIGN_UP, status_code=201, responses=errors(408, 409, 413, 422, 429, 503))
 @behind("hashing")
 def sign_up(
     body: NewUserBody,
@@ -41,7 +43,7 @@ def sign_up(
     return UserBody(user)
 
 
-@router.post("/api/users/login", responses=errors(401, 408, 413, 422, 429, 503))
+@router.post(LOGIN, responses=errors(401, 408, 413, 422, 429, 503))
 @behind("hashing")
 def sign_in(
     body: LoginBody,

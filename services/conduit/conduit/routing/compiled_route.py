@@ -28,7 +28,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from conduit.routing.body import read_body
+from conduit.routing.body import is_large, read_body
 from conduit.schemas import Answer
 
 Errors = list[dict[str, Any]]
@@ -53,6 +53,14 @@ def behind(bulkhead: str) -> Callable[[Endpoint], Endpoint]:
     return mark
 
 
+def before_large_bodies(dependency: Endpoint) -> Endpoint:
+    """Mark a dependency that may refuse a request: it is called before a large body is read, and again with the others.
+    Only CompiledRoute respects it.
+    """
+    dependency.before_large_bodies = True  # type: ignore[attr-defined]
+    return dependency
+
+
 class UnsupportedRouteError(TypeError):
     """A route uses a part of FastAPI that is not compiled. Raised at import; the text names the remedy."""
 
@@ -65,20 +73,29 @@ class CompiledRoute(APIRoute):
         _refuse_unsupported(self)
         self._arguments = _arguments_of(self.dependant)
         self._body = _body_of(self.dependant)
+        self._before_large_bodies = [_value_of(found) for found in _marked(self.dependant)]
         self._bulkhead: str | None = getattr(endpoint, "bulkhead", None)
         self._status = self.status_code or 200
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request that matches. Raises AppError, HTTPException and RequestValidationError."""
         request = Request(scope, receive)
-        body = b"" if self._body is None else await read_body(request)
         state = scope["app"].state
+        body = b""
+        if self._body is not None:
+            if self._before_large_bodies and is_large(scope):
+                await state.threads.run(self._refuse_before_its_body, request)
+            body = await read_body(request)
         if self._bulkhead is None:
             response = await state.threads.run(self._work, request, body)
         else:
             async with getattr(state, self._bulkhead).slot():
                 response = await state.threads.run(self._work, request, body)
         await response(scope, receive, send)
+
+    def _refuse_before_its_body(self, request: Request) -> None:
+        for refuse in self._before_large_bodies:
+            refuse(request, {}, [])
 
     def _work(self, request: Request, body: bytes) -> ASGIApp:
         # In FastAPI's order: invalid JSON is refused before the dependencies run, and the content is validated after.
@@ -145,6 +162,14 @@ def _arguments_of(dependant: Dependant) -> Make:
     if dependant.request_param_name:
         makers.append((dependant.request_param_name, lambda request, _known, _errors: request))
     return lambda request, known, errors: {name: make(request, known, errors) for name, make in makers}
+
+
+def _marked(dependant: Dependant) -> list[Dependant]:
+    """The dependencies that are marked to be called before a large body, wherever they are declared."""
+    found: list[Dependant] = []
+    for inner in dependant.dependencies:
+        found += [inner] if getattr(inner.call, "before_large_bodies", False) else _marked(inner)
+    return found
 
 
 def _value_of(dependant: Dependant) -> Make:

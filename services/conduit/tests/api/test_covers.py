@@ -155,8 +155,8 @@ REFUSED = {
     "animated WebP": (animated("WEBP"), "is animated"),
     **{f"{kind} cut short": (upload(kind, 90, 60)[:-40], "is truncated") for kind in FORMATS},
     **{f"{kind}'s first bytes": (upload(kind)[:7], "is truncated") for kind in FORMATS},
-    "bomb": (bomb(), "has more than 8 megapixels"),
-    "just too large": (png(3_266, 2_450, b""), "has more than 8 megapixels"),
+    "bomb": (bomb(), "has more than 24 megapixels"),
+    "just too large": (png(5_657, 4_243, b""), "has more than 24 megapixels"),
     "too long": (png(16_384, 1, b""), "is more than 16383 pixels wide or high"),
     "JPEG of a thousand scans": (with_many_scans(1_000), "is damaged"),
 }

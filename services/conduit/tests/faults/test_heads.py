@@ -1,5 +1,6 @@
 """What a stage without a balancer does about a request's head: too long, too slow, or none at all."""
 
+import contextlib
 import json
 import socket
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from conduit import http_protocol
 from conduit.http_protocol import MAX_HEAD_BYTES
+from conduit_testing.client import Api
 from conduit_testing.deployments import NewDatabase, migrated, served, settings_for
 
 HEAD_SECONDS = 0.5
@@ -70,9 +72,36 @@ def test_a_long_head_within_the_limit_is_answered(url: str) -> None:
 
 def test_a_large_body_does_not_count_as_a_head(url: str) -> None:
     with httpx.Client(base_url=url) as http:
+        jo = Api(http).sign_up()
         for _ in range(3):
-            assert http.post("/api/users/login", content=b"x" * 500_000).status_code == 422
+            assert jo.call("PUT", "/user", content=b"x" * 500_000).status_code == 422
             assert http.get("/api/tags").status_code == 200
+
+
+def test_an_answer_before_the_end_of_a_body_reaches_who_is_still_sending(url: str) -> None:
+    """Closing the connection at once would reset it, mostly before the answer is read."""
+    parts = urlsplit(url)
+    for _ in range(10):
+        with socket.create_connection((parts.hostname, parts.port or 0), timeout=10) as connection:
+            connection.sendall(b"PUT /api/articles/x-1/cover HTTP/1.1\r\nHost: x\r\nContent-Length: 4900000\r\n\r\n")
+            connection.sendall(b"x" * 4_900_000)
+            status, headers, _ = _answer(connection)
+        assert status == 401
+        assert headers["connection"] == "close"
+
+
+def test_who_goes_on_sending_after_the_answer_is_not_listened_to_for_long(
+    connection: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "LINGER_SECONDS", 0.5)
+    connection.sendall(b"PUT /api/articles/x-1/cover HTTP/1.1\r\nHost: x\r\nContent-Length: 4900000\r\n\r\n")
+    assert _answer(connection)[0] == 401
+    started = time.monotonic()
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        while time.monotonic() - started < 10:
+            connection.sendall(b"x")
+            time.sleep(0.05)
+    assert 0.4 < time.monotonic() - started < 5
 
 
 def test_a_head_that_comes_too_slowly_is_given_up(connection: socket.socket) -> None:

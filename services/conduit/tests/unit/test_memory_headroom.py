@@ -52,3 +52,13 @@ def test_work_that_would_leave_too_little_is_refused(monkeypatch: pytest.MonkeyP
         memory_headroom.require(50 * MB - memory_headroom.MARGIN_BYTES + 1, "room")
     monkeypatch.setattr(memory_headroom, "left", lambda: None)
     memory_headroom.require(1 << 40, "room")
+
+
+def test_what_was_not_left_at_the_start_never_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_headroom, "_left_at_start", None)
+    assert memory_headroom.fits_at_rest(1 << 40), "there is no limit"
+    monkeypatch.setattr(memory_headroom, "left", lambda: 50 * MB)
+    memory_headroom.note_start()
+    monkeypatch.setattr(memory_headroom, "left", lambda: 10 * MB)
+    assert memory_headroom.fits_at_rest(50 * MB - memory_headroom.MARGIN_BYTES)
+    assert not memory_headroom.fits_at_rest(50 * MB - memory_headroom.MARGIN_BYTES + 1)

@@ -16,6 +16,8 @@ from prometheus_client import REGISTRY
 
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.errors import UnavailableError
+from conduit.middleware import request_limits
+from conduit.routing.body import LARGE_BYTES
 from conduit_testing.client import Api, errors
 from conduit_testing.deployments import Deployment, NewDatabase, deployed_on_one_server
 from conduit_testing.waiting import until
@@ -139,11 +141,13 @@ def test_a_caller_who_disconnects_during_a_body_is_no_500(api: Api, deployment: 
     assert api.get("/tags").status_code == 200
 
 
-def _sending(deployment: Deployment, length: int, sent: bytes) -> socket.socket:
-    """A request to sign up, of which only this part has been sent."""
+def _sending(
+    deployment: Deployment, length: int, sent: bytes, headers: str = "", target: str = "POST /api/users"
+) -> socket.socket:
+    """A request, of whose body only this part has been sent."""
     host, _, port = deployment.base_url.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
-    head = f"POST /api/users HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    head = f"{target} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {length}\r\n\r\n"
     connection.sendall(head.encode() + sent)
     return connection
 
@@ -160,6 +164,42 @@ def test_slow_bodies_do_not_block_others_and_end_with_408(api: Api, deployment: 
     finally:
         for connection in slow:
             connection.close()
+
+
+def test_a_body_has_more_time_the_more_of_it_has_come(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_limits, "FIRST_SECONDS", 0.5)
+    jo = '{"user": {"username": "%s", "email": "%s@example.com", "password": "long enough"}}' % (("trickler",) * 2)
+    large = jo.encode().ljust(3 * request_limits.LEAST_BYTES_A_SECOND)
+    with deployed_on_one_server(new_database) as deployment, httpx.Client(base_url=deployment.base_url) as http:
+        token = Api(http).sign_up().token
+        with _sending(deployment, 1_000, b"{") as trickling:
+            for _ in range(3):
+                time.sleep(0.1)
+                trickling.sendall(b" ")
+            said = trickling.recv(4_000)
+            assert said.startswith(b"HTTP/1.1 408 ")
+            assert b"did not arrive within 0.5 s" in said
+        with _sending(deployment, len(large), large[:-1], f"Authorization: Token {token}\r\n", "PUT /api/user") as slow:
+            time.sleep(1.5)
+            slow.sendall(large[-1:])
+            assert slow.recv(4_000).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("signed", ["", "Authorization: Token x.y.z\r\n"], ids=["nobody", "a token that is none"])
+@pytest.mark.parametrize("target", ["POST /api/articles", "PUT /api/user", "POST /api/articles/x-1/comments"])
+def test_who_is_not_signed_in_is_refused_before_a_large_body(deployment: Deployment, target: str, signed: str) -> None:
+    started = time.monotonic()
+    with _sending(deployment, LARGE_BYTES, b"", signed, target) as connection:
+        assert connection.recv(4_000).startswith(b"HTTP/1.1 401 ")
+    assert time.monotonic() - started < BODY_SECONDS
+
+
+@pytest.mark.parametrize("target", ["POST /api/users", "POST /api/users/login"])
+def test_who_signs_in_or_up_sends_no_large_body(deployment: Deployment, target: str) -> None:
+    with _sending(deployment, LARGE_BYTES + 1, b"", target=target) as connection:
+        assert connection.recv(4_000).startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize("path", ["/articles", "/articles/nothing-1", "/tags"])
@@ -179,20 +219,22 @@ def test_a_body_that_its_route_does_not_read_does_not_bypass_the_limit(
 
 def test_the_memory_of_all_arriving_bodies_is_limited(new_database: NewDatabase) -> None:
     most, each = 5_000_000, 900_000
-    with deployed_on_one_server(new_database, max_body_bytes_at_once=most) as deployment:
-        arriving = [_sending(deployment, each + 100, b"x" * each) for _ in range(most // each)]
+    with (
+        deployed_on_one_server(new_database, max_body_bytes_at_once=most) as deployment,
+        httpx.Client(base_url=deployment.base_url) as http,
+    ):
+        signed, put = f"Authorization: Token {Api(http).sign_up().token}\r\n", "PUT /api/user"
+        arriving = [_sending(deployment, each + 100, b"x" * each, signed, put) for _ in range(most // each)]
         try:
             time.sleep(0.3)
-            with _sending(deployment, each + 100, b"x" * each) as refused:
+            with _sending(deployment, each + 100, b"x" * each, signed, put) as refused:
                 assert refused.recv(4_000).startswith(b"HTTP/1.1 503 ")
-            with httpx.Client(base_url=deployment.base_url) as http:
-                assert http.get("/api/tags").status_code == 200
-                Api(http).sign_up()  # a small body still comes in
+            assert http.get("/api/tags").status_code == 200
+            Api(http).sign_up()  # a small body still comes in
         finally:
             for connection in arriving:
                 connection.close()
-        with httpx.Client(base_url=deployment.base_url) as http:
-            until(lambda: Api(http).sign_up().username != "", "it does not answer")
+        until(lambda: Api(http).sign_up().username != "", "it does not answer")
 
 
 def test_sign_ins_leave_threads_for_reads(new_database: NewDatabase) -> None:
