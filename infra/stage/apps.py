@@ -119,7 +119,7 @@ def _apps(number: int, services: dict[str, dict[str, Any]], wanted: str) -> dict
         return {}
     first = services[apps[0]]
     added: dict[str, Any] = {
-        name: first | {"networks": {"default": {"ipv4_address": f"{network}.{int(last) + place}"}}}
+        name: first | {"networks": first["networks"] | {"default": {"ipv4_address": f"{network}.{int(last) + place}"}}}
         for place, name in enumerate(new, start=1)
     }
     mounted = f"./{more_boxes(number).parent.name}/stage{number}.lb.conf:{MOUNTED_AT}:ro"

@@ -233,7 +233,7 @@ def test_stage_3_takes_what_two_apps_must_share_out_of_the_app_and_nothing_else(
     app, db = boxes(FILES[1])["app"], boxes(FILES[1])["db"]
     after = boxes(FILES[2])
     assert list(after) == ["lb", "app1", "app2", "cache", "media", "db"]
-    same = set(app) - {"labels", "environment", "volumes", "ports", "depends_on"}
+    same = set(app) - {"labels", "environment", "volumes", "ports", "depends_on", "networks"}
     assert {key: after["app1"][key] for key in same} == {key: app[key] for key in same}
     environment = {name: value for name, value in app["environment"].items() if name != "MEDIA_DIR"}
     shared = {
