@@ -174,7 +174,7 @@ def judge(
     lost = never_noted + by_state["dead"]
     retried = Counter(dict.fromkeys(KINDS.values(), 0))
     for task in tasks:
-        retried[KINDS[task["name"]]] += task["retried"]
+        retried[KINDS.get(task["name"], task["name"])] += task["retried"]
     facts = [
         ("faults", ", ".join(f"{count} times {what}" for what, count in faults.items()) or "none"),
         ("requests answered that promise a task", str(sum(answered.values()))),

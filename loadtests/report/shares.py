@@ -11,6 +11,7 @@ NAMES = {
     "covers served": "covers, served",
     "covers made": "covers, uploaded and made",
     "image": "images, by the app's count",
+    "drop": "covers deleted, by the app's count",
     "mail": "mail to followers, by the app's count",
     "report": "reports, by the app's count",
     "at rest": "without any load",

@@ -2,7 +2,7 @@
 
 import re
 
-KINDS = ("image", "mail", "report")
+KINDS = ("image", "drop", "mail", "report")
 _TASK_CPU = re.compile(r'^conduit_task_cpu_seconds_total\{task="([^"]+)"\} (\S+)$', re.MULTILINE)
 
 

@@ -324,10 +324,10 @@ def test_what_cannot_be_measured_is_refused(
 
 
 def test_slow_work_is_read_off_the_apps_metrics() -> None:
-    assert tasks.cpu_seconds(TEXT % "1.5") == {"image": 1.5, "mail": 0.25, "report": 0.0}
+    assert tasks.cpu_seconds(TEXT % "1.5") == {"image": 1.5, "drop": 0.0, "mail": 0.25, "report": 0.0}
     assert tasks.cpu_seconds("nginx_up 1\n") == {}
     used = tasks.cpus((100.0, TEXT % "1.5"), (110.0, TEXT % "4.5"))
-    assert used == {"image": pytest.approx(0.3), "mail": 0.0, "report": 0.0}
+    assert used == {"image": pytest.approx(0.3), "drop": 0.0, "mail": 0.0, "report": 0.0}
     again = tasks.cpus((100.0, TEXT % "9"), (110.0, TEXT % "1"))
     assert again["image"] == 0, "it was started anew meanwhile"
 

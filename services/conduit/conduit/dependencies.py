@@ -19,11 +19,10 @@ from conduit.routing.compiled_route import before_large_bodies
 from conduit.threads import Threads
 from conduit.tokens import Tokens
 from conduit.uploads import Uploads
-from conduit.validation import FilterText, PathName, given_or
+from conduit.validation import FilterText, PathName
 
 MAX_OFFSET = 10_000
 MAX_LIMIT = 100
-DEFAULT_LIMIT = 20
 
 # The app's services ------------------------------------------------------------------------------------------
 
@@ -160,13 +159,10 @@ def _is_in(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
 
 RowId = Annotated[int, Path(ge=0, le=MAX_ID)]
 Username = PathName
-Filter = Annotated[FilterText | None, given_or(None)]
-_LIMIT: Any = Query(ge=1, le=MAX_LIMIT, description="How many rows at most.")
-Limit = Annotated[int, given_or(DEFAULT_LIMIT), _LIMIT]
-LimitOrAll = Annotated[int, given_or(MAX_LIMIT), _LIMIT]
+Filter = FilterText | None
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many rows at most.")]
 Offset = Annotated[
     int,
-    given_or(0),
     Query(
         ge=0,
         description=f"How many of the newest rows to skip, up to {MAX_OFFSET}.",
@@ -174,13 +170,11 @@ Offset = Annotated[
     ),
 ]
 Before = Annotated[
-    int | None,
-    given_or(None),
-    Query(ge=0, le=MAX_ID, description="Only rows older than this id: keyset pagination, without a limit."),
+    int | None, Query(ge=0, le=MAX_ID, description="Only rows older than this id: keyset pagination, without a limit.")
 ]
 
 
-def page(limit: Limit = DEFAULT_LIMIT, offset: Offset = 0, before: Before = None) -> Page:
+def page(limit: Limit = 20, offset: Offset = 0, before: Before = None) -> Page:
     """The page of a list. Offsets beyond MAX_OFFSET are refused: skipping so many rows costs too much."""
     if offset > MAX_OFFSET:
         raise InvalidError(

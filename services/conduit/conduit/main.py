@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from conduit.api_docs import add_docs
 from conduit.bulkhead import Bulkhead
 from conduit.middleware.access_log import AccessLog
+from conduit.middleware.given_parameters import GivenParameters
 from conduit.middleware.request_context import RequestContext
 from conduit.middleware.request_limits import RequestLimits
 from conduit.pages import Pages
@@ -120,6 +121,7 @@ def _add_middleware(app: FastAPI, settings: Settings, services: Services) -> Non
     pages: dict[str, Any] = {"files": services.pages}
     if settings.routes == "compiled":
         app.add_middleware(CompiledRoutes, fastapi=app)
+    app.add_middleware(GivenParameters)
     app.add_middleware(Pages, **pages)
     app.add_middleware(
         RequestLimits,

@@ -45,11 +45,6 @@ def _title(text: str) -> str:
     return text
 
 
-def given_or(default: Any) -> BeforeValidator:
-    """Takes an empty query parameter for one that is not given: a form sends all of its fields."""
-    return BeforeValidator(lambda value: default if value == "" else value)
-
-
 def _storable(text: str) -> str:
     # PostgreSQL can't store these.
     if "\x00" in text:

@@ -10,7 +10,7 @@ from conduit.dependencies import (
     MAX_LIMIT,
     Before,
     DatabaseDep,
-    LimitOrAll,
+    Limit,
     RateLimitedUser,
     ReadsDep,
     RowId,
@@ -31,7 +31,7 @@ router = APIRouter(
 )
 
 
-def comment_page(limit: LimitOrAll = MAX_LIMIT, before: Before = None) -> Page:
+def comment_page(limit: Limit = MAX_LIMIT, before: Before = None) -> Page:
     """A page of comments, by keyset pagination only."""
     return page(limit, 0, before)
 

@@ -24,8 +24,8 @@ class Route(NamedTuple):
 
 
 ROUTES = {
-    "sign up": Route("POST", "/users", "user", {"username": "u", "email": "u@example.com", "password": "p"}),
-    "sign in": Route("POST", "/users/login", "user", {"email": "u@example.com", "password": "p"}),
+    "sign up": Route("POST", "/users", "user", {"username": "u", "email": "u@example.com", "password": "long enough"}),
+    "sign in": Route("POST", "/users/login", "user", {"email": "u@example.com", "password": "long enough"}),
     "change user": Route("PUT", "/user", "user", {"bio": "b"}),
     "publish": Route("POST", "/articles", "article", {"title": "t", "description": "d", "body": "b"}),
     "change article": Route("PUT", "/articles/{slug}", "article", {"title": "t"}),
@@ -49,8 +49,8 @@ def slug(jo: Person) -> str:
         b'{"user": }',
         b"\xff\xfe",
         b'{"a": 1} trailing',
-        b"[" * 100_000,
-        b'{"user":' * 50_000,
+        b"[" * 15_000,
+        b'{"user":' * 1_900,
         b'{"user": {"email": "\\ud800", "username": "\\udfff", "body": "\\ud800x"}',
     ],
     ids=["empty", "open", "text", "hole", "bom", "trailing", "deep list", "deep object", "surrogates"],

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from conduit_testing.client import Api, Person, fresh, id_of
+from conduit_testing.client import PASSWORD, Api, Person, errors, fresh, id_of
 
 SCRIPTS = [
     "كيف تدرّب تنينك",
@@ -15,12 +15,14 @@ SCRIPTS = [
     "Wie man Drachen zähmt — ÄÖÜß",
     "İstanbul'da ejderha",
     "🐉🔥👩‍👩‍👧‍👦",
-    "\u202eright to left\u202c",
-    "zero\u200bwidth",
+    "❤️ 👋🏽",
     "quotes ' \" ` and \\ and % and _ and ; --",
     "<script>alert(1)</script> & &amp;",
     "?query=1#fragment",
 ]
+
+
+UNSEEN = ["\u202eright to left\u202c", "zero\u200bwidth"]
 
 
 def _path(text: str) -> str:
@@ -56,6 +58,17 @@ def test_names_and_bios_are_kept_in_any_script(api: Api, ann: Person, text: str)
     assert ann.feed() == ([slug], 1)
     assert api.articles(author=name) == ([slug], 1)
     assert ann.delete(f"{path}/follow").status_code == 200
+
+
+@pytest.mark.parametrize("text", UNSEEN)
+def test_a_longer_text_keeps_what_a_name_may_not_have(api: Api, jo: Person, text: str) -> None:
+    article = jo.publish("A title", body=text)
+    assert api.article(article["slug"])["body"] == text
+    assert jo.comment(article["slug"], text)["body"] == text
+    assert jo.put("/user", {"user": {"bio": text}}).json()["user"]["bio"] == text
+    user = {"username": f"{text}{fresh()}", "email": f"{fresh()}@example.com", "password": PASSWORD}
+    refused = api.post("/users", {"user": user})
+    assert (refused.status_code, errors(refused)) == (422, {"username": ["must not contain invisible characters"]})
 
 
 def test_a_password_may_be_in_any_script(api: Api, jo: Person) -> None:

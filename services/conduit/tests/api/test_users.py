@@ -74,7 +74,7 @@ def test_a_taken_name_or_address_is_409_and_named(api: Api, jo: Person) -> None:
 
 def test_a_refused_sign_up_releases_its_names(api: Api, jo: Person) -> None:
     name = fresh()
-    assert api.post("/users", {"user": {"username": name, "email": jo.email, "password": "x"}}).status_code == 409
+    assert api.post("/users", {"user": {"username": name, "email": jo.email, "password": PASSWORD}}).status_code == 409
     assert api.sign_up(username=name).username == name
 
 
@@ -210,6 +210,6 @@ def test_an_invalid_change_names_its_field(jo: Person, changes: dict[str, object
 
 @pytest.mark.parametrize("name", ["a/b", ".", "..", "line\nbreak", "tab\there", "x" * 65])
 def test_a_name_that_does_not_fit_into_a_path_is_refused(api: Api, name: str) -> None:
-    response = api.post("/users", {"user": {"username": name, "email": f"{fresh()}@example.com", "password": "x"}})
+    response = api.post("/users", {"user": {"username": name, "email": f"{fresh()}@example.com", "password": PASSWORD}})
     assert response.status_code == 422
     assert list(errors(response)) == ["username"]

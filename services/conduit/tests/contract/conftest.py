@@ -102,7 +102,7 @@ def sign_up(database: PostgresDatabase, passwords: Passwords, tokens: Tokens) ->
 
     def sign_up(name: str) -> int:
         user = users.sign_up(
-            database, passwords, tokens, NewUser(username=name, email=f"{name}@example.com", password="p")
+            database, passwords, tokens, NewUser(username=name, email=f"{name}@example.com", password="long enough")
         )
         return tokens.user_id(user.token)
 

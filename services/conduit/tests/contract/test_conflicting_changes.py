@@ -122,7 +122,7 @@ class Scene:
         self.comment = comments.add(self.database, self.reader, self.slug, "first").id
 
     def sign_up(self, name: str) -> int:
-        new = NewUser(username=name, email=f"{name}@example.com", password="p")
+        new = NewUser(username=name, email=f"{name}@example.com", password="long enough")
         return self.tokens.user_id(users.sign_up(self.database, self.passwords, self.tokens, new).token)
 
 

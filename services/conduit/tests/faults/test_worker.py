@@ -109,7 +109,7 @@ def site(new_database: NewDatabase, new_redis: Callable[[], str], tmp_path: Path
             services.database,
             Passwords(1),
             services.tokens,
-            NewUser(username=name, email=f"{name}@example.com", password="p"),
+            NewUser(username=name, email=f"{name}@example.com", password="long enough"),
         )
         people.append(services.tokens.user_id(user.token))
     with services.database.writing(people[1]) as writer:

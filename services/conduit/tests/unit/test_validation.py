@@ -125,6 +125,7 @@ def test_a_username_that_has_a_meaning_in_a_path_is_refused(name: str) -> None:
     [
         *("\u200b", "\u3164", "jo\u200b", "jo\u200d", "\u202ejo"),
         *("jo\u2066", "jo\ufe0f", "j\u00ado", "jo\u115f", "jo\ue000"),
+        *("jo\u200d🙂", "🙂\u200d", "🙂\u200djo", "\ufe0f"),
     ],
     ids=ascii,
 )
@@ -138,7 +139,9 @@ def test_a_name_has_nothing_that_a_reader_cannot_see(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Zoë", "李小龍", "محمد", "क्\u200dष", "می\u200cخواهم", "Jo Smith", "x_1.y-z", "🙂"], ids=ascii
+    "name",
+    ["Zoë", "李小龍", "محمد", "क्\u200dष", "می\u200cخواهم", "Jo Smith", "x_1.y-z", "🙂❤\ufe0f", "👩\u200d👧👋🏽"],
+    ids=ascii,
 )
 def test_names_of_all_scripts_are_taken(name: str) -> None:
     assert _refused(NewUser, username=name, email="u@example.com", password="password") == {}

@@ -16,4 +16,4 @@ def upgrade() -> None:
         ["cover_digest"],
         postgresql_where=sa.text("cover_digest IS NOT NULL"),
     )
-    op.create_index(op.f("reports_user_id_id_idx"), "reports", ["user_id", sa.text("id DESC")])
+    op.create_index(op.f("reports_user_id_idx"), "reports", ["user_id", sa.text("id DESC")])
