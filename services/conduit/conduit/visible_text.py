@@ -1,8 +1,8 @@
 """What a reader sees of a text: nothing invisible in a name, and something visible in whatever is shown.
 
 Two names that look the same are one name to a reader. So names have none of the characters that Unicode calls
-default-ignorable, no fillers, and no controls of the writing direction, with which "jo" can be written in many ways. What
-an emoji is made of is seen, and allowed where one stands.
+default-ignorable, no fillers, and no controls of the writing direction, with which "jo" can be written in many ways.
+What an emoji is made of is seen, and allowed where one stands.
 """
 
 import re

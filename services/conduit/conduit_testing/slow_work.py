@@ -17,6 +17,7 @@ from conduit.image_structure import ImageError
 from conduit.media_names import digest_of
 from conduit.models import reports as table
 from conduit.ports import Letter, Task
+from conduit.profiles import MOST_FOLLOWED
 from conduit.request_bodies import NewArticle
 from conduit.schemas import Article
 from conduit.services import Services
@@ -98,4 +99,4 @@ def cover_task(slug: str, content: bytes) -> covers.MakeCover:
 
 def follow(work: Work, follower: int, author: int) -> None:
     with work.services.database.writing(follower) as writer:
-        writer.all(writes.FOLLOW, viewer=follower, followee=author)
+        writer.all(writes.FOLLOW, viewer=follower, followee=author, most=MOST_FOLLOWED)

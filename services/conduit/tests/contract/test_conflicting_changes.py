@@ -131,7 +131,7 @@ def _sign_up(scene: Scene) -> object:
 
 
 def _change_user(scene: Scene) -> object:
-    changes = UserChanges(username="renamed", email="renamed@example.com", bio="a bio", password="q")
+    changes = UserChanges(username="renamed", email="renamed@example.com", bio="a bio", password="another one")
     return users.change(scene.database, scene.passwords, scene.author, "token", changes)
 
 

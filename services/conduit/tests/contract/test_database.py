@@ -14,6 +14,7 @@ from conduit.errors import ConflictError, DuplicateError, InvalidError, MissingO
 from conduit.events import ArticlePublished, Event
 from conduit.models import users as users_table
 from conduit.ports import Database, Media, Page, Tasks, Writer
+from conduit.profiles import MOST_FOLLOWED
 from conduit.request_bodies import NewArticle
 from conduit.rows import IdRow
 from conduit.statements import NoRow, Statement
@@ -80,7 +81,7 @@ def test_a_transaction_that_raises_is_rolled_back_without_events(
     told.clear()
 
     def fail(writer: Writer) -> None:
-        writer.all(writes.FOLLOW, viewer=user_id, followee=1)
+        writer.all(writes.FOLLOW, viewer=user_id, followee=1, most=MOST_FOLLOWED)
         writer.record(ArticlePublished(1, user_id))
         raise LookupError
 
@@ -110,7 +111,7 @@ def test_the_databases_errors_are_translated_to_the_apps(database: Database, sig
     assert refused.value.constraint == "users_pkey"
     nobody = ids.compose(1, ids.shard_of(user_id), 0)
     with pytest.raises(MissingOwnerError), database.writing(nobody) as writer:
-        writer.all(writes.FOLLOW, viewer=nobody, followee=1)
+        writer.all(writes.FOLLOW, viewer=nobody, followee=1, most=MOST_FOLLOWED)
     with pytest.raises(InvalidError), database.writing(user_id) as writer:
         writer.all(writes.INSERT_USER, **row | {"user_id": user_id + 1, "username": "a\x00b"})
 
@@ -134,7 +135,7 @@ def test_a_deadlock_and_a_serialization_failure_are_conflicts_and_not_an_outage(
 
     def follow() -> None:
         with database.writing(user_id) as writer:
-            writer.all(writes.FOLLOW, viewer=user_id, followee=1)
+            writer.all(writes.FOLLOW, viewer=user_id, followee=1, most=MOST_FOLLOWED)
             writer.all(conflict)
 
     with pytest.raises(ConflictError, match="conflicted with another change"):
@@ -204,7 +205,7 @@ def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
     author, other, reader = sign_up(fresh()), sign_up(fresh()), sign_up(fresh())
     with database.writing(reader) as writer:
         for followee in (author, other):
-            writer.all(writes.FOLLOW, viewer=reader, followee=followee)
+            writer.all(writes.FOLLOW, viewer=reader, followee=followee, most=MOST_FOLLOWED)
     doomed = articles.publish(database, tasks, author, _draft()).slug
     articles.publish(database, tasks, other, _draft())
     begun, go_on = Signal(), Signal()
@@ -243,7 +244,7 @@ def test_a_deleted_article_is_no_longer_its_authors_newest(
     author, other, reader = sign_up(fresh()), sign_up(fresh()), sign_up(fresh())
     with database.writing(reader) as writer:
         for followee in (author, other):
-            writer.all(writes.FOLLOW, viewer=reader, followee=followee)
+            writer.all(writes.FOLLOW, viewer=reader, followee=followee, most=MOST_FOLLOWED)
     oldest = articles.publish(database, tasks, author, _draft()).slug
     newer = articles.publish(database, tasks, other, _draft()).slug
     newest = articles.publish(database, tasks, author, _draft()).slug

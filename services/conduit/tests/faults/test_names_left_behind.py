@@ -15,7 +15,7 @@ from conduit.ports import Writer
 from conduit.request_bodies import Login, NewUser, UserChanges
 from conduit.timing import Tally, tally
 from conduit.tokens import Tokens
-from conduit_testing.client import fresh
+from conduit_testing.client import PASSWORD, fresh
 from conduit_testing.deployments import NewDatabase, database_on_two_servers, migrated
 
 PASSWORDS = Passwords(2)
@@ -66,7 +66,7 @@ def _address() -> str:
 
 def _sign_up(database: Dying, name: str, email: str | None = None) -> int:
     user = users.sign_up(
-        database, PASSWORDS, TOKENS, NewUser(username=name, email=email or f"{name}@example.com", password="long enough")
+        database, PASSWORDS, TOKENS, NewUser(username=name, email=email or f"{name}@example.com", password=PASSWORD)
     )
     return TOKENS.user_id(user.token)
 
@@ -85,7 +85,7 @@ def test_signing_up_and_changing_a_user_take_two_queries_on_each_server(database
     assert sum(_queries(lambda: _sign_up(database, name)).values()) == 2
     user_id = _sign_up(database, fresh())
     same = users.current(database, user_id, "token")
-    everything = UserChanges(username=same.username, email=same.email, password="long enough", bio="a bio", image=None)
+    everything = UserChanges(username=same.username, email=same.email, password=PASSWORD, bio="a bio", image=None)
     assert sum(_queries(lambda: users.change(database, PASSWORDS, user_id, "token", everything)).values()) == 2
     assert sum(_queries(lambda: _rename(database, user_id, fresh())).values()) == 3
 
@@ -124,7 +124,8 @@ def test_a_name_stays_reserved_when_the_answer_to_the_commit_is_lost(database: D
         _age(urls, seconds)
         with pytest.raises(InvalidError):
             _sign_up(database, name)
-    assert users.sign_in(database, PASSWORDS, TOKENS, Login(email=f"{name}@example.com", password="long enough")).username == name
+    credentials = Login(email=f"{name}@example.com", password=PASSWORD)
+    assert users.sign_in(database, PASSWORDS, TOKENS, credentials).username == name
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -20,6 +20,7 @@ from conduit import articles, users, writes
 from conduit.bootstrap import bootstrap
 from conduit.outbox_worker import RETRY_BACKOFF_MAX
 from conduit.passwords import Passwords
+from conduit.profiles import MOST_FOLLOWED
 from conduit.request_bodies import NewArticle, NewUser
 from conduit.services import Services
 from conduit.worker import HARD_SECONDS, SOFT_SECONDS
@@ -113,7 +114,7 @@ def site(new_database: NewDatabase, new_redis: Callable[[], str], tmp_path: Path
         )
         people.append(services.tokens.user_id(user.token))
     with services.database.writing(people[1]) as writer:
-        writer.all(writes.FOLLOW, viewer=people[1], followee=people[0])
+        writer.all(writes.FOLLOW, viewer=people[1], followee=people[0], most=MOST_FOLLOWED)
     with mail_server() as mail:
         way_to_mail = Proxy(mail.url)
         yield Site(services, url, broker, mail, way_to_mail, tmp_path, people[0], free_port())

@@ -8,6 +8,7 @@ import pytest
 from conduit import writes
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.bootstrap import bootstrap
+from conduit.profiles import MOST_FOLLOWED
 from conduit_testing.client import fresh
 from conduit_testing.deployments import NewRedis, SignUp, settings_for
 from conduit_testing.proxy import Proxy
@@ -47,5 +48,5 @@ def author(sign_up: SignUp, database: PostgresDatabase) -> int:
     author = sign_up(fresh())
     follower = sign_up(fresh())
     with database.writing(follower) as writer:
-        writer.all(writes.FOLLOW, viewer=follower, followee=author)
+        writer.all(writes.FOLLOW, viewer=follower, followee=author, most=MOST_FOLLOWED)
     return author

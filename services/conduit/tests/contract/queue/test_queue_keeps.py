@@ -19,6 +19,7 @@ from conduit.errors import DeferredError
 from conduit.outbox_statements import Due
 from conduit.outbox_worker import Heartbeat, Relay
 from conduit.ports import Enqueued
+from conduit.profiles import MOST_FOLLOWED
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 from conduit_testing.proxy import Proxy
@@ -305,7 +306,7 @@ def test_a_follow_up_task_is_done_once_however_many_attempts_the_first_takes(
     monkeypatch.setattr(announcements, "CHUNK", 2)
     for follower in [sign_up(fresh()) for _ in range(4)]:
         with hand.services.database.writing(follower) as writer:
-            writer.all(writes.FOLLOW, viewer=follower, followee=author)
+            writer.all(writes.FOLLOW, viewer=follower, followee=author, most=MOST_FOLLOWED)
     deliver, calls = letters.deliver, 0
 
     def deferring(batch: Any) -> None:
