@@ -14,7 +14,14 @@ import pytest
 from psycopg import sql
 from redis import Redis
 
-from conduit_testing.containers import ContainerError, docker, need_image, postgres_server, redis_server
+from conduit_testing.containers import (
+    MEDIA_PASSWORD,
+    ContainerError,
+    docker,
+    need_image,
+    postgres_server,
+    redis_server,
+)
 
 if TYPE_CHECKING:
     from conduit_testing.deployments import NewDatabase
@@ -97,7 +104,8 @@ def object_store() -> Iterator[str]:
             "run", "--detach", "--publish", "127.0.0.1::8080", "--user", "1000:1000", "--read-only",
             "--tmpfs", "/data:uid=1000,gid=1000,mode=0700", "--tmpfs", "/run:uid=1000,gid=1000",
             "--tmpfs", "/tmp:mode=1777",  # noqa: S108 - the container's own
-            "--volume", f"{configuration}:/etc/nginx/nginx.conf:ro", "--label", "conduit.tests=media", "conduit/nginx",
+            "--volume", f"{configuration}:/etc/nginx/nginx.conf:ro", "--label", "conduit.tests=media",
+            "--env", f"MEDIA_PASSWORD={MEDIA_PASSWORD}", "conduit/nginx", "start-media",
         )  # fmt: skip
         try:
             url = f"http://127.0.0.1:{docker('port', container, '8080/tcp').rpartition(':')[2]}"

@@ -115,8 +115,8 @@ class Stages:
 
 def copy_repository(copy: Path) -> None:
     """Put this repository's files, as they are, into a folder; its stages are called otherwise there."""
-    if not (ROOT / "secrets" / "app.env").exists():
-        pytest.fail("there is no secrets/app.env, which the boxes need: run `make setup`")
+    if not (ROOT / "secrets" / "media.env").exists():
+        pytest.fail("there is no secrets/media.env, which the boxes need: run `make setup`")
     for name in run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).splitlines():
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,8 @@ setup_secrets() {
 setup_passwords() {
   setup_secret database PGPASSWORD
   setup_secret app JWT_SECRET
+  setup_secret redis REDISCLI_AUTH
+  setup_secret media MEDIA_PASSWORD
   rm -f secrets/boxes.env
 }
 

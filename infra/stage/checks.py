@@ -23,7 +23,10 @@ DISK_NEEDED = 2 * GIB
 DISK_WISHED = 8 * GIB
 CORES_WISHED = 2
 BASE_IMAGE = "conduit/base:trixie"
-SECRETS = ("secrets/database.env", "secrets/app.env", "secrets/ca.pem")
+SECRETS = (
+    *(f"secrets/{name}.env" for name in ("database", "app", "redis", "media")),
+    "secrets/ca.pem",
+)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ It ends by itself when stdin does.
 import argparse
 import asyncio
 import json
+import os
 import re
 import sys
 import time
@@ -45,7 +46,8 @@ async def burst(targets: list[str], path: str, count: int, flush: str = "") -> d
         place = places[number % len(places)]
         connections.append(await asyncio.open_connection(place.hostname, place.port))
     if flush:
-        with redis.Redis.from_url(flush, socket_timeout=TIME_OUT) as cache:
+        password = os.environ.get("REDISCLI_AUTH")
+        with redis.Redis.from_url(flush, password=password, socket_timeout=TIME_OUT) as cache:
             cache.flushdb()
     head = f"GET {path} HTTP/1.1\r\nHost: stage\r\nConnection: close\r\n\r\n".encode()
     began = time.perf_counter()

@@ -101,8 +101,16 @@ def test_every_service_is_a_box_of_one_size_and_without_rights(path: Path) -> No
 @each_file
 def test_a_box_has_only_the_secrets_that_it_uses(path: Path) -> None:
     """The database, above all, has no key to make tokens with."""
-    app = ["secrets/database.env", "secrets/app.env"]
-    wanted = {"box": app, "app": app, "app1": app, "app2": app, "worker": app[:1], "db": app[:1]}
+    database, app, redis, media = (f"secrets/{name}.env" for name in ("database", "app", "redis", "media"))
+    shared = [redis, media] if "cache" in boxes(path) else []
+    wanted = {
+        **dict.fromkeys(("box", "app", "app1", "app2"), [database, app, *shared]),
+        "worker": [database, *shared],
+        "db": [database],
+        "cache": [redis],
+        "broker": [redis],
+        "media": [media],
+    }
     assert {name: box["env_file"] for name, box in boxes(path).items() if "env_file" in box} == {
         name: files for name, files in wanted.items() if name in boxes(path)
     }
@@ -233,7 +241,7 @@ def test_stage_3_takes_what_two_apps_must_share_out_of_the_app_and_nothing_else(
     app, db = boxes(FILES[1])["app"], boxes(FILES[1])["db"]
     after = boxes(FILES[2])
     assert list(after) == ["lb", "app1", "app2", "cache", "media", "db"]
-    same = set(app) - {"labels", "environment", "volumes", "ports", "depends_on", "networks"}
+    same = set(app) - {"labels", "environment", "env_file", "volumes", "ports", "depends_on", "networks"}
     assert {key: after["app1"][key] for key in same} == {key: app[key] for key in same}
     environment = {name: value for name, value in app["environment"].items() if name != "MEDIA_DIR"}
     shared = {

@@ -9,12 +9,15 @@ import pytest
 # The fixture ``redis`` is what builds the image where it is missing.
 pytestmark = pytest.mark.usefixtures("redis")
 
+PASSWORD = "of-these-tests"  # noqa: S105
+
 
 @contextmanager
 def _started(role: str) -> Iterator[str]:
     container = _docker(
         "run", "--detach", "--read-only", "--user", "1000:1000", "--cap-drop", "ALL", "--memory", "256m",
-        "--tmpfs", "/data:uid=1000,gid=1000,mode=0700", "--label", "conduit.tests=redis", "conduit/redis",
+        "--tmpfs", "/data:uid=1000,gid=1000,mode=0700", "--tmpfs", "/run:uid=1000,gid=1000,mode=0700",
+        "--env", f"REDISCLI_AUTH={PASSWORD}", "--label", "conduit.tests=redis", "conduit/redis",
         "start-redis", role,
     )  # fmt: skip
     try:
@@ -63,3 +66,21 @@ def test_the_broker_refuses_rather_than_forgets_and_writes_down_what_it_has() ->
         _docker("exec", container, "redis-cli", "lpush", "queue", "task")
         files = _docker("exec", container, "sh", "-c", "cat /data/appendonlydir/*.incr.aof")
         assert "task" in files
+
+
+@pytest.mark.parametrize(("role", "port"), [("cache", 6379), ("cache", 6380), ("broker", 6379)])
+def test_without_the_password_nothing_is_answered(role: str, port: int) -> None:
+    with _started(role) as container:
+        _docker("exec", container, "sh", "-c", f"until redis-cli -p {port} -e ping 2>/dev/null; do sleep 0.1; done")
+        for password in ("", "another"):
+            asked = ["exec", "--env", f"REDISCLI_AUTH={password}", container, "redis-cli", "-p", str(port), "get", "x"]
+            assert "NOAUTH" in _docker(*asked), password
+
+
+def test_it_does_not_start_without_a_password() -> None:
+    done = subprocess.run(
+        ["docker", "run", "--rm", "conduit/redis"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    assert "REDISCLI_AUTH" in done.stderr
+    assert "secrets/redis.env" in done.stderr

@@ -46,22 +46,28 @@ def setup(tmp_path: Path) -> Setup:
     return run
 
 
+_NAMES = {"PGPASSWORD", "JWT_SECRET", "REDISCLI_AUTH", "MEDIA_PASSWORD"}
+
+
 def test_secrets_are_made_once_and_only_for_their_owner(setup: Setup, tmp_path: Path) -> None:
     assert setup("secrets").returncode == 0
     first = _secrets(tmp_path)
-    assert {name: len(value) for name, value in first.items()} == {"PGPASSWORD": 64, "JWT_SECRET": 64}
+    assert {name: len(value) for name, value in first.items()} == dict.fromkeys(_NAMES, 64)
     assert {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "secrets").glob("*.env")} == {0o600}
     again = setup("secrets")
     assert _secrets(tmp_path) == first
-    assert again.stdout.count("(there already)") == 3
+    assert again.stdout.count("(there already)") == 5
 
 
 def test_secrets_of_before_are_kept_in_a_file_for_each_box(setup: Setup, tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/boxes.env").write_text("PGPASSWORD=of-the-data\nJWT_SECRET=of-the-sessions\n")
     assert setup("secrets").returncode == 0
-    assert _secrets(tmp_path) == {"PGPASSWORD": "of-the-data", "JWT_SECRET": "of-the-sessions"}
-    assert sorted(file.name for file in (tmp_path / "secrets").glob("*.env")) == ["app.env", "database.env"]
+    found = _secrets(tmp_path)
+    assert set(found) == _NAMES
+    assert (found["PGPASSWORD"], found["JWT_SECRET"]) == ("of-the-data", "of-the-sessions")
+    names = sorted(file.name for file in (tmp_path / "secrets").glob("*.env"))
+    assert names == ["app.env", "database.env", "media.env", "redis.env"]
 
 
 def _secrets(folder: Path) -> dict[str, str]:

@@ -47,7 +47,7 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
     if database is None:
         # In this order: a purged edge must not refill itself with a stale value from the cache.
         database = _database(settings, [*([] if cache is None else [invalidating(cache)]), purging(edge)])
-    media = DiskMedia(settings.media_dir) if settings.media_url is None else HttpMedia(settings.media_url)
+    media = DiskMedia(settings.media_dir) if settings.media_url is None else _http_media(settings)
     mail_from = MailFrom(settings.mail_address, settings.public_url)
     handlers = task_handlers(database, media, mail or _mail(settings), mail_from)
     tasks = _tasks(settings, database, handlers)
@@ -87,6 +87,12 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
             edge.close,
         ],
     )
+
+
+def _http_media(settings: Settings) -> HttpMedia:
+    assert settings.media_url is not None
+    password = settings.media_password
+    return HttpMedia(settings.media_url, None if password is None else password.get_secret_value())
 
 
 def _key(settings: Settings) -> str:

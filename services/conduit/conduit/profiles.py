@@ -5,7 +5,7 @@ from conduit.conflicts import retry_on_conflict
 from conduit.errors import InvalidError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.events import AuthorFollowed
 from conduit.ports import Database
-from conduit.queries import read_person, require_user
+from conduit.queries import read_person
 from conduit.rows import profile_from
 from conduit.schemas import Profile
 
@@ -24,14 +24,13 @@ def follow(database: Database, viewer: int, username: str, *, following: bool) -
         raise NotFoundError("profile")
     if person.id == viewer:
         raise InvalidError({"username": ["is your own"]})
-    if not following:
-        require_user(database, viewer)
     with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
         if following:
             row = writer.first(writes.FOLLOW, viewer=viewer, followee=person.id, most=MOST_FOLLOWED)
             if row is None or not row.follows:
                 raise InvalidError({"username": [f"can't be followed: you follow {MOST_FOLLOWED} people already"]})
         else:
-            writer.all(writes.UNFOLLOW, viewer=viewer, followee=person.id)
+            if writer.first(writes.UNFOLLOW, viewer=viewer, followee=person.id) is None:
+                raise UserGoneError
         writer.record(AuthorFollowed(viewer, person.id, following))
     return profile_from(person, following)

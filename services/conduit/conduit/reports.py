@@ -104,13 +104,6 @@ _REPORT = Statement(
     ),
     _ReportRow,
 )
-_KEPT = Statement(
-    "reports of a user",
-    select(reports.c.id, reports.c.state, reports.c.created_at)
-    .where(reports.c.user_id == _param("viewer"))
-    .order_by(reports.c.id.desc()),
-    _ReportRow,
-)
 # Both scan the whole table, which has one small row for each report.
 _OLD = Statement(
     "old reports",
@@ -171,22 +164,16 @@ def request(database: Database, media: Media, tasks: Tasks, viewer: int) -> Repo
     Of MOST_KEPT the oldest makes room for it. If tasks run at once, raises UnavailableError when the task fails, and
     BusyError while another report is being written. Raises UserGoneError if the token outlived its user.
     """
-    for report_id in _surplus(database, viewer):
-        _delete(database, media, report_id)
     with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
-        row = writer.first(writes.NEW_REPORT, viewer=viewer, shard=ids.shard_of(viewer))
+        row = writer.first(writes.NEW_REPORT, viewer=viewer, shard=ids.shard_of(viewer), most=MOST_KEPT)
         assert row is not None, "the statement always gives a row"
         report = tasks.enqueue(writer, WriteReport(row.id, viewer))
+    for report_id in row.surplus:
+        _delete(database, media, report_id)
     tasks.send(report)
     # From the primary: a replica may not have it yet.
     with database.writing(viewer) as writer:
         return _report(writer, viewer, row.id)
-
-
-def _surplus(database: Database, viewer: int) -> list[int]:
-    """The reports that make room for another: all but the newest."""
-    with database.writing(viewer) as writer:
-        return [row.id for row in writer.all(_KEPT, viewer=viewer)][MOST_KEPT - 1 :]
 
 
 def _delete(database: Database, media: Media, report_id: int) -> None:

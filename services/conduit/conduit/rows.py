@@ -102,6 +102,20 @@ class FollowedRow(NamedTuple):
     follows: bool
 
 
+class NewReportRow(NamedTuple):
+    """A report, and the ids of those that make room for it."""
+
+    id: int
+    surplus: list[int]
+
+
+class ViewerRow(NamedTuple):
+    """A viewer who is there, and whether they follow an article's author; None where the article is elsewhere."""
+
+    author_id: int | None
+    following: bool
+
+
 class LockedArticleRow(NamedTuple):
     author_id: int
     tag_list: list[str]

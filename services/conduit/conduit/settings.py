@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from socket import gethostname
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from limits import RateLimitItem, parse
 from pydantic import (
@@ -62,8 +62,11 @@ class Settings(BaseSettings):
     # Covers and reports: the app's own disk, or a media store at http://host:port.
     media_dir: Path = Path("/data/media")
     media_url: str | None = None
+    media_password: SecretStr | None = None
     # The edge cache's purge port, http://host:port; none: there is no edge cache.
     edge_url: str | None = None
+    # The password of each Redis below whose URL has none. The server's box has it by the same name, redis-cli's.
+    rediscli_auth: SecretStr | None = None
     # The cache and the rate limit counters, redis://[user]:[password]@host:port/database; none: every read goes to the
     # database, and the counters are in this process's memory. Neither logs nor repr() show the password.
     cache_url: str | None = Field(default=None, repr=False)
@@ -166,6 +169,14 @@ class Settings(BaseSettings):
         if (url.username and not url.password) or url.query or url.fragment or not _DATABASE.fullmatch(url.path or ""):
             raise ValueError("must be redis://[user]:[password]@host:port/database and nothing more")
         return value
+
+    @field_validator("broker_url", "cache_url", "limits_url")
+    @classmethod
+    def _with_its_password(cls, value: str | None, info: ValidationInfo) -> str | None:
+        password: SecretStr | None = info.data.get("rediscli_auth")
+        if value is None or password is None or "@" in value:
+            return value
+        return value.replace("://", f"://:{quote(password.get_secret_value(), safe='')}@", 1)
 
     @field_validator("mail_from")
     @classmethod

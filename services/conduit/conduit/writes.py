@@ -23,6 +23,7 @@ from conduit.rows import (
     FollowedRow,
     IdRow,
     LockedArticleRow,
+    NewReportRow,
 )
 from conduit.statements import NoRow, Row, Statement, sql_statement
 
@@ -98,7 +99,15 @@ FOLLOW = _statement(
         OR EXISTS (SELECT FROM follows WHERE follower_id = :viewer AND followee_id = :followee) AS follows
     """,
 )
-UNFOLLOW = _statement("unfollow", NoRow, "DELETE FROM follows WHERE follower_id = :viewer AND followee_id = :followee")
+# The viewer, or no row where there is none: deleting checks no foreign key.
+UNFOLLOW = _statement(
+    "unfollow",
+    IdRow,
+    """
+    WITH gone AS (DELETE FROM follows WHERE follower_id = :viewer AND followee_id = :followee)
+    SELECT id FROM users WHERE id = :viewer
+    """,
+)
 
 # Articles --------------------------------------------------------------------------------------------------
 
@@ -297,10 +306,16 @@ DELETE_COMMENT = _statement(
 
 # Reports ---------------------------------------------------------------------------------------------------
 
+# With the older ones that make room for it: all but ``most``, itself included.
 NEW_REPORT = _statement(
     "new report",
-    IdRow,
-    "INSERT INTO reports (id, user_id, state) VALUES (next_id(:shard), :viewer, 'pending') RETURNING id",
+    NewReportRow,
+    """
+    INSERT INTO reports (id, user_id, state) VALUES (next_id(:shard), :viewer, 'pending')
+    RETURNING id, ARRAY(
+        SELECT r.id FROM reports r WHERE r.user_id = :viewer ORDER BY r.id DESC OFFSET :most - 1
+    ) AS surplus
+    """,
 )
 DELETE_REPORT = _statement("delete report", NoRow, "DELETE FROM reports WHERE id = :report_id")
 FINISH_REPORT = _statement(

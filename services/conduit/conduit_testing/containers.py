@@ -53,6 +53,8 @@ def postgres_server() -> Iterator[str]:
     finally:
         docker("rm", "--force", "--volumes", container)
 
+MEDIA_PASSWORD = "of-the-tests"  # noqa: S105
+
 
 @contextmanager
 def redis_server() -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Media in an object store on a box of its own, over HTTP: no app box holds a file that another would miss.
 
-The store answers PUT, GET and DELETE by a file's name, and lists a folder as NGINX does
+The store answers PUT, GET and DELETE by a file's name, to who has its password, and lists a folder as NGINX does
 (https://nginx.org/en/docs/http/ngx_http_autoindex_module.html, in JSON). A store that hangs must not hold up requests:
 after a failure the circuit breaker refuses them until its probe has an answer.
 """
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Timeout
 from urllib3.exceptions import EmptyPoolError, HTTPError, ProtocolError
+from urllib3.util import make_headers
 
 from conduit.adapters.circuit_breaker import CircuitBreaker, first_address
 from conduit.errors import UnavailableError
@@ -19,6 +20,7 @@ from conduit.media_names import checked, public_address
 
 log = logging.getLogger(__name__)
 
+_USER = "conduit"
 TIMEOUT = Timeout(connect=1.0, read=1.5)
 OPEN_SECONDS = 0.5  # how long after the circuit opened a request waits for the probe
 PROBE_PAUSE_SECONDS = 0.2
@@ -31,10 +33,12 @@ CONNECTION_WAIT_SECONDS = 1
 class HttpMedia:
     """Files at ``url``, named as Media names them. A browser finds the public ones at ``/media/`` of the site."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password: str | None = None) -> None:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._headers = {"Host": parts.netloc}
+        if password is not None:
+            self._headers |= make_headers(basic_auth=f"{_USER}:{password}")
         self._store: HTTPConnectionPool | None = None
         self._breaker = CircuitBreaker(f"{self._host}:{self._port}", self._probe, pause=PROBE_PAUSE_SECONDS)
 

@@ -19,6 +19,7 @@ from conduit.errors import UnavailableError
 from conduit.media_names import cover_file, digest_of, report_file, upload_file
 from conduit.ports import Media
 from conduit_testing.client import fresh
+from conduit_testing.containers import MEDIA_PASSWORD
 from conduit_testing.proxy import proxied
 
 
@@ -28,7 +29,7 @@ def _on_disk(request: pytest.FixtureRequest) -> Media:
 
 
 def _by_http(request: pytest.FixtureRequest) -> Media:
-    return HttpMedia(request.getfixturevalue("object_store"))
+    return HttpMedia(request.getfixturevalue("object_store"), MEDIA_PASSWORD)
 
 
 @pytest.fixture(params=[_on_disk, pytest.param(_by_http, marks=pytest.mark.docker)], ids=["disk", "http"])
@@ -184,12 +185,33 @@ def test_a_path_that_is_no_directory_is_unavailable(tmp_path: Path) -> None:
 @pytest.mark.docker
 def test_a_connection_closed_while_idle_fails_no_request(object_store: str) -> None:
     with proxied(object_store) as proxy:
-        media, name = HttpMedia(proxy.url), _public()
+        media, name = HttpMedia(proxy.url, MEDIA_PASSWORD), _public()
         for content in (b"first", b"second"):
             media.put(name, content, "image/webp")
             proxy.drop_connections()
             assert media.get(name) == content
             proxy.drop_connections()
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("password", [None, "another"])
+def test_only_public_files_are_read_without_the_password(object_store: str, password: str | None) -> None:
+    owner, other = HttpMedia(object_store, MEDIA_PASSWORD), HttpMedia(object_store, password)
+    public, private = _public(), report_file(time.time_ns())
+    for name in (public, private):
+        owner.put(name, b"content", "image/webp")
+    assert other.get(public) == b"content"
+    for use in (
+        lambda: other.get(private),
+        lambda: other.left_in(private.rpartition("/")[0], 0),
+        lambda: other.put(public, b"another", "image/webp"),
+        lambda: other.delete(public),
+        lambda: other.put(private, b"another", "image/webp"),
+        lambda: other.delete(private),
+    ):
+        with pytest.raises(UnavailableError):
+            use()
+    assert [owner.get(name) for name in (public, private)] == [b"content", b"content"]
 
 
 def test_a_slow_dns_lookup_delays_no_request(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from conduit_testing.client import Api, Person, errors
+from conduit_testing.containers import MEDIA_PASSWORD
 from conduit_testing.deployments import NewDatabase, migrated, served, settings_for
 from conduit_testing.pictures import upload
 from conduit_testing.proxy import Proxy, proxied
@@ -28,8 +29,9 @@ def proxy(object_store: str) -> Iterator[Proxy]:
 @pytest.fixture(scope="module")
 def http(proxy: Proxy, new_database: NewDatabase) -> Iterator[httpx.Client]:
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+    settings = settings_for(migrated(new_database), media_url=proxy.url, media_password=MEDIA_PASSWORD)
     with (
-        served(settings_for(migrated(new_database), media_url=proxy.url)) as base_url,
+        served(settings) as base_url,
         httpx.Client(base_url=base_url, timeout=10, limits=limits) as http,
     ):
         yield http

@@ -72,6 +72,20 @@ def test_mail_from_is_an_address_with_or_without_a_name(text: str, shown: str) -
     assert str(settings_for(URL, mail_from=text).mail_address) == shown
 
 
+@pytest.mark.parametrize("name", ["broker_url", "cache_url", "limits_url"])
+def test_a_redis_without_a_password_in_its_url_has_the_common_one(name: str) -> None:
+    for url, used in (
+        ("redis://cache:6379/0", "redis://:p%2Fw%40@cache:6379/0"),
+        ("redis://:own@cache:6379/0", "redis://:own@cache:6379/0"),
+        ("", None),
+    ):
+        settings = settings_for(URL, **{name: url}, rediscli_auth="p/w@")
+        assert getattr(settings, name) == used
+        assert "p/w" not in repr(settings)
+        assert "p%2Fw" not in repr(settings)
+    assert getattr(settings_for(URL, **{name: "redis://cache:6379/0"}), name) == "redis://cache:6379/0"
+
+
 def test_links_in_mail_start_with_the_public_url() -> None:
     assert settings_for(URL, public_url="https://conduit.example/").public_url == "https://conduit.example"
 
