@@ -104,7 +104,7 @@ def test_a_box_has_only_the_secrets_that_it_uses(path: Path) -> None:
     database, app, redis, media = (f"secrets/{name}.env" for name in ("database", "app", "redis", "media"))
     shared = [redis, media] if "cache" in boxes(path) else []
     wanted = {
-        **dict.fromkeys(("box", "app", "app1", "app2"), [database, app, *shared]),
+        **{name: [database, app, *shared] for name in ("box", "app", "app1", "app2")},
         "worker": [database, *shared],
         "db": [database],
         "cache": [redis],

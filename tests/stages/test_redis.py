@@ -9,7 +9,7 @@ import pytest
 # The fixture ``redis`` is what builds the image where it is missing.
 pytestmark = pytest.mark.usefixtures("redis")
 
-PASSWORD = "of-these-tests"  # noqa: S105
+PASSWORD = "of-these-tests"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from conduit.cover_files import DropCover
 from conduit.errors import AppError, ForbiddenError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, ArticlePublished
 from conduit.ports import Database, Enqueued, Media, Tasks, Writer
-from conduit.queries import followed_by, require_viewer
+from conduit.queries import followed_by, require_user
 from conduit.request_bodies import ArticleChanges, NewArticle
 from conduit.rows import LockedArticleRow, article_of, cover_from
 from conduit.schemas import Article
@@ -107,7 +107,7 @@ def delete(database: Database, tasks: Tasks, viewer: int, slug: str) -> None:
 def mark(database: Database, media: Media, viewer: int, slug: str, *, favorited: bool) -> Article:
     """Make an article a favourite of the viewer, or undo that; idempotent. Raises NotFoundError and UserGoneError."""
     article_id = id_of(slug)
-    reader = require_viewer(database, viewer, article_id)
+    require_user(database, viewer)
     # The article may be deleted while this waits for its lock.
     with missing_owner_as(NotFoundError("article")), database.writing(article_id) as writer:
         row = writer.first(
@@ -119,9 +119,7 @@ def mark(database: Database, media: Media, viewer: int, slug: str, *, favorited:
         if row is None:
             raise NotFoundError("article")
         writer.record(ArticleFavorited(article_id, viewer, favorited))
-    following = reader.following
-    if reader.author_id is None:
-        following = row.author_id in followed_by(database, viewer, (row.author_id,))
+    following = row.author_id in followed_by(database, viewer, (row.author_id,))
     return article_of(row, cover_from(media, row.cover_digest, row.cover_state), following)
 
 

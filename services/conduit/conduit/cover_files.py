@@ -5,7 +5,9 @@ Files are content-addressed, so several articles may show the same ones.
 
 import logging
 from collections.abc import Sequence
+from typing import ClassVar
 
+from msgspec import Struct
 from sqlalchemy import bindparam, select
 
 from conduit.errors import AppError
@@ -18,10 +20,10 @@ from conduit.statements import Statement
 log = logging.getLogger(__name__)
 
 
-class DropCover(Task, frozen=True):
+class DropCover(Struct, frozen=True):
     """Delete the files of a cover that an article has shown, unless another one shows it."""
 
-    name = "drop_cover"
+    name: ClassVar[str] = "drop_cover"
 
     article_id: int
     digest: str

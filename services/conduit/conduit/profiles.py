@@ -29,8 +29,7 @@ def follow(database: Database, viewer: int, username: str, *, following: bool) -
             row = writer.first(writes.FOLLOW, viewer=viewer, followee=person.id, most=MOST_FOLLOWED)
             if row is None or not row.follows:
                 raise InvalidError({"username": [f"can't be followed: you follow {MOST_FOLLOWED} people already"]})
-        else:
-            if writer.first(writes.UNFOLLOW, viewer=viewer, followee=person.id) is None:
-                raise UserGoneError
+        elif writer.first(writes.UNFOLLOW, viewer=viewer, followee=person.id) is None:
+            raise UserGoneError
         writer.record(AuthorFollowed(viewer, person.id, following))
     return profile_from(person, following)

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
-    and_,
     bindparam,
     cast,
     exists,
@@ -36,7 +35,6 @@ from conduit.rows import (
     MarkRow,
     PersonRow,
     TagRow,
-    ViewerRow,
     article_of,
     cover_from,
 )
@@ -112,19 +110,6 @@ OWN_MARKS = Statement(
 _followees = select(follows.c.followee_id.label("id")).where(follows.c.follower_id == param("viewer"))
 FOLLOWEES = Statement("followees", _followees, IdRow)
 FOLLOWED = Statement("followed", _followees.where(follows.c.followee_id == func.any(ids_param("authors"))), IdRow)
-
-# On the viewer's server, which the article may be on, too. No row: the viewer is gone.
-_VIEWER = Statement(
-    "viewer of an article",
-    select(articles.c.author_id, follows.c.followee_id.is_not(None).label("following"))
-    .select_from(
-        users.outerjoin(articles, articles.c.id == param("article_id")).outerjoin(
-            follows, and_(follows.c.follower_id == users.c.id, follows.c.followee_id == articles.c.author_id)
-        )
-    )
-    .where(users.c.id == param("viewer")),
-    ViewerRow,
-)
 
 # Comments, people, tags ------------------------------------------------------------------------------------
 
@@ -210,11 +195,3 @@ def followed_by(database: Database, viewer: int | None, authors: Iterable[int]) 
     if viewer is None or not others:
         return set()
     return {row.id for row in database.reader(viewer).all(FOLLOWED, viewer=viewer, authors=others)}
-
-
-def require_viewer(database: Database, viewer: int, article_id: int) -> ViewerRow:
-    """The user of a valid token, as one who looks at an article. Raises UserGoneError like ``require_user``."""
-    row = database.reader(viewer).first(_VIEWER, viewer=viewer, article_id=article_id)
-    if row is None:
-        raise UserGoneError
-    return row

@@ -109,13 +109,6 @@ class NewReportRow(NamedTuple):
     surplus: list[int]
 
 
-class ViewerRow(NamedTuple):
-    """A viewer who is there, and whether they follow an article's author; None where the article is elsewhere."""
-
-    author_id: int | None
-    following: bool
-
-
 class LockedArticleRow(NamedTuple):
     author_id: int
     tag_list: list[str]

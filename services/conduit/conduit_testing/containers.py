@@ -53,7 +53,7 @@ def postgres_server() -> Iterator[str]:
     finally:
         docker("rm", "--force", "--volumes", container)
 
-MEDIA_PASSWORD = "of-the-tests"  # noqa: S105
+MEDIA_PASSWORD = "of-the-tests"
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def test_a_missing_thing_is_none_or_empty(reads: Reads, sign_up: SignUp) -> None
     assert reads.feed(PAGE, viewer) == ([], 0)
 
 
-def test_a_route_takes_at_most_two_queries_on_each_server_and_three_for_comments(
+def test_a_route_takes_at_most_two_queries_on_each_server_and_three_for_comments_and_marks(
     reads: Reads, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     names = [fresh() for _ in range(8)]
@@ -79,7 +79,8 @@ def test_a_route_takes_at_most_two_queries_on_each_server_and_three_for_comments
     assert _most_queries(lambda: reads.feed(PAGE, viewer)) <= 2
     assert _most_queries(reads.tags) == 1
     assert _most_queries(lambda: users.current(database, viewer, "token")) == 1
-    assert _most_queries(lambda: articles.mark(database, media, viewer, slugs[1], favorited=True)) <= 2
+    # Where the viewer is there, the mark, and the follow: the first two are on two servers as often as not.
+    assert _most_queries(lambda: articles.mark(database, media, viewer, slugs[1], favorited=True)) <= 3
     assert _most_queries(lambda: comments.add(database, viewer, slugs[1], "x")) <= 2
     assert _most_queries(lambda: profiles.follow(database, viewer, names[1], following=False)) <= 2
     assert (
