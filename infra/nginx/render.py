@@ -4,7 +4,7 @@ A service's label `stage.nginx` names its role, and the role its template; the t
 configuration from. What a template may use:
 
     stage     the number
-    network   the stage's addresses, as 10.83.3.0/24; `gateway` is this machine's among them
+    network   the addresses of the network on which requests travel, as 10.83.3.0/25; `gateway` is this machine's
     apps      the app boxes, in the order of their addresses: each has `name`, `address` and `port`
     at_once   requests under way at once for each of them (label `stage.at-once`)
     origins   whose pages may read the API's answers from another origin (the apps' CORS_ORIGINS)
@@ -27,6 +27,8 @@ from infra.stage.stages import ROOT, available, compose_file
 TEMPLATES = {"lb": "nginx.conf.j2", "media": "media.conf.j2", "cdn": "cdn.conf.j2"}
 PORTS = {"lb": 8000, "media": 8080, "cdn": 8000}
 APP_PORT = 8000
+# On which NGINX asks another box, and is asked.
+NETWORK = "app"
 MOUNTED_AT = "/etc/nginx/nginx.conf"
 # Overrides of a stage that mount a balancer's configuration of their own.
 EXERCISES = {"infra/exercises/state-in-the-app.yml": 3}
@@ -111,7 +113,7 @@ def _known(config: Mapping[str, Any]) -> dict[str, Any]:
         raise Problem(f"LB_AT_ONCE={at_once} is no number of requests.", "Give 1 or more, for one call or in .env")
     wanted = next((services[app.name].get("environment", {}).get("CORS_ORIGINS") for app in apps), None) or ""
     keep_files = all(services[app.name].get("environment", {}).get("MEDIA_URL") for app in apps)
-    addresses = topology.addresses(config)
+    addresses = topology.addresses(config, NETWORK)
     return {
         "stage": config["name"].rpartition("stage")[2],
         "network": addresses.get("subnet"),
@@ -130,7 +132,7 @@ def _is_app(labels: Mapping[str, str]) -> bool:
 
 
 def _address(name: str, service: Mapping[str, Any]) -> str:
-    network = (service.get("networks") or {}).get("default") or {}
+    network = (service.get("networks") or {}).get(NETWORK) or {}
     address: str | None = network.get("ipv4_address")
     if address is None:
         raise Problem(

@@ -15,14 +15,14 @@ from typing import Any
 
 import yaml
 
-from infra.nginx.render import MOUNTED_AT
+from infra.nginx.render import MOUNTED_AT, NETWORK
 from infra.stage import settings
 from infra.stage.problems import Problem
 from infra.stage.stages import compose_file, more_boxes
 
 MOST_WORKERS = 20
 # From here on the network gives addresses out by itself.
-FIRST_DYNAMIC = 128
+FIRST_DYNAMIC = 64
 # The database's connections that are the boxes' (infra/postgres/postgresql.conf), and how many of them a worker takes.
 CONNECTIONS = 50
 WORKER_CONNECTIONS = 2
@@ -100,9 +100,9 @@ def _apps(number: int, services: dict[str, dict[str, Any]], wanted: str) -> dict
             status=2,
         )
     addresses = {
-        name: service["networks"]["default"]["ipv4_address"]
+        name: address
         for name, service in services.items()
-        if isinstance(service.get("networks"), dict)
+        if (address := ((service.get("networks") or {}).get(NETWORK) or {}).get("ipv4_address"))
     }
     network, _, last = addresses[apps[-1]].rpartition(".")
     taken = [int(address.rpartition(".")[2]) for address in addresses.values()]
@@ -119,7 +119,7 @@ def _apps(number: int, services: dict[str, dict[str, Any]], wanted: str) -> dict
         return {}
     first = services[apps[0]]
     added: dict[str, Any] = {
-        name: first | {"networks": first["networks"] | {"default": {"ipv4_address": f"{network}.{int(last) + place}"}}}
+        name: first | {"networks": first["networks"] | {NETWORK: {"ipv4_address": f"{network}.{int(last) + place}"}}}
         for place, name in enumerate(new, start=1)
     }
     mounted = f"./{more_boxes(number).parent.name}/stage{number}.lb.conf:{MOUNTED_AT}:ro"

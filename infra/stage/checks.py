@@ -71,7 +71,7 @@ def before_up(number: int) -> Topology:
     memory(docker, stage)
     disk(docker.root)
     free_ports(stage)
-    free_network(stage)
+    free_networks(stage)
     return stage
 
 
@@ -123,21 +123,27 @@ def free_ports(stage: Topology) -> None:
             )
 
 
-def free_network(stage: Topology) -> None:
+def free_networks(stage: Topology) -> None:
     """Raises Problem when the addresses that the stage wants for itself are none, or another network's."""
-    if stage.network is None:
-        return
-    name = f"STAGE{stage.number}_NETWORK"
-    try:
-        wanted = ipaddress.ip_network(stage.network)
-    except ValueError:
-        raise Problem(
-            f"{stage.network} is not a network's address.",
-            f"Give the first three parts of an address, for one call or in .env: {name}=10.93.{stage.number}",
-            status=2,
-        ) from None
-    for network, subnets in _networks().items():
-        if network != f"{stage.project}_default" and any(wanted.overlaps(subnet) for subnet in subnets):
+    there = _networks() if stage.subnets else {}
+    for own, subnet in stage.subnets.items():
+        name = f"STAGE{stage.number}_NETWORK"
+        try:
+            wanted = ipaddress.ip_network(subnet)
+        except ValueError:
+            raise Problem(
+                f"{subnet} is not a network's address.",
+                f"Give the first three parts of an address, for one call or in .env: {name}=10.93.{stage.number}",
+                status=2,
+            ) from None
+        for network, subnets in there.items():
+            if network == own or not any(wanted.overlaps(subnet) for subnet in subnets):
+                continue
+            if network.startswith(f"{stage.project}_"):
+                raise Problem(
+                    f"Stage {stage.number} is up as another version of its file has it.",
+                    f"Take it down, which keeps its data: make stage{stage.number} down",
+                )
             raise Problem(
                 f"The addresses {wanted} are those of Docker's network {network} already.",
                 f"Take others for this command: {name}=10.93.{stage.number} make stage{stage.number} up"

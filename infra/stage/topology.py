@@ -32,7 +32,8 @@ class Topology:
     """Redis services that keep what the databases said."""
     pages: dict[str, int] = field(default_factory=dict)
     """Services that are no boxes but always there, to the port of their page on 127.0.0.1."""
-    network: str | None = None
+    subnets: Mapping[str, str] = field(default_factory=dict)
+    """Of its networks, by their names, whose addresses its file says."""
     """The addresses that it wants for itself, as 10.83.3.0/24."""
     balancer: str | None = None
     """The service that shares requests among the apps."""
@@ -114,16 +115,20 @@ def of(number: int, config: Mapping[str, Any]) -> Topology:
             for name, labels in labelled.items()
             if "stage.page" in labels
         },
-        network=addresses(config).get("subnet"),
+        subnets={
+            network["name"]: subnet
+            for name, network in config.get("networks", {}).items()
+            if (subnet := addresses(config, name).get("subnet"))
+        },
         balancer=next((name for name, labels in labelled.items() if labels.get("stage.nginx") == "lb"), None),
         apps=tuple(sorted((name for name, labels in labelled.items() if "stage.upstream" in labels), key=_in_order)),
         worker=next((name for name, labels in labelled.items() if labels.get("stage.worker") == "true"), None),
     )
 
 
-def addresses(config: Mapping[str, Any]) -> dict[str, str]:
-    """A stage's `subnet`, `gateway` and `ip_range`, where its file says them."""
-    network = (config.get("networks") or {}).get("default") or {}
+def addresses(config: Mapping[str, Any], network_name: str) -> dict[str, str]:
+    """The `subnet`, `gateway` and `ip_range` of one of a stage's networks, where its file says them."""
+    network = (config.get("networks") or {}).get(network_name) or {}
     said: list[dict[str, str]] = (network.get("ipam") or {}).get("config") or [{}]
     return said[0]
 

@@ -56,7 +56,7 @@ def _answered_by(entry: dict[str, Any]) -> str:
 def _address(container: Any) -> str:
     """Where the balancer asks it: it may be on other networks, too."""
     networks: dict[str, Any] = container.attrs["NetworkSettings"]["Networks"]
-    return str(next(network["IPAddress"] for name, network in networks.items() if name.endswith("_default")))
+    return str(next(network["IPAddress"] for name, network in networks.items() if name.endswith("_app")))
 
 
 def judge(found: Failures, back: Sequence[float | None], retried: int, limited: Sequence[str]) -> Verdict:

@@ -169,25 +169,29 @@ def test_a_port_that_a_container_holds(docker_says: Says, monkeypatch: pytest.Mo
 
 
 NETWORKS = [
-    {"Name": "conduit-stage3_default", "IPAM": {"Config": [{"Subnet": "10.83.3.0/24"}]}},
+    {"Name": "conduit-stage3_app", "IPAM": {"Config": [{"Subnet": "10.83.3.0/25"}]}},
+    {"Name": "conduit-stage3_default", "IPAM": {"Config": [{"Subnet": "10.83.3.128/25"}]}},
     {"Name": "bridge", "IPAM": {"Config": [{"Subnet": "172.17.0.0/16"}, {"Subnet": "fd00::/80"}]}},
     {"Name": "none", "IPAM": {"Config": None}},
     {"Name": "office", "IPAM": {"Config": [{"Subnet": "10.84.0.0/16"}]}},
 ]
+OWN = {"conduit-stage3_app": "10.83.3.0/25", "conduit-stage3_default": "10.83.3.128/25"}
 
 
 def test_addresses_that_another_network_has(docker_says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
     said = json.dumps(NETWORKS)
     monkeypatch.setenv("PATH", docker_says(f"'network ls'*) echo a b ;;\n'network inspect'*) echo '{said}' ;;")["PATH"])
-    stage = Topology(3, "conduit-stage3", {}, "lb", 8000, 8003, network="10.83.3.0/24")
-    checks.free_network(stage)
+    stage = Topology(3, "conduit-stage3", {}, "lb", 8000, 8003, subnets=OWN)
+    checks.free_networks(stage)
     with pytest.raises(Problem, match=r"network office already(.|\n)*STAGE3_NETWORK=10\.93\.3 make stage3 up"):
-        checks.free_network(dataclasses.replace(stage, network="10.84.3.0/24"))
-    with pytest.raises(Problem, match=r"network conduit-stage3_default already"):
-        checks.free_network(dataclasses.replace(stage, project="another"))
-    with pytest.raises(Problem, match=r"10\.83\.0/24 is not a network's address\.\n(.|\n)*STAGE3_NETWORK="):
-        checks.free_network(dataclasses.replace(stage, network="10.83.0/24"))
-    checks.free_network(dataclasses.replace(stage, network=None))
+        checks.free_networks(dataclasses.replace(stage, subnets=OWN | {"conduit-stage3_app": "10.84.3.0/25"}))
+    with pytest.raises(Problem, match=r"network conduit-stage3_app already"):
+        checks.free_networks(dataclasses.replace(stage, project="another", subnets={"another_app": "10.83.3.0/25"}))
+    with pytest.raises(Problem, match=r"another version(.|\n)*make stage3 down"):
+        checks.free_networks(dataclasses.replace(stage, subnets=OWN | {"conduit-stage3_app": "10.83.3.128/25"}))
+    with pytest.raises(Problem, match=r"10\.83\.0/25 is not a network's address\.\n(.|\n)*STAGE3_NETWORK="):
+        checks.free_networks(dataclasses.replace(stage, subnets={"conduit-stage3_app": "10.83.0/25"}))
+    checks.free_networks(dataclasses.replace(stage, subnets={}))
 
 
 def test_a_reader_that_has_read_enough_is_no_error(docker_says: Says) -> None:

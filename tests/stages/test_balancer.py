@@ -75,7 +75,7 @@ def configuration() -> str:
         f"app{place}": {
             "labels": {"stage.upstream": "app"},
             "environment": {"MEDIA_URL": "http://media:8080"},
-            "networks": {"default": {"ipv4_address": f"{NETWORK}.1{place}"}},
+            "networks": {"app": {"ipv4_address": f"{NETWORK}.1{place}"}},
         }
         for place in (1, 2)
     }
@@ -83,7 +83,7 @@ def configuration() -> str:
         role: {
             "labels": {"stage.nginx": role, "stage.at-once": str(AT_ONCE)},
             "volumes": [{"source": f"/{role}.conf", "target": "/etc/nginx/nginx.conf"}],
-            "networks": {"default": {"ipv4_address": f"{NETWORK}.{last}"}},
+            "networks": {"app": {"ipv4_address": f"{NETWORK}.{last}"}},
         }
         for role, last in (("lb", 10), ("media", 30))
     }
@@ -91,7 +91,7 @@ def configuration() -> str:
     config = {
         "name": "conduit-stage3",
         "services": apps | nginx,
-        "networks": {"default": {"ipam": {"config": [addresses]}}},
+        "networks": {"app": {"ipam": {"config": [addresses]}}},
     }
     return next(one.text for one in render(config) if one.role == "lb")
 

@@ -43,6 +43,12 @@ def boxes(path: Path) -> dict[str, dict[str, Any]]:
     return {name: one for name, one in load(path)["services"].items() if one["labels"].get("stage.box") == "true"}
 
 
+def networks_of(service: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """What a service's file says of it on each of its networks."""
+    said = service.get("networks", ["default"])
+    return said if isinstance(said, dict) else {name: {} for name in said}
+
+
 def keys_as_written(path: Path) -> dict[str, list[str]]:
     """The keys of each service in the order of the file, merges not yet resolved."""
     node = yaml.compose(path.read_text())
@@ -185,9 +191,10 @@ def test_data_is_in_named_volumes_and_files_of_this_repository_cannot_be_written
 def test_boxes_that_others_name_by_address_have_one_that_is_never_given_out(path: Path) -> None:
     parsed = load(path)
     named = {
-        name: box["networks"]["default"]["ipv4_address"]
+        name: (network, how["ipv4_address"])
         for name, box in boxes(path).items()
-        if isinstance(box.get("networks"), dict)
+        for network, how in networks_of(box).items()
+        if "ipv4_address" in how
     }
     by_nginx = {name for name, box in boxes(path).items() if {"stage.nginx", "stage.upstream"} & {*box["labels"]}}
     # A client looks for it where it was found last: never may one be where another was.
@@ -197,11 +204,25 @@ def test_boxes_that_others_name_by_address_have_one_that_is_never_given_out(path
     if named:
         number = re.sub(r"\D", "", path.name)
         network = f"${{STAGE{number}_NETWORK:-10.83.{number}}}"
-        (addresses,) = parsed["networks"]["default"]["ipam"]["config"]
-        assert addresses == {"subnet": f"{network}.0/24", "gateway": f"{network}.1", "ip_range": f"{network}.128/25"}
-        last = [int(address.removeprefix(f"{network}.")) for address in named.values()]
-        assert len({*last}) == len(last)
-        assert all(1 < part < 128 for part in last)
+        for own, first in {"app": 0, "default": 128}.items():
+            (addresses,) = parsed["networks"][own]["ipam"]["config"]
+            subnet, gateway, given_out = (f"{network}.{first + above}" for above in (0, 1, 64))
+            assert addresses == {"subnet": f"{subnet}/25", "gateway": gateway, "ip_range": f"{given_out}/26"}
+            last = [int(at.removeprefix(f"{network}.")) for where, at in named.values() if where == own]
+            assert len({*last}) == len(last) > 0
+            assert all(first + 1 < part < first + 64 for part in last)
+
+
+@each_file
+def test_readers_meet_the_edge_alone_and_the_mail_server_those_who_send(path: Path) -> None:
+    on = {name: {*networks_of(service)} for name, service in boxes(path).items()}
+    beside = {name: {*networks_of(service)} for name, service in load(TOOLS)["services"].items()}
+    assert beside == {"tools": {"default", "edge"}, "mail": {"outside"}, "browser": {"edge"}}
+    (edge,) = (name for name, box in boxes(path).items() if "stage.edge" in box["labels"])
+    assert [name for name, networks in on.items() if "edge" in networks] == [edge]
+    workers = {name for name, box in boxes(path).items() if "stage.worker" in box["labels"]}
+    apps = {name for name, box in boxes(path).items() if "SMTP_URL" in box.get("environment", {})}
+    assert {name for name, networks in on.items() if "outside" in networks} == (workers or apps)
 
 
 @each_file
@@ -249,7 +270,7 @@ def test_stage_3_takes_what_two_apps_must_share_out_of_the_app_and_nothing_else(
         "LIMITS_URL": "redis://cache:6380/0",
         "MEDIA_URL": "http://media:8080",
         "PUBLIC_URL": _published_at(3),
-        "TRUSTED_PROXIES": after["lb"]["networks"]["default"]["ipv4_address"],
+        "TRUSTED_PROXIES": after["lb"]["networks"]["app"]["ipv4_address"],
     }
     assert after["app1"]["environment"] == environment | shared
     assert not {"volumes", "ports"} & {*after["app1"]}
@@ -267,7 +288,7 @@ def test_stage_4_puts_an_edge_before_and_a_queue_behind_and_nothing_else() -> No
         "EDGE_URL": "http://cdn:8081",
         "BROKER_URL": "redis://broker:6379/0",
         "PUBLIC_URL": _published_at(4),
-        "TRUSTED_PROXIES": after["lb"]["networks"]["default"]["ipv4_address"],
+        "TRUSTED_PROXIES": after["lb"]["networks"]["app"]["ipv4_address"],
     }
     assert after["app1"] == app | {"environment": app["environment"] | told, "networks": after["app1"]["networks"]}
     assert after["app2"] == after["app1"] | {"networks": after["app2"]["networks"]}

@@ -126,7 +126,7 @@ def test_more_app_boxes_are_in_the_balancer_and_each_is_its_first_again(
     assert found.balancer == "lb"
     (balancer,) = (one for one in render.render(both) if one.role == "lb")
     assert balancer.file == ROOT / f".stages/stage{number}.lb.conf"
-    network = both["networks"]["default"]["ipam"]["config"][0]["subnet"].removesuffix(".0/24")
+    network = both["networks"]["app"]["ipam"]["config"][0]["subnet"].removesuffix(".0/25")
     for last, name in enumerate(found.apps, start=11):
         box = both["services"][name]
         assert f"server {network}.{last}:8000 " in balancer.text
@@ -218,7 +218,7 @@ def test_an_app_that_keeps_its_own_files_is_asked_for_them() -> None:
 def test_what_nginx_needs_and_the_file_lacks_is_told() -> None:
     whole = json.dumps(config(3))
     without_address = json.loads(whole)
-    without_address["services"]["app2"]["networks"] = {"default": None}
+    without_address["services"]["app2"]["networks"] = {"app": None}
     with pytest.raises(Problem, match="The box app2 has no ipv4_address"):
         render.render(without_address)
     without_mount = json.loads(whole)

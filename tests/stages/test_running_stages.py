@@ -19,6 +19,7 @@ from conduit.ids import id_from_slug
 from conduit_testing.client import errors
 from conduit_testing.pictures import LARGEST, largest, png
 from tests.running import MAIL_PORTS, PORTS, ROOT, Stage, Stages, environment, run
+from tests.stages.reach import LISTENS, expected, listening, reached
 
 STARTS_WITHIN_SECONDS = 60
 HEALS_WITHIN_SECONDS = 45
@@ -151,37 +152,12 @@ def test_the_outside_worlds_mail_server_is_there_on_the_stages_network(stage: St
     assert (page.status_code, "<h1>Mail</h1>" in page.text) == (200, True)
 
 
-_REACHED = """
-import socket, sys
-from concurrent.futures import ThreadPoolExecutor
-
-def reached(target):
-    try:
-        socket.create_connection(target.rsplit(":", 1), timeout=2).close()
-    except OSError:
-        return False
-    return True
-
-with ThreadPoolExecutor(32) as threads:
-    print(*[target for target, found in zip(sys.argv[1:], threads.map(reached, sys.argv[1:])) if found])
-"""
-
-
-def test_the_outside_world_reaches_only_who_sends_it_mail(stage: Stage) -> None:
-    """Neither by name nor by address: the edge to purge, the files to write, the queue, both caches, the database."""
-    ports = ("2525", "5432", "6379", "6380", "8000", "8080", "8081", "9100")
-    of_all = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
-    senders = {"worker"} if "worker" in BOXES[stage.number] else {*APPS[stage.number]}
-    within = [
-        place
-        for box in BOXES[stage.number]
-        if box not in senders
-        for place in (box, *run(["docker", "inspect", "-f", of_all, stage.container(box)], stage.folder).split())
-    ]
-    targets = [f"{place}:{port}" for place in within for port in ports]
-    assert stage.compose("exec", "-T", "mail", "python", "-c", _REACHED, *targets, "127.0.0.1:2525").split() == [
-        "127.0.0.1:2525"
-    ], "the last shows that it can tell"
+def test_a_box_reaches_what_it_needs_and_nothing_else(stage: Stage) -> None:
+    """By any address and at any port: the edge to purge, the files to write, the queue, both caches, the database."""
+    names = [*BOXES[stage.number], "mail"]
+    ports = listening(stage, names)
+    assert ports == {name: LISTENS[name] for name in names}
+    assert reached(stage, ports) == expected(stage.number)
 
 
 KILLS = {"app": "python -m conduit", "postgres": "postgres -D"}

@@ -1,0 +1,186 @@
+"""Slow, endless and senseless input from outside, at every stage: it is refused, costs little, and keeps nobody out."""
+
+import contextlib
+import json
+import random
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from conduit_testing.client import Api
+from infra.stage.stages import available
+from tests.running import PORTS, Stage, Stages, run
+
+SLOW_SENDERS = 30  # of each kind
+ENDLESS_BYTES = 40_000_000
+# What the kernel holds on both sides of a connection, and what an edge and a balancer hold of it.
+ON_ITS_WAY = 20_000_000
+LONGEST_SECONDS = 45  # a head may take ten, a body as long as it grows
+
+every_stage = pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.stage(n)) for n in available()])
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def stage(stages: Stages, number: int) -> Stage:
+    return stages.bring_up(number)[0]
+
+
+@contextlib.contextmanager
+def _connected(stage: Stage, seconds: float = LONGEST_SECONDS) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", PORTS[stage.number]), timeout=seconds) as connection:
+        yield connection
+
+
+def _answered(connection: socket.socket) -> bytes:
+    """All that comes until the other side closes. Fails where it does not."""
+    said = b""
+    with contextlib.suppress(ConnectionError):
+        while data := connection.recv(65_536):
+            said += data
+    return said
+
+
+def _statuses(said: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"(?:^|\n|\})HTTP/1\.[01] (\d{3})", said)]
+
+
+def _request(line: str, *headers: str) -> bytes:
+    """One whose headers may go on: without the empty line after them."""
+    return "\r\n".join([f"{line} HTTP/1.1", "Host: 127.0.0.1", *headers, ""]).encode()
+
+
+END = b"\r\n"
+PIECES = "Transfer-Encoding: chunked"
+TOKEN = "Authorization: Token {token}"
+JUNK = {
+    "noise": random.Random(15).randbytes(20_000),
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "no version": b"GET /api/tags\r\n\r\n",
+    "no method": _request("/api/tags") + END,
+    "a NUL": _request("GET /api/tags", "X: a\0b") + END,
+    "a header without a name": _request("GET /api/tags", ": x") + END,
+    "a header without a colon": _request("GET /api/tags", "nonsense") + END,
+    "a negative length": _request("POST /api/users", "Content-Length: -1") + END,
+    "a length of letters": _request("POST /api/users", "Content-Length: ten") + END,
+    "a length beyond all numbers": _request("POST /api/users", f"Content-Length: {'9' * 30}") + END,
+    "two lengths": _request("POST /api/users", "Content-Length: 3", "Content-Length: 5") + END + b"{}   ",
+    "a length and pieces": _request("POST /api/users", "Content-Length: 4", PIECES)
+    + END
+    + b"0\r\n\r\n"
+    + _request("GET /api/smuggled")
+    + END,
+    "pieces without a size": _request("POST /api/users", PIECES) + END + b"xyz\r\n\r\n",
+    "a piece beyond all numbers": _request("POST /api/users", PIECES) + END + b"f" * 20 + b"\r\n\r\n",
+}
+
+
+@every_stage
+@pytest.mark.parametrize("sent", JUNK)
+def test_junk_is_refused_and_the_connection_closed(stage: Stage, sent: str) -> None:
+    with _connected(stage) as connection:
+        connection.sendall(JUNK[sent])
+        said = _answered(connection)
+    statuses = _statuses(said)
+    assert all(400 <= status < 500 or status in (501, 505) for status in statuses), said
+    assert len(statuses) <= 1, "what comes after a request that cannot be read is none"
+    if statuses:
+        head, _, body = said.partition(b"\r\n\r\n")
+        assert b"\r\nconnection: close" in head.lower()
+        assert list(json.loads(body)["errors"]) == ["body"]
+    assert stage.get("/api/tags").status_code == 200
+
+
+# How each begins, and what comes again and again.
+ENDLESS = {
+    "address": (b"GET /api/tags?", b"x" * 8_000),
+    "header": (_request("GET /api/tags") + b"X: ", b"x" * 8_000),
+    "headers": (_request("GET /api/tags"), b"x: y\r\n" * 1_000),
+    "body": (_request("POST /api/articles", TOKEN, PIECES) + END, b"1f40\r\n" + b"x" * 8_000 + b"\r\n"),
+    "size of a piece": (_request("POST /api/articles", TOKEN, PIECES) + END + b"1;", b"x" * 8_000),
+    "trailers": (_request("POST /api/articles", TOKEN, PIECES) + END + b"2\r\n{}\r\n0\r\n", b"x: y\r\n" * 1_000),
+}
+
+
+@every_stage
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_what_has_no_end_is_refused_before_it_costs_memory(stage: Stage, kind: str) -> None:
+    start, piece = ENDLESS[kind]
+    before = _starts(stage)
+    with httpx.Client(base_url=stage.url, timeout=10) as http:
+        token = Api(http).sign_up().token
+        with _connected(stage) as connection:
+            connection.sendall(start.replace(b"{token}", token.encode()))
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                while sent < ENDLESS_BYTES:
+                    sent += connection.send(piece)
+        assert sent < ON_ITS_WAY
+        assert http.get("/api/tags").status_code == 200
+    assert _starts(stage) == before
+
+
+def _drip(stage: Stage, start: bytes, until: float) -> bytes:
+    """Send a byte a second until it is given up. What was said."""
+    with contextlib.suppress(ConnectionError), _connected(stage) as connection:
+        connection.sendall(start)
+        connection.settimeout(1)
+        while time.monotonic() < until:
+            connection.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                return _answered(connection)
+        return b"still listened to"
+    return b""
+
+
+SLOW = {
+    "head": _request("GET /api/tags") + b"X: ",
+    "small body": _request("POST /api/users/login", "Content-Length: 900") + END + b"{",
+    "large body": _request("POST /api/articles", "Content-Length: 900000") + END + b"{",
+    "upload": _request("PUT /api/articles/a-1/cover", "Content-Length: 4900000") + END + b"x",
+    "upload with a token": _request("PUT /api/articles/a-1/cover", TOKEN, "Content-Length: 4900000") + END + b"x",
+}
+
+
+@every_stage
+def test_who_sends_slowly_keeps_nobody_out_and_is_given_up(stage: Stage) -> None:
+    before = _starts(stage)
+    with httpx.Client(base_url=stage.url, timeout=10) as http, ThreadPoolExecutor(SLOW_SENDERS * len(SLOW)) as threads:
+        writer, other = Api(http).sign_up(), Api(http).sign_up()
+        until = time.monotonic() + LONGEST_SECONDS
+        slow = {
+            kind: [
+                threads.submit(_drip, stage, start.replace(b"{token}", other.token.encode()), until)
+                for _ in range(SLOW_SENDERS)
+            ]
+            for kind, start in SLOW.items()
+        }
+        time.sleep(1)
+        rounds = 0
+        while not all(one.done() for of_kind in slow.values() for one in of_kind):
+            rounds += 1
+            assert http.get(f"/api/articles?tag={secrets.token_hex(4)}").status_code == 200
+            assert http.get("/login").status_code == 200
+            writer.publish()
+            time.sleep(0.2)
+    assert rounds > 5, "they were slow"
+    for kind, of_kind in slow.items():
+        said = [one.result() for one in of_kind]
+        assert b"still listened to" not in said, kind
+        assert {*_statuses(b"\n".join(said))} <= {400, 401, 404, 408, 503}, (kind, said[:3])
+    assert _starts(stage) == before
+
+
+def _starts(stage: Stage) -> list[str]:
+    """When each box was started last, and whether one was out of memory since."""
+    form = "{{.Name}} {{.State.StartedAt}} {{.State.OOMKilled}}"
+    return [
+        run(["docker", "inspect", "-f", form, one], stage.folder) for one in stage.compose("ps", "--quiet").split()
+    ]
