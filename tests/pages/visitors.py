@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, Route, expect
 
 from conduit_testing.client import PASSWORD, Person
+from conduit_testing.waiting import until
 from tests.running import ROOT
 
 SETTLED_WITHIN_SECONDS = 30
@@ -106,10 +106,7 @@ Join = Callable[[], Member]
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
     """Wait for what is done after the answer, or is seen a second or two later by those who are not signed in."""
-    deadline = time.monotonic() + SETTLED_WITHIN_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"not {what} within {SETTLED_WITHIN_SECONDS} s"
-        time.sleep(0.1)
+    until(holds, f"not {what} within {SETTLED_WITHIN_SECONDS} s", within=SETTLED_WITHIN_SECONDS, pause=0.1)
 
 
 def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:

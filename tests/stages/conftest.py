@@ -1,16 +1,35 @@
-"""What the tests of the stage commands share: a `docker` that answers what a test needs."""
+"""What the tests of stages share: each stage as users run it, and a `docker` that answers what a test needs."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.running import PORTS, Stage, Stages
+from tests.stages.balanced import Balanced, balanced
+
 ROOT = Path(__file__).resolve().parents[2]
 
+STARTS_WITHIN_SECONDS = 60
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module", params=sorted(PORTS), ids=lambda number: f"stage{number}")
+def stage(request: pytest.FixtureRequest, stages: Stages) -> Stage:
+    """A stage that was brought up from nothing. Its data outlives it, for the next stage to import."""
+    stage, seconds = stages.bring_up(request.param)
+    assert seconds < STARTS_WITHIN_SECONDS
+    return stage
+
+
+@pytest.fixture(scope="module")
+def lb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balanced]:
+    with balanced(tmp_path_factory.mktemp("lb")) as found:
+        yield found
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ MEET = {
     ],
 }
 
+# It has Python, and is there at every stage.
+IMAGE = "conduit/mail"
 # A container's listening sockets, IPv4 and IPv6, as the kernel tells them.
 _SOCKETS = "cat /proc/net/tcp /proc/net/tcp6"
 _LISTENING = re.compile(r"^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F:]+ 0A ", re.MULTILINE)
@@ -92,7 +94,7 @@ def reached(stage: Stage, ports: Mapping[str, set[int]]) -> dict[str, set[str]]:
             for port in every
         }
         # In its network and not in the container: not every box has Python.
-        within = ["docker", "run", "--rm", "--network", f"container:{stage.container(one)}", "conduit/tools"]
+        within = ["docker", "run", "--rm", "--network", f"container:{stage.container(one)}", IMAGE]
         said = run([*within, "python", "-c", _REACHED, *targets], stage.folder)
         found[one] = {targets[target] for target in said.split()}
     return found

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -11,6 +10,7 @@ import pytest
 
 from conduit_testing.client import Api
 from conduit_testing.pictures import LARGEST, largest
+from conduit_testing.waiting import until
 from tests.stages.conftest import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.stage]
@@ -46,10 +46,10 @@ def ready() -> bool:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s:\n{docker('logs', '--tail', '15', BOX)}"
-        time.sleep(0.5)
+    def said() -> str:
+        return f"not within {seconds} s:\n{docker('logs', '--tail', '15', BOX)}"
+
+    until(condition, said, within=seconds, pause=0.5)
 
 
 def pid_of(program: str) -> int:

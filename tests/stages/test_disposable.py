@@ -4,11 +4,11 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 
 import pytest
 
+from conduit_testing.waiting import until
 from tests.running import Stage, Stages, environment, run
 from tests.stages.traffic import Traffic
 
@@ -25,10 +25,8 @@ def stage(stages: Stages) -> Stage:
 
 
 def _until(holds: Callable[[], bool], most: float) -> None:
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < most, f"not within {most} s"
-        time.sleep(1)  # to ask in a box takes its CPU, of which a start needs all
+    # To ask in a box takes its CPU, of which a start needs all.
+    until(holds, f"not within {most} s", within=most, pause=1)
 
 
 def _healthy(stage: Stage, *apps: str) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from conduit_testing.client import Api, Person
 from conduit_testing.pictures import upload
+from conduit_testing.waiting import until
 from tests.running import Stage, Stages
 
 SECONDS_OLD_AT_MOST = 3.0
@@ -48,10 +49,7 @@ def _edit(author: Person, slug: str, **changes: str) -> str:
 
 
 def _within(seconds: float, holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(holds, f"not within {seconds} s", within=seconds, pause=0.1)
 
 
 def test_an_edit_is_seen_at_once_at_every_address(api: Api, jo: Person) -> None:
@@ -107,9 +105,7 @@ def test_a_comment_that_is_deleted_is_gone_at_once(api: Api, jo: Person) -> None
     slug = jo.slug()
     kept, deleted = (jo.comment(slug)["id"] for _ in range(2))
     path = f"/articles/{slug}/comments"
-    deadline = time.monotonic() + 10
-    while len(api.get(path).json()["comments"]) < 2:
-        assert time.monotonic() < deadline
+    _within(10, lambda: len(api.get(path).json()["comments"]) == 2)
     assert jo.delete(f"{path}/{deleted}").status_code == 204
     assert [comment["id"] for comment in api.get(path).json()["comments"]] == [kept]
 

@@ -1,4 +1,4 @@
-"""Each stage as users run it: brought up by make, held against the API suite, broken, and taken down."""
+"""Each stage as users run it: brought up, held against the API suite, interrupted, brought over to the next."""
 
 import io
 import os
@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -17,48 +16,14 @@ from PIL import Image
 
 from conduit.ids import id_from_slug
 from conduit_testing.client import errors
-from conduit_testing.pictures import LARGEST, largest, png
-from tests.running import MAIL_PORTS, PORTS, ROOT, Stage, Stages, environment, run
-from tests.stages.reach import LISTENS, expected, listening, reached
+from conduit_testing.pictures import png
+from tests.running import ROOT, Stage, environment, run
+from tests.stages.at_a_stage import BOXES, HEALS_WITHIN_SECONDS, is_well, published, seconds_until
 
-STARTS_WITHIN_SECONDS = 60
-HEALS_WITHIN_SECONDS = 45
 TOLD_WITHIN_SECONDS = 2.0
-APPS = {1: ["box"], 2: ["app"], 3: ["app1", "app2"], 4: ["app1", "app2"]}
-BOXES = {
-    1: ["box"],
-    2: ["app", "db"],
-    3: ["app1", "app2", "cache", "db", "lb", "media"],
-    4: ["app1", "app2", "broker", "cache", "cdn", "db", "lb", "media", "worker"],
-}
 FILES = {2: "app", 3: "media", 4: "media"}
 
 pytestmark = [pytest.mark.stage, pytest.mark.docker]
-
-
-@pytest.fixture(scope="module", params=sorted(PORTS), ids=lambda number: f"stage{number}")
-def stage(request: pytest.FixtureRequest, stages: Stages) -> Stage:
-    """A stage that was brought up from nothing. Its data outlives it, for the next stage to import."""
-    stage, seconds = stages.bring_up(request.param)
-    assert seconds < STARTS_WITHIN_SECONDS
-    return stage
-
-
-def _seconds_until(holds: Callable[[], bool], most: float, what: str) -> float:
-    started = time.monotonic()
-    while True:
-        try:
-            if holds():
-                return time.monotonic() - started
-        except httpx.TransportError:
-            pass  # not there yet, or not any more
-        assert time.monotonic() - started < most, f"not {what} within {most} s"
-        time.sleep(0.1)
-
-
-def _is_well(stage: Stage, service: str) -> bool:
-    state = run(["docker", "inspect", "-f", "{{.State.Health.Status}}", stage.container(service)], stage.folder)
-    return state.strip() == "healthy" and stage.get("/ready").status_code == 200
 
 
 def _passes(stage: Stage, tests: str) -> int:
@@ -117,26 +82,7 @@ def test_an_edge_with_nobody_behind_it_says_so_in_the_apps_shape(stage: Stage) -
             assert int(answer.headers["Retry-After"]) > 0
     finally:
         stage.compose("start", "lb")
-    _seconds_until(lambda: _is_well(stage, "lb"), HEALS_WITHIN_SECONDS, "healthy again")
-
-
-def test_only_the_api_and_the_page_of_mails_are_published_and_only_to_this_machine(stage: Stage) -> None:
-    published = run(["docker", "ps", "--format", "{{.Names}} {{.Ports}}"], stage.folder).splitlines()
-    ours = [line for line in published if line.startswith(f"conduit-test-stage{stage.number}-")]
-    assert ours
-    ports = [mapping for line in ours for mapping in line.split(" ", 1)[1].split(", ") if "->" in mapping]
-    assert sorted(ports) == [
-        f"127.0.0.1:{PORTS[stage.number]}->8000/tcp",
-        f"127.0.0.1:{MAIL_PORTS[stage.number]}->8025/tcp",
-    ]
-
-
-def test_metrics_are_read_inside_and_not_where_the_api_is(stage: Stage) -> None:
-    assert stage.get("/metrics").status_code == 404
-    for app in APPS[stage.number]:
-        inside = stage.compose("exec", "-T", app, "curl", "-fsS", "http://127.0.0.1:9100/metrics")
-        for name in ("conduit_request_seconds_bucket", "conduit_database_seconds_bucket"):
-            assert name in inside
+    seconds_until(lambda: is_well(stage, "lb"), HEALS_WITHIN_SECONDS, "healthy again")
 
 
 def test_status_names_every_box_and_its_health(stage: Stage) -> None:
@@ -145,90 +91,12 @@ def test_status_names_every_box_and_its_health(stage: Stage) -> None:
     assert f"{stage.mail_url}  mail" in said
 
 
-def test_the_outside_worlds_mail_server_is_there_on_the_stages_network(stage: Stage) -> None:
-    sends = "worker" if "worker" in BOXES[stage.number] else APPS[stage.number][0]
-    stage.compose("exec", "-T", sends, "curl", "-fsS", "-m", "5", "smtp://mail:2525")
-    page = httpx.get(stage.mail_url, timeout=5)
-    assert (page.status_code, "<h1>Mail</h1>" in page.text) == (200, True)
-
-
-def test_a_box_reaches_what_it_needs_and_nothing_else(stage: Stage) -> None:
-    """By any address and at any port: the edge to purge, the files to write, the queue, both caches, the database."""
-    names = [*BOXES[stage.number], "mail"]
-    ports = listening(stage, names)
-    assert ports == {name: LISTENS[name] for name in names}
-    assert reached(stage, ports) == expected(stage.number)
-
-
-KILLS = {"app": "python -m conduit", "postgres": "postgres -D"}
-
-
-@pytest.mark.parametrize("program", KILLS.values(), ids=KILLS)
-def test_a_program_that_is_killed_in_the_single_box_is_started_again(stage: Stage, program: str) -> None:
-    if stage.number != 1:
-        pytest.skip("a box of one program is restarted by Docker itself")
-    before = stage.get("/api/articles").json()["articlesCount"]
-    find = f"for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q '{program}' && echo ${{p#/proc/}}; done"
-    script = f"{{ {find}; }} 2>/dev/null | grep -vx $$ | sort -n | head -n 1"
-    first = stage.compose("exec", "-T", "box", "sh", "-c", script).strip()
-    assert first.isdigit()
-    stage.compose("exec", "-T", "box", "sh", "-c", f"kill -9 {first}")
-    _seconds_until(
-        lambda: stage.compose("exec", "-T", "box", "sh", "-c", script).strip() not in ("", first),
-        HEALS_WITHIN_SECONDS,
-        "started again",
-    )
-    _seconds_until(lambda: _is_well(stage, "box"), HEALS_WITHIN_SECONDS, "healthy again")
-    assert stage.get("/api/articles").json()["articlesCount"] == before
-
-
-LOSSES = {"frozen": ("pause", "unpause"), "stopped": ("stop", "start")}
-
-
-@pytest.mark.parametrize(("lose", "give_back"), LOSSES.values(), ids=LOSSES)
-def test_a_database_that_goes_away_is_told_in_time_and_used_again_by_itself(
-    stage: Stage, lose: str, give_back: str
-) -> None:
-    if stage.number == 1:
-        pytest.skip("the single box loses its database with itself")
-    before = stage.get("/api/articles").json()["articlesCount"]
-    stage.compose(lose, "db")
-    try:
-        for number in range(3):
-            # What was asked for before may well be known to a cache.
-            for path in (f"/api/articles?author={lose}{number}", f"/api/profiles/{lose}{number}", "/ready"):
-                started = time.monotonic()
-                assert stage.get(path).status_code == 503
-                assert time.monotonic() - started < TOLD_WITHIN_SECONDS
-        assert stage.get("/health").status_code == 200
-    finally:
-        stage.compose(give_back, "db")
-    _seconds_until(lambda: stage.get("/ready").status_code == 200, HEALS_WITHIN_SECONDS, "answering again")
-    assert stage.get("/api/articles").json()["articlesCount"] == before
-    apps = APPS[stage.number]
-    _seconds_until(lambda: all(_is_well(stage, app) for app in apps), HEALS_WITHIN_SECONDS, "healthy again")
-
-
 def _publish_with_a_cover(stage: Stage) -> str:
     """The path of the cover's large file, new to every stage."""
     picture = io.BytesIO()
     Image.new("RGB", (400, 225), tuple(secrets.token_bytes(3))).save(picture, "PNG")
-    path: str = _published(stage, picture.getvalue())["cover"]["large"]
+    path: str = published(stage, picture.getvalue())["cover"]["large"]
     return path
-
-
-def _published(stage: Stage, picture: bytes) -> dict[str, Any]:
-    """An article by somebody new, as it is once its cover is uploaded."""
-    name = f"painter{time.time_ns()}"
-    draft = {"title": "A picture", "description": "of one colour", "body": "See above.", "tagList": []}
-    with httpx.Client(base_url=stage.url, timeout=30) as client:
-        given = {"user": {"username": name, "email": f"{name}@example.com", "password": "a picture of one colour"}}
-        user = client.post("/api/users", json=given).raise_for_status().json()["user"]
-        client.headers["Authorization"] = f"Token {user['token']}"
-        article = client.post("/api/articles", json={"article": draft}).raise_for_status().json()["article"]
-        covered = client.put(f"/api/articles/{article['slug']}/cover", content=picture).raise_for_status()
-    shown: dict[str, Any] = covered.json()["article"]
-    return shown
 
 
 def test_what_is_dead_in_the_queue_is_told_and_put_back(stage: Stage) -> None:
@@ -236,13 +104,13 @@ def test_what_is_dead_in_the_queue_is_told_and_put_back(stage: Stage) -> None:
         pytest.skip("there is no queue")
     stage.make("queue", "RETRY=all")  # of the dead only the oldest are listed
     # Its head is that of a picture; what follows is seen to be none when it is decoded.
-    slug = _published(stage, png(40, 40, b"\x09" * 8_000))["slug"]
+    slug = published(stage, png(40, 40, b"\x09" * 8_000))["slug"]
     key = f"cover-{id_from_slug(slug)}-"
 
     def listed() -> bool:
         return bool(re.search(rf"^{key}[0-9a-f]+ +1  cover is damaged$", stage.make("queue"), re.MULTILINE))
 
-    _seconds_until(listed, HEALS_WITHIN_SECONDS, "dead")
+    seconds_until(listed, HEALS_WITHIN_SECONDS, "dead")
     assert stage.get(f"/api/articles/{slug}").json()["article"]["cover"]["state"] == "failed"
     counts = dict(re.findall(r"^(waiting|running|retrying|dead|done) +(\d+)  ", stage.make("queue"), re.MULTILINE))
     assert list(counts) == ["waiting", "running", "retrying", "dead", "done"]
@@ -263,26 +131,9 @@ def test_what_is_dead_in_the_queue_is_told_and_put_back(stage: Stage) -> None:
         said = stage.make("queue")
         return all(re.search(rf"^{state} +0  ", said, re.MULTILINE) for state in ("waiting", "running"))
 
-    _seconds_until(settled, HEALS_WITHIN_SECONDS, "tried again")
+    seconds_until(settled, HEALS_WITHIN_SECONDS, "tried again")
     # Its upload is gone, so that there is nothing to be done: it has failed, and is not dead again.
     assert key not in stage.make("queue")
-
-
-def test_the_largest_uploads_do_not_run_a_worker_out_of_memory(stage: Stage) -> None:
-    if stage.number != 4:
-        pytest.skip("there is no worker")
-    # Killed for that, its task would be taken up by the next, and in the end look done.
-    killed = "cat /sys/fs/cgroup/memory/memory.oom_control /sys/fs/cgroup/memory.events 2>/dev/null | grep '^oom_kill '"
-    before = stage.compose("exec", "-T", "worker", "sh", "-c", killed)
-    with stage.whole_cores():  # which is faster, and takes as much memory
-        for name in LARGEST:
-            slug = _published(stage, largest(name))["slug"]
-
-            def ready(path: str = f"/api/articles/{slug}") -> bool:
-                return bool(stage.get(path).json()["article"]["cover"]["state"] == "ready")
-
-            _seconds_until(ready, HEALS_WITHIN_SECONDS, f"ready: {name}")
-    assert stage.compose("exec", "-T", "worker", "sh", "-c", killed) == before
 
 
 def test_locusts_own_page_is_there_until_it_is_interrupted(stage: Stage) -> None:
@@ -295,7 +146,7 @@ def test_locusts_own_page_is_there_until_it_is_interrupted(stage: Stage) -> None
     )
     try:
         # The tools' image may have to be built for it.
-        _seconds_until(lambda: "Locust" in httpx.get("http://127.0.0.1:18089", timeout=5).text, 300, "served")
+        seconds_until(lambda: "Locust" in httpx.get("http://127.0.0.1:18089", timeout=5).text, 300, "served")
     finally:
         os.killpg(loading.pid, signal.SIGINT)
         loading.wait(60)
@@ -323,7 +174,7 @@ def test_an_up_that_was_interrupted_is_mended_by_the_next(stage: Stage) -> None:
         process_group=0,
     )
     try:
-        _seconds_until(half_way, 120, "half replaced")
+        seconds_until(half_way, 120, "half replaced")
     finally:
         os.killpg(replacing.pid, signal.SIGINT)
         said, _ = replacing.communicate(timeout=60)

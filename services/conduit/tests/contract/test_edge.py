@@ -26,6 +26,7 @@ from conduit.events import (
     UserChanged,
 )
 from conduit.ports import Edge
+from conduit_testing.waiting import until
 
 asked: list[tuple[str, str]] = []
 
@@ -240,10 +241,7 @@ def test_closed_it_asks_no_more(edge: Edge, port: int) -> None:
     asked.clear()
     edge.purge([1])
     assert asked == []
-    deadline = time.monotonic() + 10
-    while _probes("localhost:1"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not _probes("localhost:1"), "it is probed still", within=10, pause=0.02)
 
 
 def _probes(server: str) -> bool:

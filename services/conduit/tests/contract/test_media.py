@@ -21,6 +21,7 @@ from conduit.ports import Media
 from conduit_testing.client import fresh
 from conduit_testing.containers import MEDIA_PASSWORD
 from conduit_testing.proxy import proxied
+from conduit_testing.waiting import until
 
 
 def _on_disk(request: pytest.FixtureRequest) -> Media:
@@ -129,10 +130,7 @@ def test_old_files_of_a_folder_are_listed(media: Media) -> None:
     media.put(report_file(7), b"content", "text/csv")
     assert names <= set(media.left_in("private/uploads", 0))
     assert not names & set(media.left_in("private/uploads", 60))
-    deadline = time.monotonic() + 10
-    while not names <= set(media.left_in("private/uploads", 1)):
-        assert time.monotonic() < deadline, "they do not age"
-        time.sleep(0.2)
+    until(lambda: names <= set(media.left_in("private/uploads", 1)), "they do not age", within=10, pause=0.2)
     for name in names:
         media.delete(name)
     assert not names & set(media.left_in("private/uploads", 0))
@@ -303,9 +301,6 @@ def test_closed_a_store_that_is_away_is_probed_no_more() -> None:
 
     assert probes()
     media.close()
-    deadline = time.monotonic() + 10
-    while probes():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not probes(), "it is probed still", within=10, pause=0.02)
     with pytest.raises(UnavailableError):
         media.get(_public())

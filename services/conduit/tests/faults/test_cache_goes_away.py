@@ -20,6 +20,7 @@ from conduit.errors import TooManyError, UnavailableError
 from conduit_testing.client import Api, queries
 from conduit_testing.deployments import NewDatabase, NewRedis, migrated, served, settings_for
 from conduit_testing.proxy import Proxy, proxied
+from conduit_testing.waiting import until
 
 Break = Callable[[Proxy], None]
 
@@ -71,10 +72,10 @@ def _waited(response: httpx.Response) -> float:
 
 
 def _wait_until_cached(api: Api, slug: str) -> None:
-    deadline = time.monotonic() + BACK_WITHIN_SECONDS
-    while queries(api.get(f"/articles/{slug}")) or not _waited(api.get(f"/articles/{slug}")):
-        assert time.monotonic() < deadline, "the cache was not taken back"
-        time.sleep(0.05)
+    def cached() -> bool:
+        return not queries(api.get(f"/articles/{slug}")) and _waited(api.get(f"/articles/{slug}")) > 0
+
+    until(cached, "the cache was not taken back", within=BACK_WITHIN_SECONDS, pause=0.05)
 
 
 @every_break

@@ -28,6 +28,7 @@ from conduit_testing.client import fresh
 from conduit_testing.deployments import NewDatabase, migrated, settings_for
 from conduit_testing.mail_server import MailServer, free_port, mail_server
 from conduit_testing.proxy import Proxy
+from conduit_testing.waiting import until
 
 CODE = Path(__file__).parents[2]
 DRAFT = NewArticle(title="Title", description="d", body="b", tagList=[])
@@ -93,10 +94,7 @@ class Site:
 
 
 def _until(true: Callable[[], object], what: str, now: Callable[[], object] = lambda: "") -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, f"{what}: {now()}"
-        time.sleep(0.02)
+    until(true, lambda: f"{what}: {now()}", within=60, pause=0.02)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import json
 import re
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -19,6 +18,7 @@ from prometheus_client import REGISTRY
 from conduit.pages import NO_FILES, Files, PagesError, read
 from conduit_testing.client import Api, errors
 from conduit_testing.deployments import NewDatabase, deployed_on_one_server
+from conduit_testing.waiting import until
 
 WEB = Path(__file__).resolve().parents[3] / "web"
 PAGES = ["/", "/feed", "/login", "/register", "/editor", "/settings", "/article/a-1", "/profile/jo", "/editor/a-1"]
@@ -234,10 +234,8 @@ def test_pages_are_served_while_the_api_sheds_load(new_database: NewDatabase) ->
         lock.execute("LOCK TABLE articles")
         waiting = threads.submit(httpx.get, f"{deployment.base_url}/api/articles", timeout=20)
         # Asked of PostgreSQL: asking the app would take the one place from the request that is to wait in it.
-        deadline = time.monotonic() + 10
-        while lock.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone() is None:
-            assert time.monotonic() < deadline, "the request that waits did not arrive"
-            time.sleep(0.02)
+        waits = "SELECT 1 FROM pg_locks WHERE NOT granted"
+        until(lambda: lock.execute(waits).fetchone(), "the request that waits did not arrive", within=10, pause=0.02)
         refused = http.get("/api/tags")
         assert refused.status_code == 503
         assert "under way" in errors(refused)["body"][0]

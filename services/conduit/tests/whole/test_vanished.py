@@ -1,6 +1,5 @@
 """Users and articles that are gone when a request gets to them: 401 and 404, as if they had never been there."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +12,7 @@ from conduit.tokens import Tokens
 from conduit_testing.client import Api, Caller, Person, id_of
 from conduit_testing.deployments import SECRET, Deployment, NewDatabase, deployed_on_one_server
 from conduit_testing.pictures import upload
+from conduit_testing.waiting import until
 
 NOBODYS_TOKEN = {"errors": {"token": ["belongs to a user that no longer exists"]}}
 NO_ARTICLE = {"errors": {"article": ["not found"]}}
@@ -82,11 +82,8 @@ def _while_it_is_deleted(deployment: Deployment, caller: Person, slug: str, path
     ):
         deleting.execute("DELETE FROM articles WHERE id = %s", (id_of(slug),))
         answer = thread.submit(caller.post, path, body)
-        deadline = time.monotonic() + 5
         waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        while not watching.execute(waiting).fetchall():
-            assert time.monotonic() < deadline, "the request does not wait for the deletion"
-            time.sleep(0.01)
+        until(lambda: watching.execute(waiting).fetchall(), "the request does not wait for the deletion", pause=0.01)
         deleting.commit()
         return answer.result(timeout=10)
 

@@ -1,7 +1,6 @@
 """The promises of tasks inside the request only: a time limit, and no tasks of dead processes stay pending."""
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp, settings_for
 from conduit_testing.pictures import upload
 from conduit_testing.slow_work import REPORT_STATES, Letters, Work, follow, inline, now, published, uploaded
+from conduit_testing.waiting import until
 
 
 def test_after_its_time_limit_no_more_tasks_start_inside_a_request(
@@ -130,10 +130,7 @@ def test_tasks_too_young_at_the_start_are_failed_later(
     slug = _interrupted(work, author, upload())
     monkeypatch.setattr(tasks, "LONGEST_REQUEST_SECONDS", 0.5)
     work.services.before_requests()
-    deadline = time.monotonic() + 10
-    while _report_states(database, author) != ["failed"]:
-        assert time.monotonic() < deadline, "nobody looked again"
-        time.sleep(0.05)
+    until(lambda: _report_states(database, author) == ["failed"], "nobody looked again", within=10, pause=0.05)
     cover = now(work, slug).cover
     assert cover is not None
     assert cover.state == "failed"

@@ -1,0 +1,45 @@
+"""What tests do at a stage that runs: publish, and wait until its boxes are well."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from conduit_testing.waiting import until
+from tests.running import Stage, run
+
+HEALS_WITHIN_SECONDS = 45
+APPS = {1: ["box"], 2: ["app"], 3: ["app1", "app2"], 4: ["app1", "app2"]}
+BOXES = {
+    1: ["box"],
+    2: ["app", "db"],
+    3: ["app1", "app2", "cache", "db", "lb", "media"],
+    4: ["app1", "app2", "broker", "cache", "cdn", "db", "lb", "media", "worker"],
+}
+
+
+def seconds_until(holds: Callable[[], bool], most: float, what: str) -> float:
+    """Wait until it holds, for ``most`` seconds at most. How many it took."""
+    not_there = (httpx.TransportError,)  # yet, or any more
+    return until(holds, f"not {what} within {most} s", within=most, pause=0.1, not_yet=not_there)
+
+
+def is_well(stage: Stage, service: str) -> bool:
+    """Whether a box is healthy and the stage answers."""
+    state = run(["docker", "inspect", "-f", "{{.State.Health.Status}}", stage.container(service)], stage.folder)
+    return state.strip() == "healthy" and stage.get("/ready").status_code == 200
+
+
+def published(stage: Stage, picture: bytes) -> dict[str, Any]:
+    """An article by somebody new, as it is once its cover is uploaded."""
+    name = f"painter{time.time_ns()}"
+    draft = {"title": "A picture", "description": "of one colour", "body": "See above.", "tagList": []}
+    with httpx.Client(base_url=stage.url, timeout=30) as client:
+        given = {"user": {"username": name, "email": f"{name}@example.com", "password": "a picture of one colour"}}
+        user = client.post("/api/users", json=given).raise_for_status().json()["user"]
+        client.headers["Authorization"] = f"Token {user['token']}"
+        article = client.post("/api/articles", json={"article": draft}).raise_for_status().json()["article"]
+        covered = client.put(f"/api/articles/{article['slug']}/cover", content=picture).raise_for_status()
+    shown: dict[str, Any] = covered.json()["article"]
+    return shown
