@@ -4,10 +4,13 @@
 const marks = ngx.shared.marks;
 const trouble = ngx.shared.trouble;
 
-// All parameters of the API's reads.
-const KNOWN = ["author", "before", "favorited", "limit", "offset", "tag"];
-// How long the origin is left alone after it did not answer in time.
+// After an origin that did not answer in time is left alone, one reader tries it for so long; and how long an address that
+// is slow by itself is known to be so.
 const LEFT_ALONE_MS = 2000;
+const TRIED_MS = 1000;
+const SLOW_MS = 10000;
+// What a question has in @held, before it is given up.
+const LITTLE_PATIENCE_MS = 500;
 
 // Seconds since the origin made the answer (RFC 9111, 4.2.3); nothing where no cache was asked.
 function age(r) {
@@ -15,13 +18,17 @@ function age(r) {
   return made ? String(Math.max(0, Math.floor((Date.now() - made) / 1000))) : "";
 }
 
-// The query without parameters that the app does not know, which would make one answer many, and in the order of their
-// names; those of one name as they came, for the last counts.
+// The query as the app understands it, in the order of the names: without parameters that it does not know or that have
+// no value, and of those of one name the last. Any other way to write it would be another answer to keep.
 function query(r) {
-  const parts = r.variables.args.split("&").map((text, place) => ({ text, place, name: named(text.split("=", 1)[0]) }));
-  const known = parts.filter((part) => KNOWN.includes(part.name));
-  known.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.place - b.place));
-  return known.map((part) => part.text).join("&");
+  const known = r.variables.parameters.split(" ");
+  const given = {};
+  r.variables.args.split("&").forEach((text) => {
+    const name = named(text.split("=", 1)[0]);
+    const value = text.slice(text.indexOf("=") + 1);
+    if (known.includes(name) && text.includes("=") && value) given[name] = text;
+  });
+  return Object.keys(given).sort().map((name) => given[name]).join("&");
 }
 
 // A parameter's name as the app reads it.
@@ -48,15 +55,30 @@ async function purge(r) {
   r.return(204);
 }
 
-// "1" where the origin did not answer just now.
-function hangs(r) {
-  return Number(trouble.get("until") || 0) > Date.now() ? "1" : "";
+// How long a reader waits for a new answer: "none" while the origin is left alone, "little" where there is an older answer
+// to show, else "".
+function patience(r) {
+  if (r.variables.held !== "1") return "";
+  const until = Number(trouble.get("until") || 0);
+  if (until > Date.now()) return "none";
+  if (until) trouble.set("until", String(Date.now() + TRIED_MS)); // the others see no more of it than before
+  return Number(trouble.get(r.variables.request_uri) || 0) > Date.now() ? "" : "little";
 }
 
-// Remember that, and say so: then what is kept is shown.
+// The origin answers.
+function answered(r) {
+  if (!r.variables.upstream_status) return; // somebody else's answer
+  trouble.delete("until");
+  trouble.set("answered", String(Date.now()));
+}
+
+// It did not in time. Where others were answered meanwhile, it is this question that takes long; next time it may. Either
+// way the older answer is shown now.
 function hung(r) {
-  trouble.set("until", String(Date.now() + LEFT_ALONE_MS));
+  const alone = Number(trouble.get("answered") || 0) < Date.now() - LITTLE_PATIENCE_MS;
+  if (alone) trouble.set("until", String(Date.now() + LEFT_ALONE_MS));
+  else trouble.set(r.variables.request_uri, String(Date.now() + SLOW_MS));
   r.return(504);
 }
 
-export default { age, query, mark, purge, hangs, hung };
+export default { age, query, mark, purge, patience, answered, hung };

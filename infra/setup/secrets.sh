@@ -23,7 +23,7 @@ setup_secret() {
     have secrets "$file"
     return
   fi
-  # Until lately both were in one file.
+  # A secret that an older boxes.env has is kept: data and tokens depend on it.
   if [ -s secrets/boxes.env ]; then value=$(sed -n "s/^$2=//p" secrets/boxes.env); fi
   (
     umask 077

@@ -102,7 +102,7 @@ def _apps(number: int, services: dict[str, dict[str, Any]], wanted: str) -> dict
     addresses = {
         name: address
         for name, service in services.items()
-        if (address := ((service.get("networks") or {}).get(NETWORK) or {}).get("ipv4_address"))
+        if isinstance(on := service.get("networks"), dict) and (address := (on.get(NETWORK) or {}).get("ipv4_address"))
     }
     network, _, last = addresses[apps[-1]].rpartition(".")
     taken = [int(address.rpartition(".")[2]) for address in addresses.values()]

@@ -96,7 +96,7 @@ def experiment(number: int, what: str, quick: bool, rate: float | None) -> int:
 
 
 def check(number: int, quick: bool) -> int:
-    """Let faults befall the stage while people write, and look for every write; returns the exit status."""
+    """Cause faults while people write, and look for every write; returns the exit status."""
     topology.read(number)
     from loadtests.check.cli import main  # noqa: PLC0415 - its libraries take a second that other verbs need not wait
 
@@ -134,8 +134,7 @@ def bring_over(number: int, source: int, replace: bool) -> None:
 
 
 def forget(stage: topology.Topology) -> None:
-    """Empty the stage's caches: rows that did not come through the app were not told to them. How often who has written
-    is counted in the same Redis, and stays.
+    """Empty the stage's caches: rows that did not come through the app were not told to them.
 
     An edge's copies of lists and articles are seconds old at the most. Raises Problem where a cache does not answer.
     """
@@ -162,6 +161,7 @@ def _importing(source: topology.Topology, target: topology.Topology, *flags: str
     terminal = ["--tty"] if sys.stdout.isatty() else []
     create = ["docker", "create", "--rm", "--init", "--name", name, *terminal]
     limits = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--user", "1000:1000", "--cpus", "1"]  # noqa: S108
+    limits += ["--pids-limit", "512"]
     secrets = ["--env-file", "secrets/database.env", "--network", f"{source.project}_default"]
     made = answer([*create, *limits, *secrets, IMAGE, "python", "-m", "loadtests.importing", *ends, *flags])
     joined = answer(["docker", "network", "connect", f"{target.project}_default", name])

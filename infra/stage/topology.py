@@ -33,8 +33,7 @@ class Topology:
     pages: dict[str, int] = field(default_factory=dict)
     """Services that are no boxes but always there, to the port of their page on 127.0.0.1."""
     subnets: Mapping[str, str] = field(default_factory=dict)
-    """Of its networks, by their names, whose addresses its file says."""
-    """The addresses that it wants for itself, as 10.83.3.0/24."""
+    """The addresses that it wants for itself, as 10.83.3.0/25, by the name of the network."""
     balancer: str | None = None
     """The service that shares requests among the apps."""
     apps: tuple[str, ...] = ()

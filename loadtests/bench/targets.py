@@ -53,6 +53,7 @@ def start(stage: topology.Topology, target: Target) -> None:
         [
             *("docker", "run", "--detach", "--name", target.host, "--network", f"{stage.project}_default"),
             *("--cpu-period", period, "--cpu-quota", quota, "--memory", memory, "--user", "1000:1000"),
+            *("--pids-limit", "256", "--cap-drop", "ALL"),
             *("--env-file", "secrets/database.env", "--env-file", "secrets/app.env"),
             *(word for pair in given for word in ("--env", pair)),
             *(target.image, *target.command),

@@ -1,4 +1,4 @@
-"""What befalls a stage while people write. Each fault begins, lasts and ends; a stage has those of its boxes."""
+"""The faults that are caused while people write. Each begins, lasts and ends; a stage has those of its boxes."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -19,11 +19,11 @@ Boxes = Mapping[str, Box]
 
 @dataclass(frozen=True)
 class Fault:
-    """``befall`` does it to the boxes, and returns when it is over. ``needs`` are the services that it happens to."""
+    """``cause`` does it to the boxes, and returns when it is over. ``needs`` are the services that it happens to."""
 
     name: str
     needs: tuple[str, ...]
-    befall: Callable[[Boxes], None]
+    cause: Callable[[Boxes], None]
     hang_up: bool = False
     """Whether the writers do not wait for every answer."""
 
@@ -38,27 +38,27 @@ def _nothing(_boxes: Boxes) -> None:
 def _killed(service: str) -> Callable[[Boxes], None]:
     """Its process is killed; Docker starts the box again."""
 
-    def befall(boxes: Boxes) -> None:
+    def cause(boxes: Boxes) -> None:
         harm.kill(boxes[service])
         time.sleep(LASTS_SECONDS)
 
-    return befall
+    return cause
 
 
 def _away(service: str) -> Callable[[Boxes], None]:
-    def befall(boxes: Boxes) -> None:
+    def cause(boxes: Boxes) -> None:
         harm.stop(boxes[service])
         try:
             time.sleep(LASTS_SECONDS)
         finally:
             harm.start(boxes[service])
 
-    return befall
+    return cause
 
 
 def _flushed(boxes: Boxes) -> None:
     for _ in range(4):
-        harm.inside(boxes["cache"], "redis-cli", "-n", "0", "flushdb")
+        _redis(boxes["cache"], "-n", "0", "flushdb")
         time.sleep(LASTS_SECONDS / 4)
 
 
@@ -67,16 +67,24 @@ def _full(boxes: Boxes) -> None:
     limit = harm.inside(boxes["broker"], "redis-cli", "config", "get", "maxmemory").split()
     if len(limit) != 2:
         raise CannotError("The broker does not say how much memory it may use.")
-    harm.inside(boxes["broker"], "redis-cli", "config", "set", "maxmemory", FULL_BYTES)
+    _redis(boxes["broker"], "config", "set", "maxmemory", FULL_BYTES)
     try:
         time.sleep(LASTS_SECONDS)
     finally:
-        harm.inside(boxes["broker"], "redis-cli", "config", "set", "maxmemory", limit[1])
+        _redis(boxes["broker"], "config", "set", "maxmemory", limit[1])
+
+
+def _redis(box: Box, *command: str) -> None:
+    """Have a Redis do what it answers with OK. Raises CannotError where it does not."""
+    said = harm.inside(box, "redis-cli", "-e", *command).strip()
+    if said != "OK":
+        raise CannotError(f"{box.name} did not do what it should ({' '.join(command)}): {said or 'no answer'}")
 
 
 FAULTS = (
     Fault("nothing", (), _nothing),
     Fault("disconnects", (), _nothing, hang_up=True),
+    Fault("box killed", ("box",), _killed("box")),
     Fault("app killed", ("app1",), _killed("app1")),
     Fault("app killed", ("app",), _killed("app")),
     Fault("database killed", ("db",), _killed("db")),

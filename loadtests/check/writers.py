@@ -6,7 +6,8 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +22,9 @@ WRITE_SECONDS = 10.0
 PAUSE_SECONDS = 0.05
 PAGE = 100
 READ_WITHIN = 60.0
-COVERS_WITHIN = 120.0
+SETTLED_WITHIN = 120.0
+# So that none of a writer's reports is one too many (docs/app.md).
+MOST_REPORTS = 5
 
 
 class NotReadableError(Exception):
@@ -36,15 +39,17 @@ class Writer:
         self.creations: list[Creation] = []
         self.changes: list[Change] = []
         self._http = httpx.Client(base_url=url, timeout=WRITE_SECONDS)
-        user = {"username": self.name, "email": f"{self.name}@example.com", "password": PASSWORD}
+        self.email = f"{self.name}@example.com"
+        user = {"username": self.name, "email": self.email, "password": PASSWORD}
         answer = self._http.post("/api/users", json={"user": user}).raise_for_status()
         # Also past what an edge keeps: a writer sees the stage itself.
         self._http.headers["Authorization"] = f"Token {answer.json()['user']['token']}"
         self._slugs: list[str] = []
+        self._reports: list[str] = []
         self._numbers = itertools.count()
 
     def write(self, hang_up: bool = False) -> None:
-        """One round: an article, a comment on it, a favourite set and perhaps taken back, now and then a cover.
+        """One round: an article, a comment on it, a favourite set or taken back; now and then a cover or a report.
 
         With ``hang_up`` the article is sent and its answer is not waited for.
         """
@@ -69,6 +74,15 @@ class Writer:
         if number % 5 == 0:
             told = self._told(self._send("PUT", f"/api/articles/{slug}/cover", content=_picture()))
             self.changes.append(Change("cover", slug, "ready", told))
+        if number % 7 == 0 and len(self._reports) < MOST_REPORTS:
+            self._ask_for_a_report()
+
+    def _ask_for_a_report(self) -> None:
+        answer = self._send("POST", "/api/user/reports")
+        told = self._told(answer)
+        if answer is not None and told == ACKNOWLEDGED:
+            self._reports.append(str(answer.json()["report"]["id"]))
+            self.changes.append(Change("report", self._reports[-1], "ready", told))
 
     def there(self) -> Counter[str]:
         """How often each of this writer's articles and comments is there. Raises NotReadableError."""
@@ -83,19 +97,35 @@ class Writer:
         return found
 
     def shown(self) -> dict[tuple[str, str], Any]:
-        """The favourites and covers that are there, once no cover is pending; else None. Raises NotReadableError."""
+        """The favourites, covers and reports that are there once none is pending, or None. Raises NotReadableError."""
         values: dict[tuple[str, str], Any] = {}
-        deadline = time.monotonic() + COVERS_WITHIN
+        deadline = time.monotonic() + SETTLED_WITHIN
         for slug in self._slugs:
-            while True:
-                article = self._read(f"/api/articles/{slug}")["article"]
-                state = (article.get("cover") or {}).get("state")
-                if state != "pending" or time.monotonic() > deadline:
-                    break
-                time.sleep(1)
+            article = self._settled(f"/api/articles/{slug}", "article", deadline)
             values["favourite", slug] = article["favorited"] or None
-            values["cover", slug] = state if state == "ready" else None
+            values["cover", slug] = _ready(article.get("cover"))
+        for report in self._reports:
+            values["report", report] = _ready(self._settled(f"/api/user/reports/{report}", "report", deadline))
         return values
+
+    def _settled(self, path: str, what: str, deadline: float) -> dict[str, Any]:
+        """An article or a report, once neither it nor its cover is pending, or the deadline is over."""
+        while True:
+            found: dict[str, Any] = self._read(path)[what]
+            if "pending" not in (found.get("state"), (found.get("cover") or {}).get("state")):
+                return found
+            if time.monotonic() > deadline:
+                return found
+            time.sleep(1)
+
+    def follow(self, name: str) -> None:
+        """Follow somebody. Raises httpx.HTTPError."""
+        self._http.post(f"/api/profiles/{name}/follow").raise_for_status()
+
+    def mails(self) -> list[Creation]:
+        """What a follower was promised with each article, by its subject."""
+        articles = (one for one in self.creations if one.kind == "article")
+        return [Creation("mail", f"{self.name} published: {one.key}", one.outcome) for one in articles]
 
     def close(self) -> None:
         self._http.close()
@@ -124,6 +154,50 @@ class Writer:
                 time.sleep(1)
 
 
+class Reader:
+    """Somebody who follows writers, and gets a mail about each article. Raises httpx.HTTPError where that fails."""
+
+    def __init__(self, url: str, mail_url: str, writers: Sequence[Writer]) -> None:
+        self._mail_url = mail_url
+        self._own = Writer(url)
+        for writer in writers:
+            self._own.follow(writer.name)
+
+    def mails(self, promised: Collection[str]) -> Counter[str]:
+        """How often each mail is there, by its subject, once those that were promised are, or the deadline is over.
+
+        Raises NotReadableError.
+        """
+        deadline = time.monotonic() + SETTLED_WITHIN
+        while True:
+            found = self._found()
+            if all(found[subject] for subject in promised) or time.monotonic() > deadline:
+                return found
+            time.sleep(1)
+
+    def close(self) -> None:
+        self._own.close()
+
+    def _found(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        before: dict[str, str] = {}
+        with httpx.Client(base_url=self._mail_url, timeout=WRITE_SECONDS) as http:
+            while True:
+                try:
+                    asked = http.get("/api/messages", params={"to": self._own.email} | before)
+                    messages = asked.raise_for_status().json()["messages"]
+                except httpx.HTTPError as error:
+                    raise NotReadableError(f"The mail server does not answer: {error}") from error
+                if not messages:
+                    return found
+                found.update(message["subject"] for message in messages)
+                before = {"before": str(messages[-1]["number"])}
+
+
+def _ready(what: Mapping[str, Any] | None) -> str | None:
+    return "ready" if what and what["state"] == "ready" else None
+
+
 def _picture() -> bytes:
     """A small picture that no article has as its cover yet."""
     made = io.BytesIO()
@@ -133,7 +207,10 @@ def _picture() -> bytes:
 
 @contextmanager
 def writing(writers: Sequence[Writer], hang_up: bool = False) -> Iterator[None]:
-    """All of them write meanwhile, each in a thread. With ``hang_up`` they do so at every other article."""
+    """All of them write meanwhile, each in a thread. With ``hang_up`` they do so at every other article.
+
+    Raises what one of them raised, which has stopped writing then.
+    """
     over = threading.Event()
 
     def write(writer: Writer) -> None:
@@ -142,12 +219,11 @@ def writing(writers: Sequence[Writer], hang_up: bool = False) -> Iterator[None]:
             if over.wait(PAUSE_SECONDS):
                 return
 
-    threads = [threading.Thread(target=write, args=(writer,), daemon=True) for writer in writers]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor(len(writers)) as threads:
+        under_way = [threads.submit(write, writer) for writer in writers]
+        try:
+            yield
+        finally:
+            over.set()
+        for one in under_way:
+            one.result()

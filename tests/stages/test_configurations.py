@@ -18,6 +18,7 @@ from tests.running import ROOT
 
 SIZE_OF_TMP = re.compile(r"^/tmp:size=(\d+)m\b")
 BALANCED = [number for number in stages.available() if number >= 3]
+BEFORE_THE_APP = [*((number, "lb") for number in BALANCED), (4, "cdn")]
 
 
 def config(number: int, *overrides: str) -> dict[str, Any]:
@@ -58,26 +59,27 @@ def test_nginx_takes_every_configuration() -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("number", BALANCED)
-def test_a_body_that_the_app_would_take_is_let_through_and_no_larger_one(number: int) -> None:
-    sizes = re.findall(r"client_max_body_size (\d+);", rendered(number))
+@pytest.mark.parametrize(("number", "role"), BEFORE_THE_APP)
+def test_a_body_that_the_app_would_take_is_let_through_and_no_larger_one(number: int, role: str) -> None:
+    sizes = re.findall(r"client_max_body_size (\d+);", rendered(number, role))
     assert {int(size) for size in sizes} == {LARGE_BYTES, MAX_BODY_BYTES, MAX_UPLOAD_BYTES}
     told = r"map \$uri \$most {\s+default (\d+);\s+\S+users\S+ (\d+);\s+\S+cover\S+ (\d+);"
-    (found,) = re.findall(told, rendered(number))
+    (found,) = re.findall(told, rendered(number, role))
     assert tuple(map(int, found)) == (MAX_BODY_BYTES, LARGE_BYTES, MAX_UPLOAD_BYTES)
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("number", BALANCED)
-def test_a_body_that_does_not_fit_into_a_buffer_goes_on_as_it_comes(number: int) -> None:
-    text = rendered(number)
+@pytest.mark.parametrize(("number", "role"), BEFORE_THE_APP)
+def test_a_body_that_does_not_fit_into_a_buffer_goes_on_as_it_comes(number: int, role: str) -> None:
+    text = rendered(number, role)
     (buffer,) = re.findall(r"client_body_buffer_size (\d+)k;", text)
     assert int(buffer) << 10 >= LARGE_BYTES
-    to_bodies = re.findall(r"location [^{]+{([^}]*proxy_pass http://bodies[^}]*)}", text)
+    to_bodies = re.findall(r"location @(large|upload) {([^}]*)}", text)
     assert len(to_bodies) == 2
-    for told in to_bodies:
+    for _, told in to_bodies:
         assert "proxy_request_buffering off;" in told
-        assert "limit_conn large_bodies 4;" in told
+        assert "keepalive_timeout 0;" in told
+        assert ("limit_conn large_bodies 4;" in told) == ("proxy_pass http://bodies" in told) == (role == "lb")
     small = re.search(r'map "\$content_length\$http_transfer_encoding" \$large_body {.*?"~(\S+)" "";', text, re.DOTALL)
     assert small
     is_small = re.compile(small[1].removesuffix("\\z"))
@@ -202,6 +204,16 @@ def test_more_workers_and_apps_are_kept_together_until_neither_is_wanted(
     assert "app3" in both["services"]
     with apps.chosen(4, ""):
         assert not file.exists()
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("number", stages.available())
+def test_whoever_empties_the_origins_has_none(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", "")
+    both = config(number)
+    apps = [one["environment"] for one in both["services"].values() if "PUBLIC_URL" in one.get("environment", {})]
+    assert {app["CORS_ORIGINS"] for app in apps} == {""}
+    assert [one.file for one in render.render(both) if '"*"' in re.sub("#.*", "", one.text)] == []
 
 
 @pytest.mark.docker

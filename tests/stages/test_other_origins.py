@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from conduit_testing.client import Api
+from conduit_testing.pictures import upload
 from infra.stage.stages import available
 from tests.running import PORTS, Stage, Stages
 
@@ -43,6 +44,7 @@ def test_a_page_of_another_origin_may_send_and_read(stage: Stage) -> None:
             http.get("/api/articles"),
             http.get("/api/articles/nothing-1"),
             http.get("/api/user"),
+            http.get(jo.cover(slug, upload())["small"]),
             http.post("/api/articles", content=b"{"),
         ):
             assert _may_read(response), response.request.url
@@ -77,8 +79,17 @@ UNREADABLE = {
     "a long address": (f"GET /api/tags?{LONG} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), {414}),
     "a long header": (f"GET /api/tags HTTP/1.1\r\nHost: x\r\nX: {LONG}\r\n\r\n".encode(), {400}),
     "another encoding": (b"POST /api/users HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", {501}),
+    "a method that is not served": (b"TRACE /api/tags HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
     "another version": (b"GET /api/tags HTTP/2.0\r\nHost: x\r\n\r\n", {505}),
 }
+
+
+@every_stage
+@pytest.mark.docker
+def test_what_is_there_for_errors_only_is_not_found(stage: Stage) -> None:
+    for path in ("/bad-request", "/too-long", "/kept"):
+        answer = httpx.get(f"{stage.url}{path}", timeout=10)
+        assert (answer.status_code, "errors" in answer.json()) == (404, True)
 
 
 @pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.stage(n)) for n in available() if n >= 3])

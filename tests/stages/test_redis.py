@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from conduit_testing.waiting import until
+
 # The fixture ``redis`` is what builds the image where it is missing.
 pytestmark = pytest.mark.usefixtures("redis")
 
@@ -57,6 +59,13 @@ def test_a_cache_that_is_full_takes_no_room_from_the_limits() -> None:
         evicted = _docker("exec", container, "sh", "-c", "redis-cli info stats | grep evicted_keys")
         assert int(evicted.partition(":")[2]) > 0
         assert _docker("exec", container, "redis-cli", "-p", "6380", "get", "counter") == "9"
+
+
+def test_without_its_limits_the_cache_s_box_ends_to_be_started_again() -> None:
+    with _started("cache") as container:
+        _docker("exec", container, "sh", "-c", "until redis-cli -p 6380 -e ping 2>/dev/null; do sleep 0.1; done")
+        _docker("exec", container, "sh", "-c", "redis-cli -p 6380 shutdown nosave || true")
+        until(lambda: _docker("inspect", "-f", "{{.State.Running}}", container) == "false", "it runs on", within=10)
 
 
 def test_the_broker_refuses_rather_than_forgets_and_writes_down_what_it_has() -> None:

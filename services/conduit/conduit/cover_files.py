@@ -5,11 +5,13 @@ Files are content-addressed, so several articles may show the same ones.
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import ClassVar
 
 from msgspec import Struct
 from sqlalchemy import bindparam, select
 
+from conduit import outbox, writes
 from conduit.errors import AppError
 from conduit.media_names import SIZES, cover_file
 from conduit.models import articles
@@ -57,19 +59,17 @@ def send(tasks: Tasks, enqueued: Enqueued | None) -> None:
 
 
 def drop(database: Database, media: Media, task: DropCover) -> Sequence[Task]:
-    """Delete the files if no article shows them. Raises UnavailableError."""
-    if _is_shown(database, task.digest):
-        return ()
-    names = [cover_file(task.digest, size) for size in SIZES]
-    files = {name: content for name in names if (content := media.get(name)) is not None}
-    for name in files:
-        media.delete(name)
-    if _is_shown(database, task.digest):
-        # An article got this cover meanwhile. If its own task has not made the files yet, it will make the same ones.
-        for name, content in files.items():
-            media.put(name, content, "image/webp")
+    """Delete the files if no article shows them. Raises UnavailableError.
+
+    Any server may have an article that shows them, so the lock is held on each. An article that gets this cover
+    meanwhile waits until the files are deleted, and its own task then makes them again.
+    """
+    with ExitStack() as transactions:
+        writers = [transactions.enter_context(database.writing(owner_id)) for owner_id in outbox.primaries(database)]
+        for writer in writers:
+            writer.all(writes.LOCK_FILES, digest=task.digest)
+        if not any(writer.first(_SHOWS, digest=task.digest) for writer in writers):
+            # The small one first: while it is there, so are the others.
+            for size in SIZES:
+                media.delete(cover_file(task.digest, size))
     return ()
-
-
-def _is_shown(database: Database, digest: str) -> bool:
-    return any(server.first(_SHOWS, digest=digest) is not None for server in database.readers())

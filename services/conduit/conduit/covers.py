@@ -8,6 +8,7 @@ all covers that may be pending, and no scan of the articles is needed.
 
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import ClassVar, TypeVar
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ from sqlalchemy import bindparam, select
 from conduit import cover_files, images, memory_headroom, writes
 from conduit.articles import id_of
 from conduit.cover_files import DropCover
-from conduit.errors import AppError, ForbiddenError, NotFoundError
+from conduit.errors import AppError, ForbiddenError, NotFoundError, UnavailableError
 from conduit.events import ArticleChanged
 from conduit.image_structure import TOO_MUCH_MEMORY, ImageError, inspect
 from conduit.media_names import cover_file, digest_of, upload_file
@@ -101,7 +102,7 @@ def replace(database: Database, media: Media, tasks: Tasks, viewer: int, slug: s
     if enqueued is None:
         media.delete(stored)
     else:
-        _send(database, tasks, enqueued, task, former)
+        _send(database, media, tasks, enqueued, task=task, former=former)
         cover_files.send(tasks, dropped)  # only now: had the task failed at once, the article would still show it
     return _article(database, media, article_id, viewer)
 
@@ -120,14 +121,16 @@ def remove(database: Database, media: Media, tasks: Tasks, viewer: int, slug: st
     return _article(database, media, article_id, viewer)
 
 
-def _send(database: Database, tasks: Tasks, enqueued: Enqueued, task: MakeCover, former: CoverRow) -> None:
+def _send(
+    database: Database, media: Media, tasks: Tasks, enqueued: Enqueued, *, task: MakeCover, former: CoverRow
+) -> None:
     try:
         tasks.send(enqueued)
     except Exception:
-        # The task ran at once and failed, which the caller is told. So the article keeps its former cover. If that was
-        # pending, it is set to "failed": its own task may still set "ready", or has found this upload in its place.
-        state = "failed" if former.cover_state == "pending" else former.cover_state
+        # The task ran at once and failed, which the caller is told. So the article keeps its former cover.
         with database.writing(task.article_id) as writer:
+            writer.first(writes.LOCK_COVER, article_id=task.article_id)  # before the files, as a replacement does
+            state = _state_again(writer, media, former)
             row = writer.first(
                 writes.RESTORE_COVER,
                 article_id=task.article_id,
@@ -138,6 +141,20 @@ def _send(database: Database, tasks: Tasks, enqueued: Enqueued, task: MakeCover,
             if row is not None:
                 writer.record(ArticleChanged(task.article_id, row.author_id))
         raise
+
+
+def _state_again(writer: Writer, media: Media, former: CoverRow) -> str | None:
+    """The state of a former cover that an article shows again."""
+    if former.cover_state == "pending":
+        # Its own task may still set "ready", or has found the later upload in its place.
+        return "failed"
+    if former.cover_state == "ready" and former.cover_digest is not None:
+        # Its files may have been deleted while the article did not show them. If the store is away, they count as there.
+        writer.all(writes.LOCK_FILES, digest=former.cover_digest)
+        with suppress(UnavailableError):
+            if media.get(cover_file(former.cover_digest, "small")) is None:
+                return "failed"
+    return former.cover_state
 
 
 def _article(database: Database, media: Media, article_id: int, viewer: int) -> Article:
@@ -155,7 +172,7 @@ def _article(database: Database, media: Media, article_id: int, viewer: int) -> 
 def make_files(database: Database, media: Media, task: MakeCover) -> Sequence[Task]:
     """Make the files of a stored upload, then set "ready" if the article still has this cover. Raises ImageError.
 
-    If it has another one by now, or is gone, the files are dropped by a task of their own.
+    If it has another one by now, or is gone, the files are deleted again.
     """
     upload = media.get(upload_file(task.digest, task.article_id))
     image = None if upload is None else inspect(upload)
@@ -172,8 +189,11 @@ def make_files(database: Database, media: Media, task: MakeCover) -> Sequence[Ta
     made = image is not None or media.get(cover_file(task.digest, "small")) is not None
     with database.writing(task.article_id) as writer:
         is_shown = _finish(writer, task, "ready" if made else "failed")
+    if not is_shown:
+        # Here and not in a task of its own: that may have run already, before these files were made.
+        cover_files.drop(database, media, DropCover(task.article_id, task.digest))
     discard(media, task)
-    return () if is_shown else (DropCover(task.article_id, task.digest),)
+    return ()
 
 
 def fail(writer: Writer, task: MakeCover) -> None:

@@ -1,8 +1,10 @@
 """uvicorn's HTTP protocol with bounds for a request's head, and answers that arrive before a body has ended.
 
 Without the bounds one endless header fills the memory of a box that has no balancer before it, and a head that never
-ends keeps its connection for good. Bodies are bounded by the app's middleware, which sees them as they come. Where that
-refuses one, the connection lingers: to close it with bytes unread would reset it, and the answer may never be seen.
+ends keeps its connection for good. Bodies are bounded by the app's middleware, which sees them as they come; what a
+chunked body has beside them, extensions and trailers, is bounded here. A connection ends with an answer that comes
+before its request has ended, and lingers: to close it with bytes unread would reset it, and the answer may never be
+seen.
 """
 
 from asyncio import TimerHandle, Transport
@@ -10,10 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # As the balancer has it: 32 KiB for a header, and four of them.
 MAX_HEAD_BYTES = 128 << 10
+# Each takes some 200 bytes of memory, however short it is. A browser sends twenty.
+MAX_HEADERS = 200
 HEAD_SECONDS = 10.0
 # What is read and thrown away after an answer that came before the request's end: as much as an upload, and no longer.
 LINGER_BYTES = 6_000_000
@@ -63,15 +68,31 @@ class _Lingering:
             self.close()
 
 
+class _Trailers(list[tuple[bytes, bytes]]):
+    """Stands where a request's headers are gathered, once they are complete. It keeps none: nothing reads trailers."""
+
+    def append(self, _trailer: tuple[bytes, bytes], /) -> None:
+        pass
+
+
+_TRAILERS = _Trailers()
+
+
 class BoundedHttp(HttpToolsProtocol):
-    """Refuses a head of more than ``MAX_HEAD_BYTES``, and one that takes longer than ``HEAD_SECONDS``."""
+    """Refuses a head of more than ``MAX_HEAD_BYTES`` or ``MAX_HEADERS``, or that takes longer than ``HEAD_SECONDS``.
+
+    A request that is refused behind others waits for their answers; nothing after it is read.
+    """
 
     transport: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.headers = _TRAILERS
+        # Bytes since the last request ended, or since the last piece of a body.
         self._head_bytes = 0
         self._is_in_head = True
+        self._is_refused = False
         self._late: TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -83,34 +104,60 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _has_ended(self) -> bool:
-        """Whether the client has nothing more to send of a request: the count ends with its body."""
-        return self._head_bytes == 0
+        """Whether the client has nothing more to send of a request."""
+        return self._is_in_head and self._head_bytes == 0 and not self._is_refused
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_lingering:
             self.transport.discard(len(data))
             return
-        if self._is_in_head:
-            self._head_bytes += len(data)
+        if self._is_refused:
+            return
+        self._head_bytes += len(data)
         super().data_received(data)
         # Looked at afterwards: most requests come in one piece, and a body may have come with its head.
-        if self._is_in_head and self._head_bytes:
+        if (self._head_bytes or self.headers is not _TRAILERS) and not self._is_refused:
+            self._bound()
+
+    def _bound(self) -> None:
+        self._head_bytes = self._head_bytes or 1  # at least, of a head that began in the piece that ended a request
+        if self._is_in_head:
             self._await_head()
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(431, f"has a head of more than {MAX_HEAD_BYTES} bytes")
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(431, f"has more than {MAX_HEAD_BYTES} bytes of headers")
+        elif len(self.headers) > MAX_HEADERS:
+            self._refuse_headers()
+
+    def _refuse_headers(self) -> None:
+        self.headers.clear()  # they would stay while the connection lingers
+        self._refuse(431, f"has more than {MAX_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
+        if len(self.headers) > MAX_HEADERS:
+            self._refuse_headers()
+            raise HttpParserError  # ends the parsing
+        super().on_headers_complete()
+        self.headers = _TRAILERS
         self._is_in_head = False
         self._has_head()
-        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._is_in_head = True
         self._head_bytes = 0
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        # Else the rest of a body would be read and discarded, however long it takes.
+        if (self._is_refused or not self._is_in_head) and not self.pipeline and not self.transport.is_closing():
+            self.transport.close()
+        super().on_response_complete()
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's sentence
-        self._refuse(400, "is no request that can be read")
+        self._refuse(400, "could not be read as an HTTP request")
 
     def _await_head(self) -> None:
         if self._late is None:
@@ -129,12 +176,28 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()  # nothing was asked, so nothing is answered
 
     def _refuse(self, status: int, sentence: str) -> None:
-        """Answer in the API's form, where no answer is under way, and close the connection."""
+        """Answer in the API's form and close the connection; where an answer is under way, only close it after that."""
         self._has_head()
-        if self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        self._is_refused = True
+        if self._may_answer():
             body = msgspec.json.encode({"errors": {"body": [sentence]}})
             lines = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
             self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, _REASONS[status], lines, body))
-        self.transport.close()
+            self.transport.close()
+
+    def _may_answer(self) -> bool:
+        """Whether no answer is under way. The app is told to give up a request that it has begun."""
+        cycle = self.cycle
+        if not self._is_in_head and self.pipeline:
+            self.pipeline.popleft()  # it is the last one, and the app has not seen it
+            return False
+        if not self._is_in_head and not cycle.response_started:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            return True
+        if cycle is None or cycle.response_complete:
+            return True
+        cycle.keep_alive = False
+        return False

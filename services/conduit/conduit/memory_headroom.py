@@ -13,7 +13,7 @@ from conduit.errors import UnavailableError
 # Stays free for what may start meanwhile: an upload holds one of the two slots for hashing, and a hash takes 19 MiB.
 MARGIN_BYTES = 20 << 20
 
-_left_at_start: int | None = None
+_left_at_start: int | None = None  # or later, where that was more
 
 _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
@@ -70,12 +70,23 @@ def note_start() -> None:
 
 
 def fits_at_rest(needed: int) -> bool:
-    """Whether ``needed`` bytes and MARGIN_BYTES were left when the process started. Where not, waiting is of no use."""
+    """Whether ``needed`` bytes and MARGIN_BYTES were ever seen to be left. Where not, waiting is of no use."""
+    if _left_at_start is not None and _left_at_start < needed + MARGIN_BYTES:
+        _left_now()
     return _left_at_start is None or needed + MARGIN_BYTES <= _left_at_start
 
 
 def require(needed: int, what: str) -> None:
     """Raise UnavailableError where ``needed`` bytes would leave less than MARGIN_BYTES."""
-    free = left()
+    free = _left_now()
     if free is not None and free < needed + MARGIN_BYTES:
         raise UnavailableError(what)
+
+
+def _left_now() -> int | None:
+    """What is left. The most of it is kept: a box that restarts under load has little left at its start."""
+    global _left_at_start  # noqa: PLW0603 - a fact of the process
+    free = left()
+    if free is not None and _left_at_start is not None:
+        _left_at_start = max(_left_at_start, free)
+    return free

@@ -135,7 +135,7 @@ def _end(writer: Writer, claim: Claim, state: str, seconds: float | None, error:
 
 def requeue(database: Database, worker: str) -> None:
     """Release the claims that this worker held when it died. Each death makes the next attempt wait longer."""
-    for owner_id in _primaries(database):
+    for owner_id in primaries(database):
         with database.writing(owner_id) as writer:
             writer.all(sql.REQUEUE, worker=worker, seconds=LOST_SECONDS)
 
@@ -143,7 +143,7 @@ def requeue(database: Database, worker: str) -> None:
 def reap(database: Database) -> list[Due]:
     """Find the tasks whose messages must be sent again. Commits before anything is sent: a worker may be quick."""
     found: list[Due] = []
-    for owner_id in _primaries(database):
+    for owner_id in primaries(database):
         with database.writing(owner_id) as writer:
             found += writer.all(sql.REAP, first=FIRST_SECONDS, longest=LONGEST_SECONDS, limit=BATCH)
     return found
@@ -158,12 +158,12 @@ def put_back(database: Database, unsent: Sequence[Due]) -> None:
 
 def purge(database: Database) -> None:
     """Delete one batch of the rows that were done a day ago."""
-    for owner_id in _primaries(database):
+    for owner_id in primaries(database):
         with database.writing(owner_id) as writer:
             writer.all(sql.PURGE, limit=10 * BATCH)
 
 
-def _primaries(database: Database) -> Iterator[int]:
+def primaries(database: Database) -> Iterator[int]:
     """An owner's id for each server that holds rows."""
     for _, owner_ids in database.readers_of(ids.compose(0, shard, 0) for shard in range(ids.SHARDS)):
         yield owner_ids[0]
@@ -197,7 +197,7 @@ def retry(database: Database, key: str | None) -> list[str]:
 
 def _everywhere(database: Database, statement: Statement[Row], **parameters: Any) -> list[Row]:
     rows: list[Row] = []
-    for owner_id in _primaries(database):
+    for owner_id in primaries(database):
         with database.writing(owner_id) as writer:
             rows += writer.all(statement, **parameters)
     return rows

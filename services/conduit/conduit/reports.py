@@ -6,6 +6,7 @@ Everything is read by keyset pagination, so that no statement grows with the aud
 
 import csv
 import io
+import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -14,12 +15,14 @@ from msgspec import Struct
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Integer, Interval, Table, bindparam, func, select, tuple_
 
 from conduit import ids, writes
-from conduit.errors import NotFoundError, UserGoneError, missing_owner_as
+from conduit.errors import AppError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.media_names import report_file
 from conduit.models import articles, comments, favorites, follows, reports, users
 from conduit.ports import Database, Media, Reader, Task, Tasks, Writer
 from conduit.schemas import Report
 from conduit.statements import Statement
+
+log = logging.getLogger(__name__)
 
 # An author has at most so many, for so long.
 MOST_KEPT = 10
@@ -161,26 +164,41 @@ _NAMES = Statement(
 def request(database: Database, media: Media, tasks: Tasks, viewer: int) -> Report:
     """Request a report on the viewer's audience. Returns the report in its current state.
 
-    Of MOST_KEPT the oldest makes room for it. If tasks run at once, raises UnavailableError when the task fails, and
-    BusyError while another report is being written. Raises UserGoneError if the token outlived its user.
+    Those beyond MOST_KEPT are deleted, failed ones first, then the oldest. If tasks run at once, raises
+    UnavailableError when the task fails, and BusyError while another report is being written; then none is deleted.
+    Raises UserGoneError if the token outlived its user.
     """
     with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
         row = writer.first(writes.NEW_REPORT, viewer=viewer, shard=ids.shard_of(viewer), most=MOST_KEPT)
         assert row is not None, "the statement always gives a row"
         report = tasks.enqueue(writer, WriteReport(row.id, viewer))
-    for report_id in row.surplus:
-        _delete(database, media, report_id)
     tasks.send(report)
+    _make_room(database, media, row.surplus)
     # From the primary: a replica may not have it yet.
     with database.writing(viewer) as writer:
         return _report(writer, viewer, row.id)
 
 
+def _make_room(database: Database, media: Media, surplus: Sequence[int]) -> None:
+    """Delete reports. The new one is there even if this fails, and the rest is deleted later."""
+    try:
+        for report_id in surplus:
+            _delete(database, media, report_id)
+    except AppError as error:
+        log.warning("surplus reports stay", extra={"cause": str(error)})
+    except Exception:
+        log.exception("surplus reports stay")
+
+
 def _delete(database: Database, media: Media, report_id: int) -> None:
-    """The file first: a row without one is found again."""
-    media.delete(report_file(report_id))
+    """Delete a report's row and file. Raises UnavailableError, and then the row is still there, to be found again.
+
+    The file is deleted inside the transaction: without a row nobody would find it. A task that finishes this report
+    meanwhile waits, and then deletes its file itself.
+    """
     with database.writing(report_id) as writer:
         writer.all(writes.DELETE_REPORT, report_id=report_id)
+        media.delete(report_file(report_id))
 
 
 def show(database: Database, viewer: int, report_id: int) -> Report:
@@ -236,11 +254,13 @@ def fail_abandoned(database: Database, older_than: float, known: Collection[str]
                     fail(writer, task)
 
 
-def delete_old(database: Database, media: Media) -> None:
-    """Delete reports that were requested longer than KEPT_FOR ago, PAGE of them at most. Raises UnavailableError."""
+def delete_old(database: Database, media: Media, most: int) -> None:
+    """Delete reports that were requested longer than KEPT_FOR ago, ``most`` of them. Raises UnavailableError."""
     for server in database.readers():
-        for row in server.all(_OLD, older_than=KEPT_FOR, limit=PAGE):
+        old = server.all(_OLD, older_than=KEPT_FOR, limit=most)
+        for row in old:
             _delete(database, media, row.id)
+        most -= len(old)
 
 
 def audience(database: Database, author_id: int) -> Iterator[tuple[str, str, str, str]]:

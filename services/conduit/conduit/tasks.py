@@ -18,6 +18,8 @@ from conduit.timing import tally
 
 # No request takes longer: NGINX's timeout is shorter. So a task that a request started longer ago was interrupted.
 LONGEST_REQUEST_SECONDS = 60.0
+# Old results of one kind that are deleted at once, unless the caller says otherwise.
+MOST_EXPIRED = 1_000
 
 
 class IncompleteError(Exception):
@@ -40,8 +42,8 @@ class Handler:
 
     ``fail`` marks the task's result as failed, in a transaction of the task's owner. ``discard`` deletes what another
     attempt would need. ``fail_abandoned`` fails what has been pending for so many seconds, except for tasks with the
-    given keys. ``expire`` deletes results that are too old. A process performs one task of an ``exclusive`` kind at a
-    time, because it takes much memory.
+    given keys. ``expire`` deletes results that are too old, up to a number of them. A process performs one task of an
+    ``exclusive`` kind at a time, because it takes much memory.
     """
 
     kind: str
@@ -50,7 +52,7 @@ class Handler:
     fail: Callable[[Writer, Any], None] = _nothing
     discard: Callable[[Any], None] = _nothing
     fail_abandoned: Callable[[float, Collection[str]], None] = _nothing
-    expire: Callable[[], None] = _nothing
+    expire: Callable[[int], None] = _nothing
     exclusive: bool = False
 
 
@@ -102,7 +104,7 @@ class Handlers:
             keys = known(name)
             handler.fail_abandoned(LONGEST_REQUEST_SECONDS, keys)
 
-    def expire(self) -> None:
-        """Delete results that are too old. Raises what the adapters raise."""
+    def expire(self, most: int = MOST_EXPIRED) -> None:
+        """Delete results that are too old, ``most`` of each kind. Raises what the adapters raise."""
         for handler in self:
-            handler.expire()
+            handler.expire(most)

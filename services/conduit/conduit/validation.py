@@ -9,7 +9,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from conduit.visible_text import has_unseen, shows_something, turns_direction
+from conduit.visible_text import has_odd_space, has_unseen, shows_something, turns_direction
 
 MAX_TAGS = 20
 MAX_TAG_LENGTH = 50
@@ -38,9 +38,9 @@ def _shown(text: str) -> str:
     return text
 
 
-def _title(text: str) -> str:
+def _listed(text: str) -> str:
+    """A text that stands in a list, where it must not turn what stands beside it."""
     if turns_direction(text):
-        # In a list it would turn what stands beside it.
         raise PydanticCustomError("direction", "must not contain controls of the writing direction")
     return text
 
@@ -77,6 +77,8 @@ def _username(text: str) -> str:
         raise PydanticCustomError("blank", "can't be blank")
     if has_unseen(name):
         raise PydanticCustomError("unseen", "must not contain invisible characters")
+    if has_odd_space(name):
+        raise PydanticCustomError("space", "must not contain spaces other than single ordinary ones")
     return name
 
 
@@ -116,6 +118,8 @@ def _tags(values: list[str]) -> list[str]:
         raise PydanticCustomError(
             "tag", "has a tag over {most} characters, or with invisible characters", {"most": MAX_TAG_LENGTH}
         )
+    if any(has_odd_space(name) for name in names):
+        raise PydanticCustomError("space", "has a tag with spaces other than single ordinary ones")
     return names
 
 
@@ -123,6 +127,7 @@ _Stripped = StringConstraints(strip_whitespace=True)
 _NotBlank = AfterValidator(_not_blank)
 _Storable = AfterValidator(_storable)
 _Shown = AfterValidator(_shown)
+_Listed = AfterValidator(_listed)
 _Composed = BeforeValidator(_composed)
 
 Username = Annotated[str, Field(min_length=1, max_length=64), _Composed, AfterValidator(_username)]
@@ -140,8 +145,8 @@ NewPassword = Annotated[
 ]
 Bio = Annotated[str, Field(max_length=5_000), _Storable]
 ImageUrl = Annotated[str, Field(max_length=2_000), _Storable]
-Title = Annotated[str, _Stripped, Field(min_length=1, max_length=300), _Shown, AfterValidator(_title)]
-Description = Annotated[str, Field(min_length=1, max_length=1_000), _Shown]
+Title = Annotated[str, _Stripped, Field(min_length=1, max_length=300), _Shown, _Listed]
+Description = Annotated[str, Field(min_length=1, max_length=1_000), _Shown, _Listed]
 Text = Annotated[str, Field(min_length=1, max_length=200_000), _Shown]
 Tags = Annotated[
     list[Annotated[str, Field(json_schema_extra={"maxLength": MAX_TAG_LENGTH})]],

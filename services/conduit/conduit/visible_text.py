@@ -2,7 +2,7 @@
 
 Two names that look the same are one name to a reader. So names have none of the characters that Unicode calls
 default-ignorable, no fillers, and no controls of the writing direction, with which "jo" can be written in many ways.
-What an emoji is made of is seen, and allowed where one stands.
+Nor have they any space but single ordinary ones. What an emoji is made of is seen, and allowed where one stands.
 """
 
 import re
@@ -35,6 +35,11 @@ def has_unseen(name: str) -> bool:
         and not _is_of_an_emoji(name, place)
         for place, character in enumerate(name)
     )
+
+
+def has_odd_space(name: str) -> bool:
+    """Whether it has a space that looks like U+0020 or nearly so, or two in a row, which a page shows as one."""
+    return "  " in name or any(character != " " and unicodedata.category(character) == "Zs" for character in name)
 
 
 def turns_direction(text: str) -> bool:

@@ -3,8 +3,8 @@
 Most are SQL text, since Core would hide what they do: a statement makes a change and updates its counters, so that a
 transaction holds its locks for one round trip.
 
-Lock order: an article's favourites, the article, its author, then counters (articles, tags, favourites, each in the
-order of its key). All statements follow it, so that no two transactions deadlock.
+Lock order: an article's favourites, the article, the files of its cover, its author, then counters (articles, tags,
+favourites, each in the order of its key). All statements follow it, so that no two transactions deadlock.
 """
 
 from typing import Any
@@ -85,7 +85,8 @@ CHANGE_USER = _statement(
               users.bio, users.image
     """,
 )
-# Counted as far as the bound. Two transactions at the same time may each add the last one.
+# Counted as far as the bound. Two transactions at the same time may each add the last one. If both add the same one,
+# the second waits for the first, but its snapshot is too old to show the row. An update that changes nothing returns it.
 FOLLOW = _statement(
     "follow",
     FollowedRow,
@@ -93,7 +94,7 @@ FOLLOW = _statement(
     WITH held AS (SELECT count(*) AS n FROM (SELECT FROM follows WHERE follower_id = :viewer LIMIT :most) AS f),
     added AS (
         INSERT INTO follows (follower_id, followee_id) SELECT :viewer, :followee FROM held WHERE n < :most
-        ON CONFLICT DO NOTHING RETURNING 1
+        ON CONFLICT (follower_id, followee_id) DO UPDATE SET created_at = follows.created_at RETURNING 1
     )
     SELECT EXISTS (SELECT FROM added)
         OR EXISTS (SELECT FROM follows WHERE follower_id = :viewer AND followee_id = :followee) AS follows
@@ -218,10 +219,18 @@ LOCK_COVER = _statement(
     CoverRow,
     "SELECT author_id, cover_digest, cover_state FROM articles WHERE id = :article_id FOR NO KEY UPDATE",
 )
+# Held until the transaction ends, by who sets a cover and by who deletes its files. So a deletion is over before the
+# cover is set, or it finds the article. The files have no row of their own that could be locked.
+_LOCK_FILES = "pg_advisory_xact_lock(hashtextextended(:digest, 0))"
+LOCK_FILES = _statement("lock files of a cover", NoRow, f"SELECT FROM {_LOCK_FILES}")
+# No cover (NULL) locks nothing.
 SET_COVER = _statement(
-    "set cover", NoRow, "UPDATE articles SET cover_digest = :digest, cover_state = :state WHERE id = :article_id"
+    "set cover",
+    NoRow,
+    f"UPDATE articles SET cover_digest = :digest, cover_state = :state FROM {_LOCK_FILES} WHERE id = :article_id",
 )
 # Only if the article still waits for this upload: the task of a later upload finishes that one. "ready" is final.
+# The files need no lock here: the article has had this cover, so nobody deletes them.
 FINISH_COVER = _statement(
     "finish cover",
     AuthorRow,
@@ -306,14 +315,16 @@ DELETE_COMMENT = _statement(
 
 # Reports ---------------------------------------------------------------------------------------------------
 
-# With the older ones that make room for it: all but ``most``, itself included.
+# With those that are too many beside it, where ``most`` are kept: failed ones first, then the oldest. Failed requests
+# leave theirs, so there may be many, and one request deletes no more than ``most``.
 NEW_REPORT = _statement(
     "new report",
     NewReportRow,
     """
     INSERT INTO reports (id, user_id, state) VALUES (next_id(:shard), :viewer, 'pending')
     RETURNING id, ARRAY(
-        SELECT r.id FROM reports r WHERE r.user_id = :viewer ORDER BY r.id DESC OFFSET :most - 1
+        SELECT r.id FROM reports r WHERE r.user_id = :viewer ORDER BY r.state <> 'failed', r.id
+        LIMIT (SELECT least(:most, greatest(0, count(*) + 1 - :most)) FROM reports WHERE user_id = :viewer)
     ) AS surplus
     """,
 )

@@ -53,6 +53,7 @@ def postgres_server() -> Iterator[str]:
     finally:
         docker("rm", "--force", "--volumes", container)
 
+
 MEDIA_PASSWORD = "of-the-tests"
 
 
@@ -80,14 +81,13 @@ def redis_server() -> Iterator[str]:
 
 
 def need_image(image: str, stage: int, service: str) -> None:
-    """Build an image as a service of a stage has it, unless it exists. Raises ContainerError."""
+    """Build an image as a service of a stage has it: in a second, where nothing has changed. Raises ContainerError."""
     if shutil.which("docker") is None:
         raise ContainerError(f"these tests need {image}, and Docker is not installed to run it: {_REMEDY}")
-    if not docker("images", "--quiet", image):
-        command = ["docker", "compose", "-f", f"docker-compose.stage{stage}.yml", "build", service]
-        built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
-        if built.returncode:
-            raise ContainerError(f"the image {image} could not be built: {_REMEDY}\n{built.stderr[-2000:]}")
+    command = ["docker", "compose", "-f", f"docker-compose.stage{stage}.yml", "build", service]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    if built.returncode:
+        raise ContainerError(f"the image {image} could not be built: {_REMEDY}\n{built.stderr[-2000:]}")
 
 
 def docker(*arguments: str) -> str:

@@ -1,7 +1,9 @@
 """Limits counted in this process's memory: right for one app box, and the reason a second one shares them."""
 
 import math
+import threading
 import time
+from collections import OrderedDict
 
 from limits import RateLimitItem
 from limits.storage import MemoryStorage
@@ -11,6 +13,26 @@ from conduit.errors import TooManyError
 
 # An account's known addresses are forgotten after so long without a sign-in.
 KNOWN_SECONDS = 30 * 86_400
+# Of all accounts together, in this process's memory: 3 MB of it.
+MAX_KNOWN = 10_000
+
+
+class _KnownAddresses:
+    """Pairs of an address and an account, each for ``KNOWN_SECONDS`` from its last sign-in; the last ``MAX_KNOWN``."""
+
+    def __init__(self) -> None:
+        self._known_until: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, address: str, account: str) -> None:
+        with self._lock:
+            self._known_until[address, account] = time.monotonic() + KNOWN_SECONDS
+            self._known_until.move_to_end((address, account))
+            if len(self._known_until) > MAX_KNOWN:
+                self._known_until.popitem(last=False)
+
+    def has(self, address: str, account: str) -> bool:
+        return self._known_until.get((address, account), 0.0) > time.monotonic()
 
 
 class MemoryLimits:
@@ -22,6 +44,7 @@ class MemoryLimits:
 
     def __init__(self, write: RateLimitItem, sign_in: RateLimitItem) -> None:
         self._alone = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._known = _KnownAddresses()
         self._write = write
         self._sign_in = sign_in
 
@@ -37,10 +60,10 @@ class MemoryLimits:
             self._count(self._sign_in, "attempts to sign in to this account", "account", account)
 
     def signed_in(self, address: str, account: str) -> None:
-        know(self._alone, address, account)
+        self._known.add(address, account)
 
     def _knows(self, address: str, account: str) -> bool:
-        return is_known(self._alone, address, account)
+        return self._known.has(address, account)
 
     def _count(self, limit: RateLimitItem, what: str, *identifiers: str) -> None:
         wait = self._wait(limit, *identifiers)
@@ -50,18 +73,6 @@ class MemoryLimits:
     def _wait(self, limit: RateLimitItem, *identifiers: str) -> float | None:
         """Count; the seconds until the window is over, where the limit has been reached."""
         return counted(self._alone, limit, *identifiers)
-
-
-def know(limiter: SlidingWindowCounterRateLimiter, address: str, account: str) -> None:
-    limiter.storage.incr(_known(address, account), KNOWN_SECONDS)
-
-
-def is_known(limiter: SlidingWindowCounterRateLimiter, address: str, account: str) -> bool:
-    return limiter.storage.get(_known(address, account)) > 0
-
-
-def _known(address: str, account: str) -> str:
-    return f"known/{address}/{account}"
 
 
 def counted(limiter: SlidingWindowCounterRateLimiter, limit: RateLimitItem, *identifiers: str) -> float | None:

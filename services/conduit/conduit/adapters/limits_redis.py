@@ -10,7 +10,7 @@ from limits import RateLimitItem
 from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from conduit.adapters.limits_memory import MemoryLimits, counted, is_known, know
+from conduit.adapters.limits_memory import KNOWN_SECONDS, MemoryLimits, counted
 from conduit.adapters.redis_server import RedisServer
 from conduit.errors import UnavailableError
 
@@ -39,10 +39,14 @@ class RedisLimits(MemoryLimits):
         # Here, too, so that the owner is known while Redis is away.
         super().signed_in(address, account)
         with suppress(UnavailableError):
-            self._server.call(lambda: know(self._shared, address, account))
+            self._server.call(lambda: self._server.client.set(_known(address, account), 1, ex=KNOWN_SECONDS))
 
     def _knows(self, address: str, account: str) -> bool:
         try:
-            return self._server.call(lambda: is_known(self._shared, address, account))
+            return self._server.call(lambda: bool(self._server.client.exists(_known(address, account))))
         except UnavailableError:
             return super()._knows(address, account)
+
+
+def _known(address: str, account: str) -> str:
+    return f"{RedisStorage.PREFIX}:known/{address}/{account}"

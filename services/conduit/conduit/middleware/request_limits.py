@@ -17,18 +17,20 @@ from conduit.routing.error_handlers import response_to
 PROBES = ("/ready", "/health")
 # Bodies below routing.body.LARGE_BYTES are not counted; so many of them may be arriving, 16 MiB in all.
 MAX_ARRIVING = 1_024
-# A body has so many seconds, and one more for each so many bytes that have come: who stops sending is not waited for.
+# A body has so many seconds, and one more for each so many bytes that have come.
 FIRST_SECONDS = 10.0
 LEAST_BYTES_A_SECOND = 16 << 10
+# Between two pieces of it: else whoever sends much at once and then nothing keeps its memory for all of that time.
+PAUSE_SECONDS = 5.0
 
 
 class RequestLimits:
     """At most ``max_in_flight`` requests are in flight. A path that is ``exempt`` is never refused.
 
     A request does not count while it waits for its body, so that slow clients do not keep others out. A body may have
-    ``max_body_bytes(path)`` bytes and take ``body_seconds`` from its first read, if it comes at a reasonable rate. All
-    bodies together may have ``max_bytes_at_once`` bytes beyond the first ``LARGE_BYTES`` of each: a few large bodies do
-    not keep out small ones.
+    ``max_body_bytes(path)`` bytes and take ``body_seconds`` from its first read, if it comes at a reasonable rate and
+    without a pause of more than ``PAUSE_SECONDS`` after its first piece. All bodies together may have
+    ``max_bytes_at_once`` bytes beyond the first ``LARGE_BYTES`` of each: a few large bodies do not keep out small ones.
     """
 
     def __init__(
@@ -109,10 +111,14 @@ class _Body:
             return await self._receive()
         if (content_length(self._scope) or 0) > self._most:
             raise TooLargeError(self._most)
-        began = self._wait() if self._began is None else self._began
+        now = asyncio.get_running_loop().time()
+        began = self._wait(now) if self._began is None else self._began
         seconds = min(self._limits.body_seconds, FIRST_SECONDS + self._bytes // LEAST_BYTES_A_SECOND)
+        until = began + seconds
+        if self._bytes and now + PAUSE_SECONDS < until:
+            seconds, until = PAUSE_SECONDS, now + PAUSE_SECONDS
         try:
-            async with asyncio.timeout_at(began + seconds):
+            async with asyncio.timeout_at(until):
                 message = await self._receive()
         except TimeoutError as error:
             raise TooSlowError(seconds) from error
@@ -121,15 +127,15 @@ class _Body:
             self._count()
         return message
 
-    def _wait(self) -> float:
-        """When that began."""
+    def _wait(self, now: float) -> float:
+        """When that began: ``now``."""
         if self._limits.arriving >= MAX_ARRIVING:
             _shed()
-        self._began = asyncio.get_running_loop().time()
+        self._began = now
         self._limits.arriving += 1
         self._limits.in_flight -= 1
         self._is_counted = False
-        return self._began
+        return now
 
     def _take(self, count: int) -> None:
         large_before = max(0, self._bytes - LARGE_BYTES)

@@ -29,11 +29,12 @@ def is_large(scope: Scope) -> bool:
 
 
 def content_length(scope: Scope) -> int | None:
-    """In bytes; 0 without a body, None for one that comes in chunks."""
+    """In bytes; 0 without a body, None where it is not known before the end: it comes in chunks, say."""
     length: int | None = 0
     for name, value in scope["headers"]:
         if name == b"transfer-encoding":
             return None
-        if name == b"content-length" and value.isdigit():
-            length = int(value)
+        if name == b"content-length":
+            digits = value.strip()  # the parser leaves blanks after it
+            length = int(digits) if digits.isdigit() else None
     return length

@@ -1,8 +1,9 @@
 """Every adapter of a port, for suites that do not know which one they got."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from sqlalchemy import text
 
 from conduit import users
 from conduit.adapters.cache_invalidating import invalidating
@@ -13,6 +14,8 @@ from conduit.events import Event
 from conduit.passwords import Passwords
 from conduit.ports import Enqueued, Listener, Media, Task, Tasks, Writer
 from conduit.request_bodies import NewUser
+from conduit.rows import IdRow
+from conduit.statements import Statement
 from conduit.tokens import Tokens
 from conduit_testing.deployments import (
     NewDatabase,
@@ -52,6 +55,21 @@ def database(request: pytest.FixtureRequest, new_database: NewDatabase, told: To
     database.open()
     yield database
     database.close()
+
+
+_WAITING = Statement(
+    "waiting for a lock",
+    text(
+        "SELECT pid AS id FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    ),
+    IdRow,
+)
+
+
+@pytest.fixture
+def somebody_waits(database: PostgresDatabase) -> Callable[[], bool]:
+    """Whether a transaction waits for another's lock, on any server."""
+    return lambda: any(server.first(_WAITING) for server in database.readers())
 
 
 @pytest.fixture

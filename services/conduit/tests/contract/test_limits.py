@@ -10,6 +10,7 @@ import pytest
 from limits import parse
 from redis import Redis
 
+from conduit.adapters import limits_memory, limits_redis
 from conduit.adapters.limits_memory import MemoryLimits
 from conduit.adapters.limits_redis import RedisLimits
 from conduit.errors import TooManyError
@@ -149,3 +150,33 @@ def test_wrong_passwords_from_elsewhere_do_not_lock_an_owner_out(limits: Limits)
     # From the owner's address there are as many attempts as from any other.
     assert _refused(6, lambda: limits.count_sign_in("10.0.0.1", "jo@example.com")) == [False] * 4 + [True] * 2
     assert _refused(1, lambda: limits.count_sign_in("10.0.0.1", "ann@example.com")) == [True]
+
+
+_OTHERS = itertools.count()
+
+
+def _knows(limits: Limits, address: str, account: str) -> bool:
+    """Whether an address may sign in to an account that was tried from too many others."""
+    _refused(6, lambda: limits.count_sign_in(f"10.2.0.{next(_OTHERS)}", account))
+    return _refused(1, lambda: limits.count_sign_in(address, account)) == [False]
+
+
+def test_an_address_is_known_for_a_time_from_its_last_sign_in(
+    limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (limits_memory, limits_redis):
+        monkeypatch.setattr(module, "KNOWN_SECONDS", 2)
+    for _ in range(2):
+        limits.signed_in("10.0.0.1", "jo@example.com")
+        time.sleep(1.2)
+    assert _knows(limits, "10.0.0.1", "jo@example.com")
+    time.sleep(1)
+    assert not _knows(limits, "10.0.0.1", "jo@example.com")
+
+
+def test_a_box_remembers_only_so_many_addresses_those_signed_in_from_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits_memory, "MAX_KNOWN", 3)
+    limits = MemoryLimits(parse("3/minute"), parse("5/minute"))
+    for account in ("a", "b", "c", "a", "d"):
+        limits.signed_in("10.0.0.1", account)
+    assert [_knows(limits, "10.0.0.1", account) for account in "abcd"] == [True, False, True, True]

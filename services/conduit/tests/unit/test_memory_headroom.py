@@ -54,11 +54,27 @@ def test_work_that_would_leave_too_little_is_refused(monkeypatch: pytest.MonkeyP
     memory_headroom.require(1 << 40, "room")
 
 
-def test_what_was_not_left_at_the_start_never_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_never_left_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_headroom, "_left_at_start", None)
     assert memory_headroom.fits_at_rest(1 << 40), "there is no limit"
     monkeypatch.setattr(memory_headroom, "left", lambda: 50 * MB)
     memory_headroom.note_start()
     monkeypatch.setattr(memory_headroom, "left", lambda: 10 * MB)
+    assert memory_headroom.fits_at_rest(50 * MB - memory_headroom.MARGIN_BYTES)
+    assert not memory_headroom.fits_at_rest(50 * MB - memory_headroom.MARGIN_BYTES + 1)
+
+
+@pytest.mark.parametrize("seen", ["when it is asked", "when memory was required"])
+def test_a_box_that_restarts_under_load_finds_out_what_it_has_at_rest(
+    monkeypatch: pytest.MonkeyPatch, seen: str
+) -> None:
+    monkeypatch.setattr(memory_headroom, "_left_at_start", None)
+    monkeypatch.setattr(memory_headroom, "left", lambda: 30 * MB)
+    memory_headroom.note_start()
+    assert not memory_headroom.fits_at_rest(50 * MB - memory_headroom.MARGIN_BYTES)
+    monkeypatch.setattr(memory_headroom, "left", lambda: 50 * MB)
+    if seen == "when memory was required":
+        memory_headroom.require(1, "room")
+        monkeypatch.setattr(memory_headroom, "left", lambda: 10 * MB)
     assert memory_headroom.fits_at_rest(50 * MB - memory_headroom.MARGIN_BYTES)
     assert not memory_headroom.fits_at_rest(50 * MB - memory_headroom.MARGIN_BYTES + 1)

@@ -138,6 +138,20 @@ def test_a_name_has_nothing_that_a_reader_cannot_see(name: str) -> None:
     assert set(_refused(NewArticle, **article, tagList=[name])) == {"tagList"}
 
 
+@pytest.mark.parametrize("space", ["\u00a0", "\u2002", "\u2009", "\u3000", "  "], ids=ascii)
+def test_a_name_has_single_ordinary_spaces_only(space: str) -> None:
+    """Else two users look the same. At its ends they are left out."""
+    name = f"Jo{space}Smith"
+    given = {"email": "u@example.com", "password": "password"}
+    refused = {"username": ["must not contain spaces other than single ordinary ones"]}
+    assert _refused(NewUser, username=name, **given) == refused
+    assert _refused(UserChanges, username=name) == refused
+    article = {"title": name, "description": name, "body": name}
+    found = _refused(NewArticle, **article, tagList=["Jo Smith", name])
+    assert found == {"tagList": ["has a tag with spaces other than single ordinary ones"]}
+    assert NewUser(username=f"{space}Jo Smith{space}", **given).username == "Jo Smith"
+
+
 @pytest.mark.parametrize(
     "name",
     ["Zoë", "李小龍", "محمد", "क्\u200dष", "می\u200cخواهم", "Jo Smith", "x_1.y-z", "🙂❤\ufe0f", "👩\u200d👧👋🏽"],
@@ -155,9 +169,12 @@ def test_what_is_shown_shows_something(blank: str) -> None:
     assert _refused(NewComment, body=blank) == {"body": ["can't be blank"]}
 
 
-def test_a_title_does_not_turn_what_stands_beside_it() -> None:
-    assert set(_refused(NewArticle, title="a \u202eb", description="d", body="b")) == {"title"}
-    assert _refused(NewArticle, title="שלום\u200f!", description="d", body="b \u202eb") == {}
+def test_a_title_or_description_does_not_turn_what_stands_beside_it() -> None:
+    for field in ("title", "description"):
+        article = {"title": "t", "description": "d", "body": "b \u202eb"}
+        assert set(_refused(NewArticle, **article | {field: "a \u202eb"})) == {field}
+        assert set(_refused(ArticleChanges, **{field: "a \u2066b"})) == {field}
+        assert _refused(NewArticle, **article | {field: "שלום\u200f!"}) == {}
 
 
 def test_a_new_password_is_long_enough_and_an_old_one_may_be_short() -> None:

@@ -142,7 +142,7 @@ def test_a_caller_who_disconnects_during_a_body_is_no_500(api: Api, deployment: 
 
 
 def _sending(
-    deployment: Deployment, length: int, sent: bytes, headers: str = "", target: str = "POST /api/users"
+    deployment: Deployment, length: int | str, sent: bytes, headers: str = "", target: str = "POST /api/users"
 ) -> socket.socket:
     """A request, of whose body only this part has been sent."""
     host, _, port = deployment.base_url.removeprefix("http://").partition(":")
@@ -187,6 +187,21 @@ def test_a_body_has_more_time_the_more_of_it_has_come(
             assert slow.recv(4_000).startswith(b"HTTP/1.1 200 ")
 
 
+def test_whoever_stops_amid_a_body_is_not_waited_for(
+    new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though so much has come that it would have a minute."""
+    monkeypatch.setattr(request_limits, "PAUSE_SECONDS", 0.5)
+    with deployed_on_one_server(new_database) as deployment, httpx.Client(base_url=deployment.base_url) as http:
+        signed = f"Authorization: Token {Api(http).sign_up().token}\r\n"
+        started = time.monotonic()
+        with _sending(deployment, 1_000_000, b"x" * 984_000, signed, "PUT /api/user") as still:
+            said = still.recv(4_000)
+        assert said.startswith(b"HTTP/1.1 408 ")
+        assert b"did not arrive within 0.5 s" in said
+        assert 0.5 <= time.monotonic() - started < 5
+
+
 @pytest.mark.parametrize("signed", ["", "Authorization: Token x.y.z\r\n"], ids=["nobody", "a token that is none"])
 @pytest.mark.parametrize("target", ["POST /api/articles", "PUT /api/user", "POST /api/articles/x-1/comments"])
 def test_who_is_not_signed_in_is_refused_before_a_large_body(deployment: Deployment, target: str, signed: str) -> None:
@@ -199,6 +214,12 @@ def test_who_is_not_signed_in_is_refused_before_a_large_body(deployment: Deploym
 @pytest.mark.parametrize("target", ["POST /api/users", "POST /api/users/login"])
 def test_who_signs_in_or_up_sends_no_large_body(deployment: Deployment, target: str) -> None:
     with _sending(deployment, LARGE_BYTES + 1, b"", target=target) as connection:
+        assert connection.recv(4_000).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("blanks", [" ", "\t", "  "], ids=ascii)
+def test_a_length_with_blanks_after_it_is_a_length(deployment: Deployment, blanks: str) -> None:
+    with _sending(deployment, f"300000000{blanks}", b"") as connection:
         assert connection.recv(4_000).startswith(b"HTTP/1.1 413 ")
 
 

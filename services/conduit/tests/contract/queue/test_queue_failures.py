@@ -5,14 +5,17 @@ The broker is a real one; the worker is in this process and works only when a te
 
 import contextlib
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from conduit import articles, backlog, covers, outbox, reports
+from conduit import articles, backlog, covers, outbox, outbox_worker, reports
+from conduit.cover_files import DropCover
 from conduit.errors import UnavailableError
-from conduit.media_names import upload_file
+from conduit.media_names import SIZES, cover_file, upload_file
 from conduit.outbox_statements import Due
+from conduit.outbox_worker import AttemptError
 from conduit_testing.pictures import png, upload
 from conduit_testing.proxy import Proxy
 from conduit_testing.queue_rows import (
@@ -27,6 +30,7 @@ from conduit_testing.queue_rows import (
     row_of,
 )
 from conduit_testing.queued import Hand, sent
+from conduit_testing.slow_work import REPORT_STATES
 from conduit_testing.waiting import until
 
 MAIL_ERROR = "body the mail server is unavailable; try again shortly"
@@ -162,6 +166,33 @@ def test_a_dead_cover_is_failed_and_made_when_it_is_requeued(
     hand.settle()
     assert state() == "ready"
     task = cover_task(slug, content)
+    assert use.media.get(upload_file(task.digest, task.article_id)) is None
+
+
+def test_a_cover_that_is_made_after_its_article_is_deleted_leaves_no_file(
+    hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task that deletes the files was done between two attempts to make them, and found none."""
+
+    def away(*_: object) -> None:
+        raise UnavailableError("the media store")
+
+    use, content = hand.services, upload()
+    slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
+    covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
+    task = cover_task(slug, content)
+    dropping = DropCover(task.article_id, task.digest)
+    with monkeypatch.context() as patch:
+        patch.setattr(use.media, "put", away)
+        with pytest.raises(AttemptError):
+            hand.worker.perform(task.owner_id, task.key, 0, 0)
+    articles.delete(use.database, use.tasks, author, slug)
+    hand.worker.perform(dropping.owner_id, dropping.key, 0, 0)
+    assert (row_of(hand, task).state, row_of(hand, dropping).state) == ("retrying", "done")
+    hand.worker.perform(task.owner_id, task.key, 0, 1)
+    hand.settle()
+    assert row_of(hand, task) == ("done", 2, None)
+    assert [size for size in SIZES if use.media.get(cover_file(task.digest, size)) is not None] == []
     assert use.media.get(upload_file(task.digest, task.article_id)) is None
 
 
@@ -308,6 +339,23 @@ def test_enqueued_again_before_its_first_attempt_a_task_keeps_its_place_in_the_q
     hand.worker.perform(*first)
     assert row_of(hand, task) == ("done", 1, None)
     assert len(letters.got) == 1
+
+
+def test_a_worker_deletes_old_results_in_small_portions(
+    hand: Hand, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its relay sends nothing meanwhile."""
+    use = hand.services
+    monkeypatch.setattr(reports, "KEPT_FOR", timedelta(0))
+    use.handlers.expire()  # other tests' reports
+    for _ in range(3):
+        reports.request(use.database, use.media, use.tasks, author)
+    hand.settle()
+    monkeypatch.setattr(outbox_worker, "EXPIRED_AT_ONCE", 2)
+    hand.worker.expire()
+    assert len(use.database.reader(author).all(REPORT_STATES, user_id=author)) == 1
+    hand.worker.expire()
+    assert use.database.reader(author).all(REPORT_STATES, user_id=author) == []
 
 
 def test_done_rows_are_purged_and_dead_letters_are_not(hand: Hand, author: int, letters: Letters) -> None:

@@ -4,21 +4,24 @@ The tests do not depend on whether a failed task raises in its sender. They chec
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from conduit import articles, cover_files, covers, writes
+from conduit import articles, covers, ids, images, writes
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.errors import ForbiddenError, UnavailableError
+from conduit.image_structure import ImageError
 from conduit.media_names import SIZES, cover_file, digest_of, upload_file
 from conduit.ports import Writer
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 from conduit_testing.pictures import png, upload
 from conduit_testing.slow_work import Work, ask, cover_task, now, published, uploaded
+from conduit_testing.waiting import until
 
 
 def test_an_upload_is_made_into_a_cover_and_then_deleted(work: Work, author: int) -> None:
@@ -166,16 +169,81 @@ def test_an_upload_whose_article_is_deleted_before_its_cover_is_made_leaves_noth
     assert use.media.get(upload_file(digest_of(content), articles.id_of(slug))) is None
 
 
-def test_files_that_an_article_shows_again_while_they_are_deleted_are_put_back(
-    work: Work, author: int, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def authors(sign_up: SignUp, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Two authors, on two servers if there are two."""
+    signed_up = []
+    for shard in (3, 60):
+        monkeypatch.setattr(ids, "random_shard", lambda shard=shard: shard)
+        signed_up.append(sign_up(fresh()))
+    return signed_up
+
+
+def test_a_cover_that_is_set_while_its_files_are_deleted_has_files(
+    work_inline: Work, authors: list[int], somebody_waits: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use, content = work.services, upload("PNG", 46, 20)
-    slug, digest = published(work, author).slug, digest_of(content)
-    uploaded(work, author, slug, content)
-    shown = iter([False, True])
-    monkeypatch.setattr(cover_files, "_is_shown", lambda *_: next(shown))
-    cover_files.drop(use.database, use.media, cover_files.DropCover(articles.id_of(slug), digest))
-    assert _files(work, content) == [True] * len(SIZES)
+    """Even if what deletes them dies at the first."""
+    use, content = work_inline.services, upload("PNG", 46, 20)
+    first, second = (published(work_inline, author).slug for author in authors)
+    uploaded(work_inline, authors[0], first, content)
+    delete = use.media.delete
+    setting: list[Future[None]] = []
+
+    def dying(name: str) -> None:
+        if name.startswith("public/"):
+            setting.append(thread.submit(uploaded, work_inline, authors[1], second, content))
+            until(lambda: somebody_waits() or setting[0].done(), "the second article neither waits nor has its cover")
+        delete(name)
+        if name.startswith("public/"):
+            raise ConnectionError("the process dies")
+
+    monkeypatch.setattr(use.media, "delete", dying)
+    with ThreadPoolExecutor(1) as thread:
+        covers.remove(use.database, use.media, use.tasks, authors[0], first)
+    (set_meanwhile,) = setting
+    set_meanwhile.result()
+    cover = now(work_inline, second).cover
+    assert cover is not None
+    assert cover.state == "ready"
+    assert _files(work_inline, content) == [True] * len(SIZES)
+
+
+def test_files_of_a_cover_that_is_being_set_are_not_deleted(
+    work_inline: Work, authors: list[int], somebody_waits: Callable[[], bool]
+) -> None:
+    use, content = work_inline.services, upload("PNG", 48, 20)
+    first, second = (published(work_inline, author).slug for author in authors)
+    uploaded(work_inline, authors[0], first, content)
+    second_id, digest = articles.id_of(second), digest_of(content)
+    with ThreadPoolExecutor(1) as thread:
+        with use.database.writing(second_id) as writer:
+            writer.all(writes.SET_COVER, article_id=second_id, digest=digest, state="pending")
+            removing = thread.submit(covers.remove, use.database, use.media, use.tasks, authors[0], first)
+            until(lambda: somebody_waits() or removing.done(), "the removal neither waits nor ends")
+        removing.result(5)
+    assert _files(work_inline, content) == [True] * len(SIZES)
+
+
+def test_a_former_cover_whose_files_were_deleted_meanwhile_is_not_shown_again(
+    work_inline: Work, authors: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use, content = work_inline.services, upload("PNG", 49, 20)
+    first, second = (published(work_inline, author).slug for author in authors)
+    for author, slug in zip(authors, (first, second), strict=True):
+        uploaded(work_inline, author, slug, content)
+
+    def meanwhile(_image: object) -> dict[str, bytes]:
+        covers.remove(use.database, use.media, use.tasks, authors[1], second)
+        raise ImageError("is damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "covers", meanwhile)
+        uploaded(work_inline, authors[0], first, upload("PNG", 50, 20))
+    cover = now(work_inline, first).cover
+    assert cover is not None
+    assert (cover.state, _files(work_inline, content)) == ("failed", [False] * len(SIZES))
+    uploaded(work_inline, authors[0], first, content)
+    assert _files(work_inline, content) == [True] * len(SIZES)
 
 
 def test_an_article_is_deleted_although_the_files_of_its_cover_cannot_be(

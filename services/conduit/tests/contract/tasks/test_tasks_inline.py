@@ -40,7 +40,9 @@ def test_a_second_concurrent_report_is_refused_at_once(
     database: PostgresDatabase, sign_up: SignUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = next(inline(database, tmp_path))
+    monkeypatch.setattr(reports, "MOST_KEPT", 1)
     first, second = sign_up(fresh()), sign_up(fresh())
+    kept = reports.request(database, work.services.media, work.services.tasks, second)
     begun, go_on = threading.Event(), threading.Event()
     audience = reports.audience
 
@@ -61,7 +63,8 @@ def test_a_second_concurrent_report_is_refused_at_once(
         finally:
             go_on.set()
         assert under_way.result().state == "ready"
-    assert _report_states(database, second) == ["failed"]
+    assert _report_states(database, second) == ["failed", "ready"]
+    assert reports.file(database, work.services.media, second, kept.id)
     assert reports.request(database, work.services.media, work.services.tasks, second).state == "ready"
 
 
@@ -75,7 +78,7 @@ def _interrupted(work: Work, author: int, content: bytes) -> str:
     work.services.media.put(upload_file(digest_of(content), articles.id_of(slug)), content, "image/png")
     with work.services.database.writing(author) as writer:
         writer.all(writes.SET_COVER, article_id=articles.id_of(slug), digest=digest_of(content), state="pending")
-        writer.all(writes.NEW_REPORT, viewer=author, shard=ids.shard_of(author))
+        writer.all(writes.NEW_REPORT, viewer=author, shard=ids.shard_of(author), most=reports.MOST_KEPT)
     return slug
 
 

@@ -5,7 +5,8 @@ The tests do not depend on whether a failed task raises in its sender. They chec
 
 import contextlib
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from email.headerregistry import Address
 
@@ -22,6 +23,7 @@ from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
 from conduit_testing.pictures import upload
 from conduit_testing.slow_work import REPORT_STATES, Work, ask, cover_task, follow, now, published
+from conduit_testing.waiting import until
 
 # Mail -------------------------------------------------------------------------------------------------------
 
@@ -167,6 +169,64 @@ def test_an_author_keeps_so_many_reports_and_no_more(work: Work, author: int, mo
     assert [reports.show(use.database, author, report_id).state for report_id in asked[2:]] == ["ready"] * 3
 
 
+def test_a_report_is_requested_although_surplus_ones_cannot_be_deleted(
+    work: Work, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep their rows until their files are gone."""
+
+    def away(_name: str) -> None:
+        raise UnavailableError("the media store")
+
+    monkeypatch.setattr(reports, "MOST_KEPT", 1)
+    use = work.services
+    asked: list[int] = []
+
+    def request() -> None:
+        asked.append(reports.request(use.database, use.media, use.tasks, author).id)
+        work.settle()
+
+    request()
+    with monkeypatch.context() as patch:
+        patch.setattr(use.media, "delete", away)
+        request()
+    assert [reports.show(use.database, author, report_id).state for report_id in asked] == ["ready"] * 2
+    assert reports.file(use.database, use.media, author, asked[0])
+    request()
+    # A request deletes no more than are kept: here one.
+    with pytest.raises(NotFoundError):
+        reports.show(use.database, author, asked[0])
+    assert use.media.get(report_file(asked[0])) is None
+    assert reports.show(use.database, author, asked[1]).state == "ready"
+
+
+def test_failed_reports_are_the_first_that_are_surplus(
+    work: Work, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "MOST_KEPT", 2)
+    use = work.services
+    asked: list[int] = []
+
+    def request() -> None:
+        with contextlib.suppress(UnavailableError):
+            asked.append(reports.request(use.database, use.media, use.tasks, author).id)
+        work.settle()
+
+    def states() -> list[str]:
+        return sorted(row.state for row in use.database.reader(author).all(REPORT_STATES, user_id=author))
+
+    def away(*_: object) -> None:
+        raise UnavailableError("the media store")
+
+    request()
+    with monkeypatch.context() as patch:
+        patch.setattr(use.media, "put", away)
+        request()
+    assert states() == ["failed", "ready"]
+    request()
+    assert states() == ["ready", "ready"]
+    assert reports.show(use.database, author, asked[0]).state == "ready"
+
+
 def test_a_report_is_deleted_when_it_is_old(work: Work, author: int, monkeypatch: pytest.MonkeyPatch) -> None:
     use = work.services
     asked = reports.request(use.database, use.media, use.tasks, author)
@@ -180,11 +240,51 @@ def test_a_report_is_deleted_when_it_is_old(work: Work, author: int, monkeypatch
     assert use.media.get(report_file(asked.id)) is None
 
 
+def test_of_old_reports_only_so_many_are_deleted_at_once(
+    work: Work, author: int, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On all servers together."""
+    use, people = work.services, [author, *(sign_up(fresh()) for _ in range(4))]
+    monkeypatch.setattr(reports, "KEPT_FOR", timedelta(0))
+    use.handlers.expire()
+    for person in people:
+        reports.request(use.database, use.media, use.tasks, person)
+    work.settle()
+
+    def left() -> int:
+        return sum(len(use.database.reader(person).all(REPORT_STATES, user_id=person)) for person in people)
+
+    for expected in (3, 1, 0, 0):
+        use.handlers.expire(2)
+        assert left() == expected
+
+
 def test_a_report_that_is_deleted_while_it_is_written_leaves_no_file(queued: Work, author: int) -> None:
     use = queued.services
     asked = reports.request(use.database, use.media, use.tasks, author)
     reports._delete(use.database, use.media, asked.id)
     queued.settle()
+    assert use.media.get(report_file(asked.id)) is None
+
+
+def test_a_report_that_is_finished_while_it_is_deleted_leaves_no_file(
+    queued: Work, author: int, somebody_waits: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = queued.services
+    asked = reports.request(use.database, use.media, use.tasks, author)
+    delete = use.media.delete
+    finishing: list[Future[None]] = []
+
+    def finished_meanwhile(name: str) -> None:
+        delete(name)
+        if not finishing:
+            finishing.append(thread.submit(queued.settle))
+            until(lambda: somebody_waits() or finishing[0].done(), "the task neither waits nor ends", within=20)
+
+    monkeypatch.setattr(use.media, "delete", finished_meanwhile)
+    with ThreadPoolExecutor(1) as thread:
+        reports._delete(use.database, use.media, asked.id)
+    finishing[0].result()
     assert use.media.get(report_file(asked.id)) is None
 
 
