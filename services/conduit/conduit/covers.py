@@ -149,7 +149,7 @@ def _state_again(writer: Writer, media: Media, former: CoverRow) -> str | None:
         # Its own task may still set "ready", or has found the later upload in its place.
         return "failed"
     if former.cover_state == "ready" and former.cover_digest is not None:
-        # Its files may have been deleted while the article did not show them. If the store is away, they count as there.
+        # Its files may have been deleted while the article did not show them. If the store is away, nobody knows.
         writer.all(writes.LOCK_FILES, digest=former.cover_digest)
         with suppress(UnavailableError):
             if media.get(cover_file(former.cover_digest, "small")) is None:

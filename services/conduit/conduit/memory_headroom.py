@@ -13,7 +13,8 @@ from conduit.errors import UnavailableError
 # Stays free for what may start meanwhile: an upload holds one of the two slots for hashing, and a hash takes 19 MiB.
 MARGIN_BYTES = 20 << 20
 
-_left_at_start: int | None = None  # or later, where that was more
+# That was seen since the start; None where nothing is limited.
+_most_left: int | None = None
 
 _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60
@@ -65,15 +66,15 @@ def left(cgroup: Path = _CGROUP) -> int | None:
 
 def note_start() -> None:
     """Keep what is left now, before the process works, for ``fits_at_rest``."""
-    global _left_at_start  # noqa: PLW0603 - a fact of the process
-    _left_at_start = left()
+    global _most_left  # noqa: PLW0603 - a fact of the process
+    _most_left = left()
 
 
 def fits_at_rest(needed: int) -> bool:
     """Whether ``needed`` bytes and MARGIN_BYTES were ever seen to be left. Where not, waiting is of no use."""
-    if _left_at_start is not None and _left_at_start < needed + MARGIN_BYTES:
+    if _most_left is not None and _most_left < needed + MARGIN_BYTES:
         _left_now()
-    return _left_at_start is None or needed + MARGIN_BYTES <= _left_at_start
+    return _most_left is None or needed + MARGIN_BYTES <= _most_left
 
 
 def require(needed: int, what: str) -> None:
@@ -85,8 +86,8 @@ def require(needed: int, what: str) -> None:
 
 def _left_now() -> int | None:
     """What is left. The most of it is kept: a box that restarts under load has little left at its start."""
-    global _left_at_start  # noqa: PLW0603 - a fact of the process
+    global _most_left  # noqa: PLW0603 - a fact of the process
     free = left()
-    if free is not None and _left_at_start is not None:
-        _left_at_start = max(_left_at_start, free)
+    if free is not None and _most_left is not None:
+        _most_left = max(_most_left, free)
     return free

@@ -86,7 +86,7 @@ CHANGE_USER = _statement(
     """,
 )
 # Counted as far as the bound. Two transactions at the same time may each add the last one. If both add the same one,
-# the second waits for the first, but its snapshot is too old to show the row. An update that changes nothing returns it.
+# the second waits for the first, but its snapshot is too old to show the row. So an update without effect returns it.
 FOLLOW = _statement(
     "follow",
     FollowedRow,

@@ -91,7 +91,7 @@ def test_the_queries_of_a_task_do_not_grow_with_the_audience(
     assert queries(jo.post("/articles", {"article": draft})) <= 2 + deployment.servers
     # The author; then the row, before and after the files are made, and the response.
     assert queries(jo.upload(slug, upload())) <= 5
-    # Also whether another article shows it, on every server, before and after its files are deleted.
+    # Also the lock of its files, and whether another article shows them, on every server.
     assert queries(jo.delete(f"/articles/{slug}/cover")) <= 3 + 2 * deployment.servers
     # The row, before and after; followers and two lists of names on every server; favourites and comments.
     assert queries(jo.post("/user/reports")) <= 5 + 3 * deployment.servers

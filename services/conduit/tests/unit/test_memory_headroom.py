@@ -55,7 +55,7 @@ def test_work_that_would_leave_too_little_is_refused(monkeypatch: pytest.MonkeyP
 
 
 def test_what_was_never_left_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_headroom, "_left_at_start", None)
+    monkeypatch.setattr(memory_headroom, "_most_left", None)
     assert memory_headroom.fits_at_rest(1 << 40), "there is no limit"
     monkeypatch.setattr(memory_headroom, "left", lambda: 50 * MB)
     memory_headroom.note_start()
@@ -68,7 +68,7 @@ def test_what_was_never_left_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_box_that_restarts_under_load_finds_out_what_it_has_at_rest(
     monkeypatch: pytest.MonkeyPatch, seen: str
 ) -> None:
-    monkeypatch.setattr(memory_headroom, "_left_at_start", None)
+    monkeypatch.setattr(memory_headroom, "_most_left", None)
     monkeypatch.setattr(memory_headroom, "left", lambda: 30 * MB)
     memory_headroom.note_start()
     assert not memory_headroom.fits_at_rest(50 * MB - memory_headroom.MARGIN_BYTES)
