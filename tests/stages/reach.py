@@ -5,19 +5,20 @@ from collections.abc import Iterable, Mapping
 
 from tests.running import Stage, run
 
+METRICS = 9100
 # Ports that other containers may try. What listens on a loopback address only is not among them.
 LISTENS = {
-    "box": {5432, 8000},
-    "app": {8000},
-    "app1": {8000},
-    "app2": {8000},
+    "box": {5432, 8000, METRICS},
+    "app": {8000, METRICS},
+    "app1": {8000, METRICS},
+    "app2": {8000, METRICS},
     "lb": {8000},
     "cdn": {8000, 8081},
     "media": {8080},
     "cache": {6379, 6380},
     "broker": {6379},
     "db": {5432},
-    "worker": set[int](),
+    "worker": {METRICS},
     "mail": {2525, 8025},
 }
 # Who meets whom, by the stage. Readers, hence the load generator, meet the first.

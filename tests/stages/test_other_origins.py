@@ -67,7 +67,8 @@ def test_an_answer_that_is_kept_is_for_every_origin(stage: Stage) -> None:
 @pytest.mark.docker
 def test_what_is_refused_before_the_app_may_be_read(stage: Stage) -> None:
     with httpx.Client(base_url=stage.url, headers={"Origin": ORIGIN}, timeout=10) as http:
-        refused = http.post("/api/articles", content=b"x" * 5_500_000)
+        signed_in = {"Authorization": f"Token {Api(http).sign_up().token}"}
+        refused = http.post("/api/articles", content=b"x" * 5_500_000, headers=signed_in)
         assert refused.status_code == 413
         assert _may_read(refused)
 
