@@ -217,7 +217,7 @@ def test_boxes_that_others_name_by_address_have_one_that_is_never_given_out(path
 def test_readers_meet_the_edge_alone_and_the_mail_server_those_who_send(path: Path) -> None:
     on = {name: {*networks_of(service)} for name, service in boxes(path).items()}
     beside = {name: {*networks_of(service)} for name, service in load(TOOLS)["services"].items()}
-    assert beside == {"tools": {"default", "edge"}, "mail": {"outside"}, "browser": {"edge"}}
+    assert beside == {"tools": {"default", "edge"}, "mail": {"outside"}, "browser": {"edge", "outside"}}
     (edge,) = (name for name, box in boxes(path).items() if "stage.edge" in box["labels"])
     assert [name for name, networks in on.items() if "edge" in networks] == [edge]
     workers = {name for name, box in boxes(path).items() if "stage.worker" in box["labels"]}
