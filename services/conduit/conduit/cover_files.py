@@ -22,10 +22,10 @@ from conduit.statements import Statement
 log = logging.getLogger(__name__)
 
 
-class DropCover(Struct, frozen=True):
-    """Delete the files of a cover that an article has shown, unless another one shows it."""
+class CoverTask(Struct, frozen=True):
+    """Work on the files of one cover of an article."""
 
-    name: ClassVar[str] = "drop_cover"
+    name: ClassVar[str]
 
     article_id: int
     digest: str
@@ -37,6 +37,12 @@ class DropCover(Struct, frozen=True):
     @property
     def owner_id(self) -> int:
         return self.article_id
+
+
+class DropCover(CoverTask, frozen=True):
+    """Delete the files of a cover that an article has shown, unless another one shows it."""
+
+    name: ClassVar[str] = "drop_cover"
 
 
 _SHOWS = Statement(

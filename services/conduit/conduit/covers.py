@@ -11,12 +11,11 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import ClassVar, TypeVar
 
-from msgspec import Struct
 from sqlalchemy import bindparam, select
 
 from conduit import cover_files, images, memory_headroom, writes
 from conduit.articles import id_of
-from conduit.cover_files import DropCover
+from conduit.cover_files import CoverTask, DropCover
 from conduit.errors import AppError, ForbiddenError, NotFoundError, UnavailableError
 from conduit.events import ArticleChanged
 from conduit.image_structure import TOO_MUCH_MEMORY, ImageError, inspect
@@ -32,21 +31,10 @@ UPLOADS = "private/uploads"
 _UPLOAD = re.compile(rf"{UPLOADS}/(?P<article_id>[0-9]+)-(?P<digest>[0-9a-f]+)", re.ASCII)
 
 
-class MakeCover(Struct, frozen=True):
+class MakeCover(CoverTask, frozen=True):
     """Make the files of an upload, and show them if the article still has this cover."""
 
     name: ClassVar[str] = "cover"
-
-    article_id: int
-    digest: str
-
-    @property
-    def key(self) -> str:
-        return f"{self.name}-{self.article_id}-{self.digest}"
-
-    @property
-    def owner_id(self) -> int:
-        return self.article_id
 
 
 _AUTHOR = Statement(
