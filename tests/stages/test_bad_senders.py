@@ -18,9 +18,9 @@ from infra.stage.stages import available
 from tests.running import PORTS, Stage, Stages, run
 
 SLOW_SENDERS = 30  # of each kind
-ENDLESS_BYTES = 99_000_000
 # What the app throws away after a refusal, and what the kernel and Docker's proxy hold of a connection.
 ON_ITS_WAY = 40_000_000
+ENDLESS_BYTES = 50_000_000
 LONGEST_SECONDS = 45  # a head may take ten, a body as long as it grows
 
 every_stage = pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.stage(n)) for n in available()])

@@ -24,6 +24,11 @@ HEAD_SECONDS = 10.0
 LINGER_BYTES = 6_000_000
 LINGER_SECONDS = 2.0
 
+# A page of any origin may read it, whatever the setting: the request's own is not known yet, and it is the same for all.
+_REFUSAL = (
+    b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+    b"access-control-allow-origin: *\r\nconnection: close\r\n\r\n"
+)
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -183,8 +188,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._is_refused = True
         if self._may_answer():
             body = msgspec.json.encode({"errors": {"body": [sentence]}})
-            lines = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
-            self.transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, _REASONS[status], lines, body))
+            head = _REFUSAL % (status, _REASONS[status], len(body))
+            self.transport.write(head + body)
             self.transport.close()
 
     def _may_answer(self) -> bool:

@@ -50,7 +50,10 @@ def _answer(connection: socket.socket) -> tuple[int, dict[str, str], object]:
     """The status, the headers and the body that come before the connection is closed."""
     head, _, body = _all_of(connection).partition(b"\r\n\r\n")
     status, *lines = head.decode().split("\r\n")
-    return int(status.split()[1]), dict(line.lower().split(": ", 1) for line in lines), json.loads(body)
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    if "x-request-id" not in headers:  # the protocol's own, not the app's
+        assert headers["access-control-allow-origin"] == "*", "a page on another origin cannot read it"
+    return int(status.split()[1]), headers, json.loads(body)
 
 
 def _all_of(connection: socket.socket) -> bytes:
