@@ -24,7 +24,7 @@ HEAD_SECONDS = 10.0
 LINGER_BYTES = 6_000_000
 LINGER_SECONDS = 2.0
 
-# A page of any origin may read it, whatever the setting: the request's own is not known yet, and it is the same for all.
+# Pages of any origin may read it: which one asks may not be known yet, and nothing in it is secret.
 _REFUSAL = (
     b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
     b"access-control-allow-origin: *\r\nconnection: close\r\n\r\n"
