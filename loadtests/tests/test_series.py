@@ -5,7 +5,7 @@ from loadtests.summary import series
 
 
 def test_late_are_the_answers_over_the_slo_by_the_second_of_their_arrival() -> None:
-    """Two late of four in the first second, one of which fails and is no answer; one in the last, that ends after it."""
+    """Two late of four in the first second, where another failed and is no answer; one in the last, that ends later."""
     samples = [
         Sample("GET /", 100.1, 100.6, ""),
         Sample("GET /", 100.2, 100.71, ""),
