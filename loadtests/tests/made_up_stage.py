@@ -58,9 +58,7 @@ class MadeUpStage:
         return outcome(result, rate, busy / (seconds + warmup))
 
     def samples(self, profile: list[list[float]], warmup: float) -> tuple[list[Sample], float]:
-        """What stretches of [seconds, requests/s] send, whose warm-up begins at -warmup, and the seconds that the box was
-        busy with it.
-        """
+        """What stretches of [seconds, requests/s] send, from -warmup on, and how many seconds the box was busy."""
         until = sum(seconds for seconds, _ in profile)
         self._pass(until + warmup)
         samples: list[Sample] = []

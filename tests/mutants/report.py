@@ -14,12 +14,12 @@ PAGE = ROOT / "docs/mutants.md"
 EXPLAINED = Path(__file__).parent / "explained.toml"
 _HEAD = f"""# Mutation testing
 
-`make mutants` puts small faults, one at a time, into the modules that hold the app's promises and
-those that compute the figures of a ceiling, and runs the smallest
-suite of each. A fault that no test finds is a survivor; so is one that no test reaches. At least
-{CONDUIT.wanted_percent:.0f} % must be found, and {LOADTESTS.wanted_percent:.0f} % where figures are computed.
-[mutmut](https://mutmut.readthedocs.io) makes the faults: other operators, constants, arguments and conditions. It changes functions, not what runs at import, so SQL statements and constants
-stay as they are. Log lines and assertions are left alone too.
+`make mutants` puts small faults, one at a time, into the modules that hold the app's promises and those that compute
+the figures of a ceiling, and runs the smallest suite of each. A fault that no test finds is a survivor; so is one that
+no test reaches. At least {CONDUIT.wanted_percent:.0f} % must be found, and {LOADTESTS.wanted_percent:.0f} % where \
+figures are computed. [mutmut](https://mutmut.readthedocs.io)
+makes the faults: other operators, constants, arguments and conditions. It changes functions, not what runs at import,
+so SQL statements and constants stay as they are. Log lines and assertions are left alone too.
 
 `make mutants MODULE=ids` tries one module, or several: `MODULE='ids edge'`. Results are kept in
 [runs/mutants](runs/mutants), explanations of survivors in
