@@ -171,13 +171,13 @@ class Search:
         """Windows at the ceiling that is estimated so far, each from all before it."""
         plan, found = self._plan, self.found
         self._foretell(found.passed or 0)
-        now = estimate(self._windows, self._middle())
+        now = estimate(self._windows, self._middle(), self._spent)
         while not found.confirmations or self._has_time():
             seconds = self._enough(now.rate, plan.confirm_seconds)
             shown = self._valid("confirmation", now.rate, seconds, plan.confirm_warmup)
             found.confirmations.append(shown)
             self._windows.append(shown)
-            found.estimate = now = estimate(self._windows, now.rate)
+            found.estimate = now = estimate(self._windows, now.rate, self._spent)
             self._say(f"The ceiling is about {now.rate:.3g} requests/s ({now.low:.3g} to {now.high:.3g}).")
             if len(found.confirmations) >= plan.confirmations and now.half_width <= plan.precise:
                 break
