@@ -30,9 +30,9 @@ FURTHEST = 3
 # No window is worth more independent requests than these: what it says is one speed, and one curve, that is not exact.
 MOST_COUNTED = 300
 ODDS = math.log(SLO_LATE / (1 - SLO_LATE))
-# The machine's speed takes about so many seconds to become another. A search that is not much longer meets few speeds, so
-# that its ceiling is off with all its windows: this widens the interval. Calibrated, as the speeds are, against a stage
-# whose ceiling is known (loadtests/tests/test_made_up_stage.py).
+# The machine's speed is taken to need about so many seconds to become another. A search that is not much longer meets
+# few speeds, so that its ceiling is off with all its windows: this widens the interval. Calibrated, as the speeds are,
+# against a stage whose ceiling is known (loadtests/tests/test_made_up_stage.py).
 SPEED_SECONDS = 120
 # The other part of what windows deviate by is the stage's own, bursts that one window meets and another does not, and
 # counts in the share of late requests: half of the variance.

@@ -209,7 +209,7 @@ class Search:
             }
         )
         if decision == "undecided":
-            self._say(f"Not decided: {seen.share:.1%} late or failed. The ceiling is near.")
+            self._say(f"Not decided in its time: {seen.share:.1%} late or failed.")
             return seen.share < SLO_LATE
         return decision == "passed"
 

@@ -9,7 +9,7 @@ stage of which 5 of 100 are late is at its ceiling.
 
 Late requests come in bursts, so that a thousand of them say less than a thousand throws of a coin. The logarithm of the
 ratio is divided by the dispersion of the blocks: their variance, in units of what independent requests would show
-(McCullagh and Nelder, "Generalized Linear Models", 1989, 4.5).
+(McCullagh and Nelder, "Generalized Linear Models", 1989, 4.5). That is an estimate, and so is the one in ten.
 """
 
 import math
