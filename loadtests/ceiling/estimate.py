@@ -24,7 +24,7 @@ EACH_SIDE = 25
 SLOPES = (6.0, 12.0, 24.0, 48.0, 96.0)
 # Standard deviations of the machine's speed from window to window, relative, with how likely each is beforehand: what a
 # request costs one box differs by 5 to 15 % within the kept runs.
-SPEEDS = ((0.02, 0.2), (0.05, 0.4), (0.1, 0.4))
+SPEEDS = ((0.02, 0.2), (0.05, 0.3), (0.1, 0.3), (0.15, 0.2))
 # Speeds further off than so many standard deviations are left out.
 FURTHEST = 3
 # No window is worth more independent requests than these: what it says is one speed, and one curve, that is not exact.

@@ -15,8 +15,8 @@ from loadtests.ceiling.search import Search
 from loadtests.tests.made_up_stage import FIT, MadeUpStage
 
 CHECK_SECONDS = 0.15
-CHECKED_CEILING = 42.2
-"""Of 50 requests/s with such checks: no formula has it, so 5 % are late there in two million made-up requests."""
+CHECKED_CEILING = 42.4
+"""Of 50 requests/s with such checks: no formula has it, but 5 % are late there of two million made-up requests."""
 
 
 def searched(plan: Plan, times: int, **options: Any) -> Iterator[Estimate]:
@@ -94,7 +94,7 @@ def test_ten_quick_searches_find_what_is_known(options: dict[str, float], ceilin
 @pytest.mark.parametrize("drift", [0.0, 0.05, 0.1])
 @pytest.mark.parametrize(("checks", "ceiling"), [(0.0, 50 - 2 * math.log(20)), (CHECK_SECONDS, CHECKED_CEILING)])
 def test_nine_of_ten_intervals_cover_the_ceiling(plan: Plan, drift: float, checks: float, ceiling: float) -> None:
-    found = list(searched(plan, 200, drift=drift, check_seconds=checks))
+    found = list(searched(plan, 200 if plan is QUICK else 100, drift=drift, check_seconds=checks))
     covered = covering(found, ceiling)
     bias = sum(math.log(one.rate / ceiling) for one in found) / len(found)
     wide = sum(one.half_width for one in found) / len(found)
