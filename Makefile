@@ -30,7 +30,7 @@ logs: venv  ## Follow the logs
 	@$(RUN) logs $(STAGES)
 seed: venv  ## Load the dataset: SIZE=small, medium or large
 	@$(RUN) seed $(STAGES) $(if $(SIZE),--size '$(SIZE)') $(REPLACED)
-load: venv  ## Open Locust's web UI: MIX=browse, pages, publish, feed, login or spike
+load: venv  ## Open Locust's web UI: MIX=browse, pages and others
 	@$(RUN) load $(STAGES) $(if $(MIX),--mix '$(MIX)')
 ceiling: venv  ## Find the highest rate that holds the SLO: MIX=browse, QUICK=1
 	@$(RUN) ceiling $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick)

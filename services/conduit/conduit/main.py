@@ -107,7 +107,7 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
         app.include_router(router)
     add_docs(app)
     add_error_handlers(app)
-    _add_middleware(app, settings, services)
+    _add_middleware(app, settings, services, threads)
     return app
 
 
@@ -116,7 +116,7 @@ def _hashing(settings: Settings) -> Bulkhead:
     return Bulkhead("sign-ins", slots, settings.max_in_flight // 2, settings.hash_wait_seconds)
 
 
-def _add_middleware(app: FastAPI, settings: Settings, services: Services) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, services: Services, threads: Threads) -> None:
     """Add middleware, innermost first: the last one added is the first to see a request."""
     pages: dict[str, Any] = {"files": services.pages}
     if settings.routes == "compiled":
@@ -126,6 +126,7 @@ def _add_middleware(app: FastAPI, settings: Settings, services: Services) -> Non
     app.add_middleware(
         RequestLimits,
         max_in_flight=settings.max_in_flight,
+        make_room=threads.drop_oldest,
         max_body_bytes=_max_body_bytes,
         max_bytes_at_once=settings.max_body_bytes_at_once,
         body_seconds=settings.body_seconds,
