@@ -6,8 +6,8 @@ STAGES := $(filter stage%,$(MAKECMDGOALS))
 RUN = $(PYTHON) -m infra.stage
 # For seed and import: REPLACE=1 gives up what was written on top of a dataset.
 REPLACED = $(if $(filter-out 0,$(REPLACE)),--replace)
-TYPED := infra loadtests services/conduit services/mail tests
-UNITS := services/conduit/tests/unit services/mail/tests loadtests tests/stages tests/test_docs.py
+TYPED := data infra loadtests services/conduit services/mail tests
+UNITS := services/conduit/tests/unit services/mail/tests data loadtests tests/stages tests/test_docs.py
 
 # Targets run in the order given: make -j must not start a stage before its setup.
 .NOTPARALLEL:

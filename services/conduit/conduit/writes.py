@@ -144,7 +144,6 @@ PUBLISH = _statement(
 LOCK_ARTICLE = _statement(
     "lock article",
     LockedArticleRow,
-    MarkedRow,
     "SELECT author_id, tag_list, cover_digest FROM articles WHERE id = :article_id FOR UPDATE",
 )
 # The subquery runs before the outer query locks rows. Without it a deletion would lock the article first and its
@@ -152,7 +151,6 @@ LOCK_ARTICLE = _statement(
 LOCK_TO_DELETE = _statement(
     "lock article to delete it",
     LockedArticleRow,
-    MarkedRow,
     """
     WITH held AS MATERIALIZED (SELECT FROM favorites WHERE article_id = :article_id ORDER BY user_id FOR UPDATE)
     SELECT a.author_id, a.tag_list, a.cover_digest
