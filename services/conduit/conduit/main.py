@@ -1,5 +1,6 @@
 """The API process: FastAPI around the services."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -48,6 +49,7 @@ ROUTERS = (
 )
 
 MAX_BODY_BYTES = 1_000_000
+_COVER = re.compile("/api/articles/[^/]+/cover")
 # How long a browser need not ask again what another origin may do. Chromium keeps it for two hours at most.
 PREFLIGHT_SECONDS = 7_200
 
@@ -146,7 +148,7 @@ def _add_middleware(app: FastAPI, settings: Settings, services: Services, thread
 
 
 def _max_body_bytes(path: str) -> int:
-    if path.endswith("/cover"):
+    if _COVER.fullmatch(path):
         return cover_routes.MAX_UPLOAD_BYTES
     # Nobody is signed in yet.
     return LARGE_BYTES if path in user_routes.BY_ANYBODY else MAX_BODY_BYTES

@@ -125,10 +125,11 @@ class FollowedRow(NamedTuple):
 
 
 class NewReportRow(NamedTuple):
-    """A report, and the ids of those that make room for it."""
+    """A report, the ids of those that make room for it, failed ones first, and how many have failed."""
 
     id: int
     surplus: list[int]
+    failed: int
 
 
 class LockedArticleRow(NamedTuple):

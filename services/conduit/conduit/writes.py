@@ -327,7 +327,7 @@ NEW_REPORT = _statement(
     RETURNING id, ARRAY(
         SELECT r.id FROM reports r WHERE r.user_id = :viewer ORDER BY r.state <> 'failed', r.id
         LIMIT (SELECT least(:most, greatest(0, count(*) + 1 - :most)) FROM reports WHERE user_id = :viewer)
-    ) AS surplus
+    ) AS surplus, (SELECT count(*) FROM reports WHERE user_id = :viewer AND state = 'failed') AS failed
     """,
 )
 DELETE_REPORT = _statement("delete report", NoRow, "DELETE FROM reports WHERE id = :report_id")
