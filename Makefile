@@ -6,8 +6,8 @@ STAGES := $(filter stage%,$(MAKECMDGOALS))
 RUN = $(PYTHON) -m infra.stage
 # For seed and import: REPLACE=1 gives up what was written on top of a dataset.
 REPLACED = $(if $(filter-out 0,$(REPLACE)),--replace)
-TYPED := infra loadtests services/conduit services/mail tests
-UNITS := services/conduit/tests/unit services/mail/tests loadtests tests/stages tests/test_docs.py
+TYPED := data infra loadtests services/conduit services/mail tests
+UNITS := services/conduit/tests/unit services/mail/tests data loadtests tests/stages tests/test_docs.py
 
 # Targets run in the order given: make -j must not start a stage before its setup.
 .NOTPARALLEL:
@@ -30,7 +30,7 @@ logs: venv  ## Follow the logs
 	@$(RUN) logs $(STAGES)
 seed: venv  ## Load the dataset: SIZE=small, medium or large
 	@$(RUN) seed $(STAGES) $(if $(SIZE),--size '$(SIZE)') $(REPLACED)
-load: venv  ## Open Locust's web UI: MIX=browse, pages, publish, feed, login or spike
+load: venv  ## Open Locust's web UI: MIX=browse, pages and others
 	@$(RUN) load $(STAGES) $(if $(MIX),--mix '$(MIX)')
 ceiling: venv  ## Find the highest rate that holds the SLO: MIX=browse, QUICK=1, STRANGERS=1
 	@$(RUN) ceiling $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick) $(if $(filter-out 0,$(STRANGERS)),--strangers)

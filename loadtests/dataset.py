@@ -200,7 +200,7 @@ def read(urls: list[str], secret: str | None = None) -> Dataset:
 
 
 def _seed(connection: psycopg.Connection) -> dict[str, Any] | None:
-    from loadtests.loading import marker  # noqa: PLC0415 - the app's package, which it uses, is not on the host's path
+    from data.loading import marker  # noqa: PLC0415 - the app's package, which it uses, is not on the host's path
 
     found = marker.read(connection)
     return asdict(found.seed) if found and found.seed else None

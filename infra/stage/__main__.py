@@ -12,7 +12,7 @@ from infra.stage import backlog, checks, engine, lifecycle, nginx, rolling, stag
 from infra.stage.problems import Problem
 
 SIZES = ("small", "medium", "large")
-MIXES = ("browse", "pages", "publish", "feed", "login", "spike")
+MIXES = ("browse", "read-mostly", "pages", "publish", "feed", "login", "spike")
 MIXES_WITH_PARTS = ("pages", "publish")
 EXPERIMENTS = ("stampede", "kill", "restart", "cache", "queue", "publishing")
 INTERRUPTED = 130

@@ -7,11 +7,8 @@ law so that a fifth of them gets four fifths of the requests; who is signed in i
 Poisson process.
 """
 
-import random
-
-from loadtests.dataset import Dataset
 from loadtests.mixes import actions
-from loadtests.mixes.actions import Choice, Request
+from loadtests.mixes.readers import Readers
 
 READS: dict[actions.Action, float] = {
     actions.article: 30,
@@ -27,16 +24,5 @@ WRITES: dict[actions.Action, float] = {
     actions.follow: 4,
     actions.publish: 2,
 }
-ANONYMOUS_READS = 0.7
 
-_choice = Choice(READS | WRITES)
-_reads = sum(READS.values())
-# The feed is always somebody's, so fewer of the other reads are signed in for 30 % of all reads to be.
-_SIGNED_IN = ((1 - ANONYMOUS_READS) * _reads - READS[actions.feed]) / (_reads - READS[actions.feed])
-
-
-def draw(rng: random.Random, data: Dataset) -> Request:
-    """One request of the mix."""
-    action = _choice.draw(rng)
-    anonymous = action in READS and action is not actions.feed and rng.random() >= _SIGNED_IN
-    return action(rng, data, None if anonymous else data.visitor(rng))
+draw = Readers(READS, WRITES, anonymous=0.7).draw

@@ -14,10 +14,10 @@ import itertools
 import random
 from functools import cache
 
+from data.pictures.photos import another, photos
 from loadtests.dataset import Dataset
 from loadtests.mixes import Draw, actions
 from loadtests.mixes.actions import Choice, Request
-from loadtests.pictures.photos import another, photos
 
 PARTS = ("api", "covered", "cover", "report")
 FIRST_RATE = 5.0

@@ -2,10 +2,10 @@
 
 import pytest
 
+from data.tests.conftest import MakeDatabase
+from data.tests.support import DIGESTS, execute, rows_of
 from loadtests import dataset
 from loadtests.dataset import NEWEST, ON_A_PAGE, Dataset
-from loadtests.tests_data.conftest import MakeDatabase
-from loadtests.tests_data.support import DIGESTS, execute, rows_of
 
 _LISTED = "SELECT slug, coalesce(cover_digest, '') FROM articles WHERE {} ORDER BY id DESC LIMIT %s"
 
@@ -41,7 +41,7 @@ def test_a_cover_that_is_not_ready_is_not_asked_for(small: str) -> None:
 
 def test_two_servers_are_read_as_one(make_database: MakeDatabase, small_template: str, sample: Dataset) -> None:
     """The same rows on one server or on two give the same lists."""
-    from loadtests.importing.command import main  # noqa: PLC0415 - splits the rows, in this test alone
+    from data.importing.command import main
 
     one, two = make_database(), make_database()
     assert main(["--from", f"0-63={small_template}", "--to", f"0-31={one}", "--to", f"32-63={two}"]) == 0

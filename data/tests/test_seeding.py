@@ -6,16 +6,16 @@ import psycopg
 import pytest
 
 from conduit import ids
-from loadtests.loading import bulk
-from loadtests.loading.failures import Refused
-from loadtests.loading.placement import parse
-from loadtests.loading.progress import Reporter
-from loadtests.seed import command, rows
-from loadtests.seed.command import main, seed
-from loadtests.seed.population import populate
-from loadtests.seed.sizes import SIZES, Size
-from loadtests.tests_data.conftest import MakeDatabase
-from loadtests.tests_data.support import DIGESTS, contents, definitions, execute, rows_of, value_of, whole
+from data.loading import bulk
+from data.loading.failures import Refused
+from data.loading.placement import parse
+from data.loading.progress import Reporter
+from data.seed import command, rows
+from data.seed.command import main, seed
+from data.seed.population import populate
+from data.seed.sizes import SIZES, Size
+from data.tests.conftest import MakeDatabase
+from data.tests.support import DIGESTS, contents, definitions, execute, rows_of, value_of, whole
 
 SMALL = SIZES["small"]
 COVERS = ["--covers", ",".join(DIGESTS)]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from loadtests.loading.failures import Refused
-from loadtests.loading.placement import parse, parse_all
+from data.loading.failures import Refused
+from data.loading.placement import parse, parse_all
 
 URL = "postgresql://conduit:secret@db:5432/conduit"
 

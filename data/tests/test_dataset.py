@@ -9,12 +9,12 @@ import pytest
 from argon2 import PasswordHasher
 
 from conduit import ids, models
-from loadtests.seed import prose, sizes, vocabulary
-from loadtests.seed.population import Population, populate
-from loadtests.seed.powerlaw import PowerLaw, zipf
-from loadtests.seed.rows import COLUMNS, Rows, password_hash
-from loadtests.seed.sizes import SIZES
-from loadtests.tests_data.support import DIGESTS, digest
+from data.seed import prose, sizes, vocabulary
+from data.seed.population import Population, populate
+from data.seed.powerlaw import PowerLaw, zipf
+from data.seed.rows import COLUMNS, Rows, password_hash
+from data.seed.sizes import SIZES
+from data.tests.support import DIGESTS, digest
 
 # Raise sizes.VERSION with these: servers that hold the old rows must not be told that they hold the new ones.
 SMALL_DIGEST = "5607b28da476b6422ece3f158d7072aebf4264b39464df70f8e604d4a3755f54"

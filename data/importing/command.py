@@ -11,13 +11,13 @@ import psycopg
 from psycopg import errors, sql
 
 from conduit.models import metadata
-from loadtests import importing
-from loadtests.loading import marker
-from loadtests.loading.bulk import DIRECTORY, TABLES, Target
-from loadtests.loading.failures import Refused, explained, run
-from loadtests.loading.placement import Server, parse_all
-from loadtests.loading.progress import Reporter
-from loadtests.loading.replacing import ask
+from data import importing
+from data.loading import marker
+from data.loading.bulk import DIRECTORY, TABLES, Target
+from data.loading.failures import Refused, explained, run
+from data.loading.placement import Server, parse_all
+from data.loading.progress import Reporter
+from data.loading.replacing import ask
 
 _BLOCK_BYTES = 1 << 18
 _VERSION_TABLE = "alembic_version"
@@ -85,7 +85,7 @@ class Check:
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 when all data was brought over and verified."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.importing", description=importing.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m data.importing", description=importing.__doc__)
     for flag, name, what in (("--from", "sources", "read from"), ("--to", "targets", "written to")):
         parser.add_argument(
             flag,

@@ -4,7 +4,7 @@ Few enough to be drawn and resized in some ten seconds, so that `SIZE=medium`, w
 box's PostgreSQL, stays under a minute; and the same number at every size, so that the files a page asks for weigh as
 much.
 
-``python -m loadtests.seed.covers`` writes their files to stdout as a tar stream, named and made as the app makes them
+``python -m data.seed.covers`` writes their files to stdout as a tar stream, named and made as the app makes them
 from an upload. Behind them comes a manifest of their SHA-256 (as of sha256sum). Given that manifest back on stdin, by
 whoever found all files to be as it says, it draws nothing and writes the manifest alone.
 """
@@ -16,9 +16,9 @@ import tarfile
 from typing import IO
 
 from conduit import image_structure, images, media_names
-from loadtests.pictures import motifs
-from loadtests.seed.sizes import VERSION
-from loadtests.seed.vocabulary import THEMES
+from data.pictures import motifs
+from data.seed.sizes import VERSION
+from data.seed.vocabulary import THEMES
 
 VARIANTS = 4
 COUNT = len(THEMES) * VARIANTS

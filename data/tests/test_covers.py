@@ -11,15 +11,15 @@ from PIL import Image, ImageOps
 
 from conduit import media_names
 from conduit.media_names import checked
+from data.pictures import motifs
+from data.pictures.photos import another, photos
+from data.seed import covers, vocabulary
+from data.seed.command import main
+from data.seed.population import populate
+from data.seed.rows import Rows
+from data.seed.sizes import Size
+from data.tests.support import DIGESTS, rows_of, value_of
 from infra.stage.media import SEED_MANIFEST
-from loadtests.pictures import motifs
-from loadtests.pictures.photos import another, photos
-from loadtests.seed import covers, vocabulary
-from loadtests.seed.command import main
-from loadtests.seed.population import populate
-from loadtests.seed.rows import Rows
-from loadtests.seed.sizes import Size
-from loadtests.tests_data.support import DIGESTS, rows_of, value_of
 
 # Raise sizes.VERSION with this: files are named after what was drawn.
 FIRST_OF_EACH_THEME = "80e2eaf35297908e61f2a93e9cc6e86e454264fb0a9f48d2f3c0488c1ce4f587"

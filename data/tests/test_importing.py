@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from loadtests.importing import command
-from loadtests.loading.bulk import TABLES
-from loadtests.loading.placement import parse_all
-from loadtests.loading.progress import Reporter
-from loadtests.tests_data.conftest import MakeDatabase
-from loadtests.tests_data.support import contents, definitions, execute, value_of
-from loadtests.tests_data.test_seeding import COVERS, PUBLISH, REPORT
+from data.importing import command
+from data.loading.bulk import TABLES
+from data.loading.placement import parse_all
+from data.loading.progress import Reporter
+from data.tests.conftest import MakeDatabase
+from data.tests.support import contents, definitions, execute, value_of
+from data.tests.test_seeding import COVERS, PUBLISH, REPORT
 
 
 def run(sources: list[str], targets: list[str], *flags: str) -> int:
@@ -96,7 +96,7 @@ def test_a_tampered_row_undoes_it_all(small: str, empty: str, table: str, capsys
 
 
 def test_the_seed_is_known_after_an_import(small: str, empty: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from loadtests.seed.command import main  # noqa: PLC0415 - the other command, in this test alone
+    from data.seed.command import main
 
     execute(small, PUBLISH)
     assert run([f"0-63={small}"], [f"0-63={empty}"]) == 0

@@ -1,8 +1,8 @@
 """Whether what a server holds may be replaced."""
 
-from loadtests.loading import marker
-from loadtests.loading.bulk import Target
-from loadtests.loading.failures import Refused, explained
+from data.loading import marker
+from data.loading.bulk import Target
+from data.loading.failures import Refused, explained
 
 
 def ask(targets: list[Target], what: str, replace: bool) -> None:

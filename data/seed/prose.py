@@ -7,8 +7,8 @@ Sentences are made once, a few hundred a theme; an article is a draw of them.
 import random
 from dataclasses import dataclass
 
-from loadtests.seed import vocabulary
-from loadtests.seed.vocabulary import THEMES, Theme
+from data.seed import vocabulary
+from data.seed.vocabulary import THEMES, Theme
 
 SENTENCES_OF_THEME = 600
 BODY_BYTES = 900

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from PIL import ExifTags, Image, ImageChops, ImageFilter, ImageOps
 
-from loadtests.pictures import motifs
+from data.pictures import motifs
 
 _MAKER = "drawn by the load generator"
 

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from loadtests.loading.failures import Refused, explain, explained, run
+from data.loading.failures import Refused, explain, explained, run
 
 
 @pytest.mark.parametrize(

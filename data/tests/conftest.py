@@ -11,11 +11,11 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import create_engine
 
 from conduit import models
-from loadtests.loading.placement import parse
-from loadtests.loading.progress import Reporter
-from loadtests.seed.command import seed
-from loadtests.seed.sizes import SIZES
-from loadtests.tests_data.support import DIGESTS
+from data.loading.placement import parse
+from data.loading.progress import Reporter
+from data.seed.command import seed
+from data.seed.sizes import SIZES
+from data.tests.support import DIGESTS
 
 MakeDatabase = Callable[..., str]
 

@@ -7,17 +7,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import loadtests.seed
-from loadtests.loading import marker
-from loadtests.loading.bulk import DIRECTORY, TABLES, Target
-from loadtests.loading.failures import explained, run
-from loadtests.loading.placement import Server, parse_all
-from loadtests.loading.progress import Reporter
-from loadtests.loading.replacing import ask
-from loadtests.seed import covers
-from loadtests.seed.population import populate
-from loadtests.seed.rows import COLUMNS, Rows, email_of
-from loadtests.seed.sizes import PASSWORD, REFERENCE, SIZES, VERSION, Size
+import data.seed
+from data.loading import marker
+from data.loading.bulk import DIRECTORY, TABLES, Target
+from data.loading.failures import explained, run
+from data.loading.placement import Server, parse_all
+from data.loading.progress import Reporter
+from data.loading.replacing import ask
+from data.seed import covers
+from data.seed.population import populate
+from data.seed.rows import COLUMNS, Rows, email_of
+from data.seed.sizes import PASSWORD, REFERENCE, SIZES, VERSION, Size
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Outcome:
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 when the dataset is there, made now or before."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.seed", description=loadtests.seed.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m data.seed", description=data.seed.__doc__)
     parser.add_argument("--size", required=True, choices=list(SIZES), help="1,000, 10,000 or 100,000 users")
     parser.add_argument(
         "--database",
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--covers",
         default="",
         metavar="DIGEST,DIGEST",
-        help="digests of the seed's covers, whose files the stage holds (loadtests.seed.covers makes them); without, "
+        help="digests of the seed's covers, whose files the stage holds (data.seed.covers makes them); without, "
         "no article has a cover",
     )
     parser.add_argument("--replace", action="store_true", help="replace data even if people wrote it")

@@ -15,10 +15,10 @@ from argon2 import Type
 from argon2.low_level import hash_secret
 
 from conduit.ids import EPOCH, SHARDS, compose, shard_of, slug_for
-from loadtests.loading.binary import NULL, text, text_array
-from loadtests.seed import covers, prose, vocabulary
-from loadtests.seed.population import Population, stream
-from loadtests.seed.sizes import PASSWORD, SPAN_MS
+from data.loading.binary import NULL, text, text_array
+from data.seed import covers, prose, vocabulary
+from data.seed.population import Population, stream
+from data.seed.sizes import PASSWORD, SPAN_MS
 
 # PostgreSQL's binary timestamps count microseconds from 2000.
 _EPOCH_MICROSECONDS = int((EPOCH - dt.datetime(2000, 1, 1, tzinfo=dt.UTC)).total_seconds()) * 1_000_000

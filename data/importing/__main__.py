@@ -1,9 +1,9 @@
-"""``python -m loadtests.seed``."""
+"""``python -m data.importing``."""
 
 import sys
 
 try:
-    from loadtests.seed.command import main
+    from data.importing.command import main
 
     sys.exit(main())
 except KeyboardInterrupt:  # while the modules are still loading, before the command answers for itself

@@ -1,9 +1,9 @@
-"""``python -m loadtests.importing``."""
+"""``python -m data.seed``."""
 
 import sys
 
 try:
-    from loadtests.importing.command import main
+    from data.seed.command import main
 
     sys.exit(main())
 except KeyboardInterrupt:  # while the modules are still loading, before the command answers for itself

@@ -16,11 +16,11 @@ import psycopg
 from psycopg import sql
 
 from conduit.models import DIRECTORY_TABLES, OWNED_TABLES
-from loadtests.loading import binary, marker
-from loadtests.loading.failures import Refused, explained
-from loadtests.loading.marker import Marker
-from loadtests.loading.placement import Server
-from loadtests.loading.progress import Reporter
+from data.loading import binary, marker
+from data.loading.failures import Refused, explained
+from data.loading.marker import Marker
+from data.loading.placement import Server
+from data.loading.progress import Reporter
 
 DIRECTORY = tuple(table.name for table in DIRECTORY_TABLES)
 OWNED = tuple(table.name for table in OWNED_TABLES)

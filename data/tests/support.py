@@ -6,10 +6,10 @@ from typing import Any
 
 import psycopg
 
-from loadtests.loading.bulk import TABLES
-from loadtests.loading.placement import Server, parse
-from loadtests.seed import covers
-from loadtests.seed.rows import Rows
+from data.loading.bulk import TABLES
+from data.loading.placement import Server, parse
+from data.seed import covers
+from data.seed.rows import Rows
 
 # Covers that nobody drew: rows know theirs by nothing else.
 DIGESTS = tuple(f"{number:032x}" for number in range(covers.COUNT))

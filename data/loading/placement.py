@@ -6,7 +6,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from conduit.ids import SHARDS
-from loadtests.loading.failures import Refused, explained
+from data.loading.failures import Refused, explained
 
 CONNECT_SECONDS = 10
 _FORM = "write it as SHARDS=URL, for example 0-63=postgresql://conduit@db:5432/conduit"
@@ -47,7 +47,7 @@ class Server:
                 connect_timeout=CONNECT_SECONDS,
                 options="-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c statement_timeout=0 "
                 "-c idle_in_transaction_session_timeout=0",
-                application_name="loadtests",
+                application_name="conduit-data",
             )
 
 

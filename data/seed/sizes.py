@@ -4,7 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from conduit.ids import EPOCH
-from loadtests.seed.powerlaw import PowerLaw
+from data.seed.powerlaw import PowerLaw
 
 # Raised when the rows of a size or the covers change: a database seeded by an older version is then no longer "there
 # already".

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from conduit.ids import SHARDS, compose, shard_of
-from loadtests.seed import sizes, vocabulary
-from loadtests.seed.powerlaw import zipf
-from loadtests.seed.sizes import SIGN_UP_SPAN_MS, SPAN_MS, Size
+from data.seed import sizes, vocabulary
+from data.seed.powerlaw import zipf
+from data.seed.sizes import SIGN_UP_SPAN_MS, SPAN_MS, Size
 
 TAGS_AT_MOST = 4
 NO_TAG = 255
