@@ -32,8 +32,8 @@ seed: venv  ## Load the dataset: SIZE=small, medium or large
 	@$(RUN) seed $(STAGES) $(if $(SIZE),--size '$(SIZE)') $(REPLACED)
 load: venv  ## Open Locust's web UI: MIX=browse, pages and others
 	@$(RUN) load $(STAGES) $(if $(MIX),--mix '$(MIX)')
-ceiling: venv  ## Find the highest rate that holds the SLO: MIX=browse, QUICK=1
-	@$(RUN) ceiling $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick)
+ceiling: venv  ## Find the highest rate that holds the SLO: MIX=browse, QUICK=1, STRANGERS=1
+	@$(RUN) ceiling $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick) $(if $(filter-out 0,$(STRANGERS)),--strangers)
 shares: venv  ## The CPU shares of static files, covers and background tasks: MIX=pages or publish
 	@$(RUN) shares $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(RATE),--rate '$(RATE)') $(if $(filter-out 0,$(QUICK)),--quick)
 experiment: venv  ## Break something under load: WHAT=stampede, kill, restart, cache, queue or publishing, QUICK=1

@@ -8,8 +8,8 @@ hundred thousand articles gives a uniform sample of them, so that the generator'
 import datetime as dt
 import os
 import random
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 import jwt
 import psycopg
@@ -89,6 +89,8 @@ class Dataset:
     of_author: dict[int, list[Article]] = field(default_factory=dict)
     """The newest ON_A_PAGE of each user in ``users`` who published, by the user's id."""
     secret: str = ""
+    seeded: dict[str, Any] | None = None
+    """What the seeding put there, before anybody signed up or published; None where it was not all our own seed."""
     _tokens: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -149,11 +151,13 @@ def read(urls: list[str], secret: str | None = None) -> Dataset:
     heavy: list[tuple[int, int, str, str]] = []
     tags: dict[str, int] = {}
     counts: dict[str, int] = {}
+    seeds: list[dict[str, Any] | None] = []
     for url in urls:
         try:
             with psycopg.connect(url, connect_timeout=10, autocommit=True) as connection:
                 for table, count in _counts(connection).items():
                     counts[table] = counts.get(table, 0) + count
+                seeds.append(_seed(connection))
                 articles += _articles(connection, counts["articles"], len(urls))
                 newest += connection.execute(_NEWEST, [NEWEST]).fetchall()
                 for tag, *row in connection.execute(_OF_TAGS, [TAGS_LISTED, ON_A_PAGE]):
@@ -191,7 +195,15 @@ def read(urls: list[str], secret: str | None = None) -> Dataset:
         of_tag={tag: _first(rows, ON_A_PAGE) for tag, rows in of_tag.items()},
         of_author=of_author,
         secret=os.environ.get("JWT_SECRET", "") if secret is None else secret,
+        seeded=seeds[0] if all(seed == seeds[0] for seed in seeds) else None,
     )
+
+
+def _seed(connection: psycopg.Connection) -> dict[str, Any] | None:
+    from data.loading import marker  # noqa: PLC0415 - the app's package, which it uses, is not on the host's path
+
+    found = marker.read(connection)
+    return asdict(found.seed) if found and found.seed else None
 
 
 def _first(rows: list[tuple[int, str, str]], count: int) -> list[Article]:

@@ -3,9 +3,11 @@
 In:   {"trial": {"mix": "browse", "seed": 1, "warmup": 5, "profile": [[20, 300], [10, 600]], "without": []}}
       one or more stretches of [seconds, requests/s] that follow each other without a pause, after a warm-up
       at the first one's rate. ``without`` names parts of the mix that are not sent; the others arrive as they
-      would with them, so the rate stays that of the whole mix.
+      would with them, so the rate stays that of the whole mix. ``"strangers": true`` opens a connection for each
+      request, as people do who never came before; else arrivals share connections that are kept.
 Out:  {"ready": …} once, then for each trial {"window": "start"} and {"window": "end"} as they happen,
-      {"progress": …} each second and {"result": …}; {"error": {"kind", "text"}} before it gives up.
+      {"progress": …} each second and {"result": …}; {"error": {"kind", "text"}} before it gives up. The result's
+      ``seconds_by_route`` and ``beats`` are rows for each second, to be kept apart (loadtests/raw.py).
 It ends by itself when stdin does, so that it never outlives the one who drives it.
 """
 
@@ -20,7 +22,7 @@ import time
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import gevent
@@ -28,7 +30,7 @@ from gevent.fileobject import FileObject
 from gevent.queue import Queue
 from locust.env import Environment
 
-from loadtests import dataset, mixes, summary
+from loadtests import canary, dataset, mixes, summary
 from loadtests.open_model import OpenModel
 from loadtests.samples import UNFINISHED, Sample
 from loadtests.sender import TIME_OUT, Sender
@@ -74,6 +76,28 @@ def host_times() -> tuple[int, int]:
     return ticks[3] + ticks[4], sum(ticks)
 
 
+def waited_for_cpu() -> float | None:
+    """Seconds so far in which this process wanted to run and another one did; None where the kernel does not tell."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+class Mark(NamedTuple):
+    """What this process and the machine had used at a moment: CPU seconds and seconds waited for a CPU, and ticks."""
+
+    cpu: float
+    waited: float | None
+    idle: int
+    ticks: int
+
+
+def marked() -> Mark:
+    """The mark of this moment."""
+    return Mark(time.process_time(), waited_for_cpu(), *host_times())
+
+
 class Trial:
     """One trial: dispatches the profile, keeps every sample, reports as it goes."""
 
@@ -86,6 +110,7 @@ class Trial:
         self.warmup = float(wanted.get("warmup", 0))
         self.seconds = sum(seconds for seconds, _ in self.profile)
         self.quota = quota
+        sender.strangers.all = bool(wanted.get("strangers"))
         self.samples: list[Sample] = []
         self.journeys: list[Sample] = []
         self.waiting: dict[int, tuple[str, float]] = {}
@@ -93,6 +118,8 @@ class Trial:
         self.sent: list[float] = []
         """When each arrival was to be sent; ``late`` of those that were sent LATE_SECONDS later or more."""
         self.late: list[float] = []
+        self.beats: list[tuple[float, list[float]]] = []
+        """When the canary did its work, and what its slices took."""
         self._sender = sender
         rng = random.Random(int(wanted.get("seed", 1)))
         self._model = OpenModel(
@@ -119,20 +146,22 @@ class Trial:
         began = time.perf_counter()
         start = began + self.warmup
         end = start + self.seconds
-        marks: list[tuple[float, int, int]] = []
+        marks: list[Mark] = []
 
         def mark(window: str | None = None) -> None:
-            marks.append((time.process_time(), *host_times()))
+            marks.append(marked())
             if window:
                 say(window=window)
 
         report = gevent.spawn(self._report, start, end)
+        beating = gevent.spawn(self._beat)
         timers = [gevent.spawn_later(self.warmup, mark, "start")]
         timers += [gevent.spawn_later(self.warmup + into, mark) for into in self._changes()]
         self._model.run(self.warmup + self.seconds)
         # On a generator that is much too slow a timer may not have come; what it would have marked ends here as well.
-        marks += [(time.process_time(), *host_times())] * (len(self.profile) - len(marks))
+        marks += [marked()] * (len(self.profile) - len(marks))
         mark("end")
+        gevent.kill(beating)
         # What is still waiting is waited for, as its user would, at most until it would time out.
         gevent.killall(timers)  # their moments are past
         give_up = time.perf_counter() + TIME_OUT
@@ -164,27 +193,43 @@ class Trial:
             "series": summary.series(samples, start, max(1, round(self.seconds))),
             "in_flight_start": summary.in_flight(samples, start),
             "in_flight_end": summary.in_flight(samples, end),
+            "answered_in_all": sum(not sample.error for sample in samples),
+            "started": start,
+            "seconds_by_route": summary.seconds(samples, start, end),
+            "beats": [{"t": round(at - start, 3), "canary": canary.speed([beat])} for at, beat in self.beats],
             **self._health(marks[0], marks[-1], start, end),
+            # Of the warm-up, too: nothing of it depends on whether the stage is warm.
+            "canary": canary.speed(beat for _, beat in self.beats),
         }
 
     def _changes(self) -> list[float]:
         """When one stretch follows another, in seconds after the warm-up."""
         return list(accumulate(seconds for seconds, _ in self.profile[:-1]))
 
-    def _health(
-        self, before: tuple[float, int, int], after: tuple[float, int, int], start: float, end: float
-    ) -> dict[str, Any]:
-        """Whether what measures was fit to: the generator's CPU of its quota, the share of the window's arrivals that
-        it was late with, and how idle the machine's CPUs were.
+    def _health(self, before: Mark, after: Mark, start: float, end: float) -> dict[str, Any]:
+        """Whether what measures was fit to: the generator's CPU of its quota, the share of the time that it waited
+        for a CPU, the share of the window's arrivals that it was late with, how idle the machine's CPUs were, and its
+        speed.
         """
-        spent, idle, ticks = (after[n] - before[n] for n in range(3))
+        spent, idle, ticks = after.cpu - before.cpu, after.idle - before.idle, after.ticks - before.ticks
+        waited = None if after.waited is None or before.waited is None else after.waited - before.waited
         late, arrivals = (sum(start <= intended < end for intended in each) for each in (self.late, self.sent))
         generator = {
             "cpu_seconds": round(spent, 3),
             "cpu_share": round(spent / (end - start) / self.quota, 4),
+            "run_delay": None if waited is None else round(waited / (end - start), 4),
             "late_share": round(late / arrivals, 4) if arrivals else 0.0,
         }
-        return {"generator": generator, "host_idle": round(idle / ticks, 4) if ticks else None}
+        return {
+            "generator": generator,
+            "host_idle": round(idle / ticks, 4) if ticks else None,
+            "canary": canary.speed(beat for at, beat in self.beats if start <= at < end),
+        }
+
+    def _beat(self) -> None:
+        while True:
+            self.beats.append((time.perf_counter(), canary.beat()))
+            gevent.sleep(1.0)
 
     def _serve(self, intended: float) -> None:
         request = self._draw()
@@ -272,7 +317,8 @@ def serve(data: dataset.Dataset, target: str) -> None:
     # The dataset is for ever; the collector need not walk it again and again while latencies are taken.
     gc.collect()
     gc.freeze()
-    say(ready={"dataset": data.counts, "articles_sampled": len(data.articles), "cpu": quota, "pid": os.getpid()})
+    found = {"dataset": data.counts, "seeded": data.seeded, "articles_sampled": len(data.articles)}
+    say(ready=found | {"cpu": quota, "pid": os.getpid()})
     for line in _lines():
         try:
             wanted = json.loads(line)["trial"]

@@ -6,11 +6,14 @@ from typing import Any
 from locust import FastHttpUser
 from locust.env import Environment
 
+from loadtests.connections import Clients
 from loadtests.mixes.actions import Request
 from loadtests.samples import CONNECTION, REFUSED, TIMED_OUT, UNEXPECTED, Sample
 
 TIME_OUT = 10.0
 """Seconds on connecting and on each wait for the answer."""
+CONNECTIONS = 8000
+"""At once, at most: more than there are ever requests in flight."""
 
 
 class Sender(FastHttpUser):
@@ -18,12 +21,14 @@ class Sender(FastHttpUser):
 
     abstract = True
     host: str
-    concurrency = 8000
     network_timeout = TIME_OUT
     connection_timeout = TIME_OUT
 
     def __init__(self, environment: Environment, host: str) -> None:
         self.host = host
+        clients = Clients(concurrency=CONNECTIONS, network_timeout=TIME_OUT, connection_timeout=TIME_OUT)
+        self.client_pool = clients
+        self.strangers = clients.strangers
         super().__init__(environment)
         # Arrivals are different people who share connections: no cookie of one may go out with another. And an empty
         # jar, asked for each request, is a tenth of the generator's CPU.

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from loadtests.histogram import bucket
 from loadtests.samples import REFUSED, WAITED_FOR, Sample
 
 SLO_SECONDS = 0.5
@@ -110,6 +111,40 @@ def series(samples: Sequence[Sample], start: float, seconds: int) -> list[dict[s
             }
         )
     return rows
+
+
+def seconds(samples: Iterable[Sample], start: float, end: float) -> list[dict[str, Any]]:
+    """What is kept of a trial: a row for each second and route, without what is zero; ``t`` is below 0 in the warm-up.
+
+    Of the arrivals intended in that second (and before ``end``): ``offered``, ``answered`` and ``errors`` as
+    ``totals`` has them, and the histogram ``waits`` of what ``latency`` counts. Of the answers that came in it:
+    ``completed``, ``good``.
+    """
+    rows: dict[tuple[int, str], Counter[str]] = {}
+    errors: dict[tuple[int, str], Counter[str]] = {}
+    waits: dict[tuple[int, str], Counter[str]] = {}
+    for sample in samples:
+        wait = sample.finished - sample.intended
+        if sample.intended < end:
+            at = math.floor(sample.intended - start), sample.route
+            row = rows.setdefault(at, Counter())
+            row["offered"] += 1
+            if sample.error:
+                errors.setdefault(at, Counter())[sample.error] += 1
+            else:
+                row["answered"] += sample.finished < end + SLO_SECONDS
+            if not sample.error or sample.error in WAITED_FOR:
+                waits.setdefault(at, Counter())[str(bucket(wait * 1000))] += 1
+        if not sample.error and sample.finished < end:
+            row = rows.setdefault((math.floor(sample.finished - start), sample.route), Counter())
+            row["completed"] += 1
+            row["good"] += wait <= SLO_SECONDS
+    return [
+        {"t": at[0], "route": at[1]}
+        | {name: count for name, count in rows[at].items() if count}
+        | {name: dict(found[at]) for name, found in (("errors", errors), ("waits", waits)) if at in found}
+        for at in sorted(rows)
+    ]
 
 
 def by_route(samples: Sequence[Sample], start: float, end: float) -> dict[str, dict[str, Any]]:

@@ -50,3 +50,16 @@ def test_two_servers_are_read_as_one(make_database: MakeDatabase, small_template
     assert both.of_tag == sample.of_tag
     assert both.of_author == sample.of_author
     assert sorted(both.articles) == sorted(sample.articles)
+    assert both.seeded == sample.seeded
+
+
+def test_what_was_seeded_is_known_whoever_signed_up_since(small: str, sample: Dataset) -> None:
+    assert sample.seeded is not None
+    assert (sample.seeded["size"], sample.seeded["rows"]["users"]) == ("small", sample.counts["users"])
+    execute(small, "UPDATE users SET bio = 'I signed up' WHERE id = (SELECT min(id) FROM users)")
+    execute(small, "DELETE FROM users WHERE id = (SELECT max(id) FROM users)")
+    tried = dataset.read([small], secret="")
+    assert tried.counts["users"] == sample.counts["users"] - 1
+    assert tried.seeded == sample.seeded
+    execute(small, "COMMENT ON TABLE users IS NULL")
+    assert dataset.read([small], secret="").seeded is None

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", default="")
     parser.add_argument("--what", default="")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--strangers", action="store_true")
     parser.add_argument("--replace", action="store_true")
     parser.add_argument("--from", dest="source", default="")
     parser.add_argument("--retry", default="")
@@ -72,7 +73,7 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
         ),
         "load": lambda given: _with_docker(tools.load)(_stage(given), _one_of("MIX", given.mix or "browse", MIXES)),
         "ceiling": lambda given: _with_docker(tools.ceiling)(
-            _stage(given), _one_of("MIX", given.mix or "browse", MIXES), given.quick
+            _stage(given), _one_of("MIX", given.mix or "browse", MIXES), given.quick, given.strangers
         ),
         "shares": lambda given: _with_docker(tools.shares)(
             _stage(given), _one_of("MIX", given.mix or "pages", MIXES_WITH_PARTS), given.quick, _rate(given)

@@ -68,13 +68,15 @@ def load(number: int, mix: str) -> None:
     _succeed(_tool(stage, "load", given, *locust, options=options), "Locust")
 
 
-def ceiling(number: int, mix: str, quick: bool) -> int:
-    """Search the stage's ceiling; returns the exit status."""
+def ceiling(number: int, mix: str, quick: bool, strangers: bool) -> int:
+    """Search the stage's ceiling, for strangers who each open a connection or for people who come again; returns the
+    exit status.
+    """
     topology.read(number)
     build(number)
     from loadtests.ceiling.cli import main  # noqa: PLC0415 - its libraries take a second that other verbs need not wait
 
-    return main(number, mix, quick)
+    return main(number, mix, quick, strangers)
 
 
 def shares(number: int, mix: str, quick: bool, rate: float | None) -> int:

@@ -38,7 +38,7 @@ def explain(
     programs = {role: _programs(passed, names, cpu) for role, names in members.items()}
     # At the ceiling itself a box has some CPU left: waits grow before it is used up. So look beyond, too.
     beyond = [trial["boxes"][name] for trial in trials if trial["rate"] >= ceiling for name in members[found[0].name]]
-    saturated = any(box["utilisation"] >= demand.SATURATED or box["throttled"] >= demand.THROTTLED for box in beyond)
+    saturated = any(demand.is_saturated(box) for box in beyond)
     # Two programs can have a box each only where they share the only one.
     split = demand.if_split(programs[found[0].name], ceiling) if saturated and len(capacity) == 1 else None
     return {

@@ -136,7 +136,9 @@ def notes(run: dict[str, Any]) -> list[str]:
         found.append(f"In the overload: {limits}. The stage may do better there than shown.")
     limited = [trial for trial in run["trials"] if trial["judged"] and not trial["valid"]]
     if limited:
-        found.append(f"Trials that were limited by generator or host, and so gave no verdict: {len(limited)}.")
+        found.append(
+            f"Trials that generator, host or the machine's speed limited, and that so gave no verdict: {len(limited)}."
+        )
         if said := remedy(run):
             found.append(said)
     if run["commit"]["changed"]:

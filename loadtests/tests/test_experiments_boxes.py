@@ -201,9 +201,9 @@ def test_a_cache_is_used_again_once_an_app_counts_a_hit(
 
     monkeypatch.setattr(time, "monotonic", lambda: clock)
     monkeypatch.setattr(time, "sleep", sleep)
-    boxes: Any = Apps(*hits)
+    observer: Any = Apps(*hits)
     nothing: Any = None
-    load = Load(nothing, boxes, {})
+    load = Load(nothing, observer, {})
     load._start = began
     load.count()
     assert cache._seconds_until_hit(load, 0.0, 5.0) == (1.0 if found else None)

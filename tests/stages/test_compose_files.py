@@ -217,7 +217,8 @@ def test_boxes_that_others_name_by_address_have_one_that_is_never_given_out(path
 def test_readers_meet_the_edge_alone_and_the_mail_server_those_who_send(path: Path) -> None:
     on = {name: {*networks_of(service)} for name, service in boxes(path).items()}
     beside = {name: {*networks_of(service)} for name, service in load(TOOLS)["services"].items()}
-    assert beside == {"tools": {"default", "edge"}, "mail": {"outside"}, "browser": {"edge", "outside"}}
+    reading = {"tools": {"default", "edge"}, "observer": {"default"}}
+    assert beside == reading | {"mail": {"outside"}, "browser": {"edge", "outside"}}
     (edge,) = (name for name, box in boxes(path).items() if "stage.edge" in box["labels"])
     assert [name for name, networks in on.items() if "edge" in networks] == [edge]
     workers = {name for name, box in boxes(path).items() if "stage.worker" in box["labels"]}
@@ -340,10 +341,19 @@ def test_what_is_beside_a_stage_is_no_box_and_has_no_rights() -> None:
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
+def test_only_what_observes_sees_the_machine_and_it_cannot_change_it() -> None:
+    services = load(TOOLS)["services"]
+    assert [name for name, service in services.items() if {"pid", "cgroup"} & {*service}] == ["observer"]
+    observer = services["observer"]
+    assert observer["volumes"] == ["/sys/fs/cgroup:/host/cgroup:ro"]
+    assert "env_file" not in observer
+
+
 def test_only_the_mail_server_is_always_there() -> None:
     services = load(TOOLS)["services"]
     assert [name for name, service in services.items() if "profiles" not in service] == ["mail"]
-    assert services["tools"]["profiles"] == services["browser"]["profiles"] == ["tools"]
-    assert "ports" not in services["tools"]
+    for name in ("tools", "observer", "browser"):
+        assert services[name]["profiles"] == ["tools"]
+    assert not {"ports"} & {*services["tools"], *services["observer"]}
     assert services["mail"]["labels"] == {"stage.page": "8025"}
     assert "healthcheck" in services["mail"]
