@@ -28,7 +28,7 @@ TICKS_PER_SECOND = 100.0
 # Less than this of a box's CPU, as a supervisor takes, is not worth asking the box again.
 LEAST_PART = 0.02
 OTHERS = "other"
-"""What has no name below, as the curl of a health check."""
+"""What has no name below, as the bash of a health check."""
 PROGRAMS = (
     (re.compile(r"postgres"), "PostgreSQL"),
     (re.compile(r"nginx"), "NGINX"),
