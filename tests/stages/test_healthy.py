@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -264,16 +265,19 @@ def test_a_box_that_is_well_is_asked_again_and_again_by_one_process_and_the_one_
         check.tell(http(server))
         began = time.monotonic()
         running = check.start(http(server))
-        seen = []
+        seen, opened = [], []
         while running.poll() is None:
             # Nothing else is started: a process for each pause or each answer would be seen in some of these.
             seen.append(_processes(running.pid))
+            with suppress(OSError):  # it may end just now
+                opened.append(len(list(Path(f"/proc/{running.pid}/fd").iterdir())))
             time.sleep(0.02)
         assert check.end(running) == (0, "")
         assert time.monotonic() - began > 1
         assert 4 < server.asked < 15
     assert max(map(len, seen)) == 2
     assert len({process for look in seen for process in look}) == 2
+    assert opened[-1] <= opened[len(opened) // 2], "connections are not closed"
     assert check.state.read_text() == "told before\n"
 
 
@@ -353,6 +357,29 @@ def test_a_start_may_take_longer_than_an_illness(tmp_path: Path) -> None:
     with serving(WELL, server.port):
         check.tell(http(server))
     assert seconds_until_ill() + 0.5 < min(first, second)
+
+
+_AS_FIRST_PROCESS = """
+import ctypes, os, subprocess, sys, time
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans become its own
+code = subprocess.run(sys.argv[1:]).returncode
+time.sleep(0.3)
+try:
+    print(code, "left", *os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    print(code, "left nothing")
+"""
+
+
+@pytest.mark.slow
+def test_it_leaves_no_process_to_a_box_s_first_one(check: Check) -> None:
+    """Few programs look after children that are not theirs: they would be there until no more fit into the box."""
+    with serving(WELL) as server:
+        for expected in ("0 left nothing", "1 left nothing"):
+            command = [sys.executable, "-c", _AS_FIRST_PROCESS, "bash", str(check.script), http(server)]
+            said = subprocess.run(command, env=check.env, capture_output=True, text=True, timeout=10, check=True)
+            assert said.stdout.splitlines()[-1] == expected
+            server.answer = says(b"")
 
 
 @pytest.mark.slow
