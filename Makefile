@@ -58,6 +58,8 @@ bench: venv  ## Measure CPU per request: the app, an earlier commit (BEFORE=), F
 	@$(PYTHON) -m loadtests.bench
 bench-sizes: venv  ## Measure the database time of every route, SIZE=large against SIZE=small
 	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.sizes
+bench-checks: venv  ## Measure the CPU that a stage's health checks take: make stage4 bench-checks
+	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.checks $(STAGES)
 
 ##@ Development
 test: lint  ## What CI runs: lint, types, all tests except the long ones
@@ -92,4 +94,4 @@ always:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
 .PHONY: always venv setup doctor up down status logs seed load ceiling shares experiment check import nginx \
-  rolling-restart queue diff compare bench bench-sizes test test-unit test-long mutants lint clean help
+  rolling-restart queue diff compare bench bench-sizes bench-checks test test-unit test-long mutants lint clean help

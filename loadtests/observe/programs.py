@@ -8,7 +8,7 @@ from pathlib import Path
 # /proc's clock ticks: USER_HZ, the same 100 on every Linux that Docker runs on.
 TICKS_PER_SECOND = 100.0
 OTHERS = "other"
-"""What has no name below, as the curl of a health check."""
+"""What has no name below, as the bash of a health check."""
 PROGRAMS = (
     (re.compile(r"postgres"), "PostgreSQL"),
     (re.compile(r"nginx"), "NGINX"),
