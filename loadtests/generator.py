@@ -5,7 +5,8 @@ In:   {"trial": {"mix": "browse", "seed": 1, "warmup": 5, "profile": [[20, 300],
       at the first one's rate. ``without`` names parts of the mix that are not sent; the others arrive as they
       would with them, so the rate stays that of the whole mix. ``"strangers": true`` opens a connection for each
       request, as people do who never came before; else arrivals share connections that are kept.
-Out:  {"ready": …} once, then for each trial {"window": "start"} and {"window": "end"} as they happen,
+      {"warm": {"seconds": 60}} reads what the stage may cache, as loadtests/warming.py has it.
+Out:  {"ready": …} once, {"warmed": …}; then for each trial {"window": "start"} and {"window": "end"} as they happen,
       {"progress": …} each second and {"result": …}; {"error": {"kind", "text"}} before it gives up. The result's
       ``seconds_by_route`` and ``beats`` are rows for each second, to be kept apart (loadtests/raw.py).
 It ends by itself when stdin does, so that it never outlives the one who drives it.
@@ -30,7 +31,7 @@ from gevent.fileobject import FileObject
 from gevent.queue import Queue
 from locust.env import Environment
 
-from loadtests import canary, dataset, mixes, summary
+from loadtests import canary, dataset, mixes, summary, warming
 from loadtests.open_model import OpenModel
 from loadtests.samples import UNFINISHED, Sample
 from loadtests.sender import TIME_OUT, Sender
@@ -321,8 +322,11 @@ def serve(data: dataset.Dataset, target: str) -> None:
     say(ready=found | {"cpu": quota, "pid": os.getpid()})
     for line in _lines():
         try:
-            wanted = json.loads(line)["trial"]
-            trial = Trial(sender, data, wanted, quota)
+            asked = json.loads(line)
+            if "warm" in asked:
+                say(warmed=warming.warm(sender, data, float(asked["warm"]["seconds"])))
+                continue
+            trial = Trial(sender, data, asked["trial"], quota)
         except SiteError as error:
             say(error={"kind": "site", "text": f"{error}; the mix needs the app's pages, is the stage's app current?"})
             continue

@@ -7,14 +7,16 @@ authors, the most popular first. What is popular is so by the same law as in the
 import time
 from collections.abc import Iterator
 from itertools import islice, zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import gevent
 
 from loadtests.dataset import Dataset
 from loadtests.mixes.actions import PAGE, Request
-from loadtests.sender import Sender
+
+if TYPE_CHECKING:
+    from loadtests.sender import Sender
 
 READERS = 8
 # A fifth of a hundred thousand articles gets four fifths of their reads. Of the users that are sampled, half.
@@ -39,7 +41,7 @@ def requests(data: Dataset) -> Iterator[Request]:
             yield _read("GET /api/profiles/{username}", f"/api/profiles/{quote(author.username, safe='')}")
 
 
-def warm(sender: Sender, data: Dataset, seconds: float) -> dict[str, Any]:
+def warm(sender: "Sender", data: Dataset, seconds: float) -> dict[str, Any]:
     """Read it all, or for so many seconds. Returns how many requests were sent and failed, and whether that was all."""
     began = time.perf_counter()
     left = requests(data)

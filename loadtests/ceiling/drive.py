@@ -63,6 +63,12 @@ class Generator:
                 return result
         raise AssertionError("messages end by an exception")
 
+    def warm(self, seconds: float) -> dict[str, Any]:
+        """Warm what the stage caches, as ``warming.warm`` has it. Raises GeneratorError."""
+        self._process.say(warm={"seconds": seconds})
+        warmed: dict[str, Any] = next(message["warmed"] for message in self._messages() if "warmed" in message)
+        return warmed
+
     def close(self) -> None:
         """End its input, and so it."""
         self._process.close()
