@@ -52,8 +52,9 @@ diff: venv  ## Show what changed since the stage before
 	@$(RUN) diff $(STAGES)
 
 ##@ Figures
-compare: venv  ## Compare two ceilings: A=stage1 B=stage2, MIX=pages for those of a mix
-	@$(RUN) compare $(if $(A),--a '$(A)') $(if $(B),--b '$(B)')
+compare: venv  ## Compare two ceilings: A=stage1 B=stage2, MIX=pages; MEASURE=1 measures them now, in turn
+	@$(RUN) compare $(if $(A),--a '$(A)') $(if $(B),--b '$(B)') $(if $(filter-out 0,$(MEASURE)),--measure \
+	  $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick))
 bench: venv  ## Measure CPU per request: the app, an earlier commit (BEFORE=), FastAPI alone, a floor
 	@$(PYTHON) -m loadtests.bench
 bench-sizes: venv  ## Measure the database time of every route, SIZE=large against SIZE=small

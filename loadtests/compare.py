@@ -101,12 +101,16 @@ def candidates(name: str, mix: str | None) -> list[dict[str, Any]]:
     return found
 
 
-def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """Why figures of two runs must not be set against each other; empty when they may."""
+def differences(first: dict[str, Any], second: dict[str, Any], in_turn: bool = False) -> list[str]:
+    """Why figures of two runs must not be set against each other; empty when they may.
+
+    With ``in_turn`` they are some of those that are measured in turn, so that it is one machine, whatever its speed.
+    """
     found = []
     if first["mix"]["name"] != second["mix"]["name"]:
         found.append(f"mix {first['mix']['name']} and {second['mix']['name']}")
-    found += _machines(first, second)
+    if not in_turn:
+        found += _machines(first, second)
     sizes = [sorted({_size(box) for box in run["boxes"]}) for run in (first, second)]
     if sizes[0] != sizes[1]:
         found.append("boxes of " + " and of ".join(", ".join(size) for size in sizes))
