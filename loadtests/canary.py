@@ -1,10 +1,9 @@
 """A canary: a constant piece of work, timed once a second, that tells the machine's own speed from what a stage costs.
 
 The work is a chain of hashes in short slices, each timed by the CPU time of the thread, so that no wait for a CPU
-counts. What a slice takes depends on what else runs meanwhile: where two of the machine's CPUs are one core, a slice
-takes nearly twice as long while the other one is busy. That is the load's own doing and not the machine's speed. So
-the speed is that of the fastest twentieth of the slices. On a machine of two such CPUs, 37 to 63 % idle, that
-quantile stayed within 292 and 301 ns a hash from one eight seconds to the next, and the median went from 300 to 553.
+counts. What a slice takes depends on more than the machine: on a virtual one of two CPUs, slices took up to twice as
+long while it was half idle as while it was busy, so that the median of eight seconds went from 299 to 553 ns a hash.
+The fastest twentieth stayed within 292 and 301 ns whether 1 % or 63 % of the machine was idle. That is the speed.
 """
 
 import hashlib

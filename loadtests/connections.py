@@ -16,7 +16,7 @@ from geventhttpclient.connectionpool import ConnectionPool
 NEVER_AGAIN = -1
 
 
-class Connections(ConnectionPool):  # type: ignore[misc]  # it has no types
+class Connections(ConnectionPool):
     """Connections to one server."""
 
     def __init__(self, *args: Any, strangers: "Strangers", **options: Any) -> None:
@@ -57,13 +57,13 @@ class Strangers:
         self.all = False
 
 
-class Clients(HTTPClientPool):  # type: ignore[misc]  # it has no types
+class Clients(HTTPClientPool):
     """A client for each server, what Locust asks for; ``concurrency`` requests at once."""
 
     def __init__(self, *, concurrency: int, network_timeout: float, connection_timeout: float) -> None:
         super().__init__()
         self.strangers = Strangers()
-        self._options = {"network_timeout": network_timeout, "connection_timeout": connection_timeout}
+        self._options: dict[str, Any] = {"network_timeout": network_timeout, "connection_timeout": connection_timeout}
         self._concurrency = concurrency
 
     def get_client(self, url: Any) -> HTTPClient:
@@ -72,7 +72,7 @@ class Clients(HTTPClientPool):  # type: ignore[misc]  # it has no types
         if known not in self.clients:
             client = HTTPClient.from_url(url, concurrency=self._concurrency, **self._options)
             client._connection_pool = Connections(
-                url.host, client.port, url.host, client.port,
+                url.host, client.port or 80, url.host, client.port or 80,
                 size=self._concurrency, strangers=self.strangers, **self._options,
             )  # fmt: skip
             self.clients[known] = client

@@ -111,6 +111,7 @@ class Scene:
     ) -> Load:
         """Load of a mix in stretches of (seconds, requests/s)."""
         profile = [list(stretch) for stretch in stretches if stretch[0] > 0]
+        self.observer.seconds()  # those before it are of another load, or of none
         wanted = {"mix": mix, "seed": 1, "warmup": warmup, "profile": profile, "without": list(without)}
         return Load(self._generator, self.observer, wanted)
 

@@ -42,7 +42,7 @@ class Watch:
                 boxes[name] = group.read()
             except (OSError, ValueError, KeyError) as error:
                 if whole:
-                    raise cgroups.GoneError(f"the box {name} cannot be read ({error})") from error
+                    raise cgroups.GoneError(f"the box {name} cannot be read; did it stop? ({error})") from error
         return Moment(time.monotonic(), boxes, host.read(self._proc))
 
     def programs(self) -> dict[str, dict[str, float]]:
