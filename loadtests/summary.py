@@ -76,7 +76,8 @@ def in_flight(samples: Iterable[Sample], moment: float) -> int:
 def series(samples: Sequence[Sample], start: float, seconds: int) -> list[dict[str, Any]]:
     """A row for each second from ``start``.
 
-    Arrivals and their errors and p95, answers, good answers, in flight.
+    Arrivals, and of these the errors, those answered later than the SLO (``late``) and p95; answers, good answers, in
+    flight.
     """
     arrived: list[list[Sample]] = [[] for _ in range(seconds)]
     completed, good = [0] * seconds, [0] * seconds
@@ -106,6 +107,9 @@ def series(samples: Sequence[Sample], start: float, seconds: int) -> list[dict[s
                 "completed": completed[second],
                 "good": good[second],
                 "errors": sum(bool(sample.error) for sample in arrived[second]),
+                "late": sum(
+                    not sample.error and sample.finished - sample.intended > SLO_SECONDS for sample in arrived[second]
+                ),
                 "p95": latency(arrived[second])["p95"],
                 "in_flight": flying,
             }

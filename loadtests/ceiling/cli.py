@@ -8,11 +8,12 @@ from loadtests import mixes, report
 from loadtests.ceiling import counts, overload
 from loadtests.ceiling.boxes import DockerUnreachableError, StageDownError
 from loadtests.ceiling.drive import EmptyStageError
-from loadtests.ceiling.explain import at_ceiling, explain
+from loadtests.ceiling.explain import at_ceiling, explain, foretold
 from loadtests.ceiling.live import Progress
 from loadtests.ceiling.measure import Bench
+from loadtests.ceiling.plan import FULL, QUICK, Plan
 from loadtests.ceiling.record import Run, now
-from loadtests.ceiling.search import FULL, QUICK, Plan, Search
+from loadtests.ceiling.search import Search
 from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, StageCommandError, described, interruptible, ready
 from loadtests.ceiling.verdict import SLO_ACHIEVED, SLO_ERRORS, SLO_P95_MS
 from loadtests.process import ProcessError
@@ -63,16 +64,24 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan, strangers: bool) -> int:
     search = None
     with rig, Progress(f"Stage {stage}, {mix.name}, {plan.mode}") as progress:
         bench = Bench(rig, run, mix.name, progress, strangers)
-        search = Search(bench.trial, plan, progress.say)
+
+        def foretell(passed: float) -> None:
+            run.data["prediction"] = foretold(run.data["trials"], run.data["boxes"], passed, SLO_P95_MS)
+            if said := words.foretold(run.data):
+                progress.say(said)
+
+        search = Search(bench.trial, plan, progress.say, foretell)
         try:
             found = search.run()
             run.data["ceiling"] = found.summary()
-            if found.rate is None:
+            if found.estimate is None:
                 code = 3
             else:
-                _beyond(bench, plan, found.rate, run)
-                run.data["demand"] = explain(run.data["trials"], rig.boxes.capacity(), rig.boxes.roles(), found.rate)
-                run.data["a_request"] = counts.a_request(at_ceiling(run.data["trials"], found.rate))
+                _beyond(bench, plan, found.estimate.rate, run)
+                trials = run.data["trials"]
+                run.data["demand"] = explain(trials, run.data["boxes"], run.data["prediction"], SLO_P95_MS)
+                run.data["overload"] |= overload.of_capacity(run.data["overload"]["over"], run.data["demand"]["boxes"])
+                run.data["a_request"] = counts.a_request(at_ceiling(trials))
             run.data |= {"complete": True, "why_incomplete": None}
         except KeyboardInterrupt:
             run.data["why_incomplete"] = "interrupted"

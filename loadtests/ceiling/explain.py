@@ -1,76 +1,153 @@
-"""From a run's trials to why its ceiling is where it is."""
+"""From a run's trials to why its ceiling is where it is, and to what was to be expected before it was found."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from loadtests.ceiling import demand
+from loadtests.ceiling.prediction import Model, Place, fitted
+
+Trials = Sequence[Mapping[str, Any]]
+Boxes = Sequence[Mapping[str, Any]]
+"""As in run.json: name, role, ``cpus`` and ``period_us`` of each."""
+# Of these, CPU and throughput are those of a stage that was warm and kept up.
+STEADY = ("probe", "step", "bisection", "confirmation")
+KEEPS_UP = 0.9
 
 
-def at_ceiling(trials: list[dict[str, Any]], ceiling: float) -> list[dict[str, Any]]:
-    """The confirmations that passed at the ceiling, in requests/s."""
-    return [
-        trial
-        for trial in trials
-        if trial["phase"] == "confirmation" and trial["rate"] == ceiling and trial["passed"] and trial["valid"]
-    ]
+def at_ceiling(trials: Trials) -> list[Mapping[str, Any]]:
+    """The confirmations: windows at the ceiling as it was known when each began."""
+    return [trial for trial in trials if trial["phase"] == "confirmation" and trial["valid"]]
 
 
-def explain(
-    trials: list[dict[str, Any]], capacity: Mapping[str, float], roles: Mapping[str, str], ceiling: float
-) -> dict[str, Any]:
-    """Demands and predictions for the record of a run, from the confirmations that passed at the ceiling.
+def before_confirmations(trials: Trials) -> list[Mapping[str, Any]]:
+    """The trials before the first confirmation, in order."""
+    phases = [trial["phase"] for trial in trials]
+    return list(trials[: phases.index("confirmation")] if "confirmation" in phases else trials)
 
-    ``trials`` as in run.json, ``capacity`` in CPUs and ``roles`` of each box, ``ceiling`` in requests/s. Boxes of one
-    role share its work, so they are one place where a request is served: doubled, it has twice as many of them.
+
+def foretold(trials: Trials, boxes: Boxes, passed: float, p95_ms: float) -> dict[str, Any] | None:
+    """The ceiling that trials up to the rate that ``passed`` (requests/s) let expect, for the record of the run.
+
+    Confirmations are left out, which it is to be held against. None where no trial was below.
     """
-    passed = at_ceiling(trials, ceiling)
-    rates = [trial["result"]["total"]["completed_rate"] for trial in passed]
-    cpu = {name: sum(trial["boxes"][name]["cpu"] for trial in passed) / len(passed) for name in capacity}
-    throughput = sum(rates) / len(rates)
-    members: dict[str, list[str]] = {}
-    for name in capacity:
-        members.setdefault(roles[name], []).append(name)
+    model = model_of(trials, boxes, passed)
+    if model is None:
+        return None
+    return {
+        "ceiling": model.ceiling(p95_ms),
+        "lumps": model.lumps,
+        "below": passed,
+        "if_doubled": {role: model.doubled(role).ceiling(p95_ms) for role in model.places},
+    }
 
-    def of_role(values: Mapping[str, float]) -> dict[str, float]:
-        return {role: sum(values[name] for name in names) for role, names in members.items()}
 
-    found = demand.demands(of_role(cpu), of_role(capacity), throughput)
-    programs = {role: _programs(passed, names, cpu) for role, names in members.items()}
+def model_of(trials: Trials, boxes: Boxes, passed: float) -> Model | None:
+    """The queueing model that fits the trials before the confirmations, its p95 those at rates up to ``passed``."""
+    before = _steady(before_confirmations(trials))
+    if not before:
+        return None
+    places = {
+        role: _place(members, demand.line(_points(before, [box["name"] for box in members])))
+        for role, members in _members(boxes).items()
+    }
+    totals = [trial["result"]["total"] for trial in before if trial["rate"] <= passed]
+    return fitted(places, [(total["offered_rate"], total["p95"]) for total in totals if total["p95"]])
+
+
+def _place(boxes: Boxes, line: demand.Line) -> Place:
+    return Place(
+        boxes=len(boxes),
+        capacity=boxes[0]["cpus"],
+        period=boxes[0]["period_us"] / 1e6,
+        base=line.base,
+        demand=line.slope,
+    )
+
+
+def explain(trials: Trials, boxes: Boxes, prediction: Mapping[str, Any] | None, p95_ms: float) -> dict[str, Any]:
+    """Demands for the record of a run with confirmations, and what other boxes would give.
+
+    ``prediction`` is what was ``foretold``. Boxes of one role share its work, so they are one place where a request is
+    served: doubled, it has twice as many of them.
+    """
+    confirmations = at_ceiling(trials)
+    throughput = sum(_throughput(trial) for trial in confirmations) / len(confirmations)
+    members = {role: [box["name"] for box in some] for role, some in _members(boxes).items()}
+    capacity = {role: sum(box["cpus"] for box in some) for role, some in _members(boxes).items()}
+    steady = _steady(trials)
+    points = {role: _points(steady, names) for role, names in members.items()}
+    at = {role: _points(confirmations, names) for role, names in members.items()}
+    cpu = {role: sum(used for _, used in found) / len(found) for role, found in at.items()}
+    found = demand.demands(cpu, capacity, points)
     # At the ceiling itself a box has some CPU left: waits grow before it is used up. So look beyond, too.
-    beyond = [trial["boxes"][name] for trial in trials if trial["rate"] >= ceiling for name in members[found[0].name]]
+    lowest = min(trial["rate"] for trial in confirmations)
+    beyond = [trial["boxes"][name] for trial in trials if trial["rate"] >= lowest for name in members[found[0].name]]
     saturated = any(demand.is_saturated(box) for box in beyond)
+    programs = {role: _programs(confirmations, names) for role, names in members.items()}
+    split = None
     # Two programs can have a box each only where they share the only one.
-    split = demand.if_split(programs[found[0].name], ceiling) if saturated and len(capacity) == 1 else None
+    if prediction and saturated and len(boxes) == 1:
+        model = model_of(trials, boxes, prediction["below"])
+        apart = model.split(found[0].name, programs[found[0].name]) if model else None
+        split = apart.ceiling(p95_ms) if apart else None
     return {
         "throughput": throughput,
-        "boxes": [_demand_record(one, members[one.name], programs[one.name], throughput) for one in found],
+        "boxes": [_record(one, members[one.name], programs[one.name], throughput) for one in found],
         "saturates": found[0].name if saturated else None,
-        "if_doubled": demand.predictions(found, ceiling) if saturated else {},
+        "if_doubled": dict(prediction["if_doubled"]) if prediction and saturated else {},
         "if_split": split,
     }
 
 
-def _programs(trials: list[dict[str, Any]], boxes: Iterable[str], cpu: Mapping[str, float]) -> dict[str, float]:
-    """CPUs by program, of some boxes together."""
-    found: dict[str, float] = {}
-    for name in boxes:
-        shares = [trial["programs"][name] for trial in trials if name in trial["programs"]]
-        for program in {program for one in shares for program in one}:
-            share = sum(one.get(program, 0.0) for one in shares) / len(shares)
-            found[program] = found.get(program, 0.0) + cpu[name] * share
+def _members(boxes: Boxes) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for box in boxes:
+        found.setdefault(box["role"], []).append(box)
     return found
 
 
-def _demand_record(
-    one: demand.Demand, boxes: list[str], programs: dict[str, float], throughput: float
-) -> dict[str, Any]:
+def _steady(trials: Trials) -> list[Mapping[str, Any]]:
+    return [trial for trial in trials if trial["phase"] in STEADY and trial["valid"] and _keeps_up(trial)]
+
+
+def _keeps_up(trial: Mapping[str, Any]) -> bool:
+    total = trial["result"]["total"]
+    return bool(total["sent"]) and float(total["answered"]) >= KEEPS_UP * float(total["sent"])
+
+
+def _throughput(trial: Mapping[str, Any]) -> float:
+    return float(trial["result"]["total"]["completed_rate"])
+
+
+def _points(trials: Trials, names: Iterable[str]) -> list[tuple[float, float]]:
+    """(requests/s, CPUs of these boxes together) of each trial."""
+    names = list(names)
+    return [(_throughput(trial), sum(float(trial["boxes"][name]["cpu"]) for name in names)) for trial in trials]
+
+
+def _programs(trials: Trials, names: Iterable[str]) -> dict[str, float]:
+    """CPUs by program, of some boxes together: means over the trials in which they were told apart."""
+    found: dict[str, float] = {}
+    for name in names:
+        told = [(trial["boxes"][name]["cpu"], trial["programs"][name]) for trial in trials if name in trial["programs"]]
+        for cpu, shares in told:
+            for program, share in shares.items():
+                found[program] = found.get(program, 0.0) + cpu * share / len(told)
+    return found
+
+
+def _record(one: demand.Demand, boxes: list[str], programs: dict[str, float], throughput: float) -> dict[str, Any]:
     return {
         "name": one.name,
         "boxes": boxes,
         "cpu": one.cpu,
         "capacity": one.capacity,
         "utilisation": one.utilisation,
+        "base_cpu": one.line.base,
         "per_request_ms": one.per_request_ms,
+        "error_ms": None if one.line.error is None else one.line.error * 1000,
+        "r2": one.line.r2,
+        "points": one.line.points,
         "programs": {
             name: {"cpu": cpu, "per_request_ms": cpu / throughput * 1000}
             for name, cpu in sorted(programs.items(), key=lambda item: -item[1])

@@ -1,14 +1,19 @@
 """The search for the ceiling: pure, over a function that runs one trial.
 
-Warm-up, a guess from how busy the busiest box was, steps of ×1.3 from below it, bisection, confirmations
-(compare MLRsearch, draft-ietf-bmwg-mlrsearch: short trials to find the rate, long ones to make sure of it).
+Warm-up, a guess from how busy the busiest box was, steps of ×1.3 from below it, bisection, confirmations. Windows at
+one rate follow each other until ``sequential`` decides, or the rate has had its time. Then the ceiling is estimated
+from all of them, and the rest of the time goes where it tells most: to windows at the ceiling that is known so far
+(compare MLRsearch and PLRsearch, drafts of the IETF's benchmarking group).
 """
 
 import statistics
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from loadtests.ceiling.estimate import Estimate, estimate
+from loadtests.ceiling.plan import Plan
+from loadtests.ceiling.sequential import SLO_LATE, Decision, decide, evidence
 from loadtests.ceiling.verdict import Outcome
 
 STEP = 1.3
@@ -18,8 +23,6 @@ GUESSED_UTILISATION = 0.85
 LOWEST_RATE = 0.5
 FEWEST_REQUESTS = 100
 LONGEST_STRETCH = 1.5
-# A stage that answers no more than this share of what it is asked is past its ceiling, and needs no second look.
-CLEARLY_FAILED = 0.9
 
 
 class Trial(Protocol):
@@ -29,99 +32,38 @@ class Trial(Protocol):
         """What the trial showed."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How long and how often; ``resolution`` is the ratio of the lowest failed to the highest passed rate."""
-
-    mode: str
-    probe_rate: float
-    first_step: float
-    """The first step's share of the guess: low where the curve below the ceiling is wanted, too."""
-    probe_seconds: float
-    step_seconds: float
-    step_warmup: float
-    resolution: float
-    confirmations: int
-    confirm_seconds: float
-    confirm_warmup: float
-    search_seconds: float
-    """Of trials, after which none is begun but a rate's first confirmation."""
-    step_down: float
-    second_look: bool = False
-    """Whether a step that narrowly failed is repeated: one stall of the machine is not the stage's ceiling. Not so in
-    the bisection: the luckier of two trials at each rate would lead to one that no long trial holds.
-    """
-    overload_seconds: float = 15
-    recovery_seconds: float = 30
-
-    def settings(self) -> dict[str, Any]:
-        """For the record of the run."""
-        return asdict(self)
-
-
-QUICK = Plan(
-    mode="quick",
-    probe_rate=20,
-    first_step=0.8,
-    probe_seconds=4,
-    step_seconds=8,
-    step_warmup=1,
-    resolution=1.1,
-    confirmations=1,
-    confirm_seconds=20,
-    confirm_warmup=1,
-    # Wide steps: a learner waits for it, and wants to see what lies beyond the ceiling as well.
-    step_down=0.9,
-    search_seconds=150,
-    overload_seconds=7,
-    recovery_seconds=12,
-)
-FULL = Plan(
-    mode="full",
-    probe_rate=20,
-    first_step=0.45,
-    probe_seconds=10,
-    step_seconds=20,
-    step_warmup=3,
-    resolution=1.05,
-    confirmations=3,
-    confirm_seconds=60,
-    confirm_warmup=3,
-    second_look=True,
-    step_down=0.93,
-    search_seconds=720,
-)
-
-
 @dataclass
 class Ceiling:
     """What the search found.
 
-    ``rate`` is the highest offered rate that was confirmed, in requests/s; None when none was, and then
-    ``no_verdict`` says why. ``passed`` and ``failed`` bracket it. ``median`` and ``low``/``high`` are of the
-    confirmations' completed rates, ``p95`` the same of their p95 in ms.
+    ``estimate`` is the ceiling and its interval; None where there is none, and then ``no_verdict`` says why. ``passed``
+    and ``failed`` bracket it, in requests/s; ``decisions`` tell of each rate that had a verdict of its own.
     """
 
-    rate: float | None = None
+    estimate: Estimate | None = None
     passed: float | None = None
     failed: float | None = None
     no_verdict: str | None = None
-    confirmed: int = 0
     confirmations: list[Outcome] = field(default_factory=list)
+    decisions: list[dict[str, Any]] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
-        """For the record of the run."""
+        """For the record of the run: rates in requests/s, ``p95`` in ms, and their spreads over the confirmations."""
+        found = self.estimate
         rates = [one.completed_rate for one in self.confirmations]
         waits = [one.p95 for one in self.confirmations if one.p95 is not None]
         return {
-            "rate": self.rate,
+            "rate": found.rate if found else None,
+            "low": found.low if found else None,
+            "high": found.high if found else None,
             "passed": self.passed,
             "failed": self.failed,
             "no_verdict": self.no_verdict,
-            "confirmed": self.confirmed,
+            "confirmed": sum(one.passed for one in self.confirmations),
             "confirmations": len(self.confirmations),
             "completed_rate": _spread(rates),
             "p95": _spread(waits),
+            "decisions": self.decisions,
         }
 
 
@@ -136,13 +78,24 @@ class NoVerdictError(Exception):
 
 
 class Search:
-    """One search. ``found`` grows while it runs, so that an interrupted one keeps what it has."""
+    """One search. ``found`` grows while it runs, so that an interrupted one keeps what it has.
 
-    def __init__(self, trial: Trial, plan: Plan, say: Callable[[str], None] = lambda _text: None) -> None:
+    ``foretell`` is called when the ceiling is bracketed and before any confirmation, with the rate that passed.
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        plan: Plan,
+        say: Callable[[str], None] = lambda _text: None,
+        foretell: Callable[[float], None] = lambda _rate: None,
+    ) -> None:
         self._trial = trial
         self._plan = plan
         self._say = say
+        self._foretell = foretell
         self._spent = 0.0
+        self._windows: list[Outcome] = []
         self.found = Ceiling()
 
     def run(self) -> Ceiling:
@@ -152,6 +105,7 @@ class Search:
             self._bisect()
             self._confirm()
         except NoVerdictError as error:
+            self.found.estimate = None
             self.found.no_verdict = str(error)
         return self.found
 
@@ -180,7 +134,7 @@ class Search:
         """Steps up until one fails, down before that until one passes."""
         found = self.found
         for _ in range(MOST_STEPS):
-            if self._holds(rate):
+            if self._holds("step", rate):
                 found.passed = rate
                 if found.failed is not None:
                     return
@@ -197,61 +151,71 @@ class Search:
         raise NoVerdictError(f"no rate was found that fails, up to {found.passed:.0f} requests/s")
 
     def _bisect(self) -> None:
+        """A narrower bracket, while its ends are far apart and there is time for a confirmation."""
+        while (middle := self._middle()) and self._bracket() > self._plan.resolution and self._has_time():
+            if self._holds("bisection", middle):
+                self.found.passed = middle
+            else:
+                self.found.failed = middle
+
+    def _bracket(self) -> float:
         found = self.found
         assert found.passed is not None, "a climb that found no pass has raised"
         assert found.failed is not None, "or no fail"
-        while found.failed / found.passed > self._plan.resolution:
-            middle = (found.failed * found.passed) ** 0.5
-            if self._valid("bisection", middle, self._plan.step_seconds, self._plan.step_warmup).passed:
-                found.passed = middle
-            else:
-                found.failed = middle
+        return found.failed / found.passed
+
+    def _middle(self) -> float:
+        return (self.found.passed or 0) * self._bracket() ** 0.5
 
     def _confirm(self) -> None:
-        """Long trials, at the rate found and then a step lower each time, until more than half of a rate's pass."""
-        found, plan = self.found, self._plan
-        assert found.passed is not None, "a climb that found no pass has raised"
-        rate = found.passed
-        while True:
-            outcomes = self._confirmations(rate)
-            passes = sum(shown.passed for shown in outcomes)
-            if passes * 2 > len(outcomes):
-                found.rate, found.passed = rate, rate
-                found.confirmed, found.confirmations = passes, outcomes
-                return
-            found.passed, found.failed = None, rate
-            rate *= plan.step_down
-            if not self._has_time():
+        """Windows at the ceiling that is estimated so far, each from all before it."""
+        plan, found = self._plan, self.found
+        self._foretell(found.passed or 0)
+        now = estimate(self._windows, self._middle())
+        while not found.confirmations or self._has_time():
+            seconds = self._enough(now.rate, plan.confirm_seconds)
+            shown = self._valid("confirmation", now.rate, seconds, plan.confirm_warmup)
+            found.confirmations.append(shown)
+            self._windows.append(shown)
+            found.estimate = now = estimate(self._windows, now.rate)
+            self._say(f"The ceiling is about {now.rate:.3g} requests/s ({now.low:.3g} to {now.high:.3g}).")
+            if len(found.confirmations) >= plan.confirmations and now.half_width <= plan.precise:
                 break
-            self._say(f"Not confirmed; next {rate:.0f} requests/s.")
-        self._say("Not confirmed.")
-        raise NoVerdictError("what short trials passed, long ones did not confirm: the stage is not steady")
-
-    def _confirmations(self, rate: float) -> list[Outcome]:
-        """The long trials at a rate, until they are enough, cannot be more than half passes, or the time is used up.
-
-        One that fails at once is enough: what is left of the time serves a rate that is held.
-        """
-        wanted = self._plan.confirmations
-        outcomes: list[Outcome] = []
-        failed = 0
-        while len(outcomes) < wanted and (not outcomes or self._has_time()):
-            outcomes.append(self._valid("confirmation", rate, self._plan.confirm_seconds, self._plan.confirm_warmup))
-            failed += not outcomes[-1].passed
-            if failed == len(outcomes) or failed * 2 > wanted:
-                break
-        return outcomes
 
     def _has_time(self) -> bool:
+        """For one more confirmation."""
         plan = self._plan
         return self._spent + plan.confirm_warmup + plan.confirm_seconds <= plan.search_seconds
 
-    def _holds(self, rate: float) -> bool:
+    def _holds(self, phase: str, rate: float) -> bool:
+        """Windows at a rate until they decide; where they do not, what is likelier."""
         plan = self._plan
-        shown = self._valid("step", rate, plan.step_seconds, plan.step_warmup)
-        if shown.passed or not plan.second_look or shown.achieved < CLEARLY_FAILED:
-            return shown.passed
-        return self._valid("step", rate, plan.step_seconds, plan.step_warmup).passed
+        windows: list[Outcome] = []
+        decision: Decision = "undecided"
+        seconds = self._enough(rate, plan.step_seconds)
+        while decision == "undecided" and len(windows) < plan.most_windows and (not windows or self._has_time()):
+            windows.append(self._valid(phase, rate, seconds, plan.step_warmup))
+            decision = decide(windows)
+        self._windows += windows
+        seen = evidence(windows)
+        self.found.decisions.append(
+            {
+                "rate": rate,
+                "decision": decision,
+                "windows": len(windows),
+                "seconds": seconds * len(windows),
+                "arrivals": seen.arrivals,
+                "bad_share": seen.share,
+            }
+        )
+        if decision == "undecided":
+            self._say(f"Not decided: {seen.share:.1%} late or failed. The ceiling is near.")
+            return seen.share < SLO_LATE
+        return decision == "passed"
+
+    def _enough(self, rate: float, seconds: float) -> float:
+        """A share of a few dozen requests is a guess: where few come, wait for more, within reason."""
+        return min(max(seconds, FEWEST_REQUESTS / rate), LONGEST_STRETCH * seconds)
 
     def _run(self, phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
         self._spent += warmup + seconds
@@ -259,15 +223,12 @@ class Search:
 
     def _valid(self, phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
         """A trial that is a verdict, at the second try at least. Raises NoVerdictError."""
-        # A p95 of a few dozen requests is a guess: where few come, wait for more, within reason.
-        seconds = min(max(seconds, FEWEST_REQUESTS / rate), LONGEST_STRETCH * seconds)
         for attempt in (1, 2):
             shown = self._run(phase, rate, seconds, warmup)
             if shown.valid:
                 return shown
             if attempt == 1:
                 self._say(f"No verdict ({', '.join(shown.limits())}); once more.")
-        # No more than that: of what short trials pass, long ones often confirm less.
-        passed = f"; a short trial passed at {self.found.passed:.0f} requests/s" if self.found.passed else ""
+        passed = f"; {self.found.passed:.0f} requests/s were held" if self.found.passed else ""
         limits = ", ".join(shown.limits())
         raise NoVerdictError(f"limited by what measures, not by the stage: {limits}{passed}")

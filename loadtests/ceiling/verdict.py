@@ -1,8 +1,8 @@
-"""What a trial showed, and whether that is a pass, a fail, or no verdict at all."""
+"""What a trial showed: whether its own figures hold the SLO, and whether it was the stage that was measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from loadtests.summary import SLO_SECONDS
 
@@ -21,6 +21,18 @@ SPEED_OFF_AT_MOST = 0.1
 BACKLOG_SECONDS = 0.15
 BACKLOG_REQUESTS = 10
 REFUSED_BY_GENERATOR = "generator:"
+# Late requests come in bursts: in the kept runs the variance of their share grows with the length of a block up to 5 s
+# and no further, so blocks of 5 s are the shortest that are as good as independent. Boxes are checked once in each,
+# too.
+BLOCK_SECONDS = 5
+
+
+class Block(NamedTuple):
+    """Requests that arrived within some seconds: how many, answered later than the SLO, and failed."""
+
+    arrivals: int
+    late: int
+    failed: int
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,8 @@ class Outcome:
     """What besides the stage limited it, so that it is no verdict."""
     busiest: float | None = None
     """Utilisation of the busiest box against its quota; None when it is not known."""
+    blocks: tuple[Block, ...] = ()
+    """The window by BLOCK_SECONDS, in order."""
 
     def failures(self) -> list[str]:
         """Why the SLO was not held; empty when it was."""
@@ -52,6 +66,11 @@ class Outcome:
             reasons.append(f"p95 {self.p95:.0f} ms > {SLO_P95_MS:.0f} ms")
         if self.error_share >= SLO_ERRORS:
             reasons.append(f"errors {self.error_share:.2%} ≥ {SLO_ERRORS:.1%}")
+        return reasons + self.backlogs()
+
+    def backlogs(self) -> list[str]:
+        """Why the stage does not keep up, whatever its answers' times; empty when it does."""
+        reasons = []
         if self.achieved < SLO_ACHIEVED:
             reasons.append(f"achieved {self.achieved:.1%} < {SLO_ACHIEVED:.0%} of offered")
         if self.backlog_growth > max(BACKLOG_REQUESTS, self.rate * BACKLOG_SECONDS):
@@ -88,7 +107,23 @@ def outcome(result: dict[str, Any], rate: float, busiest: float | None) -> Outco
         backlog_growth=growth,
         limited_by=tuple(limits(result, total["errors"])),
         busiest=busiest,
+        blocks=blocks(result["series"]),
     )
+
+
+def blocks(series: Sequence[Mapping[str, Any]]) -> tuple[Block, ...]:
+    """The seconds of a window (``summary.series``) in blocks; what is left at the end belongs to the last one.
+
+    Empty for a record that is older than ``late``.
+    """
+    if not series or "late" not in series[0]:
+        return ()
+    starts = range(0, max(1, len(series) // BLOCK_SECONDS) * BLOCK_SECONDS, BLOCK_SECONDS)
+    found = []
+    for start in starts:
+        rows = series[start:] if start == starts[-1] else series[start : start + BLOCK_SECONDS]
+        found.append(Block(*(sum(row[name] for row in rows) for name in ("offered", "late", "errors"))))
+    return tuple(found)
 
 
 def limits(window: Mapping[str, Any], errors: Mapping[str, int]) -> list[str]:

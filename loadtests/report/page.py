@@ -19,7 +19,7 @@ def environment() -> Environment:
     made.filters |= {
         "rate": words.rate,
         "ms": words.ms,
-        "ms2": lambda value: f"{value:.2f}",
+        "ms2": lambda value: words.NONE if value is None else f"{value:.2f}",
         "percent": words.percent,
         "time": words.time,
         "whole": lambda value: f"{value:.0f}",
@@ -36,7 +36,7 @@ def drawn(figure: dict[str, str]) -> dict[str, Any]:
 def run_page(run: dict[str, Any]) -> str:
     """The report of one run, complete or not, as HTML."""
     # An interrupted run has no more than it came to.
-    run = {"ceiling": {}, "overload": None, "demand": None} | run
+    run = {"ceiling": {}, "overload": None, "demand": None, "prediction": None} | run
     drawings = []
     if figures.judged(run):
         drawings = [figures.latency(run), figures.achieved(run), figures.cpu(run)]
@@ -52,6 +52,10 @@ def run_page(run: dict[str, Any]) -> str:
             sentence=words.sentence(run),
             notes=words.notes(run),
             numbers=words.numbers(run),
+            why_overloaded=words.why_overloaded(run),
+            foretold=words.foretold(run),
+            fitted=any("base_cpu" in box for box in (run["demand"] or {"boxes": []})["boxes"]),
+            expected=(run["prediction"] or {}).get("ceiling") or run["ceiling"].get("rate"),
             figures=[drawn(figure) for figure in drawings],
             routes=sorted(shown["result"]["routes"].items(), key=lambda item: -item[1]["offered"]) if shown else [],
             routes_caption=f"{shown['phase']} at {words.rate(shown['rate'])} requests/s" if shown else "",

@@ -1,5 +1,6 @@
 """Two runs as one page: what the step from one stage to the other gave, and why."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +17,25 @@ MOST_NAMED = 2
 def sentence(first: Run, second: Run) -> str:
     """What the second holds, against the first."""
     one, other = first["ceiling"]["rate"], second["ceiling"]["rate"]
-    return (
+    said = (
         f"Stage {second['stage']} holds {words.rate(other)} requests/s of {second['mix']['name']}, "
         f"{other / one:.2f} times the {words.rate(one)} of stage {first['stage']}"
     )
+    if found := ratio(first["ceiling"], second["ceiling"]):
+        said += f" (with 95 % confidence {found[0]:.2f} to {found[1]:.2f} times)"
+    return said
+
+
+def ratio(first: Run, second: Run) -> tuple[float, float] | None:
+    """The interval of the second ceiling over the first; None where a record is older than intervals.
+
+    The two are measured apart, so their relative errors add as squares do.
+    """
+    if not (first.get("low") and second.get("low")):
+        return None
+    off = math.hypot(*(math.log(ceiling["high"] / ceiling["low"]) / 2 for ceiling in (first, second)))
+    middle = second["rate"] / first["rate"]
+    return middle * math.exp(-off), middle * math.exp(off)
 
 
 def facts(first: Run, second: Run) -> list[tuple[str, str, str]]:
@@ -53,16 +69,16 @@ def explanation(first: Run, second: Run) -> list[str]:
     if demand.get("if_split") and len(first["boxes"]) == 1 and len(second["boxes"]) == 2:
         predicted, measured = demand["if_split"], second["ceiling"]["rate"]
         said.append(
-            f"From stage {first['stage']}'s demands, its two programs with a box each would reach "
-            f"{words.rate(predicted)}/s; measured were {words.rate(measured)}/s, "
-            f"{words.percent(measured / predicted)} of it. "
+            f"From stage {first['stage']}'s trials, its two programs with a box each were expected to reach "
+            f"{words.rate(predicted)}/s; measured were {words.rate(measured)}/s, so that the prediction is "
+            f"{words.off(predicted, measured)}. "
             + (
                 "What the network between them costs is in the difference."
                 if measured < predicted
                 else "So a request costs less where the two do not share a box: compare its CPU below."
             )
         )
-    if after.get("saturates"):
+    if after.get("saturates") and after["if_doubled"]:
         saturates = after["saturates"]
         doubled = after["if_doubled"]
         others = [name for name in doubled if name != saturates]
@@ -112,8 +128,15 @@ def _spread(run: Run) -> str:
     return f"{words.rate(done['median'])} ({words.rate(done['low'])} to {words.rate(done['high'])})"
 
 
+def _interval(run: Run) -> str:
+    ceiling = run["ceiling"]
+    return f"{words.rate(ceiling['low'])} to {words.rate(ceiling['high'])}" if ceiling.get("low") else words.NONE
+
+
 _FACTS = (
     ("ceiling, requests/s", lambda run: words.rate(run["ceiling"]["rate"])),
+    ("its 95 % interval", _interval),
+    ("predicted before it", lambda run: words.rate((run.get("prediction") or {}).get("ceiling"))),
     ("achieved there (median, spread)", _spread),
     ("p95 there, ms", lambda run: words.ms(run["ceiling"]["p95"]["median"])),
     ("lowest rate that failed", lambda run: words.rate(run["ceiling"]["failed"])),

@@ -84,7 +84,10 @@ def sentence(run: dict[str, Any]) -> str:
         if not run["complete"]:
             return f"Incomplete: {stage} on {mix}, {_bracket(ceiling)}."
         return f"No verdict for {stage} on {mix}: {ceiling.get('no_verdict')}."
-    said = f"{stage} holds {rate(found)} requests/s of {mix} at a p95 of {ms(ceiling['p95']['median'])} ms"
+    if ceiling.get("low"):
+        said = f"{stage} holds {rate(found)} requests/s of {mix} within the SLO, {interval(ceiling)}"
+    else:  # older records have no interval
+        said = f"{stage} holds {rate(found)} requests/s of {mix} at a p95 of {ms(ceiling['p95']['median'])} ms"
     demand = run.get("demand")
     if demand:
         box = next((one for one in demand["boxes"] if one["name"] == demand["saturates"]), None)
@@ -99,6 +102,58 @@ def sentence(run: dict[str, Any]) -> str:
         if overload["verdict"] in beyond:
             said += f": {percent(overload['kept'])} of the goodput is left at {_at(overload):g} times the load"
     return f"{said}."
+
+
+def interval(ceiling: Mapping[str, Any]) -> str:
+    """The ceiling's, in words; empty for a record that is older."""
+    if not ceiling.get("low"):
+        return ""
+    return f"with 95 % confidence between {rate(ceiling['low'])} and {rate(ceiling['high'])}"
+
+
+def half_width(ceiling: Mapping[str, Any]) -> float:
+    """Half of the interval's width, relative to the ceiling."""
+    return float((ceiling["high"] - ceiling["low"]) / 2 / ceiling["rate"])
+
+
+def foretold(run: Mapping[str, Any]) -> str:
+    """What ceiling was to be expected, and how far that is from the measured one where there is one."""
+    prediction, found = run.get("prediction"), (run.get("ceiling") or {}).get("rate")
+    if not prediction:
+        return ""
+    below, expected = rate(prediction["below"]), rate(prediction["ceiling"])
+    said = f"From the trials up to {below}/s, a queueing model expects {expected}/s"
+    if not found:
+        return f"{said}."
+    return f"{said}; measured were {rate(found)}/s: it is {off(prediction['ceiling'], found)}."
+
+
+def off(predicted: float, measured: float) -> str:
+    """The error of a prediction, relative to what was measured."""
+    error = predicted / measured - 1
+    return f"{percent(abs(error))} too {'high' if error > 0 else 'low'}"
+
+
+def why_overloaded(run: Mapping[str, Any]) -> str:
+    """Why the stage is graceful or a cliff, from how long an answer takes; empty for a record that is older."""
+    overload = run.get("overload")
+    if not overload or overload["verdict"] == NO_VERDICT:
+        return ""
+    load = next(one for one in overload["over"] if one["times"] == _at(overload))
+    slo = run["slo"]["p95_ms"]
+    if load.get("queue_seconds") is None:
+        return ""
+    wait = 1000 * load["queue_seconds"]
+    capacity = f" ({load['capacity_times']:.1f} × what its busiest box can do)" if "capacity_times" in load else ""
+    said = (
+        f"At {load['times']:g} × the ceiling{capacity} {rate(load['in_flight'])} requests were in flight and "
+        f"{rate(load['answered_rate'])} a second answered, so an answer took about {ms(wait)} ms: "
+    )
+    late = wait > slo
+    said += f"{'longer than' if late else 'within'} the {slo:.0f} ms of the SLO. "
+    if late == (overload["verdict"] == "cliff"):
+        return said + ("So the stage answers, but too late: a cliff." if late else "So it is graceful.")
+    return said + f"So that alone does not explain why it is {overload['verdict'].replace('cliff', 'a cliff')}."
 
 
 def _box_name(run: dict[str, Any], box: dict[str, Any]) -> str:
@@ -127,9 +182,10 @@ def notes(run: dict[str, Any]) -> list[str]:
     if (run.get("ceiling") or {}).get("no_verdict"):
         found.append(f"There is no ceiling here: {run['ceiling']['no_verdict']}.")
     if run["mode"] == "quick":
-        found.append(
-            "A quick search, for teaching: short trials and one confirmation. Take the full one for figures to keep."
-        )
+        said = "A quick search, for teaching: short trials. Take the full one for figures to keep."
+        if (run.get("ceiling") or {}).get("rate") and run["ceiling"].get("low"):
+            said += f" Its ceiling is known to ± {percent(half_width(run['ceiling']))}."
+        found.append(said)
     overload = run.get("overload")
     if overload and overload["limits"]:
         limits = ", ".join(overload["limits"])
@@ -181,6 +237,8 @@ def numbers(run: dict[str, Any]) -> list[dict[str, str]]:
     spread = f"median of {ceiling['confirmations']}: {rate(completed['low'])} to {rate(completed['high'])} achieved"
     if ceiling["confirmations"] == 1:
         spread = f"{rate(completed['median'])} achieved, one confirmation"
+    if ceiling.get("low"):
+        spread = f"95 %: {rate(ceiling['low'])} to {rate(ceiling['high'])}"
     found = [
         {"name": "ceiling", "value": f"{rate(ceiling['rate'])}/s", "more": spread},
         {
@@ -189,7 +247,11 @@ def numbers(run: dict[str, Any]) -> list[dict[str, str]]:
             "more": f"{ms(p95['low'])} to {ms(p95['high'])} ms",
         },
     ]
-    if ceiling["failed"]:
+    if ceiling.get("low"):
+        found.append(
+            {"name": "known to", "value": f"± {percent(half_width(ceiling))}", "more": "half of the 95 % interval"}
+        )
+    elif ceiling["failed"]:
         wide = (ceiling["failed"] / ceiling["passed"] - 1) / 2
         found.append(
             {
@@ -205,6 +267,14 @@ def numbers(run: dict[str, Any]) -> list[dict[str, str]]:
                 "name": f"CPU a request on {busiest['name']}",
                 "value": f"{busiest['per_request_ms']:.2f} ms",
                 "more": f"at {percent(busiest['utilisation'])} of {busiest['capacity']:g} CPU",
+            }
+        )
+    if prediction := run.get("prediction"):
+        found.append(
+            {
+                "name": "predicted ceiling",
+                "value": f"{rate(prediction['ceiling'])}/s",
+                "more": off(prediction["ceiling"], ceiling["rate"]),
             }
         )
     found += [{"name": name, "value": value, "more": "at the ceiling"} for name, (value, _) in a_request(run).items()]

@@ -1,15 +1,17 @@
 """Made-up runs of a known system, measured by the real search, for the tests of what is told about them."""
 
 import contextlib
+import itertools
 import math
 import random
 from typing import Any
 
 from loadtests import mixes
 from loadtests.ceiling import counts, overload
-from loadtests.ceiling.explain import at_ceiling, explain
-from loadtests.ceiling.search import QUICK, Plan, Search
-from loadtests.ceiling.verdict import Outcome
+from loadtests.ceiling.explain import at_ceiling, explain, foretold
+from loadtests.ceiling.plan import QUICK, Plan
+from loadtests.ceiling.search import Search
+from loadtests.ceiling.verdict import BLOCK_SECONDS, Block, Outcome
 
 BOXES = {1: ["box"], 2: ["app", "db"], 3: ["app1", "app2", "cache", "db", "lb", "media"]}
 CACHED = {"hits": 90.0, "misses": 10.0}
@@ -40,15 +42,25 @@ class System:
         busy = rate / self.capacity
         wait = 3 * self.service_ms / (1 - busy) if busy < 1 else 3000.0
         wait *= math.exp(self.rng.gauss(0, self.noise))
+        refused = max(0.0, 1 - 1 / busy)
         return Outcome(
             rate=rate,
             completed_rate=min(rate, self.capacity),
             achieved=min(1.0, 1 / busy),
-            error_share=max(0.0, 1 - 1 / busy),
+            error_share=refused,
             p95=wait,
             backlog_growth=0,
             busiest=min(1.0, busy),
+            blocks=blocks(rate, seconds, (1 - refused) * math.exp(-math.log(20) * 500 / wait), refused),
         )
+
+
+def blocks(rate: float, seconds: float, late: float, failed: float) -> tuple[Block, ...]:
+    """As many blocks as so many seconds have, with these shares of late and failed arrivals in all of them together."""
+    number = max(1, int(seconds / BLOCK_SECONDS))
+    arrivals = rate * seconds
+    marks = [[round(share * arrivals * place / number) for share in (1, late, failed)] for place in range(number + 1)]
+    return tuple(Block(*(n - m for m, n in zip(*pair, strict=True))) for pair in itertools.pairwise(marks))
 
 
 def search(system: System, plan: Plan = QUICK) -> Search:
@@ -121,15 +133,18 @@ def record(capacity: float, stage: int = 1, stop_after: int | None = None) -> di
         run["trials"].append(_trial(phase, rate, shown, names))
         return shown
 
-    made = Search(trial, QUICK)
+    def foretell(passed: float) -> None:
+        run["prediction"] = foretold(run["trials"], run["boxes"], passed, 500)
+
+    made = Search(trial, QUICK, foretell=foretell)
     with contextlib.suppress(KeyboardInterrupt):
         made.run()
     run["ceiling"] = made.found.summary()
-    if made.found.rate is not None:
-        _beyond(run, capacity, made.found.rate, names)
-        roles = {box["name"]: box["role"] for box in run["boxes"]}
-        run["demand"] = explain(run["trials"], dict.fromkeys(names, 0.25), roles, made.found.rate)
-        run["a_request"] = counts.a_request(at_ceiling(run["trials"], made.found.rate))
+    if made.found.estimate is not None:
+        _beyond(run, capacity, made.found.estimate.rate, names)
+        run["demand"] = explain(run["trials"], run["boxes"], run["prediction"], 500)
+        run["overload"] |= overload.of_capacity(run["overload"]["over"], run["demand"]["boxes"])
+        run["a_request"] = counts.a_request(at_ceiling(run["trials"]))
     return run
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from loadtests.ceiling import cli, stage
 from loadtests.ceiling.drive import EmptyStageError
-from loadtests.ceiling.search import FULL, QUICK, Plan
+from loadtests.ceiling.plan import FULL, QUICK, Plan
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from loadtests import compare, report
 from loadtests.ceiling import overload
-from loadtests.ceiling.search import QUICK
+from loadtests.ceiling.plan import QUICK
 from loadtests.report.side_by_side import explanation, facts, page
 from loadtests.report.words import percent, remedy, sentence
 from loadtests.tests.runs import FIT, record
@@ -151,7 +151,7 @@ def test_two_stages_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     first, second = compare.pair("stage1", "stage2", None)
     text = checked(page(first, second))
     assert "1.5" in text
-    assert "with a box each would reach" in explanation(first, second)[0]
+    assert "with a box each were expected to reach" in explanation(first, second)[0]
     assert "doubled, it would lift the ceiling" in text
     first["demand"]["if_split"] = 2 * second["ceiling"]["rate"]
     assert "What the network between them costs" in explanation(first, second)[0]

@@ -1,14 +1,13 @@
-"""What passes, what fails and what is no verdict; what follows from the boxes' CPU; what lies beyond."""
+"""What passes, what fails and what is no verdict; when a box is saturated, and the machine another one."""
 
 import dataclasses
 from typing import Any
 
 import pytest
 
-from loadtests.ceiling import demand, overload
+from loadtests.ceiling import demand
 from loadtests.ceiling.speed import Speeds
-from loadtests.ceiling.verdict import Outcome, limits
-from loadtests.report import words
+from loadtests.ceiling.verdict import Block, Outcome, blocks, limits, outcome
 from loadtests.samples import REFUSED
 
 GOOD = Outcome(rate=100, completed_rate=99, achieved=0.998, error_share=0.0005, p95=499, backlog_growth=2)
@@ -57,23 +56,46 @@ def test_arrivals_that_were_not_sent_are_the_stages_where_the_generator_is_fit()
     assert "could not send 5" in late[-1]
 
 
-def test_demand_is_utilisation_by_throughput() -> None:
-    app, db = demand.demands({"db": 0.1, "app": 0.2}, {"app": 0.25, "db": 0.25}, throughput=100)
-    assert (app.name, db.name) == ("app", "db")
-    assert app.per_request_ms == pytest.approx(2.0)
-    assert app.utilisation == pytest.approx(0.8)
+def second(arrivals: int, late: int, errors: int, in_flight: int = 0) -> dict[str, Any]:
+    return {"offered": arrivals, "late": late, "errors": errors, "in_flight": in_flight}
 
 
-def test_doubling_the_saturated_box_helps_until_the_next_one() -> None:
-    found = demand.demands({"app": 0.2, "db": 0.16}, {"app": 0.25, "db": 0.25}, throughput=100)
-    predicted = demand.predictions(found, 100)
-    assert predicted["app"] == pytest.approx(125), "then db is as busy as app was"
-    assert predicted["db"] == pytest.approx(100), "doubling another does nothing"
+def test_a_window_is_told_by_blocks_and_what_is_left_belongs_to_the_last() -> None:
+    """Thirteen seconds: of five, and of eight; each second has other figures."""
+    rows = [second(10 + n, n, n % 3) for n in range(13)]
+    assert blocks(rows) == (Block(60, 10, 4), Block(148, 68, 8))
+    assert blocks(rows[:4]) == (Block(46, 6, 3),), "less than one block is one"
+    assert blocks(rows[:5]) == (Block(60, 10, 4),)
+    assert blocks([]) == ()
+    assert blocks([{"offered": 7, "errors": 1}]) == (), "a record that is older"
 
 
-def test_splitting_a_box_is_bounded_by_the_costlier_program() -> None:
-    assert demand.if_split({"app": 0.15, "PostgreSQL": 0.08, "supervisor": 0.02}, 100) == pytest.approx(25 / 17 * 100)
-    assert demand.if_split({"app": 0.2}, 100) is None
+def test_a_generator_s_result_as_an_outcome() -> None:
+    """Seven seconds in thirds of two: (1 + 2) / 2 in flight at first, (20 + 30) / 2 at last."""
+    total = {"completed_rate": 9.5, "answered": 90, "sent": 120, "error_share": 0.25, "p95": 812.5, "errors": {"x": 30}}
+    series = [second(10 + n, n, 0, flying) for n, flying in enumerate((1, 2, 100, 100, 100, 20, 30))]
+    result = {"total": total, "series": series, "generator": {"cpu_share": 0.2, "late_share": 0.5}, "host_idle": None}
+    shown = outcome(result, rate=17, busiest=0.6)
+    assert (shown.rate, shown.completed_rate, shown.achieved) == (17, 9.5, 0.75)
+    assert (shown.error_share, shown.p95, shown.backlog_growth) == (0.25, 812.5, 23.5)
+    assert shown.limited_by == ("generator late with 50.0% of the arrivals",)
+    assert (shown.busiest, shown.blocks) == (0.6, (Block(91, 21, 0),))
+    nothing = outcome(result | {"total": total | {"sent": 0, "answered": 0}}, 17, None)
+    assert (nothing.achieved, nothing.busiest) == (0.0, None)
+
+
+def test_a_stage_that_does_not_keep_up_says_so() -> None:
+    """A backlog may grow by ten, or by what arrives in 0.15 s."""
+    assert GOOD.backlogs() == []
+    assert dataclasses.replace(GOOD, backlog_growth=15).backlogs() == []
+    assert dataclasses.replace(GOOD, backlog_growth=15.1).backlogs() == ["backlog grew by 15"]
+    assert dataclasses.replace(GOOD, rate=20, backlog_growth=10).backlogs() == []
+    assert dataclasses.replace(GOOD, rate=20, backlog_growth=10.6).backlogs() == ["backlog grew by 11"]
+    assert dataclasses.replace(GOOD, achieved=0.99).backlogs() == []
+    assert dataclasses.replace(GOOD, achieved=0.985).backlogs() == ["achieved 98.5% < 99% of offered"]
+
+
+FIT = {"generator": {"cpu_share": 0.3, "late_share": 0.0}, "host_idle": 0.5, "errors": {}}
 
 
 @pytest.mark.parametrize(
@@ -116,65 +138,3 @@ def test_a_box_is_saturated_by_the_time_that_its_quota_holds_it_back(
 ) -> None:
     box = {"cpu": quota * utilisation, "utilisation": utilisation, "throttled": throttled}
     assert demand.is_saturated(box) is saturated
-
-
-FIT = {"generator": {"cpu_share": 0.3, "late_share": 0.0}, "host_idle": 0.5, "errors": {}}
-
-
-def rows(good: int, errors: int, p95: float | None, seconds: int, offered: int) -> list[dict[str, Any]]:
-    return [{"good": good, "errors": errors, "p95": p95, "offered": offered} for _ in range(seconds)]
-
-
-def test_a_cliff_and_no_recovery() -> None:
-    result = {
-        "profile": overload.profile(100, 5, 10),
-        "series": rows(90, 110, 400, 5, 200) + rows(30, 270, 900, 5, 300) + rows(0, 70, 3000, 10, 70),
-        "stretches": [FIT] * 3,
-    }
-    judged = overload.judge(result, 100)
-    assert judged["verdict"] == "cliff"
-    assert judged["kept"] == pytest.approx(0.3)
-    assert judged["over"][0]["share"] == pytest.approx(0.9)
-    assert judged["recovery_seconds"] is None
-    assert judged["watched_seconds"] == 10
-
-
-def test_graceful_and_back_after_four_seconds() -> None:
-    calm = rows(70, 0, 40, 2, 70) + rows(0, 0, 900, 2, 70) + rows(70, 0, 50, 6, 70)
-    result = {
-        "profile": overload.profile(100, 5, 10),
-        "series": rows(95, 100, 450, 5, 200) + rows(85, 200, 480, 5, 300) + calm,
-        "stretches": [FIT] * 3,
-    }
-    judged = overload.judge(result, 100)
-    assert judged["verdict"] == "graceful"
-    assert judged["recovery_seconds"] == 4
-
-
-@pytest.mark.parametrize(
-    ("tired", "twice", "verdict", "at"),
-    [
-        ([0], 95, "graceful", 3),
-        ([1], 95, "no verdict", 2),
-        ([1], 70, "cliff", 2),
-        ([0, 1], 70, "no verdict", 3),
-        ([2], 95, "graceful", 3),
-    ],
-)
-def test_where_the_generator_is_late_the_next_lower_load_decides(
-    tired: list[int], twice: int, verdict: str, at: float
-) -> None:
-    """Whatever it is over the whole, recovery included; who fails at twice the load is a cliff already."""
-    stretches = [FIT] * 3
-    for place in tired:
-        stretches[place] = FIT | {"generator": {"cpu_share": 0.5, "late_share": 0.3}}
-    series = rows(twice, 100, 450, 5, 200) + rows(85, 200, 480, 5, 300) + rows(70, 0, 40, 10, 70)
-    judged = overload.judge({"profile": overload.profile(100, 5, 10), "series": series, "stretches": stretches}, 100)
-    assert (judged["verdict"], judged["kept_at"]) == (verdict, at)
-    assert bool(judged["recovery_limits"]) is (2 in tired)
-    assert words.kept(judged) == {
-        "graceful": "85 %, graceful",
-        "cliff": "70 % at 2 ×, cliff",
-        "no verdict": "no verdict",
-    }[verdict]
-    assert words.recovered(judged, "never") == ("no verdict" if 2 in tired else "0 s")
