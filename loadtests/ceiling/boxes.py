@@ -133,6 +133,10 @@ class Boxes:
             if box.name in before.boxes and box.name in after.boxes
         }
 
+    def caches(self) -> bool:
+        """Whether one of them keeps what was read: a cache, or an edge."""
+        return any("stage.cache" in box.labels or box.labels.get("stage.nginx") == "cdn" for box in self.boxes)
+
     def origin(self) -> Box | None:
         """The box whose log has every request that the app or its place for files is asked; None before stage 3."""
         return next((box for box in self.boxes if box.labels.get("stage.nginx") == "lb"), None)

@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 from loadtests import mixes, report
 from loadtests.ceiling import counts, overload
@@ -14,7 +15,7 @@ from loadtests.ceiling.measure import Bench
 from loadtests.ceiling.plan import FULL, QUICK, Plan
 from loadtests.ceiling.record import Run, now
 from loadtests.ceiling.search import Search
-from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, StageCommandError, described, interruptible, ready
+from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, Rig, StageCommandError, described, interruptible, ready
 from loadtests.ceiling.verdict import SLO_ACHIEVED, SLO_ERRORS, SLO_P95_MS
 from loadtests.process import ProcessError
 from loadtests.report import words
@@ -72,6 +73,8 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan, strangers: bool) -> int:
 
         search = Search(bench.trial, plan, progress.say, foretell)
         try:
+            if rig.boxes.caches():
+                run.data["warmed"] = _warm(rig, plan, progress)
             found = search.run()
             run.data["ceiling"] = found.summary()
             if found.estimate is None:
@@ -98,6 +101,13 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan, strangers: bool) -> int:
         print(remedy)
     print(f"Report: {_short(path)}\nRaw data: {_short(run.folder / 'run.json')}")
     return code
+
+
+def _warm(rig: Rig, plan: Plan, progress: Progress) -> dict[str, Any]:
+    progress.say(f"Warming the cache, for {plan.warm_seconds:.0f} s at most.")
+    warmed = rig.generator.warm(plan.warm_seconds)
+    progress.say(words.warmed(warmed))
+    return warmed
 
 
 def _beyond(bench: Bench, plan: Plan, ceiling: float, run: Run) -> None:

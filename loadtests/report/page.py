@@ -90,6 +90,7 @@ def settings(run: dict[str, Any]) -> Markup:
         **{f"set for {names}": pairs for pairs, names in _settings_of_boxes(run).items()},
         "generator": f"{run['generator']['cpus']:g} CPU, on the stage's network",
         "dataset": f"{counts}; requests go to {data['articles_sampled']:,} of the articles".replace(",000", " 000"),
+        **({"cache": words.warmed(run["warmed"])} if run.get("warmed") else {}),
         "commit": commit[:12] + (" and changes since" if run["commit"]["changed"] else ""),
         run.get("kind", "search"): f"{run['mode']}: "
         + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run["settings"].items() if name != "mode"),
