@@ -10,10 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from loadtests import mixes
 from loadtests.ceiling.record import RUNS
 from loadtests.ceiling.speed import usual
 from loadtests.ceiling.verdict import SPEED_OFF_AT_MOST
+from loadtests.load import mixes
 from loadtests.report import words
 from loadtests.report.side_by_side import facts, page, sentence
 

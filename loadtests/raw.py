@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from loadtests.histogram import merged, percentile
+from loadtests.load.histogram import merged, percentile
+from loadtests.load.samples import REFUSED
 from loadtests.observe.readings import Load, Reading, load
-from loadtests.samples import REFUSED
 
 REQUESTS, COUNTERS = "requests.jsonl.gz", "counters.jsonl.gz"
 Row = dict[str, Any]

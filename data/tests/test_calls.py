@@ -11,8 +11,8 @@ from conduit.bootstrap import bootstrap
 from conduit.main import ROUTERS
 from conduit.settings import Settings
 from conduit.timing import Tally, tally
-from loadtests import dataset
 from loadtests.bench.calls import DOES_THE_SAME_AGAIN, Call, Calls
+from loadtests.load import dataset
 
 TIMES = 3
 

@@ -4,8 +4,8 @@ import pytest
 
 from data.tests.conftest import MakeDatabase
 from data.tests.support import DIGESTS, execute, rows_of
-from loadtests import dataset
-from loadtests.dataset import NEWEST, ON_A_PAGE, Dataset
+from loadtests.load import dataset
+from loadtests.load.dataset import NEWEST, ON_A_PAGE, Dataset
 
 _LISTED = "SELECT slug, coalesce(cover_digest, '') FROM articles WHERE {} ORDER BY id DESC LIMIT %s"
 

@@ -27,7 +27,7 @@ from conduit.timing import Tally, tally
 from data.seed import covers
 from loadtests.bench.calls import DOES_THE_SAME_AGAIN, Call, Calls
 from loadtests.ceiling.record import commit
-from loadtests.dataset import read
+from loadtests.load.dataset import read
 
 SIZES = ("small", "large")
 ROUNDS = 300

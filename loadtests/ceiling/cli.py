@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from loadtests import mixes, report
+from loadtests import report
 from loadtests.ceiling import counts, overload
 from loadtests.ceiling.boxes import DockerUnreachableError, StageDownError
 from loadtests.ceiling.drive import EmptyStageError
@@ -17,6 +17,7 @@ from loadtests.ceiling.record import Run, now
 from loadtests.ceiling.search import Search
 from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, Rig, StageCommandError, described, interruptible, ready
 from loadtests.ceiling.verdict import SLO_ACHIEVED, SLO_ERRORS, SLO_P95_MS
+from loadtests.load import mixes
 from loadtests.process import ProcessError
 from loadtests.report import words
 

@@ -23,7 +23,7 @@ def container(compose_file: str, service: str) -> list[str]:
 def command(compose_file: str, target: str, databases: list[str]) -> list[str]:
     """How the generator is started on a stage's network."""
     databases = [word for one in databases for word in ("--database", one)]
-    module = ["python", "-m", "loadtests.generator"]
+    module = ["python", "-m", "loadtests.load.generator"]
     return [*container(compose_file, "tools"), *module, "--target", target, *databases]
 
 

@@ -1,4 +1,4 @@
-"""The machine's speed from one trial of a run to the next, by the canary (loadtests/canary.py)."""
+"""The machine's speed from one trial of a run to the next, by the canary (loadtests/load/canary.py)."""
 
 import statistics
 from typing import Any

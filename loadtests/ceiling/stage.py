@@ -9,10 +9,10 @@ from types import FrameType
 from typing import Any
 
 from infra.stage import topology
-from loadtests import mixes
 from loadtests.ceiling.boxes import Boxes
 from loadtests.ceiling.drive import EmptyStageError, Generator, command, container
 from loadtests.ceiling.record import ROOT, machine
+from loadtests.load import mixes
 from loadtests.observe.observer import Observer
 
 # The app's limits are not what is measured; the library still counts against these.

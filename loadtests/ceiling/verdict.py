@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from loadtests.summary import SLO_SECONDS
+from loadtests.load.summary import SLO_SECONDS
 
 SLO_P95_MS = SLO_SECONDS * 1000
 SLO_ERRORS = 0.001

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.stage import topology
-from loadtests import mixes
 from loadtests.ceiling.boxes import DockerUnreachableError, StageDownError
 from loadtests.ceiling.drive import EmptyStageError
 from loadtests.ceiling.record import Run, now
@@ -17,6 +16,7 @@ from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, StageCommandError, d
 from loadtests.experiments.plan import FULL, NAMES, QUICK, Plan
 from loadtests.experiments.scene import CannotError, Scene
 from loadtests.experiments.verdict import Verdict
+from loadtests.load import mixes
 from loadtests.process import ProcessError
 from loadtests.report import experiment
 

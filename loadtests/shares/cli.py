@@ -7,12 +7,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from loadtests import mixes
 from loadtests.ceiling.boxes import DockerUnreachableError, StageDownError
 from loadtests.ceiling.drive import EmptyStageError
 from loadtests.ceiling.live import Progress
 from loadtests.ceiling.record import Run, now
 from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, StageCommandError, described, interruptible, ready
+from loadtests.load import mixes
 from loadtests.process import ProcessError
 from loadtests.report import shares as told
 from loadtests.shares import figures

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from loadtests import warming
 from loadtests.ceiling.drive import EmptyStageError, Generator, GeneratorError, command
+from loadtests.load import warming
 from loadtests.tests.made_up import made_up
 
 HERE = Path(__file__).parent

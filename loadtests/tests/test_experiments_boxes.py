@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from infra.stage.__main__ import EXPERIMENTS
-from loadtests import mixes
 from loadtests.experiments import burst, cache, kill, plan, restart, stampede, verdict
 from loadtests.experiments.scene import Load
 from loadtests.experiments.verdict import Failures
+from loadtests.load import mixes
 from loadtests.tests.runs import total
 
 APP1, APP2 = "10.83.3.11", "10.83.3.12"

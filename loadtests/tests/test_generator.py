@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from loadtests import raw
-from loadtests.histogram import STEP
+from loadtests.load.histogram import STEP
 
 # A generator of its own for each test, and the seconds of its trials.
 pytestmark = pytest.mark.realtime

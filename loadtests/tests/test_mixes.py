@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from loadtests import mixes, site_assets
-from loadtests.dataset import parse_databases
-from loadtests.mixes import Draw, spike
-from loadtests.popularity import Zipf
+from loadtests.load import mixes, site_assets
+from loadtests.load.dataset import parse_databases
+from loadtests.load.mixes import Draw, spike
+from loadtests.load.popularity import Zipf
 from loadtests.tests.made_up import PAGES, made_up
 
 DRAWS = 40_000

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from loadtests import canary, raw, summary
+from loadtests import raw
 from loadtests.ceiling.record import Run
-from loadtests.histogram import EDGE_MS, STEP, bucket, merged, percentile, upper_edge
+from loadtests.load import canary, summary
+from loadtests.load.histogram import EDGE_MS, STEP, bucket, merged, percentile, upper_edge
+from loadtests.load.samples import CONNECTION, REFUSED, TIMED_OUT, UNFINISHED, Sample
 from loadtests.observe.readings import Load
-from loadtests.samples import CONNECTION, REFUSED, TIMED_OUT, UNFINISHED, Sample
 
 PERCENTILES = ("p50", "p95", "p99", "max")
 

@@ -1,7 +1,7 @@
 """What of a second's arrivals was late is told with the second, apart from what failed."""
 
-from loadtests.samples import TIMED_OUT, Sample
-from loadtests.summary import series
+from loadtests.load.samples import TIMED_OUT, Sample
+from loadtests.load.summary import series
 
 
 def test_late_are_the_answers_over_the_slo_by_the_second_of_their_arrival() -> None:

@@ -212,7 +212,7 @@ def test_an_order_begins_each_round_with_another() -> None:
 
 @pytest.mark.parametrize("plans", [QUICK, FULL])
 def test_every_mix_with_parts_has_a_plan(plans: dict[str, Plan]) -> None:
-    from loadtests import mixes
+    from loadtests.load import mixes
 
     assert set(plans) == set(MIXES) == set(LEFT_OUT)
     for mix, parts in LEFT_OUT.items():

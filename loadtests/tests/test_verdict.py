@@ -8,7 +8,7 @@ import pytest
 from loadtests.ceiling import demand
 from loadtests.ceiling.speed import Speeds
 from loadtests.ceiling.verdict import Block, Outcome, blocks, limits, outcome
-from loadtests.samples import REFUSED
+from loadtests.load.samples import REFUSED
 
 GOOD = Outcome(rate=100, completed_rate=99, achieved=0.998, error_share=0.0005, p95=499, backlog_growth=2)
 

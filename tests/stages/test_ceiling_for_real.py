@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from loadtests import raw
-from loadtests.histogram import STEP
+from loadtests.load.histogram import STEP
 from tests.running import Stage, Stages, environment
 
 pytestmark = [pytest.mark.stage, pytest.mark.docker, pytest.mark.long]

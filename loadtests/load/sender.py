@@ -7,8 +7,8 @@ from locust import FastHttpUser
 from locust.env import Environment
 
 from loadtests.connections import Clients
-from loadtests.mixes.actions import Request
-from loadtests.samples import CONNECTION, REFUSED, TIMED_OUT, UNEXPECTED, Sample
+from loadtests.load.mixes.actions import Request
+from loadtests.load.samples import CONNECTION, REFUSED, TIMED_OUT, UNEXPECTED, Sample
 
 TIME_OUT = 10.0
 """Seconds on connecting and on each wait for the answer."""

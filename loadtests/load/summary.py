@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from loadtests.histogram import bucket
-from loadtests.samples import REFUSED, WAITED_FOR, Sample
+from loadtests.load.histogram import bucket
+from loadtests.load.samples import REFUSED, WAITED_FOR, Sample
 
 SLO_SECONDS = 0.5
 """What an answer may take, and still be a good one."""

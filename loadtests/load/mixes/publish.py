@@ -15,9 +15,9 @@ import random
 from functools import cache
 
 from data.pictures.photos import another, photos
-from loadtests.dataset import Dataset
-from loadtests.mixes import Draw, actions
-from loadtests.mixes.actions import Choice, Request
+from loadtests.load.dataset import Dataset
+from loadtests.load.mixes import Draw, actions
+from loadtests.load.mixes.actions import Choice, Request
 
 PARTS = ("api", "covered", "cover", "report")
 FIRST_RATE = 5.0

@@ -5,7 +5,7 @@ In:   {"trial": {"mix": "browse", "seed": 1, "warmup": 5, "profile": [[20, 300],
       at the first one's rate. ``without`` names parts of the mix that are not sent; the others arrive as they
       would with them, so the rate stays that of the whole mix. ``"strangers": true`` opens a connection for each
       request, as people do who never came before; else arrivals share connections that are kept.
-      {"warm": {"seconds": 60}} reads what the stage may cache, as loadtests/warming.py has it.
+      {"warm": {"seconds": 60}} reads what the stage may cache, as loadtests/load/warming.py has it.
 Out:  {"ready": …} once, {"warmed": …}; then for each trial {"window": "start"} and {"window": "end"} as they happen,
       {"progress": …} each second and {"result": …}; {"error": {"kind", "text"}} before it gives up. The result's
       ``seconds_by_route`` and ``beats`` are rows for each second, to be kept apart (loadtests/raw.py).
@@ -31,11 +31,11 @@ from gevent.fileobject import FileObject
 from gevent.queue import Queue
 from locust.env import Environment
 
-from loadtests import canary, dataset, mixes, summary, warming
-from loadtests.open_model import OpenModel
-from loadtests.samples import UNFINISHED, Sample
-from loadtests.sender import TIME_OUT, Sender
-from loadtests.site_assets import SiteError
+from loadtests.load import canary, dataset, mixes, summary, warming
+from loadtests.load.open_model import OpenModel
+from loadtests.load.samples import UNFINISHED, Sample
+from loadtests.load.sender import TIME_OUT, Sender
+from loadtests.load.site_assets import SiteError
 
 LATE_SECONDS = 0.05
 """A tenth of what the SLO allows: what goes out later than this has waited for the generator."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jwt
 import psycopg
 
-from loadtests.popularity import Zipf
+from loadtests.load.popularity import Zipf
 
 ARTICLES_AT_MOST = 100_000
 USERS_AT_MOST = 20_000

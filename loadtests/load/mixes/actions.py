@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import NamedTuple
 from urllib.parse import quote
 
-from loadtests.dataset import PASSWORD, Dataset, User
+from loadtests.load.dataset import PASSWORD, Dataset, User
 
 PAGE = 20
 _SENTENCE = (

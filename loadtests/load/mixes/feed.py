@@ -6,9 +6,9 @@ twenty, at most 500, each as likely). Articles are drawn by Zipf's law. Arrivals
 
 import random
 
-from loadtests.dataset import Dataset
-from loadtests.mixes import actions
-from loadtests.mixes.actions import Choice, Request
+from loadtests.load.dataset import Dataset
+from loadtests.load.mixes import actions
+from loadtests.load.mixes.actions import Choice, Request
 
 _choice = Choice({actions.feed: 85, actions.article: 15})
 

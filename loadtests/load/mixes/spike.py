@@ -4,7 +4,7 @@ A minute and a half a round: 30 s before, 20 s of spike, 40 s to recover in. Off
 ceiling and watch whether the waits go back to what they were.
 """
 
-from loadtests.mixes.browse import draw
+from loadtests.load.mixes.browse import draw
 
 __all__ = ["draw", "factor"]
 

@@ -6,9 +6,9 @@ are a Poisson process.
 
 import random
 
-from loadtests.dataset import Dataset
-from loadtests.mixes import actions
-from loadtests.mixes.actions import Request
+from loadtests.load.dataset import Dataset
+from loadtests.load.mixes import actions
+from loadtests.load.mixes.actions import Request
 
 FIRST_RATE = 3.0
 """Requests/s to start a search with: a hash takes tens of CPU milliseconds."""

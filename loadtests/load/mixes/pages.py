@@ -27,11 +27,11 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from urllib.parse import quote
 
-from loadtests import site_assets
-from loadtests.dataset import NEWEST, ON_A_PAGE, Article, Dataset, User
-from loadtests.mixes import Draw
-from loadtests.mixes.actions import Request
-from loadtests.site_assets import Page
+from loadtests.load import site_assets
+from loadtests.load.dataset import NEWEST, ON_A_PAGE, Article, Dataset, User
+from loadtests.load.mixes import Draw
+from loadtests.load.mixes.actions import Request
+from loadtests.load.site_assets import Page
 
 PARTS = ("html", "assets", "covers", "api")
 BEGINS_AT = {"article": 50, "home": 35, "tag": 8, "profile": 7}

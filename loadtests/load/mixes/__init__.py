@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from loadtests.dataset import Dataset
-from loadtests.mixes.actions import Request
+from loadtests.load.dataset import Dataset
+from loadtests.load.mixes.actions import Request
 
 NAMES = ("browse", "read-mostly", "pages", "publish", "feed", "login", "spike")
 FIRST_RATE = 20.0
@@ -61,7 +61,7 @@ def load(name: str) -> Mix:
     """The mix of that name. Raises UnknownMixError."""
     if name not in NAMES:
         raise UnknownMixError(f"there is no mix '{name}'; there are: {', '.join(NAMES)}")
-    module = import_module(f"loadtests.mixes.{name.replace('-', '_')}")
+    module = import_module(f"loadtests.load.mixes.{name.replace('-', '_')}")
     return Mix(
         name=name,
         model=(module.__doc__ or "").strip(),

@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 import gevent
 
-from loadtests.dataset import Dataset
-from loadtests.mixes.actions import PAGE, Request
+from loadtests.load.dataset import Dataset
+from loadtests.load.mixes.actions import PAGE, Request
 
 if TYPE_CHECKING:
-    from loadtests.sender import Sender
+    from loadtests.load.sender import Sender
 
 READERS = 8
 # A fifth of a hundred thousand articles gets four fifths of their reads. Of the users that are sampled, half.

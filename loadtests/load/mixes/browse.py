@@ -7,8 +7,8 @@ law so that a fifth of them gets four fifths of the requests; who is signed in i
 Poisson process.
 """
 
-from loadtests.mixes import actions
-from loadtests.mixes.readers import Readers
+from loadtests.load.mixes import actions
+from loadtests.load.mixes.readers import Readers
 
 READS: dict[actions.Action, float] = {
     actions.article: 30,

@@ -3,9 +3,9 @@
 import random
 from collections.abc import Mapping
 
-from loadtests.dataset import Dataset
-from loadtests.mixes import actions
-from loadtests.mixes.actions import Action, Choice, Request
+from loadtests.load.dataset import Dataset
+from loadtests.load.mixes import actions
+from loadtests.load.mixes.actions import Action, Choice, Request
 
 
 class Readers:
