@@ -6,7 +6,7 @@ from typing import Any
 from locust import FastHttpUser
 from locust.env import Environment
 
-from loadtests.connections import Clients
+from loadtests.load.connections import Clients
 from loadtests.load.mixes.actions import Request
 from loadtests.load.samples import CONNECTION, REFUSED, TIMED_OUT, UNEXPECTED, Sample
 
