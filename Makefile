@@ -6,8 +6,8 @@ STAGES := $(filter stage%,$(MAKECMDGOALS))
 RUN = $(PYTHON) -m infra.stage
 # For seed and import: REPLACE=1 gives up what was written on top of a dataset.
 REPLACED = $(if $(filter-out 0,$(REPLACE)),--replace)
-TYPED := infra loadtests services/conduit services/mail tests
-UNITS := services/conduit/tests/unit services/mail/tests loadtests tests/stages tests/test_docs.py
+TYPED := data infra loadtests services/conduit services/mail tests
+UNITS := services/conduit/tests/unit services/mail/tests data loadtests tests/stages tests/test_docs.py
 
 # Targets run in the order given: make -j must not start a stage before its setup.
 .NOTPARALLEL:
@@ -30,10 +30,10 @@ logs: venv  ## Follow the logs
 	@$(RUN) logs $(STAGES)
 seed: venv  ## Load the dataset: SIZE=small, medium or large
 	@$(RUN) seed $(STAGES) $(if $(SIZE),--size '$(SIZE)') $(REPLACED)
-load: venv  ## Open Locust's web UI: MIX=browse, pages, publish, feed, login or spike
+load: venv  ## Open Locust's web UI: MIX=browse, pages and others
 	@$(RUN) load $(STAGES) $(if $(MIX),--mix '$(MIX)')
-ceiling: venv  ## Find the highest rate that holds the SLO: MIX=browse, QUICK=1
-	@$(RUN) ceiling $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick)
+ceiling: venv  ## Find the highest rate that holds the SLO: MIX=browse, QUICK=1, STRANGERS=1
+	@$(RUN) ceiling $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick) $(if $(filter-out 0,$(STRANGERS)),--strangers)
 shares: venv  ## The CPU shares of static files, covers and background tasks: MIX=pages or publish
 	@$(RUN) shares $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(RATE),--rate '$(RATE)') $(if $(filter-out 0,$(QUICK)),--quick)
 experiment: venv  ## Break something under load: WHAT=stampede, kill, restart, cache, queue or publishing, QUICK=1
@@ -52,12 +52,15 @@ diff: venv  ## Show what changed since the stage before
 	@$(RUN) diff $(STAGES)
 
 ##@ Figures
-compare: venv  ## Compare two ceilings: A=stage1 B=stage2, MIX=pages for those of a mix
-	@$(RUN) compare $(if $(A),--a '$(A)') $(if $(B),--b '$(B)')
+compare: venv  ## Compare two ceilings: A=stage1 B=stage2, MIX=pages; MEASURE=1 measures them now, in turn
+	@$(RUN) compare $(if $(A),--a '$(A)') $(if $(B),--b '$(B)') $(if $(filter-out 0,$(MEASURE)),--measure \
+	  $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick))
 bench: venv  ## Measure CPU per request: the app, an earlier commit (BEFORE=), FastAPI alone, a floor
 	@$(PYTHON) -m loadtests.bench
 bench-sizes: venv  ## Measure the database time of every route, SIZE=large against SIZE=small
 	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.sizes
+bench-checks: venv  ## Measure the CPU that a stage's health checks take: make stage4 bench-checks
+	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.checks $(STAGES)
 
 ##@ Development
 test: lint  ## What CI runs: lint, types, all tests except the long ones
@@ -92,4 +95,4 @@ always:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
 .PHONY: always venv setup doctor up down status logs seed load ceiling shares experiment check import nginx \
-  rolling-restart queue diff compare bench bench-sizes test test-unit test-long mutants lint clean help
+  rolling-restart queue diff compare bench bench-sizes bench-checks test test-unit test-long mutants lint clean help

@@ -10,8 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from loadtests import mixes
 from loadtests.ceiling.record import RUNS
+from loadtests.ceiling.speed import usual
+from loadtests.ceiling.verdict import SPEED_OFF_AT_MOST
+from loadtests.load import mixes
 from loadtests.report import words
 from loadtests.report.side_by_side import facts, page, sentence
 
@@ -42,10 +44,12 @@ def main(a: str, b: str) -> int:
     for name, *values in facts(*runs):
         table.add_row(name, *values)
     console.print(table)
+    for note in notes(*runs):
+        console.print(note, markup=False, soft_wrap=True)
     folder = RUNS / f"{second['folder'].name.split('-')[0]}-compare-{first['stage']}-{second['stage']}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "compare.html"
-    path.write_text(page(*runs))
+    path.write_text(page(*runs, notes(*runs)))
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     console.print(f"Side by side: {shown}", soft_wrap=True)
     return 0
@@ -97,22 +101,24 @@ def candidates(name: str, mix: str | None) -> list[dict[str, Any]]:
     return found
 
 
-def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """Why figures of two runs must not be set against each other; empty when they may."""
+def differences(first: dict[str, Any], second: dict[str, Any], in_turn: bool = False) -> list[str]:
+    """Why figures of two runs must not be set against each other; empty when they may.
+
+    With ``in_turn`` they are some of those that are measured in turn, so that it is one machine, whatever its speed.
+    """
     found = []
     if first["mix"]["name"] != second["mix"]["name"]:
         found.append(f"mix {first['mix']['name']} and {second['mix']['name']}")
-    machines = [", ".join(words.machine(run["machine"])) for run in (first, second)]
-    if machines[0] != machines[1]:
-        found.append("machines: " + " and ".join(machines))
+    if not in_turn:
+        found += _machines(first, second)
     sizes = [sorted({_size(box) for box in run["boxes"]}) for run in (first, second)]
     if sizes[0] != sizes[1]:
         found.append("boxes of " + " and of ".join(", ".join(size) for size in sizes))
-    if first["dataset"]["users"] != second["dataset"]["users"] or not _near(
-        first["dataset"]["articles"], second["dataset"]["articles"]
-    ):
+    if not _same_dataset(first, second):
         counts = (f"{run['dataset']['users']} users, {run['dataset']['articles']} articles" for run in (first, second))
         found.append("datasets of " + " and of ".join(counts))
+    if first.get("strangers", False) != second.get("strangers", False):
+        found.append("the requests of one came from strangers, each on a connection of their own (STRANGERS=1)")
     if first["slo"] != second["slo"]:
         found.append("different SLOs")
     shares = [_covers(run) for run in (first, second)]
@@ -123,6 +129,49 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
             "published since the seed have none and fill the lists (make stageN seed REPLACE=1 begins anew)"
         )
     return found
+
+
+def _machines(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """How the machines differ, and their speeds. A record of before both were kept is as it is."""
+    machines = [", ".join(words.machine(run["machine"])) for run in (first, second)]
+    if machines[0] != machines[1]:
+        return ["machines: " + " and ".join(machines)]
+    speeds = [usual(run["trials"]) for run in (first, second)]
+    if None in speeds:
+        told = [name for name, ns in zip(("first", "second"), speeds, strict=True) if ns is not None]
+        return [f"the machine's speed is known of the {told[0]} only"] if told else []
+    kernels = [str(run["machine"].get("kernel")) for run in (first, second)]
+    if kernels[0] != kernels[1]:
+        return ["machines with the kernels " + " and ".join(kernels)]
+    one, other = (ns or 1.0 for ns in speeds)
+    if max(one, other) / min(one, other) - 1 > SPEED_OFF_AT_MOST:
+        return [
+            f"the machine did the canary's work in {one:.0f} and {other:.0f} ns, so its own speed was another one: "
+            "measure both again, one right after the other"
+        ]
+    return []
+
+
+def notes(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """What a reader must know of two runs that may be compared."""
+    boots = [run["machine"].get("boot") for run in (first, second)]
+    if None not in boots and boots[0] != boots[1]:
+        return [
+            "The machine was started anew between the two runs, or it is another one of the same kind. Its speed was "
+            f"the same within {words.percent(SPEED_OFF_AT_MOST)}."
+        ]
+    return []
+
+
+def _same_dataset(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """By what was seeded, where it is known: who tries a stage signs up, and that is one user in thousands."""
+    seeds = [run.get("seeded") for run in (first, second)]
+    if seeds[0] and seeds[1]:
+        if seeds[0] != seeds[1]:
+            return False
+    elif first["dataset"]["users"] != second["dataset"]["users"]:
+        return False
+    return _near(first["dataset"]["articles"], second["dataset"]["articles"])
 
 
 def _covers(run: dict[str, Any]) -> float:

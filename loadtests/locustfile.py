@@ -19,11 +19,11 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner
 
-from loadtests import dataset, mixes
-from loadtests.mixes.actions import Request
-from loadtests.open_model import OpenModel
-from loadtests.sender import Sender
-from loadtests.site_assets import SiteError
+from loadtests.load import dataset, mixes
+from loadtests.load.mixes.actions import Request
+from loadtests.load.open_model import OpenModel
+from loadtests.load.sender import Sender
+from loadtests.load.site_assets import SiteError
 
 LABELS = {
     "Number of users (peak concurrency)": "Requests per second, offered (Locust's users: each stands for one)",

@@ -67,7 +67,8 @@ function patience(r) {
 
 // The origin answers.
 function answered(r) {
-  if (!r.variables.upstream_status) return; // somebody else's answer
+  const status = r.variables.upstream_status;
+  if (!status || status.endsWith("504")) return; // somebody else's answer, or the balancer's that the apps hang
   trouble.delete("until");
   trouble.set("answered", String(Date.now()));
 }

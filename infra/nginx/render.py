@@ -6,14 +6,14 @@ configuration from. What a template may use:
     stage     the number
     network   the addresses of the network on which requests travel, as 10.83.3.0/25; `gateway` is this machine's
     apps      the app boxes, in the order of their addresses: each has `name`, `address` and `port`
-    at_once   requests under way at once for each of them (label `stage.at-once`)
+    at_once   requests under way at once for each of them: what it answers in a part of a second, or as its label says
     origins   whose pages may read the API's answers from another origin (the apps' CORS_ORIGINS)
     lb, media, cdn   the box of that role, like one of `apps`, or None; `media` only where the app keeps its files there
 """
 
 import ipaddress
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ from infra.stage.stages import ROOT, available, compose_file
 TEMPLATES = {"lb": "nginx.conf.j2", "media": "media.conf.j2", "cdn": "cdn.conf.j2"}
 PORTS = {"lb": 8000, "media": 8080, "cdn": 8000}
 APP_PORT = 8000
+# Of an answer's half second. A request of `browse` costs an app so much CPU (docs/stage3.md).
+AT_ONCE_SECONDS = 0.3
+A_REQUEST_SECONDS = 0.0016
+LEAST_AT_ONCE = 4
 # On which NGINX asks another box, and is asked.
 NETWORK = "app"
 MOUNTED_AT = "/etc/nginx/nginx.conf"
@@ -108,9 +112,10 @@ def _known(config: Mapping[str, Any]) -> dict[str, Any]:
         for name in services
         if (role := labels[name].get("stage.nginx"))
     }
-    at_once = next((said["stage.at-once"] for said in labels.values() if "stage.at-once" in said), "1")
-    if not (at_once.isascii() and at_once.isdigit() and int(at_once)):
-        raise Problem(f"LB_AT_ONCE={at_once} is no number of requests.", "Give 1 or more, for one call or in .env")
+    said = next((said["stage.at-once"] for said in labels.values() if said.get("stage.at-once")), "")
+    if said and not (said.isascii() and said.isdigit() and int(said)):
+        raise Problem(f"LB_AT_ONCE={said} is no number of requests.", "Give 1 or more, or leave it out")
+    at_once = int(said or _answered_in_time([services[app.name] for app in apps]))
     wanted = next((services[app.name].get("environment", {}).get("CORS_ORIGINS") for app in apps), None) or ""
     keep_files = all(services[app.name].get("environment", {}).get("MEDIA_URL") for app in apps)
     addresses = topology.addresses(config, NETWORK)
@@ -119,12 +124,18 @@ def _known(config: Mapping[str, Any]) -> dict[str, Any]:
         "network": addresses.get("subnet"),
         "gateway": addresses.get("gateway"),
         "apps": sorted(apps, key=lambda app: ipaddress.ip_address(app.address)),
-        "at_once": int(at_once),
+        "at_once": at_once,
         "origins": [origin for origin in map(str.strip, wanted.split(",")) if origin],
         "lb": boxes.get("lb"),
         "media": boxes.get("media") if keep_files else None,
         "cdn": boxes.get("cdn"),
     }
+
+
+def _answered_in_time(apps: Sequence[Mapping[str, Any]]) -> int:
+    """Requests that the smallest of these boxes answers in AT_ONCE_SECONDS: the last of them still is in time."""
+    cpus = min((topology.cpus(app) for app in apps), default=0.0)
+    return max(LEAST_AT_ONCE, round(AT_ONCE_SECONDS * cpus / A_REQUEST_SECONDS))
 
 
 def _is_app(labels: Mapping[str, str]) -> bool:

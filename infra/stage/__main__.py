@@ -12,7 +12,7 @@ from infra.stage import backlog, checks, engine, lifecycle, nginx, rolling, stag
 from infra.stage.problems import Problem
 
 SIZES = ("small", "medium", "large")
-MIXES = ("browse", "pages", "publish", "feed", "login", "spike")
+MIXES = ("browse", "read-mostly", "pages", "publish", "feed", "login", "spike")
 MIXES_WITH_PARTS = ("pages", "publish")
 EXPERIMENTS = ("stampede", "kill", "restart", "cache", "queue", "publishing")
 INTERRUPTED = 130
@@ -52,11 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", default="")
     parser.add_argument("--what", default="")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--strangers", action="store_true")
     parser.add_argument("--replace", action="store_true")
     parser.add_argument("--from", dest="source", default="")
     parser.add_argument("--retry", default="")
     parser.add_argument("--a", default="")
     parser.add_argument("--b", default="")
+    parser.add_argument("--measure", action="store_true")
     return parser
 
 
@@ -72,7 +74,7 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
         ),
         "load": lambda given: _with_docker(tools.load)(_stage(given), _one_of("MIX", given.mix or "browse", MIXES)),
         "ceiling": lambda given: _with_docker(tools.ceiling)(
-            _stage(given), _one_of("MIX", given.mix or "browse", MIXES), given.quick
+            _stage(given), _one_of("MIX", given.mix or "browse", MIXES), given.quick, given.strangers
         ),
         "shares": lambda given: _with_docker(tools.shares)(
             _stage(given), _one_of("MIX", given.mix or "pages", MIXES_WITH_PARTS), given.quick, _rate(given)
@@ -86,7 +88,7 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
         "rolling-restart": lambda given: _with_docker(rolling.restart)(_stage(given)),
         "queue": lambda given: _with_docker(backlog.show)(_stage(given), given.retry),
         "diff": lambda given: diff(_stage(given)),
-        "compare": lambda given: compare(given.a, given.b),
+        "compare": compare,
         "doctor": lambda _: doctor(),
         "verbs": lambda given: verbs(_stage(given)),
     }
@@ -118,13 +120,18 @@ def diff(number: int) -> None:
         print(f"{colour}{line}\033[0m" if colour else line)
 
 
-def compare(a: str, b: str) -> int:
-    """Put the newest ceilings of two stages side by side."""
-    if not a or not b:
+def compare(given: argparse.Namespace) -> int:
+    """Put the newest ceilings of two stages side by side, or measure both in turn."""
+    if not given.a or not given.b:
         raise Problem("Compare what? For example: make compare A=stage1 B=stage2", status=2)
-    from loadtests.compare import main as side_by_side  # noqa: PLC0415 - only this verb needs it
+    if not given.measure:
+        from loadtests.compare import main as side_by_side  # noqa: PLC0415 - only this verb needs it
 
-    return side_by_side(a, b)
+        return side_by_side(given.a, given.b)
+    mix = _one_of("MIX", given.mix or "browse", MIXES)
+    from loadtests.turns import main as in_turn  # noqa: PLC0415 - its libraries take a second
+
+    return _with_docker(in_turn)(given.a, given.b, mix, given.quick)
 
 
 def doctor() -> int:

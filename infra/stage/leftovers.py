@@ -45,7 +45,7 @@ def stop_unhealthy(stage: Topology, among: Container[str] | None = None) -> bool
     """Stop the unhealthy boxes, or only those whose container ids are in ``among``. Return whether there were any.
 
     A box that runs and is unhealthy, such as an app whose database was away, would end Compose's waiting at once.
-    Started anew it has its start_period to become healthy.
+    Started anew it has the time of a start to become healthy.
     """
     ill = {
         row["Service"]

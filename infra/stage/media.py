@@ -22,7 +22,7 @@ from infra.stage.problems import Problem
 from infra.stage.stages import ROOT
 from infra.stage.topology import Topology
 
-# Written last, by `python -m loadtests.seed.covers`: the SHA-256 of each file of the seed's covers.
+# Written last, by `python -m data.seed.covers`: the SHA-256 of each file of the seed's covers.
 SEED_MANIFEST = "private/seed/covers.sha256"
 SIZES_OF_A_COVER = 3
 

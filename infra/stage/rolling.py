@@ -13,7 +13,7 @@ from infra.stage.topology import Topology
 DRAINED_WITHIN = 60
 STOPS_WITHIN = 30
 READY_WITHIN = 60
-# Docker asks every five seconds how a box is; one that was just started is "starting" until then.
+# Docker hears within seconds that a box is well which was just started; until then it is "starting".
 CHECKED_WITHIN = 10
 # Between the balancer's choice of a box and the request's arrival there.
 CHOSEN_ALREADY = 0.5

@@ -10,7 +10,7 @@ from infra.stage.problems import Problem
 from infra.stage.shell import answer, compose, run
 
 if TYPE_CHECKING:
-    from loadtests.loading.progress import Reporter
+    from data.loading.progress import Reporter
 
 # The app's limits are not what a load measures; the library still counts against these.
 NO_LIMITS = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
@@ -34,14 +34,14 @@ def seed(number: int, size: str, replace: bool) -> None:
     _remove(drawing)
     try:
         with _progress() as progress:
-            draw = compose(number, *once, "tools", "python", "-m", "loadtests.seed.covers")
+            draw = compose(number, *once, "tools", "python", "-m", "data.seed.covers")
             digests = media.seed_covers(files, draw, progress)
     finally:
         _remove(drawing)
     databases = [word for url in stage.database_urls() for word in ("--database", url)]
     extra = ["--replace"] if replace else []
     covers = ["--covers", ",".join(digests)]
-    command = ["python", "-m", "loadtests.seed", "--size", size, *covers, *databases, *extra]
+    command = ["python", "-m", "data.seed", "--size", size, *covers, *databases, *extra]
     _succeed(_tool(stage, "seed", {}, *command), "The seeding")
     forget(stage)
 
@@ -68,13 +68,15 @@ def load(number: int, mix: str) -> None:
     _succeed(_tool(stage, "load", given, *locust, options=options), "Locust")
 
 
-def ceiling(number: int, mix: str, quick: bool) -> int:
-    """Search the stage's ceiling; returns the exit status."""
+def ceiling(number: int, mix: str, quick: bool, strangers: bool) -> int:
+    """Search the stage's ceiling, for strangers who each open a connection or for people who come again; returns the
+    exit status.
+    """
     topology.read(number)
     build(number)
     from loadtests.ceiling.cli import main  # noqa: PLC0415 - its libraries take a second that other verbs need not wait
 
-    return main(number, mix, quick)
+    return main(number, mix, quick, strangers)
 
 
 def shares(number: int, mix: str, quick: bool, rate: float | None) -> int:
@@ -163,7 +165,7 @@ def _importing(source: topology.Topology, target: topology.Topology, *flags: str
     limits = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--user", "1000:1000", "--cpus", "1"]  # noqa: S108
     limits += ["--pids-limit", "512"]
     secrets = ["--env-file", "secrets/database.env", "--network", f"{source.project}_default"]
-    made = answer([*create, *limits, *secrets, IMAGE, "python", "-m", "loadtests.importing", *ends, *flags])
+    made = answer([*create, *limits, *secrets, IMAGE, "python", "-m", "data.importing", *ends, *flags])
     joined = answer(["docker", "network", "connect", f"{target.project}_default", name])
     if made.returncode or joined.returncode:
         raise Problem((made.stderr + joined.stderr).strip(), "Check this machine with: make doctor")
@@ -181,7 +183,7 @@ def build(number: int) -> None:
 
 
 def _progress() -> "Reporter":
-    from loadtests.loading.progress import Reporter  # noqa: PLC0415 - rich takes a moment that other verbs need not wait
+    from data.loading.progress import Reporter  # noqa: PLC0415 - rich takes a moment that other verbs need not wait
 
     return Reporter()
 

@@ -144,4 +144,9 @@ def _published(service: dict[str, Any], inside: str) -> int:
 
 def _box(service: dict[str, Any]) -> Box:
     count = int(service.get("deploy", {}).get("replicas", 1))
-    return Box(int(service["cpu_quota"]) / int(service["cpu_period"]), int(service["mem_limit"]), count)
+    return Box(cpus(service), int(service["mem_limit"]), count)
+
+
+def cpus(service: Mapping[str, Any]) -> float:
+    """CPUs that a box may use."""
+    return int(service["cpu_quota"]) / int(service["cpu_period"])

@@ -1,6 +1,6 @@
 """What ``sizes.py`` times: each route of the API that asks the database, as calls of the app's own functions.
 
-Keys are drawn by the laws of the load mixes (``loadtests.dataset``): articles, authors and tags by popularity, who is
+Keys are drawn by the laws of the mixes (``loadtests.load.dataset``): articles, authors and tags by popularity, who is
 signed in evenly. What can be changed only by whose it is, is asked for by them. What is taken away was there: comments,
 follows and covers of the dataset, each once, and the articles and users that are deleted and renamed are the least
 popular, which nothing else asks for.
@@ -21,7 +21,7 @@ from conduit.ids import MAX_ID, id_from_slug
 from conduit.ports import Page
 from conduit.request_bodies import ArticleChanges, Login, NewArticle, NewUser, UserChanges
 from conduit.services import Services
-from loadtests.dataset import PASSWORD, Article, Dataset
+from loadtests.load.dataset import PASSWORD, Article, Dataset
 
 Call = Callable[[], object]
 Item = TypeVar("Item")

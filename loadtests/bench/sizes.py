@@ -24,10 +24,10 @@ from conduit.bootstrap import bootstrap
 from conduit.migrate import migrate, wait_for
 from conduit.settings import Settings
 from conduit.timing import Tally, tally
+from data.seed import covers
 from loadtests.bench.calls import DOES_THE_SAME_AGAIN, Call, Calls
 from loadtests.ceiling.record import commit
-from loadtests.dataset import read
-from loadtests.seed import covers
+from loadtests.load.dataset import read
 
 SIZES = ("small", "large")
 ROUNDS = 300
@@ -114,7 +114,7 @@ class _Dataset:
         wait_for(self._url)
         migrate(self._url)
         began = time.monotonic()
-        seed = [sys.executable, "-m", "loadtests.seed", "--size", self.size, "--database", f"0-63={self._url}"]
+        seed = [sys.executable, "-m", "data.seed", "--size", self.size, "--database", f"0-63={self._url}"]
         # Rows that name covers are enough: nobody here looks at the files.
         seed += ["--covers", ",".join(f"{number:032x}" for number in range(covers.COUNT))]
         subprocess.run(seed, check=True)

@@ -1,4 +1,4 @@
-"""The boxes of a running stage, read from outside through the Docker Engine: CPU, throttling, memory, programs.
+"""The boxes of a running stage, as the Docker Engine describes them; what they do is observed (loadtests/observe).
 
 Which containers are boxes, which one is the edge and which one holds a database is read off their labels, so
 that this knows no stage.
@@ -8,35 +8,19 @@ import json
 import os
 import re
 import subprocess
-import threading
-import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import docker
 from docker.errors import DockerException
 
-NANOSECONDS = 1e9
+from loadtests.observe.readings import NANOSECONDS, Load, Moment, load
+
 DEFAULT_PERIOD_US = 100_000
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|://[^/@]*:[^/@]*@")
-# Where an app tells its metrics, to whoever is on the same machine.
-METRICS = "http://127.0.0.1:9100/metrics"
-# /proc's clock ticks: USER_HZ, the same 100 on every Linux that Docker runs on.
-TICKS_PER_SECOND = 100.0
-# Less than this of a box's CPU, as a supervisor takes, is not worth asking the box again.
-LEAST_PART = 0.02
-OTHERS = "other"
-"""What has no name below, as the curl of a health check."""
-PROGRAMS = (
-    (re.compile(r"postgres"), "PostgreSQL"),
-    (re.compile(r"nginx"), "NGINX"),
-    (re.compile(r"redis"), "Redis"),
-    (re.compile(r"celery"), "worker"),
-    (re.compile(r"runsv|runit|supervis|s6-|tini|docker-init"), "supervisor"),
-    (re.compile(r"python|uvicorn"), "app"),
-)
+# Where an app tells its metrics, to who is on the network of databases and those who ask them.
+METRICS = "http://{}:9100/metrics"
+_METRICS_NETWORK = "_default"
 
 
 class DockerUnreachableError(Exception):
@@ -45,42 +29,6 @@ class DockerUnreachableError(Exception):
 
 class StageDownError(Exception):
     """The stage has no running boxes."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A box's counters at a moment.
-
-    ``at`` is ``time.monotonic``, CPU in ns, memory in bytes without page cache.
-    """
-
-    at: float
-    cpu_ns: int
-    periods: int
-    throttled: int
-    memory: int
-
-
-@dataclass(frozen=True)
-class Load:
-    """A box between two readings.
-
-    ``cpu`` in CPUs used, ``utilisation`` of its quota, ``throttled`` of periods.
-    """
-
-    cpu: float
-    utilisation: float
-    throttled: float
-    memory: int
-
-    def record(self) -> dict[str, float]:
-        """For the record of the run."""
-        return {
-            "cpu": round(self.cpu, 5),
-            "utilisation": round(self.utilisation, 4),
-            "throttled": round(self.throttled, 4),
-            "memory": self.memory,
-        }
 
 
 @dataclass
@@ -111,14 +59,6 @@ class Box:
         pairs -= set(self.container.image.attrs["Config"].get("Env") or ())
         return dict(pair.split("=", 1) for pair in sorted(pairs) if "=" in pair and not _SECRET.search(pair))
 
-    def between(self, before: Reading, after: Reading) -> Load:
-        """What it did between two readings."""
-        seconds = after.at - before.at
-        cpu = (after.cpu_ns - before.cpu_ns) / NANOSECONDS / seconds if seconds > 0 else 0.0
-        periods = after.periods - before.periods
-        throttled = (after.throttled - before.throttled) / periods if periods > 0 else 0.0
-        return Load(cpu, cpu / self.quota, throttled, after.memory)
-
 
 class Boxes:
     """All boxes of one compose project."""
@@ -140,10 +80,6 @@ class Boxes:
             raise DockerUnreachableError(f"Docker does not answer: {error}. Try: make doctor") from error
         if not self.boxes:
             raise StageDownError(f"no box of {project} runs")
-        # A connection each, twice: stats of all boxes are asked for at the same moment, and glances meanwhile.
-        self._pool = ThreadPoolExecutor(max_workers=2 * len(self.boxes))
-        # A command in a box costs the box and the machine CPU: only those are asked again that had something to tell.
-        self._mixed = self._telling = self.boxes
 
     def capacity(self) -> dict[str, float]:
         """CPUs of each box."""
@@ -168,33 +104,38 @@ class Boxes:
             if (shards := box.labels.get("stage.database"))
         ]
 
-    def read(self) -> dict[str, Reading]:
-        """Every box's counters, now. Raises DockerUnreachableError."""
-        try:
-            return dict(zip(self.capacity(), self._pool.map(_reading, self.boxes), strict=True))
-        except (DockerException, OSError, KeyError) as error:
-            raise DockerUnreachableError(f"a box cannot be read: {error}. Did it stop? make status") from error
+    def pids(self) -> dict[str, int]:
+        """Each box's first process, as Docker's machine numbers it. Raises DockerUnreachableError, StageDownError."""
+        found = {}
+        for box in self.boxes:
+            try:
+                box.container.reload()
+            except (DockerException, OSError) as error:
+                raise DockerUnreachableError(f"{box.name} cannot be found: {error}. Try: make status") from error
+            found[box.name] = int(box.container.attrs["State"]["Pid"])
+            if not found[box.name]:
+                raise StageDownError(f"{box.name} does not run")
+        return found
 
-    def between(self, before: dict[str, Reading], after: dict[str, Reading]) -> dict[str, Load]:
-        """Every box's load between two readings."""
-        return {box.name: box.between(before[box.name], after[box.name]) for box in self.boxes}
+    def metrics_urls(self) -> dict[str, str]:
+        """Where each box would tell metrics, if it has some: of those that who observes can reach."""
+        return {
+            box.name: METRICS.format(box.container.name)
+            for box in self.boxes
+            if any(name.endswith(_METRICS_NETWORK) for name in box.container.attrs["NetworkSettings"]["Networks"])
+        }
 
-    def programs(self) -> dict[str, dict[str, float]]:
-        """CPU seconds so far of each box's programs, children included, by program.
+    def between(self, before: Moment, after: Moment) -> dict[str, Load]:
+        """Every box's load between two moments."""
+        return {
+            box.name: load(before.boxes[box.name], after.boxes[box.name], box.quota)
+            for box in self.boxes
+            if box.name in before.boxes and box.name in after.boxes
+        }
 
-        Of the boxes that were found to run one program only, nothing.
-        """
-        found = list(zip(self._mixed, self._pool.map(_programs, self._mixed), strict=True))
-        self._mixed = [box for box, seconds in found if _several(seconds)]
-        return {box.name: seconds for box, seconds in found}
-
-    def metrics(self) -> dict[str, tuple[float, str]]:
-        """``time.monotonic`` and the metrics, of each box that tells some; it spends CPU to tell them."""
-        found = list(zip(self._telling, self._pool.map(_metrics, self._telling), strict=True))
-        telling = [box for box, (_, text) in found if text]
-        if len(self._telling) == len(self.boxes) and telling:
-            self._telling = telling
-        return {box.name: (at, text) for box, (at, text) in found if text}
+    def caches(self) -> bool:
+        """Whether one of them keeps what was read: a cache, or an edge."""
+        return any("stage.cache" in box.labels or box.labels.get("stage.nginx") == "cdn" for box in self.boxes)
 
     def origin(self) -> Box | None:
         """The box whose log has every request that the app or its place for files is asked; None before stage 3."""
@@ -207,36 +148,6 @@ class Boxes:
         except (DockerException, OSError) as error:
             raise DockerUnreachableError(f"the log of {box.name} cannot be read: {error}") from error
         return said.decode(errors="replace")
-
-
-class Glances:
-    """The boxes' loads for people who watch.
-
-    Read beside what is measured, for which nothing may wait: Docker may answer a second later.
-    """
-
-    def __init__(self, boxes: Boxes) -> None:
-        self._boxes = boxes
-        self._before: dict[str, Reading] = {}
-        self._loads: dict[str, Load] = {}
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def latest(self) -> dict[str, Load]:
-        """What was found last; begins to look again."""
-        if not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._read, daemon=True)
-            self._thread.start()
-        return self._loads
-
-    def _read(self) -> None:
-        try:
-            reading = self._boxes.read()
-        except DockerUnreachableError:
-            return  # told by what measures
-        if self._before:
-            self._loads = self._boxes.between(self._before, reading)
-        self._before = reading
 
 
 def _endpoint() -> str:
@@ -263,61 +174,3 @@ def _box(container: Any) -> Box:
         quota = float(os.cpu_count() or 1)
     name = service if number == "1" else f"{service}-{number}"
     return Box(name, service, quota, int(host.get("Memory") or 0), labels, container)
-
-
-def _reading(box: Box) -> Reading:
-    # Docker's names are the same for cgroup v1 and v2, but for the page cache that can be given up.
-    stats = box.container.stats(stream=False, one_shot=True)
-    cpu, memory = stats["cpu_stats"], stats.get("memory_stats", {})
-    throttling = cpu.get("throttling_data", {})
-    details = memory.get("stats", {})
-    cache = details.get("total_inactive_file", details.get("inactive_file", 0))
-    return Reading(
-        at=time.monotonic(),
-        cpu_ns=int(cpu["cpu_usage"]["total_usage"]),
-        periods=int(throttling.get("periods", 0)),
-        throttled=int(throttling.get("throttled_periods", 0)),
-        memory=max(0, int(memory.get("usage", 0)) - int(cache)),
-    )
-
-
-def _metrics(box: Box) -> tuple[float, str]:
-    at = time.monotonic()
-    try:
-        code, out = box.container.exec_run(["curl", "-fsS", "-m", "10", METRICS])
-    except DockerException:
-        return at, ""
-    return at, out.decode(errors="replace") if code == 0 else ""
-
-
-def _several(seconds: dict[str, float]) -> bool:
-    """Whether more than one program that has a name takes a part worth telling of a box's CPU."""
-    least = LEAST_PART * sum(seconds.values())
-    return sum(spent > least for program, spent in seconds.items() if program != OTHERS) > 1
-
-
-def _programs(box: Box) -> dict[str, float]:
-    try:
-        code, out = box.container.exec_run(["sh", "-c", "cat /proc/[0-9]*/stat"])
-    except DockerException:
-        return {}
-    # A process that ended between the listing and the reading makes `cat` fail, not the others' lines.
-    return group_programs(out.decode(errors="replace").splitlines()) if out or code == 0 else {}
-
-
-def group_programs(lines: Iterable[str]) -> dict[str, float]:
-    """CPU seconds by program out of lines of /proc/PID/stat.
-
-    Utime, stime and those of reaped children (proc(5)).
-    """
-    seconds: dict[str, float] = {}
-    for line in lines:
-        head, _, tail = line.rpartition(")")
-        fields = tail.split()
-        if "(" not in head or len(fields) < 15:
-            continue
-        command = head.split("(", 1)[1]
-        program = next((name for pattern, name in PROGRAMS if pattern.search(command)), OTHERS)
-        ticks = sum(int(field) for field in fields[11:15])
-        seconds[program] = seconds.get(program, 0.0) + ticks / TICKS_PER_SECOND
-    return seconds

@@ -3,26 +3,29 @@
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
-from loadtests import mixes, report
+from loadtests import report
 from loadtests.ceiling import counts, overload
 from loadtests.ceiling.boxes import DockerUnreachableError, StageDownError
-from loadtests.ceiling.drive import EmptyStageError, GeneratorError
+from loadtests.ceiling.drive import EmptyStageError
 from loadtests.ceiling.explain import at_ceiling, explain, foretold
 from loadtests.ceiling.live import Progress
 from loadtests.ceiling.measure import Bench
 from loadtests.ceiling.plan import FULL, QUICK, Plan
 from loadtests.ceiling.record import Run, now
 from loadtests.ceiling.search import Search
-from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, StageCommandError, described, interruptible, ready
+from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, Rig, StageCommandError, described, interruptible, ready
 from loadtests.ceiling.verdict import SLO_ACHIEVED, SLO_ERRORS, SLO_P95_MS
+from loadtests.load import mixes
+from loadtests.process import ProcessError
 from loadtests.report import words
 
 SIZES = {"quick": "small", "full": "medium"}
 
 
-def main(stage: int, mix: str = "browse", quick: bool = False) -> int:
-    """Find the ceiling of a stage.
+def main(stage: int, mix: str = "browse", quick: bool = False, strangers: bool = False) -> int:
+    """Find the ceiling of a stage; for ``strangers``, who each open a connection, instead of people who come again.
 
     Returns the exit code: 0 with a ceiling, 3 without a verdict, 130 interrupted.
     """
@@ -39,29 +42,30 @@ def main(stage: int, mix: str = "browse", quick: bool = False) -> int:
     interruptible()
     try:
         plan = dataclasses.replace(QUICK if quick else FULL, probe_rate=traffic.first_rate)
-        return _measure(stage, traffic, plan)
+        return _measure(stage, traffic, plan, strangers)
     except KeyboardInterrupt:
         print("Interrupted before anything was measured.", file=sys.stderr)
         return INTERRUPTED
-    except (DockerUnreachableError, StageDownError, GeneratorError, EmptyStageError) as error:
+    except (DockerUnreachableError, StageDownError, ProcessError, EmptyStageError) as error:
         return _complain(f"{error}\nWhat runs, and how it is: make stage{stage} status")
     except StageCommandError:
         return 1
 
 
-def _measure(stage: int, mix: mixes.Mix, plan: Plan) -> int:
-    boxes, generator = ready(stage, SIZES[plan.mode])
+def _measure(stage: int, mix: mixes.Mix, plan: Plan, strangers: bool) -> int:
+    rig = ready(stage, SIZES[plan.mode])
     run = Run(stage, mix.name)
-    run.data |= described(mix, boxes, generator)
+    run.data |= described(mix, rig)
     run.data |= {
         "mode": plan.mode,
         "slo": {"p95_ms": SLO_P95_MS, "errors": SLO_ERRORS, "achieved": SLO_ACHIEVED},
         "settings": plan.settings() | NO_LIMITS,
+        "strangers": strangers,
     }
     code = 0
     search = None
-    with generator, Progress(f"Stage {stage}, {mix.name}, {plan.mode}") as progress:
-        bench = Bench(generator, boxes, run, mix.name, progress)
+    with rig, Progress(f"Stage {stage}, {mix.name}, {plan.mode}") as progress:
+        bench = Bench(rig, run, mix.name, progress, strangers)
 
         def foretell(passed: float) -> None:
             run.data["prediction"] = foretold(run.data["trials"], run.data["boxes"], passed, SLO_P95_MS)
@@ -70,6 +74,8 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan) -> int:
 
         search = Search(bench.trial, plan, progress.say, foretell)
         try:
+            if rig.boxes.caches():
+                run.data["warmed"] = _warm(rig, plan, progress)
             found = search.run()
             run.data["ceiling"] = found.summary()
             if found.estimate is None:
@@ -84,7 +90,7 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan) -> int:
         except KeyboardInterrupt:
             run.data["why_incomplete"] = "interrupted"
             code = INTERRUPTED
-        except (GeneratorError, DockerUnreachableError) as error:
+        except (ProcessError, DockerUnreachableError) as error:
             run.data["why_incomplete"] = str(error)
             code = 1
     run.data["ceiling"] = search.found.summary()
@@ -96,6 +102,13 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan) -> int:
         print(remedy)
     print(f"Report: {_short(path)}\nRaw data: {_short(run.folder / 'run.json')}")
     return code
+
+
+def _warm(rig: Rig, plan: Plan, progress: Progress) -> dict[str, Any]:
+    progress.say(f"Warming the cache, for {plan.warm_seconds:.0f} s at most.")
+    warmed = rig.generator.warm(plan.warm_seconds)
+    progress.say(words.warmed(warmed))
+    return warmed
 
 
 def _beyond(bench: Bench, plan: Plan, ceiling: float, run: Run) -> None:

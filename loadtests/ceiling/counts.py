@@ -68,7 +68,7 @@ def a_request(trials: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     What none of the trials counted is not in it.
     """
     counting = [trial for trial in trials if trial.get("counts")]
-    requests = sum(trial["result"]["total"]["completed_rate"] for trial in counting)
+    requests = sum(map(_requests, counting))
     if not requests:
         return {}
     sums: dict[str, float] = {}
@@ -80,3 +80,10 @@ def a_request(trials: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     if hits + misses > 0:
         found["hit_ratio"] = hits / (hits + misses)
     return found
+
+
+def _requests(trial: Mapping[str, Any]) -> float:
+    """Clients' requests a second while a trial's counts were taken."""
+    if over := trial.get("counted_over"):
+        return float(over["requests"] / over["seconds"])
+    return float(trial["result"]["total"]["completed_rate"])  # older records counted in the window itself

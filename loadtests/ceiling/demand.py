@@ -10,8 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# A box that at or beyond the ceiling is not this busy, nor throttled in so many of its scheduling periods, is not what
-# holds the stage back: a lock, a pool or a limit of its own is.
+# A box that at or beyond the ceiling is not this busy, nor held back by its quota for so much of the time that it
+# leaves, is not what holds the stage back: a lock, a pool or a limit of its own is. A box that always has work is
+# held back for all of that time. Not in so many of its periods: those count only where it ran at all, and a box that
+# is nearly idle and does its little in bursts, as a health check is, runs into its quota in most of them.
 SATURATED = 0.85
 THROTTLED = 0.8
 # A line through rates that lie closer together than this factor says nothing of its slope.
@@ -87,6 +89,13 @@ class Demand:
     def per_request_ms(self) -> float:
         """CPU ms of one more request."""
         return self.line.slope * 1000
+
+def is_saturated(box: Mapping[str, float]) -> bool:
+    """Whether a box, as the record of a trial has it, had no CPU left: ``throttled`` is a share of the time."""
+    quota = box["cpu"] / box["utilisation"] if box["utilisation"] else 1.0
+    left = max(0.0, 1.0 - quota)
+    return box["utilisation"] >= SATURATED or 0 < THROTTLED * left <= box["throttled"]
+
 
 
 def demands(

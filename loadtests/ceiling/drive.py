@@ -1,15 +1,13 @@
-"""Drives a load generator in its container: JSON lines to its stdin, from its stdout."""
+"""Drives a load generator in its container."""
 
-import contextlib
-import json
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from loadtests.process import Process, ProcessError
 
-class GeneratorError(Exception):
+
+class GeneratorError(ProcessError):
     """The generator ended, or cannot start; the message is its own last words."""
 
 
@@ -17,11 +15,16 @@ class EmptyStageError(Exception):
     """The stage holds no dataset yet."""
 
 
+def container(compose_file: str, service: str) -> list[str]:
+    """How a service that is beside a stage is started for as long as somebody drives it."""
+    return ["docker", "compose", "-f", compose_file, "run", "--rm", "-T", "--no-deps", service]
+
+
 def command(compose_file: str, target: str, databases: list[str]) -> list[str]:
     """How the generator is started on a stage's network."""
-    run = ["docker", "compose", "-f", compose_file, "run", "--rm", "-T", "--no-deps", "tools"]
     databases = [word for one in databases for word in ("--database", one)]
-    return [*run, "python", "-m", "loadtests.generator", "--target", target, *databases]
+    module = ["python", "-m", "loadtests.load.generator"]
+    return [*container(compose_file, "tools"), *module, "--target", target, *databases]
 
 
 class Generator:
@@ -29,21 +32,7 @@ class Generator:
 
     def __init__(self, arguments: list[str], folder: Path) -> None:
         """Starts it and waits until it has read its dataset. Raises EmptyStageError or GeneratorError."""
-        self._noise: list[str] = []
-        try:
-            # In a session of its own, so that a Ctrl-C reaches it only as the end of its input, and in order.
-            self._process = subprocess.Popen(
-                arguments,
-                cwd=folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise GeneratorError(f"{arguments[0]} cannot be started: {error}") from error
-        threading.Thread(target=self._listen_to_stderr, daemon=True).start()
+        self._process = Process(arguments, folder, "the load generator", GeneratorError)
         try:
             self.ready: dict[str, Any] = next(self._messages())["ready"]
         except BaseException:
@@ -63,12 +52,7 @@ class Generator:
         on_progress: Callable[[dict[str, Any]], None],
     ) -> dict[str, Any]:
         """Run a trial; ``on_window`` is called at its start and end, ``on_progress`` each second."""
-        assert self._process.stdin is not None, "opened as a pipe"
-        try:
-            self._process.stdin.write(json.dumps({"trial": wanted}) + "\n")
-            self._process.stdin.flush()
-        except OSError as error:
-            raise GeneratorError(f"the generator is gone: {self._last_words()}") from error
+        self._process.say(trial=wanted)
         for message in self._messages():
             if "window" in message:
                 on_window(message["window"])
@@ -79,41 +63,21 @@ class Generator:
                 return result
         raise AssertionError("messages end by an exception")
 
+    def warm(self, seconds: float) -> dict[str, Any]:
+        """Warm what the stage caches, as ``warming.warm`` has it. Raises GeneratorError."""
+        self._process.say(warm={"seconds": seconds})
+        warmed: dict[str, Any] = next(message["warmed"] for message in self._messages() if "warmed" in message)
+        return warmed
+
     def close(self) -> None:
         """End its input, and so it."""
-        with contextlib.suppress(OSError):
-            assert self._process.stdin is not None, "opened as a pipe"
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.terminate()
+        self._process.close()
 
     def _messages(self) -> Iterator[dict[str, Any]]:
-        assert self._process.stdout is not None, "opened as a pipe"
-        for line in self._process.stdout:
-            try:
-                message = json.loads(line)
-            except ValueError:
-                self._noise.append(line)
-                continue
+        for message in self._process.messages():
             if "error" not in message:
                 yield message
             elif message["error"]["kind"] == "empty":
                 raise EmptyStageError(message["error"]["text"])
             else:
                 raise GeneratorError(message["error"]["text"])
-        raise GeneratorError(f"the load generator ended: {self._last_words()}")
-
-    def _listen_to_stderr(self) -> None:
-        assert self._process.stderr is not None, "opened as a pipe"
-        for line in self._process.stderr:
-            self._noise.append(line)
-            del self._noise[:-40]
-
-    def _last_words(self) -> str:
-        # A moment for stderr to arrive after stdout has ended.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=2)
-        words = [line.strip() for line in self._noise if line.strip()]
-        return words[-1] if words else "without a word"

@@ -82,7 +82,7 @@ def explain(trials: Trials, boxes: Boxes, prediction: Mapping[str, Any] | None, 
     # At the ceiling itself a box has some CPU left: waits grow before it is used up. So look beyond, too.
     lowest = min(trial["rate"] for trial in confirmations)
     beyond = [trial["boxes"][name] for trial in trials if trial["rate"] >= lowest for name in members[found[0].name]]
-    saturated = any(box["utilisation"] >= demand.SATURATED or box["throttled"] >= demand.THROTTLED for box in beyond)
+    saturated = any(demand.is_saturated(box) for box in beyond)
     programs = {role: _programs(confirmations, names) for role, names in members.items()}
     split = None
     # Two programs can have a box each only where they share the only one.

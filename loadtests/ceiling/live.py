@@ -8,8 +8,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from loadtests.ceiling.boxes import Load
 from loadtests.ceiling.verdict import Outcome
+from loadtests.observe.readings import Load
 
 BAR = 30
 

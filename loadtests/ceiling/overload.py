@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loadtests.ceiling.verdict import limits
-from loadtests.summary import SLO_SECONDS
+from loadtests.load.summary import SLO_SECONDS
 
 TIMES = (2.0, 3.0)
 BACK_TO = 0.7

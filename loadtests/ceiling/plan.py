@@ -28,6 +28,8 @@ class Plan:
     """Of trials, after which none is begun but the first confirmation."""
     overload_seconds: float
     recovery_seconds: float
+    warm_seconds: float
+    """Of reading what the stage caches, before the search; less where all of it is read sooner."""
 
     def settings(self) -> dict[str, Any]:
         """For the record of the run."""
@@ -50,6 +52,7 @@ QUICK = Plan(
     search_seconds=140,
     overload_seconds=10,
     recovery_seconds=12,
+    warm_seconds=15,
 )
 FULL = Plan(
     mode="full",
@@ -67,4 +70,5 @@ FULL = Plan(
     search_seconds=690,
     overload_seconds=30,
     recovery_seconds=30,
+    warm_seconds=180,
 )

@@ -6,8 +6,12 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from loadtests import raw
+from loadtests.observe.readings import Moment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RUNS = ROOT / "runs"
@@ -39,6 +43,23 @@ class Run:
             "trials": [],
         }
 
+    def add(
+        self, trial: dict[str, Any], moments: Iterable[Moment] = (), marks: Mapping[str, Moment] | None = None
+    ) -> None:
+        """A trial, with a generator's result in it: its rows by second go to files of their own, as do what was
+        observed each second, and the readings (``marks``) between which the trial's figures are.
+        """
+        result, number = trial["result"], len(self.data["trials"])
+        start = result.get("started", 0.0)
+        requests, counters = result.pop("seconds_by_route", []), result.pop("beats", [])
+        for moment in moments:
+            counters += moment.rows(start)
+        for mark, moment in (marks or {}).items():
+            counters += moment.rows(start, mark=mark)
+        raw.append(self.folder, number, requests, counters)
+        self.data["trials"].append(trial)
+        self.save()
+
     def save(self) -> None:
         """Write run.json, whole or not at all."""
         path = self.folder / "run.json"
@@ -66,13 +87,18 @@ def commit() -> dict[str, Any]:
         return {"id": None, "changed": None}
 
 
-def machine(info: dict[str, Any], docker_version: str) -> dict[str, Any]:
-    """What the boxes ran on, as the Docker Engine sees it (on a desktop that is its virtual machine)."""
+def machine(info: dict[str, Any], docker_version: str, observed: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the boxes ran on, as the Docker Engine and what observes see it (on a desktop that is its virtual machine).
+
+    ``boot`` tells one start of the machine from the next; only what observes knows it.
+    """
+    observed = observed or {}
     return {
         "cores": info.get("NCPU") or os.cpu_count(),
         "memory": info.get("MemTotal"),
-        "processor": _processor(),
+        "processor": observed.get("processor") or _processor(),
         "kernel": info.get("KernelVersion"),
+        "boot": observed.get("boot"),
         "system": info.get("OperatingSystem") or platform.system(),
         "architecture": info.get("Architecture") or platform.machine(),
         "docker": docker_version,

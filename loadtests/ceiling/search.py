@@ -174,7 +174,13 @@ class Search:
         now = estimate(self._windows, self._middle(), self._spent)
         while not found.confirmations or self._has_time():
             seconds = self._enough(now.rate, plan.confirm_seconds)
-            shown = self._valid("confirmation", now.rate, seconds, plan.confirm_warmup)
+            try:
+                shown = self._valid("confirmation", now.rate, seconds, plan.confirm_warmup)
+            except NoVerdictError as error:
+                if len(found.confirmations) < plan.confirmations:
+                    raise
+                self._say(f"Ended before its time: {error}.")
+                break
             found.confirmations.append(shown)
             self._windows.append(shown)
             found.estimate = now = estimate(self._windows, now.rate, self._spent)

@@ -4,14 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 from infra.stage import topology
-from loadtests import mixes
 from loadtests.ceiling.boxes import Boxes
-from loadtests.ceiling.drive import EmptyStageError, Generator, command
+from loadtests.ceiling.drive import EmptyStageError, Generator, command, container
 from loadtests.ceiling.record import ROOT, machine
+from loadtests.load import mixes
+from loadtests.observe.observer import Observer
 
 # The app's limits are not what is measured; the library still counts against these.
 NO_LIMITS = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
@@ -22,15 +24,47 @@ class StageCommandError(Exception):
     """A command of the stage failed; it has said why itself."""
 
 
-def ready(stage: int, size: str) -> tuple[Boxes, Generator]:
-    """The boxes of a stage that is up, and a generator that has read its dataset, of ``size`` where it was empty.
+@dataclass
+class Rig:
+    """A stage's boxes, what observes them and what sends load; as a context manager it ends the last two."""
 
-    Raises StageCommandError, DockerUnreachableError, StageDownError, GeneratorError or EmptyStageError.
+    boxes: Boxes
+    observer: Observer
+    generator: Generator
+
+    def __enter__(self) -> "Rig":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.generator.close()
+        self.observer.close()
+
+
+def ready(stage: int, size: str) -> Rig:
+    """A stage that is up, observed, and with a generator that has read its dataset, of ``size`` where it was empty.
+
+    Raises StageCommandError, DockerUnreachableError, StageDownError, ObserverError, GeneratorError or EmptyStageError.
     """
     run("up", stage, "--same-apps")
     print(f"Its limits are off for this; to have them back: make stage{stage} up", file=sys.stderr)
     boxes = Boxes(topology.read(stage).project)
-    return boxes, generator(stage, boxes, size)
+    watching = observer(stage, boxes)
+    try:
+        return Rig(boxes, watching, generator(stage, boxes, size))
+    except BaseException:
+        watching.close()
+        raise
+
+
+def observer(stage: int, boxes: Boxes) -> Observer:
+    """What observes a stage's boxes, watching them. Raises ObserverError, DockerUnreachableError or StageDownError."""
+    watching = Observer(container(f"docker-compose.stage{stage}.yml", "observer"), ROOT)
+    try:
+        watching.watch(boxes.pids(), boxes.metrics_urls())
+    except BaseException:
+        watching.close()
+        raise
+    return watching
 
 
 def generator(stage: int, boxes: Boxes, size: str) -> Generator:
@@ -43,11 +77,12 @@ def generator(stage: int, boxes: Boxes, size: str) -> Generator:
         return Generator(start, ROOT)
 
 
-def described(mix: mixes.Mix, boxes: Boxes, generator: Generator) -> dict[str, Any]:
+def described(mix: mixes.Mix, rig: Rig) -> dict[str, Any]:
     """What a run's record says of what was measured, with what, and on what."""
+    boxes, ready = rig.boxes, rig.generator.ready
     return {
         "mix": {"name": mix.name, "model": mix.model},
-        "machine": machine(boxes.info, boxes.version),
+        "machine": machine(boxes.info, boxes.version, rig.observer.machine),
         "boxes": [
             {
                 "name": box.name,
@@ -60,8 +95,9 @@ def described(mix: mixes.Mix, boxes: Boxes, generator: Generator) -> dict[str, A
             }
             for box in boxes.boxes
         ],
-        "dataset": generator.ready["dataset"] | {"articles_sampled": generator.ready["articles_sampled"]},
-        "generator": {"cpus": generator.ready["cpu"]},
+        "dataset": ready["dataset"] | {"articles_sampled": ready["articles_sampled"]},
+        "seeded": ready.get("seeded"),
+        "generator": {"cpus": ready["cpu"]},
     }
 
 

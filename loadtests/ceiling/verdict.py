@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from loadtests.summary import SLO_SECONDS
+from loadtests.load.summary import SLO_SECONDS
 
 SLO_P95_MS = SLO_SECONDS * 1000
 SLO_ERRORS = 0.001
@@ -14,6 +14,8 @@ HOST_IDLE_AT_LEAST = 0.05
 # Of the arrivals, those that went out so late that they waited for the generator (``generator.LATE_SECONDS``). Where a
 # twentieth of them does, a p95 is not the stage's any more; one of a hundred moves it little.
 LATE_AT_MOST = 0.01
+# By so much the machine may be faster or slower than usual in a run (``speed.Speeds``).
+SPEED_OFF_AT_MOST = 0.1
 # A backlog is growing when it gains, from the window's first third to its last, what arrives in this many
 # seconds.
 BACKLOG_SECONDS = 0.15
@@ -134,6 +136,8 @@ def limits(window: Mapping[str, Any], errors: Mapping[str, int]) -> list[str]:
         found.append(f"generator late with {generator['late_share']:.1%} of the arrivals")
     if idle is not None and idle < HOST_IDLE_AT_LEAST:
         found.append(f"host with {idle:.0%} idle CPU")
+    if abs(off := window.get("speed_off") or 0.0) > SPEED_OFF_AT_MOST:
+        found.append(f"machine at {1 + off:.0%} of its usual speed")
     # Thousands under way are the fault of a generator, or a machine, that is slow; else the stage keeps them.
     if found and (refused := sum(n for kind, n in errors.items() if kind.startswith(REFUSED_BY_GENERATOR))):
         found.append(f"generator could not send {refused} arrivals")

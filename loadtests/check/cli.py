@@ -14,7 +14,7 @@ from loadtests.ceiling.boxes import Boxes, DockerUnreachableError, StageDownErro
 from loadtests.ceiling.record import Run, machine, now
 from loadtests.ceiling.stage import INTERRUPTED, StageCommandError, interruptible, run
 from loadtests.check.faults import FAULTS, healthy
-from loadtests.check.ledger import ACKNOWLEDGED, Count, count
+from loadtests.check.ledger import ACKNOWLEDGED, Count, count, idle_kinds
 from loadtests.check.writers import NotReadableError, Reader, Writer, writing
 from loadtests.experiments.scene import CannotError
 
@@ -54,6 +54,7 @@ def _check(stage: int, writers: int) -> int:
     record.data |= {"kind": "check", "machine": machine(all_boxes.info, all_boxes.version), "writers": writers}
     console = Console(file=sys.stderr, highlight=False)
     total: dict[str, Count] = {}
+    idle: list[str] = []
     for fault in FAULTS:
         if not fault.possible(boxes):
             continue
@@ -78,11 +79,11 @@ def _check(stage: int, writers: int) -> int:
         record.data["trials"].append({"fault": fault.name, "counts": counted})
         record.save()
         total[fault.name] = _sum(counts)
+        idle += [f"{kind} at: {fault.name}" for kind in idle_kinds(counts)]
     record.data |= {"complete": True, "why_incomplete": None, "ended": now()}
     record.save()
     _print(total)
     held = all(one.holds for one in total.values())
-    idle = [name for name, one in total.items() if not one.acknowledged]
     if idle:
         print(f"No verdict: nothing was acknowledged, so that nothing could be lost ({', '.join(idle)}).")
     elif held:

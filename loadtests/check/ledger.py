@@ -5,7 +5,7 @@ write whose answer never came, either may be.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 ACKNOWLEDGED, REFUSED, UNKNOWN = "acknowledged", "refused", "unknown"
@@ -58,14 +58,12 @@ class Count:
 
     def record(self) -> dict[str, Any]:
         """For the record of the run."""
-        return {
-            "acknowledged": self.acknowledged,
-            "refused": self.refused,
-            "unknown": self.unknown,
-            "lost": self.lost,
-            "doubled": self.doubled,
-            "refused_but_there": self.refused_but_there,
-        }
+        return asdict(self)
+
+
+def idle_kinds(counts: Mapping[str, Count]) -> list[str]:
+    """The kinds of which nothing was acknowledged; a whole ledger of nothing is one, too."""
+    return [kind for kind, of_it in counts.items() if not of_it.acknowledged] if counts else ["any write"]
 
 
 def count(

@@ -25,6 +25,7 @@ READ_WITHIN = 60.0
 SETTLED_WITHIN = 120.0
 # So that none of a writer's reports is one too many (docs/app.md).
 MOST_REPORTS = 5
+NOT_FOUND = 404
 
 
 class NotReadableError(Exception):
@@ -93,7 +94,8 @@ class Writer:
             if len(listed) < PAGE:
                 break
         for slug in self._slugs:
-            found.update(one["body"] for one in self._read(f"/api/articles/{slug}/comments")["comments"])
+            comments = self._read(f"/api/articles/{slug}/comments") or {"comments": []}
+            found.update(one["body"] for one in comments["comments"])
         return found
 
     def shown(self) -> dict[tuple[str, str], Any]:
@@ -102,16 +104,18 @@ class Writer:
         deadline = time.monotonic() + SETTLED_WITHIN
         for slug in self._slugs:
             article = self._settled(f"/api/articles/{slug}", "article", deadline)
-            values["favourite", slug] = article["favorited"] or None
+            values["favourite", slug] = article.get("favorited") or None
             values["cover", slug] = _ready(article.get("cover"))
         for report in self._reports:
             values["report", report] = _ready(self._settled(f"/api/user/reports/{report}", "report", deadline))
         return values
 
     def _settled(self, path: str, what: str, deadline: float) -> dict[str, Any]:
-        """An article or a report, once neither it nor its cover is pending, or the deadline is over."""
+        """An article or a report, once neither it nor its cover is pending, or the deadline is over. Empty where it is
+        not there.
+        """
         while True:
-            found: dict[str, Any] = self._read(path)[what]
+            found: dict[str, Any] = (self._read(path) or {what: {}})[what]
             if "pending" not in (found.get("state"), (found.get("cover") or {}).get("state")):
                 return found
             if time.monotonic() > deadline:
@@ -144,10 +148,12 @@ class Writer:
         return outcome(None if answer is None else answer.status_code)
 
     def _read(self, path: str, **parameters: Any) -> Any:
+        """The answer's JSON; None where the stage says that this is not there. Raises NotReadableError."""
         deadline = time.monotonic() + READ_WITHIN
         while True:
             try:
-                return self._http.get(path, params=parameters).raise_for_status().json()
+                answer = self._http.get(path, params=parameters)
+                return None if answer.status_code == NOT_FOUND else answer.raise_for_status().json()
             except httpx.HTTPError as error:
                 if time.monotonic() > deadline:
                     raise NotReadableError(f"{path} could not be read within {READ_WITHIN:.0f} s: {error}") from error
@@ -195,7 +201,7 @@ class Reader:
 
 
 def _ready(what: Mapping[str, Any] | None) -> str | None:
-    return "ready" if what and what["state"] == "ready" else None
+    return "ready" if what and what.get("state") == "ready" else None
 
 
 def _picture() -> bytes:

@@ -9,14 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.stage import topology
-from loadtests import mixes
 from loadtests.ceiling.boxes import DockerUnreachableError, StageDownError
-from loadtests.ceiling.drive import EmptyStageError, GeneratorError
+from loadtests.ceiling.drive import EmptyStageError
 from loadtests.ceiling.record import Run, now
 from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, StageCommandError, described, interruptible, ready
 from loadtests.experiments.plan import FULL, NAMES, QUICK, Plan
 from loadtests.experiments.scene import CannotError, Scene
 from loadtests.experiments.verdict import Verdict
+from loadtests.load import mixes
+from loadtests.process import ProcessError
 from loadtests.report import experiment
 
 SIZE = "small"
@@ -40,23 +41,23 @@ def main(stage: int, what: str, quick: bool = False, rate: float | None = None) 
     except KeyboardInterrupt:
         print("Interrupted before anything was done.", file=sys.stderr)
         return INTERRUPTED
-    except (CannotError, DockerUnreachableError, StageDownError, GeneratorError, EmptyStageError) as error:
+    except (CannotError, DockerUnreachableError, StageDownError, ProcessError, EmptyStageError) as error:
         return _complain(f"{error}\nWhat runs, and how it is: make stage{stage} status")
     except StageCommandError:
         return FAILED
 
 
 def _do(stage: int, what: str, plan: Plan) -> int:
-    boxes, generator = ready(stage, SIZE)
+    rig = ready(stage, SIZE)
     console = Console(file=sys.stderr, highlight=False)
     verdict, code = None, FAILED
-    with generator:
+    with rig:
         run = Run(stage, f"experiment-{what}")
-        run.data |= described(mixes.load(plan.mix), boxes, generator)
+        run.data |= described(mixes.load(plan.mix), rig)
         run.data |= {"kind": "experiment", "experiment": what, "mode": plan.mode}
         run.data["settings"] = plan.settings() | NO_LIMITS
         scene = Scene(
-            topology.read(stage), boxes, generator, run, lambda text: console.print(text, markup=False, soft_wrap=True)
+            topology.read(stage), rig, run, lambda text: console.print(text, markup=False, soft_wrap=True)
         )
         seconds = f", {plan.seconds:.0f} s of {plan.mix} at {plan.rate:g} requests/s" if plan.seconds else ""
         scene.say(f"Stage {stage}, experiment {what}, {plan.mode}{seconds}")
@@ -67,7 +68,7 @@ def _do(stage: int, what: str, plan: Plan) -> int:
         except KeyboardInterrupt:
             run.data["why_incomplete"] = "interrupted"
             code = INTERRUPTED
-        except (CannotError, GeneratorError, DockerUnreachableError) as error:
+        except (CannotError, ProcessError, DockerUnreachableError) as error:
             run.data["why_incomplete"] = str(error)
             print(error, file=sys.stderr)
     run.data["ended"] = now()

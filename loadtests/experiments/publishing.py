@@ -10,8 +10,8 @@ from loadtests.experiments.plan import Plan
 from loadtests.experiments.rows import ask
 from loadtests.experiments.scene import Load, Scene
 from loadtests.experiments.verdict import Verdict, limits
+from loadtests.load.summary import percentile
 from loadtests.report.words import about, ms
-from loadtests.summary import percentile
 
 JOURNEY = "publishing with a cover"
 # All that the mix has beside it.

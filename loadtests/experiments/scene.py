@@ -9,9 +9,11 @@ from typing import Any
 
 from infra.stage.topology import Topology
 from loadtests.ceiling import counts
-from loadtests.ceiling.boxes import Box, Boxes
+from loadtests.ceiling.boxes import Box
 from loadtests.ceiling.drive import Generator
 from loadtests.ceiling.record import ROOT, Run
+from loadtests.ceiling.stage import Rig
+from loadtests.observe.observer import Observer
 
 LOG_SECONDS = 1.5
 """How long a balancer may keep a line of its log back."""
@@ -24,13 +26,13 @@ class CannotError(Exception):
 class Load:
     """Load that goes on while something is done; use it as a context manager, which waits for its end."""
 
-    def __init__(self, generator: Generator, boxes: Boxes, wanted: dict[str, Any]) -> None:
+    def __init__(self, generator: Generator, observer: Observer, wanted: dict[str, Any]) -> None:
         self.result: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
         self.counted: list[dict[str, Any]] = []
         self.began = 0.0
         """When the window began, by ``time.time``."""
-        self._boxes = boxes
+        self._observer = observer
         self._readings: list[tuple[float, dict[str, tuple[float, str]]]] = []
         self._started = threading.Event()
         self._error: Exception | None = None
@@ -68,7 +70,7 @@ class Load:
 
     def count(self) -> None:
         """Read the apps' counters; from the second time on, what they counted since is kept."""
-        at, read = self.t, self._boxes.metrics()
+        at, read = self.t, self._observer.metrics()
         if self._readings:
             since, before = self._readings[-1]
             rates = counts.a_second(before, read)
@@ -96,28 +98,27 @@ class Load:
 class Scene:
     """A stage that an experiment is done on."""
 
-    def __init__(
-        self, stage: Topology, boxes: Boxes, generator: Generator, run: Run, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, stage: Topology, rig: Rig, run: Run, say: Callable[[str], None]) -> None:
         self.stage = stage
-        self.boxes = boxes
+        self.boxes = rig.boxes
+        self.observer = rig.observer
         self.run = run
         self.say = say
-        self._generator = generator
+        self._generator = rig.generator
 
     def load(
         self, mix: str, stretches: Sequence[tuple[float, float]], warmup: float, without: Sequence[str] = ()
     ) -> Load:
         """Load of a mix in stretches of (seconds, requests/s)."""
         profile = [list(stretch) for stretch in stretches if stretch[0] > 0]
+        self.observer.seconds()  # those before it are of another load, or of none
         wanted = {"mix": mix, "seed": 1, "warmup": warmup, "profile": profile, "without": list(without)}
-        return Load(self._generator, self.boxes, wanted)
+        return Load(self._generator, self.observer, wanted)
 
     def keep(self, load: Load, **more: Any) -> None:
         """Into the record: the load, what was done in it, and what else was seen."""
-        self.run.data["trials"].append(
-            {"began": load.began, "events": load.events, "counts": load.counted, "result": load.result}
-        )
+        trial = {"began": load.began, "events": load.events, "counts": load.counted, "result": load.result}
+        self.run.add(trial, self.observer.seconds())
         self.also(**more)
 
     def also(self, **more: Any) -> None:

@@ -17,6 +17,7 @@ from loadtests.ceiling.record import ROOT
 from loadtests.experiments.plan import Plan
 from loadtests.experiments.scene import CannotError, Scene
 from loadtests.experiments.verdict import Verdict
+from loadtests.observe.observer import Observer
 
 AT_ONCE = 500
 # CACHE_URL's in the compose file.
@@ -52,15 +53,15 @@ def _one(scene: Scene, sender: "_Sender", path: str) -> dict[str, Any]:
     # A box that has just been started makes connections and compiles statements first.
     sender.send(path, 4)
     for name, count in (("one", 1), ("burst", AT_ONCE)):
-        before = _late(scene.boxes)
+        before = _late(scene.observer)
         found[name] = sender.send(path, count, flush=CACHE)
-        found[name]["late"] = _late(scene.boxes) - before
+        found[name]["late"] = _late(scene.observer) - before
     return found
 
 
-def _late(boxes: Boxes) -> float:
+def _late(observer: Observer) -> float:
     """The apps' reads so far for which the cache was late."""
-    return sum(float(value) for _, text in boxes.metrics().values() for value in _LATE.findall(text))
+    return sum(float(value) for _, text in observer.metrics().values() for value in _LATE.findall(text))
 
 
 def _article(scene: Scene) -> str:
@@ -86,6 +87,7 @@ def _recreate(scene: Scene, apps: Sequence[str], settings: Mapping[str, str]) ->
     if done.returncode:
         raise CannotError(f"The app boxes could not be started anew: {done.stderr.strip()[-500:]}")
     scene.boxes = Boxes(scene.stage.project)
+    scene.observer.watch(scene.boxes.pids(), scene.boxes.metrics_urls())
 
 
 class _Sender:

@@ -150,10 +150,17 @@ def cpu(run: dict[str, Any]) -> Figure:
             lines=lines,
             rules=[Rule("its whole quota", y=1.0), *_ceiling(run)],
         ),
-        "caption": "Throttled (dashed): the share of scheduling periods in which the box ran into its quota."
+        "caption": f"Throttled (dashed): {words_of_throttled(run)}"
         if len(run["boxes"]) <= 2
         else "Utilisation of each box against its quota; of boxes that share a role, the busiest one's.",
     }
+
+
+def words_of_throttled(run: dict[str, Any]) -> str:
+    """What the share is of; before the machine was observed, it was of the periods."""
+    if any("host" in trial for trial in run["trials"]):
+        return "the share of the time in which the box wanted to run and had used up its quota."
+    return "the share of scheduling periods in which the box ran into its quota."
 
 
 def overload(run: dict[str, Any]) -> Figure | None:

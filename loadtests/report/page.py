@@ -1,6 +1,7 @@
 """A run as a page."""
 
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def run_page(run: dict[str, Any]) -> str:
             routes_caption=f"{shown['phase']} at {words.rate(shown['rate'])} requests/s" if shown else "",
             box_names=[box["name"] for box in run["boxes"]],
             settings=settings(run),
+            throttled=figures.words_of_throttled(run),
             model=paragraphs(run["mix"]["model"]),
         )
     )
@@ -82,11 +84,13 @@ def settings(run: dict[str, Any]) -> Markup:
     rows = {
         "machine": ", ".join(words.machine(machine)),
         "system": f"{machine.get('system')}, kernel {machine.get('kernel')}",
+        **_speed(run),
         "Docker": f"{machine.get('docker')}, cgroup v{machine.get('cgroup')}",
         "boxes": boxes,
         **{f"set for {names}": pairs for pairs, names in _settings_of_boxes(run).items()},
         "generator": f"{run['generator']['cpus']:g} CPU, on the stage's network",
         "dataset": f"{counts}; requests go to {data['articles_sampled']:,} of the articles".replace(",000", " 000"),
+        **({"cache": words.warmed(run["warmed"])} if run.get("warmed") else {}),
         "commit": commit[:12] + (" and changes since" if run["commit"]["changed"] else ""),
         run.get("kind", "search"): f"{run['mode']}: "
         + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run["settings"].items() if name != "mode"),
@@ -94,6 +98,16 @@ def settings(run: dict[str, Any]) -> Markup:
     }
     items = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(name, value) for name, value in rows.items())
     return Markup("<dl>{}</dl>").format(items)
+
+
+def _speed(run: dict[str, Any]) -> dict[str, str]:
+    """The machine's own speed over the trials, and how much of it a hypervisor took; older records have none."""
+    beats = sorted(trial["result"]["canary"]["ns"] for trial in run["trials"] if trial["result"].get("canary"))
+    if not beats:
+        return {}
+    stolen = max((trial.get("host") or {}).get("stolen") or 0.0 for trial in run["trials"])
+    said = f"{statistics.median(beats):.0f} ns a hash of the canary, {beats[0]:.0f} to {beats[-1]:.0f} in single trials"
+    return {"speed": f"{said}; at most {words.percent(stolen)} of the CPU stolen by a hypervisor"}
 
 
 def _settings_of_boxes(run: dict[str, Any]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Two runs as one page: what the step from one stage to the other gave, and why."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from loadtests.report import figures, words
@@ -164,8 +165,8 @@ _FACTS = (
 )
 
 
-def page(first: Run, second: Run) -> str:
-    """The HTML of both."""
+def page(first: Run, second: Run, beside: Sequence[str] = ()) -> str:
+    """The HTML of both, with notes on the two together."""
     runs = (first, second)
     trials = [figures.judged(run) for run in runs]
     rates = [figures.offered(trial) for some in trials for trial in some]
@@ -214,7 +215,7 @@ def page(first: Run, second: Run) -> str:
             "caption": "Where a line bends away, the stage does not keep up.",
         },
     ]
-    notes = []
+    notes = list(beside)
     if first["mode"] != second["mode"]:
         notes.append("One search was quick and the other full: the quick one's figures are rougher.")
     elif first["mode"] == "quick":

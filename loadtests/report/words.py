@@ -192,7 +192,9 @@ def notes(run: dict[str, Any]) -> list[str]:
         found.append(f"In the overload: {limits}. The stage may do better there than shown.")
     limited = [trial for trial in run["trials"] if trial["judged"] and not trial["valid"]]
     if limited:
-        found.append(f"Trials that were limited by generator or host, and so gave no verdict: {len(limited)}.")
+        found.append(
+            f"Trials that generator, host or the machine's speed limited, and that so gave no verdict: {len(limited)}."
+        )
         if said := remedy(run):
             found.append(said)
     if run["commit"]["changed"]:
@@ -290,3 +292,9 @@ def numbers(run: dict[str, Any]) -> list[dict[str, str]]:
             },
         ]
     return found
+
+
+def warmed(what: Mapping[str, Any]) -> str:
+    """What was read before the search, so that the stage's cache was not empty; ``what`` is as in run.json."""
+    all_of_it = "all that was to be read" if what["whole"] else "the most popular, as far as there was time"
+    return f"The cache was warmed by {what['sent']:,} reads in {what['seconds']:.0f} s: {all_of_it}."

@@ -7,12 +7,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from loadtests import mixes
 from loadtests.ceiling.boxes import DockerUnreachableError, StageDownError
-from loadtests.ceiling.drive import EmptyStageError, GeneratorError
+from loadtests.ceiling.drive import EmptyStageError
 from loadtests.ceiling.live import Progress
 from loadtests.ceiling.record import Run, now
 from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, StageCommandError, described, interruptible, ready
+from loadtests.load import mixes
+from loadtests.process import ProcessError
 from loadtests.report import shares as told
 from loadtests.shares import figures
 from loadtests.shares.measure import Trials
@@ -36,27 +37,27 @@ def main(stage: int, mix: str = "pages", quick: bool = False, rate: float | None
     except KeyboardInterrupt:
         print("Interrupted before anything was measured.", file=sys.stderr)
         return INTERRUPTED
-    except (DockerUnreachableError, StageDownError, GeneratorError, EmptyStageError) as error:
+    except (DockerUnreachableError, StageDownError, ProcessError, EmptyStageError) as error:
         return _complain(f"{error}\nWhat runs, and how it is: make stage{stage} status")
     except StageCommandError:
         return 1
 
 
 def _measure(stage: int, mix: mixes.Mix, plan: Plan, rate: float | None) -> int:
-    boxes, generator = ready(stage, SIZE)
+    rig = ready(stage, SIZE)
     run = Run(stage, f"shares-{mix.name}")
-    run.data |= described(mix, boxes, generator)
+    run.data |= described(mix, rig)
     run.data |= {"kind": "shares", "mode": plan.mode, "settings": plan.settings() | NO_LIMITS}
     code = 0
-    with generator, Progress(f"Stage {stage}, shares of {mix.name}, {plan.mode}") as progress:
-        trials = Trials(generator, boxes, run, mix.name, progress)
+    with rig, Progress(f"Stage {stage}, shares of {mix.name}, {plan.mode}") as progress:
+        trials = Trials(rig, run, mix.name, progress)
         try:
             trials.all(plan, mix.first_rate, rate)
             run.data |= {"complete": True, "why_incomplete": None}
         except KeyboardInterrupt:
             run.data["why_incomplete"] = "interrupted"
             code = INTERRUPTED
-        except (GeneratorError, DockerUnreachableError) as error:
+        except (ProcessError, DockerUnreachableError) as error:
             run.data["why_incomplete"] = str(error)
             code = 1
     run.data |= {

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loadtests.summary import percentile
+from loadtests.load.summary import percentile
 
 WHOLE = "whole"
 IDLE = "at rest"

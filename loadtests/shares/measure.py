@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from loadtests.ceiling.boxes import Boxes, DockerUnreachableError, Glances, Reading
-from loadtests.ceiling.drive import Generator
 from loadtests.ceiling.live import Progress
+from loadtests.ceiling.measure import seen
 from loadtests.ceiling.record import Run, now
+from loadtests.ceiling.speed import Speeds
+from loadtests.ceiling.stage import Rig
 from loadtests.ceiling.verdict import outcome
+from loadtests.observe.observer import ObserverError
+from loadtests.observe.readings import Moment, of_host
 from loadtests.shares import tasks
 from loadtests.shares.figures import ALONE, IDLE, WHOLE
 from loadtests.shares.plan import LEFT_OUT, MODERATE, OTHERS, Plan, order
@@ -17,11 +20,13 @@ _SETTLES_SECONDS = 3.0
 
 
 class Trials:
-    """A generator, the boxes and the record: what trials are run on."""
+    """A stage that is ready and the record: what trials are run on."""
 
-    def __init__(self, generator: Generator, boxes: Boxes, run: Run, mix: str, progress: Progress) -> None:
-        self._generator = generator
-        self._boxes = boxes
+    def __init__(self, rig: Rig, run: Run, mix: str, progress: Progress) -> None:
+        self._generator = rig.generator
+        self._boxes = rig.boxes
+        self._observer = rig.observer
+        self._speeds = Speeds()
         self._run = run
         self._mix = mix
         self._progress = progress
@@ -55,31 +60,30 @@ class Trials:
             "without": without,
         }
         self._progress.begin(f"without {variant}" if variant in LEFT_OUT[self._mix] else variant, rate)
-        readings: dict[str, dict[str, Reading]] = {}
-        metrics: dict[str, dict[str, tuple[float, str]]] = {}
-        glances = Glances(self._boxes) if self._progress.watched else None
+        marks: dict[str, Moment] = {}
         began = now()
+        # Telling its metrics costs an app CPU, which is kept out of the window. So what the apps count is of the
+        # warm-up, too.
+        before = self._observer.metrics()
+        self._observer.seconds()  # those between two trials are nobody's
 
         def on_window(window: str) -> None:
-            # Telling its metrics costs a box CPU, which is kept out of the window.
-            if window == "start":
-                metrics[window] = self._boxes.metrics()
-            readings[window] = self._boxes.read()
-            if window == "end":
-                metrics[window] = self._boxes.metrics()
+            marks[window] = self._observer.read()
 
         def on_progress(progress: dict[str, Any]) -> None:
-            self._progress.second(progress, glances.latest() if glances else {})
+            self._progress.second(progress, seen(self._boxes, self._observer))
 
         result = self._generator.trial(wanted, on_window, on_progress)
-        if set(readings) != {"start", "end"}:
-            raise DockerUnreachableError("the boxes' readings of a trial are missing")
-        loads = self._boxes.between(readings["start"], readings["end"])
+        moments = self._observer.seconds()
+        after = self._observer.metrics()
+        if set(marks) != {"start", "end"}:
+            raise ObserverError("the boxes' readings of a trial are missing")
+        loads = self._boxes.between(marks["start"], marks["end"])
+        self._speeds.tell(result)
         shown = outcome(result, rate, max(load.utilisation for load in loads.values()))
+        # What is done once the load has ended is the load's.
         told = {
-            box: tasks.cpus(metrics["start"][box], metrics["end"][box])
-            for box in metrics["end"]
-            if box in metrics["start"]
+            box: tasks.cpus(before[box][1], after[box][1], warmup + seconds) for box in after if box in before
         }
         trial = {
             "variant": variant,
@@ -91,11 +95,11 @@ class Trials:
             "limits": shown.limits(),
             "failures": shown.failures() if rate else [],
             "boxes": {name: load.record() for name, load in loads.items()},
+            "host": of_host(marks["start"].host, marks["end"].host),
             "tasks": {box: {task: round(used, 6) for task, used in found.items()} for box, found in told.items()},
             "result": result,
         }
-        self._run.data["trials"].append(trial)
-        self._run.save()
+        self._run.add(trial, moments, marks)
         self._progress.end(shown, loads, judged=not shown.valid)
         return trial
 

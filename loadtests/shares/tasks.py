@@ -13,9 +13,8 @@ def cpu_seconds(metrics: str) -> dict[str, float]:
     return dict.fromkeys(KINDS, 0.0) | {task: float(value) for task, value in _TASK_CPU.findall(metrics)}
 
 
-def cpus(before: tuple[float, str], after: tuple[float, str]) -> dict[str, float]:
-    """CPUs used by kind of slow work between two readings, each a time in seconds and the metrics then."""
-    seconds = after[0] - before[0]
-    was, now = cpu_seconds(before[1]), cpu_seconds(after[1])
+def cpus(before: str, after: str, seconds: float) -> dict[str, float]:
+    """CPUs used by kind of slow work between two readings of the metrics, on average over ``seconds`` of load."""
+    was, now = cpu_seconds(before), cpu_seconds(after)
     # A counter that went back was begun anew, by an app that was started anew.
     return {task: max(0.0, value - was.get(task, 0.0)) / seconds for task, value in now.items()}

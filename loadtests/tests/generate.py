@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 import locust  # noqa: F401 - patches the sockets, so before whatever imports them
 
-from loadtests.generator import serve
+from loadtests.load.generator import serve
 from loadtests.tests.made_up import made_up
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import locust  # noqa: F401 - patches the sockets, so before whatever imports them
 
-from loadtests import dataset
+from loadtests.load import dataset
 from loadtests.tests.made_up import made_up
 
 dataset.read = lambda *_: made_up()

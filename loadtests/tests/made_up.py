@@ -1,7 +1,7 @@
 """A dataset and pages that no database holds and no stage serves."""
 
-from loadtests.dataset import Article, Dataset, User
-from loadtests.site_assets import Page
+from loadtests.load.dataset import Article, Dataset, User
+from loadtests.load.site_assets import Page
 
 PAGES = {
     name: Page(f'W/"{name}"', ("/assets/site.1.css", "/assets/icon.2.svg", f"/assets/{name}.3.js", "/assets/api.4.js"))

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from loadtests import summary
 from loadtests.ceiling.verdict import Outcome, outcome
-from loadtests.samples import Sample
+from loadtests.load import summary
+from loadtests.load.samples import Sample
 
 FIT: dict[str, Any] = {"generator": {"cpu_share": 0.1, "late_share": 0.0}, "host_idle": 0.5}
 CHECKED_EVERY = 5.0

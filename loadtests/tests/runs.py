@@ -6,12 +6,12 @@ import math
 import random
 from typing import Any
 
-from loadtests import mixes
 from loadtests.ceiling import counts, overload
 from loadtests.ceiling.explain import at_ceiling, explain, foretold
 from loadtests.ceiling.plan import QUICK, Plan
 from loadtests.ceiling.search import Search
 from loadtests.ceiling.verdict import BLOCK_SECONDS, Block, Outcome
+from loadtests.load import mixes
 
 BOXES = {1: ["box"], 2: ["app", "db"], 3: ["app1", "app2", "cache", "db", "lb", "media"]}
 CACHED = {"hits": 90.0, "misses": 10.0}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtests.check.ledger import ACKNOWLEDGED, REFUSED, UNKNOWN, Change, Creation, count, outcome
+from loadtests.check.ledger import ACKNOWLEDGED, REFUSED, UNKNOWN, Change, Creation, count, idle_kinds, outcome
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,14 @@ def test_the_last_change_that_was_acknowledged_shows_or_one_after_it_whose_answe
     counts = count([], {}, [Change("favourite", "x", *change) for change in changes], {("favourite", "x"): shown})
     assert counts["favourite"].lost == (["x"] if lost else [])
     assert counts["favourite"].holds is not lost
+
+
+def test_a_kind_of_which_nothing_was_acknowledged_gives_no_verdict() -> None:
+    told = [
+        Creation("article", "one", ACKNOWLEDGED),
+        Creation("article", "two", REFUSED),
+        Creation("comment", "c", UNKNOWN),
+    ]
+    counts = count(told, {"one": 1}, [Change("cover", "x", "ready", REFUSED)], {})
+    assert idle_kinds(counts) == ["comment", "cover"]
+    assert idle_kinds({}) == ["any write"]

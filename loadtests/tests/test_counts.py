@@ -1,7 +1,5 @@
 """What the apps and the balancer count of a trial."""
 
-import threading
-import time
 from typing import Any
 
 import pytest
@@ -9,7 +7,6 @@ from prometheus_client import generate_latest
 
 from conduit import metrics as metrics_of_app
 from loadtests.ceiling import counts
-from loadtests.ceiling.boxes import Glances, Load, Reading, group_programs
 
 METRICS = """\
 # TYPE conduit_database_seconds histogram
@@ -70,30 +67,11 @@ def test_a_request_leads_to_what_all_trials_counted() -> None:
     assert counts.a_request(trials[2:]) == {}
 
 
-def test_programs_of_every_box_have_a_name() -> None:
-    line = "{} ({}) S 1 1 1 0 -1 0 0 0 0 0 {} 0 0 0 20 0"
-    lines = [line.format(n, name, 100) for n, name in enumerate(("nginx", "redis-server", "celery", "python3", "cat"))]
-    assert group_programs(lines) == dict.fromkeys(("NGINX", "Redis", "worker", "app", "other"), 1.0)
-
-
-def test_what_is_measured_does_not_wait_for_what_is_shown() -> None:
-    answer = threading.Event()
-
-    class Slow:
-        """Boxes that answer when they are let."""
-
-        def read(self) -> dict[str, Reading]:
-            answer.wait()
-            return {"app": Reading(at=time.monotonic(), cpu_ns=0, periods=0, throttled=0, memory=1)}
-
-        def between(self, before: dict[str, Reading], after: dict[str, Reading]) -> dict[str, Load]:
-            return {"app": Load(after["app"].at - before["app"].at, 0.5, 0.0, 1)}
-
-    boxes: Any = Slow()
-    glances = Glances(boxes)
-    assert glances.latest() == {}
-    answer.set()
-    deadline = time.monotonic() + 10
-    while not glances.latest() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert glances.latest()["app"].utilisation == 0.5
+def test_counts_of_the_warm_up_too_are_those_of_its_requests_too() -> None:
+    """63 s in which clients were answered 6,300 times, of which a window of 60 s is a part: not its rate counts."""
+    trial: dict[str, Any] = {
+        "counts": {"queries": 50.0},
+        "counted_over": {"seconds": 63.0, "requests": 6300, "warmup": True},
+        "result": {"total": {"completed_rate": 104.0}},
+    }
+    assert counts.a_request([trial]) == {"queries": 0.5}

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from loadtests.ceiling.drive import EmptyStageError, Generator, GeneratorError, command
+from loadtests.load import warming
+from loadtests.tests.made_up import made_up
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -33,6 +35,31 @@ def test_a_trial_through_the_real_generator(stub: Callable[..., str]) -> None:
     assert heard == ["start", "end"]
     assert len(seconds) >= 1
     assert result["total"]["errors"] == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seconds", "whole"), [(60.0, True), (0.0, False)])
+def test_a_stage_is_warmed_once_or_for_so_long(stub: Callable[..., str], *, seconds: float, whole: bool) -> None:
+    with Generator([sys.executable, str(HERE / "generate.py"), stub()], ROOT) as generator:
+        warmed = generator.warm(seconds)
+        # The tags, five pages, three tags' lists, a hundred articles with their comments, ten profiles.
+        assert (warmed["sent"], warmed["failed"], warmed["whole"]) == (1 + 5 + 3 + 200 + 10 if whole else 0, 0, whole)
+        assert generator.trial({"mix": "browse", "profile": [[0.5, 20]]}, nothing, nothing)["total"]["errors"] == {}
+
+
+def test_what_is_popular_is_warmed_first() -> None:
+    paths = [request.path for request in warming.requests(made_up())]
+    assert paths[:2] == ["/api/tags", "/api/articles?limit=20&offset=0"]
+    assert paths[5:8] == ["/api/articles?limit=20&offset=80", *(
+        f"/api/articles?limit=20&offset=0&tag={tag}" for tag in ("one", "two")
+    )]
+    assert paths[9:13] == [
+        "/api/articles/article-0",
+        "/api/articles/article-0/comments",
+        "/api/profiles/user0",
+        "/api/articles/article-1",
+    ]
+    assert paths[-1] == "/api/articles/article-99/comments"
 
 
 def test_an_empty_stage_is_told_from_a_broken_one() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from infra.stage.__main__ import EXPERIMENTS
-from loadtests import mixes
 from loadtests.experiments import burst, cache, kill, plan, restart, stampede, verdict
 from loadtests.experiments.scene import Load
 from loadtests.experiments.verdict import Failures
+from loadtests.load import mixes
 from loadtests.tests.runs import total
 
 APP1, APP2 = "10.83.3.11", "10.83.3.12"
@@ -201,9 +201,9 @@ def test_a_cache_is_used_again_once_an_app_counts_a_hit(
 
     monkeypatch.setattr(time, "monotonic", lambda: clock)
     monkeypatch.setattr(time, "sleep", sleep)
-    boxes: Any = Apps(*hits)
+    observer: Any = Apps(*hits)
     nothing: Any = None
-    load = Load(nothing, boxes, {})
+    load = Load(nothing, observer, {})
     load._start = began
     load.count()
     assert cache._seconds_until_hit(load, 0.0, 5.0) == (1.0 if found else None)

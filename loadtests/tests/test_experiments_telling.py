@@ -14,6 +14,7 @@ from infra.stage import topology
 from loadtests.ceiling.boxes import DockerUnreachableError
 from loadtests.ceiling.drive import Generator, GeneratorError
 from loadtests.ceiling.record import Run
+from loadtests.ceiling.stage import Rig
 from loadtests.experiments import cli, kill, plan, scene, verdict
 from loadtests.experiments.scene import CannotError, Load
 from loadtests.experiments.verdict import Failures
@@ -28,7 +29,7 @@ HERE = Path(__file__).parent
 
 
 class Telling:
-    """Boxes whose one app counts ten queries each time that it is asked."""
+    """What observes boxes whose one app counts ten queries each time that it is asked."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -46,9 +47,9 @@ def driven(stub: Callable[..., str]) -> Iterator[Generator]:
 
 @pytest.mark.slow
 def test_a_load_goes_on_while_things_are_done_and_says_when_they_were(driven: Generator) -> None:
-    boxes: Any = Telling()
+    observer: Any = Telling()
     wanted = {"mix": "browse", "warmup": 0.2, "profile": [[1.0, 50], [1.0, 50]]}
-    with Load(driven, boxes, wanted) as load:
+    with Load(driven, observer, wanted) as load:
         load.count()
         load.until(0.5)
         assert not load.result
@@ -62,9 +63,9 @@ def test_a_load_goes_on_while_things_are_done_and_says_when_they_were(driven: Ge
 
 @pytest.mark.slow
 def test_a_load_that_cannot_go_on_ends_the_experiment(driven: Generator) -> None:
-    driven._process.kill()
-    boxes: Any = Telling()
-    with pytest.raises(GeneratorError), Load(driven, boxes, {"mix": "browse", "profile": [[5, 10]]}):
+    driven._process.popen.kill()
+    observer: Any = Telling()
+    with pytest.raises(GeneratorError), Load(driven, observer, {"mix": "browse", "profile": [[5, 10]]}):
         pass
 
 
@@ -73,7 +74,7 @@ def test_a_stage_that_lacks_what_is_broken_says_so() -> None:
     boxes: Any = SimpleNamespace(boxes=[alone], origin=lambda: None)
     nothing: Any = None
     stage: Any = SimpleNamespace(number=2)
-    bare = scene.Scene(stage, boxes, nothing, nothing, print)
+    bare = scene.Scene(stage, Rig(boxes, nothing, nothing), nothing, print)
     with pytest.raises(CannotError, match="stage 3 brings"):
         bare.apps()
     with pytest.raises(CannotError, match="the box cache, which stage 2 does not have"):
@@ -182,7 +183,8 @@ def _prepared(monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
     """A stage that needs no Docker, and its runs in a folder of the test's."""
     described = {name: record(capacity=100)[name] for name in ("machine", "boxes", "dataset", "generator", "mix")}
     monkeypatch.setattr(cli, "interruptible", lambda: None)
-    monkeypatch.setattr(cli, "ready", lambda *_: (SimpleNamespace(), open(runs.parent / "held", "w")))  # noqa: SIM115
+    part: Any = SimpleNamespace(close=lambda: None)
+    monkeypatch.setattr(cli, "ready", lambda *_: Rig(part, part, part))
     monkeypatch.setattr(cli, "described", lambda *_: described)
     monkeypatch.setattr(topology, "read", lambda _: SimpleNamespace(number=3))
     monkeypatch.setattr(cli, "Run", lambda stage, name: Run(stage, name, runs))

@@ -94,7 +94,9 @@ def test_demand_is_that_of_all_steady_trials() -> None:
 
 
 def _half_as_busy(one: dict[str, Any]) -> dict[str, Any]:
-    boxes = {name: box | {"utilisation": box["utilisation"] / 2} for name, box in one["boxes"].items()}
+    boxes = {
+        name: box | {"cpu": box["cpu"] / 2, "utilisation": box["utilisation"] / 2} for name, box in one["boxes"].items()
+    }
     return one | {"boxes": boxes}
 
 

@@ -2,12 +2,17 @@
 
 import json
 import math
+import socketserver
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+from loadtests import raw
+from loadtests.load.histogram import STEP
 
 # A generator of its own for each test, and the seconds of its trials.
 pytestmark = pytest.mark.realtime
@@ -173,3 +178,88 @@ def test_what_goes_out_late_is_told_apart(stub: Stub, generator: Start) -> None:
     assert beyond["generator"]["late_share"] > 0.5
     assert beyond["generator"]["cpu_share"] > calm["generator"]["cpu_share"]
     assert result["generator"]["late_share"] > 0.5
+
+
+class Closing(socketserver.StreamRequestHandler):
+    """Answers the first request on each connection, and closes it without an answer when the second has come."""
+
+    def handle(self) -> None:
+        """One connection."""
+        server: Any = self.server
+        server.connections += 1
+        while request := self._request():
+            server.requests += 1
+            if request > server.answers:
+                return
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+
+    def _request(self) -> int:
+        """Read one; its number on this connection, 0 at the connection's end."""
+        length, lines = 0, 0
+        while (line := self.rfile.readline()) not in (b"", b"\r\n"):
+            lines += 1
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        self.rfile.read(length)
+        self.number = getattr(self, "number", 0) + bool(lines)
+        return self.number if lines else 0
+
+
+@pytest.fixture
+def closing() -> Iterator[Any]:
+    """Such a server, which counts what comes."""
+    socketserver.ThreadingTCPServer.request_queue_size = 128
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Closing) as server:
+        server.daemon_threads = True
+        found: Any = server
+        found.connections = found.requests = 0
+        found.answers = 1
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield found
+        server.shutdown()
+
+
+def test_what_a_server_closes_without_an_answer_is_an_error_and_not_sent_again(
+    closing: Any, generator: Start
+) -> None:
+    process = generator(f"http://127.0.0.1:{closing.server_address[1]}")
+    result, _ = run(process, profile=[[2, 60]], seed=4)
+    total = result["total"]
+    assert closing.requests == total["offered"] > 60, "each was sent once"
+    assert total["errors"] == {"connection": closing.requests - total["answered"]}
+    assert total["errors"]["connection"] > 40, "most come on a connection that was used before"
+
+
+def test_strangers_open_a_connection_each_and_those_who_come_again_do_not(closing: Any, generator: Start) -> None:
+    closing.answers = 10_000
+    process = generator(f"http://127.0.0.1:{closing.server_address[1]}")
+    result, _ = run(process, profile=[[1, 60]])
+    assert closing.connections < closing.requests / 3
+    closing.connections = closing.requests = 0
+    result, _ = run(process, profile=[[1, 60]], strangers=True)
+    assert result["total"]["errors"] == {}
+    assert closing.connections == closing.requests == result["total"]["offered"]
+    closing.connections = 0
+    run(process, profile=[[1, 60]])
+    assert 0 < closing.connections < 30, "afterwards they are kept again, and none is left of before"
+
+
+def test_what_is_kept_by_second_gives_the_figures_again_and_the_machines_speed(stub: Stub, generator: Start) -> None:
+    process = generator(stub("--service", "0.005", "--slots", "60"))
+    result, _ = run(process, warmup=1, profile=[[2, 150], [2, 300]])
+    total, rows = result["total"], result["seconds_by_route"]
+    again = raw.totals([row for row in rows if row["t"] >= 0], 4)
+    assert {name: again[name] for name in ("offered", "sent", "answered", "completed", "good", "errors")} == {
+        name: total[name] for name in ("offered", "sent", "answered", "completed", "good", "errors")
+    }
+    for name in ("p50", "p95", "p99", "max"):
+        assert total[name] / 1.001 <= again[name] <= total[name] * STEP * 1.001
+    second = raw.totals([row for row in rows if row["t"] in (2, 3)], 2)
+    assert second["good"] == result["stretches"][1]["good"]
+    assert len(result["beats"]) >= 4
+    assert result["canary"]["beats"] == len(result["beats"])
+    assert 0 < result["canary"]["ns"] <= result["canary"]["median"] <= result["canary"]["slow"]
+    assert all(stretch["canary"]["beats"] >= 1 for stretch in result["stretches"])
+    assert result["generator"]["run_delay"] is None or 0 <= result["generator"]["run_delay"] < 1
+    assert result["answered_in_all"] > total["answered"]
+    assert 0 <= time.monotonic() - result["started"] < 60, "by the clock that all containers of a machine share"

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from loadtests import mixes, site_assets
-from loadtests.dataset import parse_databases
-from loadtests.mixes import Draw, spike
-from loadtests.popularity import Zipf
+from loadtests.load import mixes, site_assets
+from loadtests.load.dataset import parse_databases
+from loadtests.load.mixes import Draw, spike
+from loadtests.load.popularity import Zipf
 from loadtests.tests.made_up import PAGES, made_up
 
 DRAWS = 40_000
@@ -38,11 +38,14 @@ def begun(name: str, monkeypatch: pytest.MonkeyPatch) -> Draw:
     return mixes.load(name).begin(random.Random(1), made_up(), "http://stage")
 
 
-def test_browse_is_four_fifths_reads_most_of_them_anonymous(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = begun("browse", monkeypatch)
+@pytest.mark.parametrize(("name", "share"), [("browse", 0.8), ("read-mostly", 0.95)])
+def test_so_many_are_reads_and_most_of_them_anonymous(
+    name: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = begun(name, monkeypatch)
     asked = [draw() for _ in range(DRAWS)]
     reads = [request for request in asked if request.method == "GET"]
-    assert len(reads) / len(asked) == pytest.approx(0.8, abs=0.01)
+    assert len(reads) / len(asked) == pytest.approx(share, abs=0.01)
     assert sum(request.token is None for request in reads) / len(reads) == pytest.approx(0.7, abs=0.01)
     assert all(request.token for request in asked if request.method != "GET" or request.route.endswith("feed"))
     assert len({request.route for request in asked}) == 12, "routes, not addresses"
@@ -103,7 +106,7 @@ def test_a_spike_is_ten_times_for_twenty_seconds() -> None:
 
 
 def test_an_unknown_mix_is_told_the_known_ones() -> None:
-    with pytest.raises(mixes.UnknownMixError, match="browse, pages, publish, feed, login, spike"):
+    with pytest.raises(mixes.UnknownMixError, match="browse, read-mostly, pages, publish, feed, login, spike"):
         mixes.load("../secrets")
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtests import site_assets
-from loadtests.dataset import ON_A_PAGE
-from loadtests.mixes import pages
-from loadtests.mixes.actions import Request
-from loadtests.mixes.pages import DEVICES, SIZES, Traffic, Visit, chosen
-from loadtests.site_assets import SiteError
+from loadtests.load import site_assets
+from loadtests.load.dataset import ON_A_PAGE
+from loadtests.load.mixes import pages
+from loadtests.load.mixes.actions import Request
+from loadtests.load.mixes.pages import DEVICES, SIZES, Traffic, Visit, chosen
+from loadtests.load.site_assets import SiteError
 from loadtests.tests.made_up import PAGES, made_up
 
 WEB = Path(__file__).resolve().parents[2] / "services" / "web"

@@ -241,6 +241,85 @@ def test_unlike_runs_are_refused(
         compare.pair("stage1", "stage2", None)
 
 
+SEED = {"size": "small", "version": 3, "rows": {"users": 1000}, "covers": "c0", "covered": 500}
+
+
+def known(run: dict[str, Any], ns: float, **machine: Any) -> dict[str, Any]:
+    """A run with the machine's speed in its trials."""
+    run["machine"] = run["machine"] | {"kernel": "6.1", "boot": "b1"} | machine
+    for number, trial in enumerate(run["trials"]):
+        # One trial in four is far off: the median is what counts.
+        trial["result"]["canary"] = {"ns": 2 * ns if number % 4 == 0 else ns, "median": 2 * ns, "slow": 3 * ns}
+        trial["host"] = {"idle": 0.5, "stolen": 0.003}
+    return run
+
+
+@pytest.mark.parametrize(
+    ("ns", "machine", "said"),
+    [
+        (328.0, {}, ""),
+        (332.0, {}, "canary's work in 300 and 332 ns"),
+        (271.0, {}, "canary's work in 300 and 271 ns"),
+        (300.0, {"kernel": "6.2"}, "kernels 6.1 and 6.2"),
+        (300.0, {"processor": "B CPU"}, "A CPU and .*B CPU"),
+        (310.0, {"boot": "b2"}, ""),
+    ],
+)
+def test_another_machine_or_another_speed_is_refused(ns: float, machine: dict[str, Any], said: str) -> None:
+    first, second = known(record(capacity=100), 300.0), known(record(capacity=150, stage=2), ns, **machine)
+    found = compare.differences(first, second)
+    assert bool(found) == bool(said)
+    assert not said or re.search(said, found[0])
+
+
+def test_a_machine_that_was_started_anew_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "RUNS", tmp_path)
+    written(tmp_path / "1-stage1-browse", known(record(capacity=100), 300.0))
+    written(tmp_path / "2-stage2-browse", known(record(capacity=150, stage=2), 310.0, boot="b2"))
+    first, second = compare.pair("stage1", "stage2", None)
+    (note,) = compare.notes(first, second)
+    assert "started anew" in note
+    assert note in checked(page(first, second, [note]))
+    assert compare.notes(first, first) == []
+    assert compare.main("stage1", "stage2") == 0
+    (html,) = tmp_path.glob("*/compare.html")
+    assert "started anew" in html.read_text()
+
+
+def test_a_speed_that_only_one_run_has_is_refused_and_what_none_has_is_as_it_was() -> None:
+    first, second = record(capacity=100), record(capacity=150, stage=2)
+    assert compare.differences(first, second) == []
+    assert compare.differences(first, known(second, 300.0)) == ["the machine's speed is known of the second only"]
+
+
+def test_who_signs_up_does_not_make_two_datasets_incomparable() -> None:
+    first, second = record(capacity=100) | {"seeded": SEED}, record(capacity=150, stage=2) | {"seeded": dict(SEED)}
+    second["dataset"] = second["dataset"] | {"users": 1007}
+    assert compare.differences(first, second) == []
+    second["seeded"]["version"] = 4
+    assert "datasets of 1000 users" in compare.differences(first, second)[0]
+    second["seeded"] = None  # of an import that is not a seed it is not known who was there before
+    assert "datasets of 1000 users" in compare.differences(first, second)[0]
+    second["seeded"] = SEED
+    second["dataset"] = second["dataset"] | {"articles": 12_000}
+    assert compare.differences(first, second), "what was published fills the lists"
+
+
+def test_strangers_are_another_load() -> None:
+    first, second = record(capacity=100), record(capacity=150, stage=2) | {"strangers": True}
+    assert "STRANGERS=1" in compare.differences(first, second)[0]
+
+
+def test_the_report_tells_the_machine_s_speed_and_what_throttled_is_of(tmp_path: Path) -> None:
+    text = written(tmp_path, known(record(capacity=300), 300.0))
+    assert "300 ns a hash of the canary, 300 to 600 in single trials; at most 0.3 % of the CPU stolen" in text
+    assert text.count("share of the time in which the box wanted to run") == 2
+    assert "scheduling periods" not in text
+    older = written(tmp_path / "older", record(capacity=300))
+    assert older.count("share of scheduling periods") == 2
+    assert "canary" not in older
+
+
 def test_pages_with_covers_and_pages_without_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The datasets are as large, but what was published on top fills the lists of one."""
     monkeypatch.setattr(compare, "RUNS", tmp_path)

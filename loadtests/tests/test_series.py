@@ -1,11 +1,11 @@
 """What of a second's arrivals was late is told with the second, apart from what failed."""
 
-from loadtests.samples import TIMED_OUT, Sample
-from loadtests.summary import series
+from loadtests.load.samples import TIMED_OUT, Sample
+from loadtests.load.summary import series
 
 
 def test_late_are_the_answers_over_the_slo_by_the_second_of_their_arrival() -> None:
-    """Two late of four in the first second, where another failed and is no answer; one in the last, that ends later."""
+    """Two late of four in the first second, one of which fails and is no answer; one in the last, ending after it."""
     samples = [
         Sample("GET /", 100.1, 100.6, ""),
         Sample("GET /", 100.2, 100.71, ""),

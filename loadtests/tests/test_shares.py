@@ -3,17 +3,16 @@
 import dataclasses
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from loadtests import compare
-from loadtests.ceiling import boxes as boxes_module
-from loadtests.ceiling.boxes import Load, Reading
 from loadtests.ceiling.live import Progress
 from loadtests.ceiling.record import Run
+from loadtests.ceiling.stage import Rig
+from loadtests.observe.readings import Host, Load, Moment, Reading, load
 from loadtests.report import cited
 from loadtests.report import shares as told
 from loadtests.shares import cli, figures, tasks
@@ -58,16 +57,23 @@ class System:
     def capacity(self) -> dict[str, float]:
         return {"app": self.quota}
 
-    def read(self) -> dict[str, Reading]:
-        return {"app": Reading(self._clock, int(self._used * 1e9), 0, 0, 1 << 20)}
+    def read(self) -> Moment:
+        box = Reading(self._clock, int(self._used * 1e9), 0, 1 << 20)
+        return Moment(self._clock, {"app": box}, Host(self._clock, int(200 * self._clock), 0, 0))
+
+    def seconds(self) -> list[Moment]:
+        return []
+
+    latest = seconds
+
+    def close(self) -> None:
+        pass
 
     def metrics(self) -> dict[str, tuple[float, str]]:
         return {"app": (self._clock, TEXT % self._images)}
 
-    def between(self, before: dict[str, Reading], after: dict[str, Reading]) -> dict[str, Load]:
-        seconds = after["app"].at - before["app"].at
-        cpu = (after["app"].cpu_ns - before["app"].cpu_ns) / 1e9 / seconds if seconds else 0.0
-        return {"app": Load(cpu, cpu / self.quota, 0.0, 1 << 20)}
+    def between(self, before: Moment, after: Moment) -> dict[str, Load]:
+        return {"app": load(before.boxes["app"], after.boxes["app"], self.quota)}
 
     def trial(self, wanted: dict[str, Any], on_window: Any, on_progress: Any) -> dict[str, Any]:
         if self._fails_after is not None and len(self.asked) == self._fails_after:
@@ -111,8 +117,8 @@ def measured(tmp_path: Path, mix: str, system: System, rate: float | None = None
     run.data |= {"mix": {"name": mix}, "boxes": [{"name": "app", "cpus": system.quota}], "mode": "quick"}
     progress = Progress("", Console(file=(tmp_path / "said").open("w")))
     plan = PLAN if mix == "publish" else dataclasses.replace(PLAN, alone_seconds=0.0)
-    trials: Any = Trials
-    trials(system, system, run, mix, progress).all(plan, 5.0, rate)
+    rig: Any = Rig
+    Trials(rig(system, system, system), run, mix, progress).all(plan, 5.0, rate)
     data: dict[str, Any] = run.data
     data |= {"shares": figures.shares(data["trials"]), "journeys": figures.journeys(data["trials"])}
     return data | {"page_views": figures.page_views(data["trials"]), "complete": True}
@@ -206,7 +212,7 @@ def test_an_order_begins_each_round_with_another() -> None:
 
 @pytest.mark.parametrize("plans", [QUICK, FULL])
 def test_every_mix_with_parts_has_a_plan(plans: dict[str, Plan]) -> None:
-    from loadtests import mixes
+    from loadtests.load import mixes
 
     assert set(plans) == set(MIXES) == set(LEFT_OUT)
     for mix, parts in LEFT_OUT.items():
@@ -234,10 +240,9 @@ def commanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: System) -
         return runs[-1]
 
     monkeypatch.setattr(cli, "Run", run)
-    monkeypatch.setattr(cli, "ready", lambda _stage, _size: (system, system))
-    monkeypatch.setattr(
-        cli, "described", lambda mix, _boxes, _generator: {"mix": {"name": mix.name}, "boxes": [{"name": "app"}]}
-    )
+    rig: Any = Rig
+    monkeypatch.setattr(cli, "ready", lambda _stage, _size: rig(system, system, system))
+    monkeypatch.setattr(cli, "described", lambda mix, _rig: {"mix": {"name": mix.name}, "boxes": [{"name": "app"}]})
     code = cli.main(2, "pages", quick=True, rate=30.0)
     return runs[0].data, code
 
@@ -326,9 +331,9 @@ def test_what_cannot_be_measured_is_refused(
 def test_slow_work_is_read_off_the_apps_metrics() -> None:
     assert tasks.cpu_seconds(TEXT % "1.5") == {"image": 1.5, "drop": 0.0, "mail": 0.25, "report": 0.0}
     assert tasks.cpu_seconds("nginx_up 1\n") == {}
-    used = tasks.cpus((100.0, TEXT % "1.5"), (110.0, TEXT % "4.5"))
+    used = tasks.cpus(TEXT % "1.5", TEXT % "4.5", seconds=10)
     assert used == {"image": pytest.approx(0.3), "drop": 0.0, "mail": 0.0, "report": 0.0}
-    again = tasks.cpus((100.0, TEXT % "9"), (110.0, TEXT % "1"))
+    again = tasks.cpus(TEXT % "9", TEXT % "1", seconds=10)
     assert again["image"] == 0, "it was started anew meanwhile"
 
 
@@ -343,13 +348,3 @@ def test_the_app_counts_under_the_names_that_are_read() -> None:
     from prometheus_client import generate_latest
 
     assert tasks.cpu_seconds(generate_latest().decode())["image"] >= 2
-
-
-def test_metrics_are_asked_of_every_box_and_of_some_in_vain() -> None:
-    def box(code: int, out: bytes) -> Any:
-        return SimpleNamespace(
-            container=SimpleNamespace(exec_run=lambda words: (code, out) if words[0] == "curl" else 1)
-        )
-
-    assert boxes_module._metrics(box(0, b"conduit_x 1\n"))[1] == "conduit_x 1\n"
-    assert boxes_module._metrics(box(7, b"curl: (7) refused"))[1] == ""

@@ -1,13 +1,14 @@
-"""What passes, what fails and what is no verdict; what a box did between two readings."""
+"""What passes, what fails and what is no verdict; when a box is saturated, and the machine another one."""
 
 import dataclasses
 from typing import Any
 
 import pytest
 
-from loadtests.ceiling.boxes import Box, Reading, group_programs
+from loadtests.ceiling import demand
+from loadtests.ceiling.speed import Speeds
 from loadtests.ceiling.verdict import Block, Outcome, blocks, limits, outcome
-from loadtests.samples import REFUSED
+from loadtests.load.samples import REFUSED
 
 GOOD = Outcome(rate=100, completed_rate=99, achieved=0.998, error_share=0.0005, p95=499, backlog_growth=2)
 
@@ -55,30 +56,6 @@ def test_arrivals_that_were_not_sent_are_the_stages_where_the_generator_is_fit()
     assert "could not send 5" in late[-1]
 
 
-def test_a_box_between_two_readings() -> None:
-    box = Box("app", "app", 0.25, 256 << 20, {}, None)
-    before = Reading(at=10, cpu_ns=0, periods=0, throttled=0, memory=1)
-    load = box.between(before, Reading(at=20, cpu_ns=2_000_000_000, periods=1000, throttled=600, memory=7))
-    assert (load.cpu, load.utilisation, load.throttled, load.memory) == (0.2, 0.8, 0.6, 7)
-
-
-def test_programs_are_told_apart_by_their_command() -> None:
-    def line(pid: int, command: str, *ticks: int) -> str:
-        return f"{pid} ({command}) S 1 1 1 0 -1 0 0 0 0 0 {' '.join(map(str, ticks))} 20 0 1 0"
-
-    seconds = group_programs(
-        [
-            line(1, "s6-svscan", 1, 1, 0, 0),
-            line(9, "python", 100, 50, 0, 0),
-            line(20, "postgres", 10, 10, 30, 50),
-            line(21, "postgres: a) b (", 100, 0, 0, 0),
-            "nonsense",
-            "",
-        ]
-    )
-    assert seconds == {"supervisor": 0.02, "app": 1.5, "PostgreSQL": 2.0}
-
-
 def second(arrivals: int, late: int, errors: int, in_flight: int = 0) -> dict[str, Any]:
     return {"offered": arrivals, "late": late, "errors": errors, "in_flight": in_flight}
 
@@ -116,3 +93,48 @@ def test_a_stage_that_does_not_keep_up_says_so() -> None:
     assert dataclasses.replace(GOOD, rate=20, backlog_growth=10.6).backlogs() == ["backlog grew by 11"]
     assert dataclasses.replace(GOOD, achieved=0.99).backlogs() == []
     assert dataclasses.replace(GOOD, achieved=0.985).backlogs() == ["achieved 98.5% < 99% of offered"]
+
+
+FIT = {"generator": {"cpu_share": 0.3, "late_share": 0.0}, "host_idle": 0.5, "errors": {}}
+
+
+@pytest.mark.parametrize(
+    ("off", "said"),
+    [(0.1, []), (-0.1, []), (0.11, ["machine at 111%"]), (-0.2, ["machine at 80%"])],
+)
+def test_a_machine_at_another_speed_is_a_limit(off: float, said: list[str]) -> None:
+    assert limits({**FIT, "speed_off": off}, {}) == [f"{speed} of its usual speed" for speed in said]
+
+
+def test_the_usual_speed_is_the_median_of_the_trials_so_far() -> None:
+    """300, 310, 300, 400, 305 ns a hash: the fourth is against the median of four, 305; each is a trial's whole."""
+    speeds = Speeds()
+    off = []
+    for ns in (300.0, 310.0, 300.0, 400.0, 305.0):
+        result: dict[str, Any] = {"canary": {"ns": ns}, "stretches": [{"canary": {"ns": 2 * ns}}, {"canary": None}]}
+        speeds.tell(result)
+        off.append(result["speed_off"])
+        assert result["stretches"][0]["speed_off"] == pytest.approx((1 + off[-1]) / 2 - 1, abs=1e-4)
+        assert "speed_off" not in result["stretches"][1]
+    assert off == pytest.approx([0.0, 305 / 310 - 1, 0.0, 305 / 400 - 1, 0.0], abs=1e-4)
+    speeds.tell({"canary": None})
+
+
+@pytest.mark.parametrize(
+    ("quota", "utilisation", "throttled", "saturated"),
+    [
+        (0.25, 0.85, 0.0, True),
+        (0.25, 0.7, 0.59, False),
+        (0.25, 0.7, 0.61, True),  # it leaves three quarters of the time; four fifths of that are 0.6
+        (0.125, 0.7, 0.69, False),
+        (0.125, 0.7, 0.71, True),
+        (0.125, 0.04, 0.016, False),  # by its periods it was in its quota for 84 % of them
+        (1.0, 0.5, 0.0, False),
+        (0.25, 0.0, 0.0, False),
+    ],
+)
+def test_a_box_is_saturated_by_the_time_that_its_quota_holds_it_back(
+    quota: float, utilisation: float, throttled: float, saturated: bool
+) -> None:
+    box = {"cpu": quota * utilisation, "utilisation": utilisation, "throttled": throttled}
+    assert demand.is_saturated(box) is saturated

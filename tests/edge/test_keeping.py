@@ -218,6 +218,30 @@ def test_with_an_origin_that_hangs_what_is_kept_is_shown_within_a_second_and_the
         assert edge.get(path).headers["x-cache"] == "EXPIRED"
 
 
+def test_the_balancers_word_that_the_apps_hang_is_no_answer_of_the_origin(
+    edge: Edge, origin: Origin, article: int, hang: Hang
+) -> None:
+    kept, other = f"/api/articles/x-{article}", f"/api/articles?tag={article}"
+    edge.get(kept)
+    time.sleep(NEVER_LONGER_THAN + 1)
+
+    def late(asked: Asked) -> Answer:
+        return Answer("{}", 504)
+
+    origin.answer = late
+    assert edge.get(other).status_code in (503, 504)
+    with hang():
+        edge.get(kept)  # waits, and then the origin is left alone
+        started = time.monotonic()
+        assert edge.get(kept).headers["x-cache"] == "STALE"
+        assert time.monotonic() - started < 0.3
+        origin.answer = late
+        edge.get(other)
+        started = time.monotonic()
+        assert edge.get(kept).headers["x-cache"] == "STALE"
+        assert time.monotonic() - started < 0.3, "it is still left alone"
+
+
 def test_of_many_readers_none_waits_longer_for_an_origin_that_hangs_and_then_one_tries_it(
     edge: Edge, origin: Origin, article: int, hang: Hang
 ) -> None:

@@ -6,7 +6,7 @@ import random
 from PIL import Image
 from playwright.sync_api import FilePayload
 
-from loadtests.pictures import motifs
+from data.pictures import motifs
 
 
 def picture(width: int = 1200, height: int = 800, kind: str = "JPEG", motif: int = 4) -> bytes:

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from conduit_testing.client import fresh
-from loadtests import site_assets
-from loadtests.dataset import ON_A_PAGE, Article, Dataset, User
-from loadtests.mixes import pages
-from loadtests.mixes.pages import DEVICES, SIZES, Device, Traffic, chosen
+from loadtests.load import site_assets
+from loadtests.load.dataset import ON_A_PAGE, Article, Dataset, User
+from loadtests.load.mixes import pages
+from loadtests.load.mixes.pages import DEVICES, SIZES, Device, Traffic, chosen
 from tests.pages.visitors import OLDEST_ANSWER_SECONDS, Member, Visit, Visitor
 from tests.running import Stage
 

@@ -68,6 +68,8 @@ def configuration() -> str:
             "labels": {"stage.upstream": "app"},
             "environment": {"MEDIA_URL": "http://media:8080"},
             "networks": {"app": {"ipv4_address": f"{NETWORK}.1{place}"}},
+            "cpu_quota": "2500",
+            "cpu_period": "10000",
         }
         for place in (1, 2)
     }

@@ -7,7 +7,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -145,6 +145,12 @@ def test_what_has_no_end_is_refused_before_it_costs_memory(stage: Stage, kind: s
 STILL = b"still listened to"
 
 
+def _filled(start: bytes, values: Mapping[bytes, bytes]) -> bytes:
+    for name, value in values.items():
+        start = start.replace(name, value)
+    return start
+
+
 def _drip(stage: Stage, start: bytes, until: float) -> bytes:
     """Send a byte a second until it is given up. What was said."""
     with contextlib.suppress(ConnectionError), _connected(stage) as connection:
@@ -163,15 +169,17 @@ REFUSED = {
     "head": {400, 408},
     "small body": {408},
     "large body": {401, 408, 503},
+    "large body with a token": {408, 503},
     "upload": {401, 408, 503},
-    "upload with a token": {404, 408, 503},
+    "upload with a token": {408, 503},
 }
 SLOW = {
     "head": _request("GET /api/tags") + b"X: ",
     "small body": _request("POST /api/users/login", "Content-Length: 900") + END + b"{",
     "large body": _request("POST /api/articles", "Content-Length: 900000") + END + b"{",
-    "upload": _request("PUT /api/articles/a-1/cover", "Content-Length: 4900000") + END + b"x",
-    "upload with a token": _request("PUT /api/articles/a-1/cover", TOKEN, "Content-Length: 4900000") + END + b"x",
+    "large body with a token": _request("POST /api/articles", TOKEN, "Content-Length: 900000") + END + b"{",
+    "upload": _request("PUT /api/articles/{slug}/cover", "Content-Length: 4900000") + END + b"x",
+    "upload with a token": _request("PUT /api/articles/{slug}/cover", TOKEN, "Content-Length: 4900000") + END + b"x",
 }
 
 
@@ -180,10 +188,11 @@ def test_who_sends_slowly_keeps_nobody_out_and_is_given_up(stage: Stage) -> None
     before = _starts(stage)
     with httpx.Client(base_url=stage.url, timeout=10) as http, ThreadPoolExecutor(SLOW_SENDERS * len(SLOW)) as threads:
         writer, other = Api(http).sign_up(), Api(http).sign_up()
+        own = {b"{token}": (other.token or "").encode(), b"{slug}": other.slug().encode()}
         until = time.monotonic() + LONGEST_SECONDS
         slow = {
             kind: [
-                threads.submit(_drip, stage, start.replace(b"{token}", (other.token or "").encode()), until)
+                threads.submit(_drip, stage, _filled(start, own), until)
                 for _ in range(SLOW_SENDERS)
             ]
             for kind, start in SLOW.items()

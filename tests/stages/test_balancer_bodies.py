@@ -39,7 +39,8 @@ def _sending(lb: Balanced, headers: str, sent: int, path: str = "/api/held", met
     """A client in the middle of a body."""
     host, _, port = lb.url.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
-    connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode() + b"x" * sent)
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n"
+    connection.sendall(head.encode("latin-1") + b"x" * sent)
     return connection
 
 
@@ -57,12 +58,13 @@ def _is_refused(answer: httpx.Response) -> bool:
 
 def test_a_sender_of_slow_large_bodies_keeps_only_itself_out(lb: Balanced) -> None:
     all_answer(lb)
-    slow, other = ({"Authorization": f"Token {who}"} for who in ("slow", "other"))
+    slow, other = ({"Authorization": f"Token {who}.of.mine"} for who in ("slow", "other"))
     with ExitStack() as held, httpx.Client(base_url=lb.url) as http:
         for place in range(LARGE_OF_ONE_SENDER):
             length = "Content-Length: 900000" if place else "Transfer-Encoding: chunked"
-            scheme = ("Token", "token ", "Bearer", "BEARER")[place]  # one sender, however it is written
-            headers = f"Authorization: {scheme} slow\r\n{length}"
+            # One sender, however scheme and signature are written.
+            written = ("Token slow.of.mine", "token  \tslow.of.mine=", "Bearer slow.of.!", "BEARER slow.of.mine\xa0")
+            headers = f"Authorization: {written[place]}\r\n{length}"
             path = "/api/held" if place % 2 else "/api/articles/held-1/cover"
             held.enter_context(_sending(lb, headers, 100_000 if place else 0, path))
         time.sleep(0.5)  # until each has its place: who asks sooner may take one from them
@@ -80,14 +82,26 @@ def test_slow_large_bodies_of_many_hold_no_place_of_others(lb: Balanced) -> None
     all_answer(lb)
     with ExitStack() as held, httpx.Client(base_url=lb.url) as http:
         for place in range(2 * AT_ONCE):
-            held.enter_context(_sending(lb, f"Authorization: Token {place}\r\nContent-Length: 900000", 100_000))
+            held.enter_context(_sending(lb, f"Authorization: Token {place}.of.his\r\nContent-Length: 900000", 100_000))
         time.sleep(0.5)  # until each has its place: who asks sooner may take one from them
-        another = {"Authorization": "Token x"}
+        another = {"Authorization": "Token x.of.mine"}
         in_time(lambda: _is_refused(http.put("/api/large", content=b"x" * 16_000, headers=another)))
         assert http.put("/api/small", content=b"x" * 15_999).json()["bytes"] == 15_999
         assert http.get("/api/small").status_code == 200
         assert http.get("/a-page").status_code == 200
     all_answer(lb)
+
+
+def test_what_is_no_token_is_nobodys_and_left_to_the_app(lb: Balanced) -> None:
+    """It is refused there before its body is read; a key of 30 kB for each would fill the memory for the senders."""
+    all_answer(lb)
+    with ExitStack() as held:
+        for place in range(2 * LARGE_OF_ONE_SENDER):
+            token = "\xa0" * 25_000 + f"{place % 2}.of.mine"
+            held.enter_context(_sending(lb, f"Authorization: Token {token}\r\nContent-Length: 900000", 100_000))
+        time.sleep(0.5)
+        other = {"Authorization": "Token other.of.mine"}
+        assert not _is_refused(httpx.put(f"{lb.url}/api/large", content=b"x" * 16_000, headers=other))
 
 
 @pytest.mark.parametrize("path", ["/api/large", "/api/articles/a-1/cover", "/a-page"])

@@ -40,9 +40,10 @@ def health() -> str:
 
 
 def ready() -> bool:
-    return (
-        subprocess.run(["docker", "exec", BOX, "healthy"], capture_output=True, timeout=30, check=False).returncode == 0
-    )
+    try:
+        return httpx.get(f"http://127.0.0.1:{PORT}/ready", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> None:

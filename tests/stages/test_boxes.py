@@ -1,5 +1,6 @@
 """The boxes of each stage: what is published, who reaches whom, and what becomes of one that is lost."""
 
+import json
 import time
 
 import httpx
@@ -24,6 +25,22 @@ def test_only_the_api_and_the_page_of_mails_are_published_and_only_to_this_machi
         f"127.0.0.1:{PORTS[stage.number]}->8000/tcp",
         f"127.0.0.1:{MAIL_PORTS[stage.number]}->8025/tcp",
     ]
+
+
+def test_at_rest_docker_starts_nothing_in_a_box_for_a_minute(stage: Stage) -> None:
+    """Each start takes some of the box's CPU, while it is measured as well."""
+    began = time.time()
+    time.sleep(12)
+    told = ["docker", "events", "--since", f"{began:.3f}", "--until", f"{time.time():.3f}"]
+    boxes = {stage.host(box) for box in BOXES[stage.number]}
+    started = [
+        event["Actor"]["Attributes"]["name"]
+        for event in map(json.loads, run([*told, "--format", "{{json .}}"], stage.folder).splitlines())
+        if event["Action"].startswith("exec_start") and event["Actor"]["Attributes"]["name"] in boxes
+    ]
+    # A minute may end just now, or, after the stage's start, begin with the one that said that the box is well.
+    assert all(started.count(box) <= 2 for box in boxes), started
+    assert len(started) <= len(boxes), started
 
 
 def test_metrics_are_read_inside_and_not_where_the_api_is(stage: Stage) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from loadtests import raw
+from loadtests.load.histogram import STEP
 from tests.running import Stage, Stages, environment
 
 pytestmark = [pytest.mark.stage, pytest.mark.docker, pytest.mark.long]
@@ -68,6 +70,7 @@ def test_a_quick_ceiling_is_found_within_four_minutes_and_reported_in_one_file(s
     assert {box["name"] for box in run["boxes"]} == BOXES[number]
     page = (folder / "report.html").read_text()
     assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", page)
+    _check_raw(folder, run)
     # A verdict has what it needs to be believed.
     if (ceiling := run["ceiling"])["rate"] is not None:
         assert 0 < ceiling["low"] < ceiling["rate"] < ceiling["high"]
@@ -77,6 +80,31 @@ def test_a_quick_ceiling_is_found_within_four_minutes_and_reported_in_one_file(s
         assert all(box["per_request_ms"] > 0 for box in run["demand"]["boxes"])
         counted = {"queries", *(("hit_ratio", "origin_requests", "origin_bytes") if number > 2 else ())}
         assert all(run["a_request"][name] > 0 for name in counted)
+
+
+def _check_raw(folder: Path, run: dict[str, Any]) -> None:
+    """What is kept beside the record gives its figures again, in a few megabytes."""
+    assert sum(path.stat().st_size for path in folder.glob("*.gz")) < 4 << 20
+    requests, counters = list(raw.requests(folder)), list(raw.counters(folder))
+    quotas = {box["name"]: box["cpus"] for box in run["boxes"]}
+    for number, trial in enumerate(run["trials"]):
+        total, seconds = trial["result"]["total"], trial["result"]["seconds"]
+        rows = [row for row in requests if row["trial"] == number and row["t"] >= 0]
+        again = raw.totals(rows, seconds)
+        assert {name: again[name] for name in ("offered", "completed", "good", "errors")} == {
+            name: total[name] for name in ("offered", "completed", "good", "errors")
+        }
+        assert again["p95"] == pytest.approx(total["p95"], rel=STEP - 1)
+        mine = [row for row in counters if row["trial"] == number]
+        loads = raw.loads(mine, quotas)
+        assert set(loads) == set(trial["boxes"])
+        for name, found in trial["boxes"].items():
+            assert loads[name].utilisation == pytest.approx(found["utilisation"], rel=0.01, abs=0.001)
+            seen = [row for row in mine if row.get("box") == name and "mark" not in row]
+            assert len(seen) >= seconds - 1, "once a second"
+        assert trial["result"]["canary"]["beats"] >= seconds - 1
+    assert run["machine"]["boot"]
+    assert run["seeded"]["size"] == "small"
 
 
 def _quick_ceiling(stage: Stage) -> tuple[Path, dict[str, Any]]:

@@ -10,10 +10,12 @@ import pytest
 import yaml
 
 from conduit.__main__ import DRAIN_SECONDS
+from conduit.worker import ALIVE, ALIVE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(ROOT.glob("docker-compose.stage*.yml"))
 TOOLS = ROOT / "infra/tools.compose.yml"
+HEALTHY = ROOT / "infra/images/healthy"
 TOP_LEVEL = ["name", "include", "x-image", "x-box", "services", "networks", "volumes"]
 SERVICE = [
     "<<",
@@ -100,8 +102,58 @@ def test_every_service_is_a_box_of_one_size_and_without_rights(path: Path) -> No
         assert box["pids_limit"] == 256
         assert box["security_opt"] == ["no-new-privileges:true"]
         assert box["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
-        assert "healthcheck" in box
         assert "stop_grace_period" in box
+
+
+# By image: what a box has to answer at, as its health check asks it.
+ANSWERS_AT = {
+    "conduit/box": ["postgresql://127.0.0.1:5432", "http://127.0.0.1:8000/ready"],
+    "conduit/app": ["http://127.0.0.1:8000/ready"],
+    "conduit/nginx": ["http://127.0.0.1:8081/alive"],
+    "conduit/redis": ["redis://127.0.0.1:6379"],
+    "conduit/postgres": ["postgresql://127.0.0.1:5432"],
+    "conduit/mail": ["http://127.0.0.1:8025/health"],
+    "conduit/browser": ["http://127.0.0.1:3000/"],
+}
+
+
+def places_of(name: str, service: dict[str, Any]) -> list[str]:
+    if name == "worker":
+        return [str(ALIVE)]
+    limits = ["redis://127.0.0.1:6380"] if name == "cache" else []
+    return ANSWERS_AT[service["image"]] + limits
+
+
+@pytest.mark.parametrize("path", [*FILES, TOOLS], ids=lambda path: path.name)
+def test_a_box_is_asked_how_it_is_by_one_program_that_stays(path: Path) -> None:
+    """Without a start_period: in it Docker 25 and newer look every five seconds; older ones know no other way."""
+    # The tools end by themselves, and who starts the observer hears from it.
+    checks = {name: one for name, one in load(path)["services"].items() if name not in ("tools", "observer")}
+    assert checks
+    for name, service in checks.items():
+        assert service["healthcheck"] == {
+            "test": ["CMD", "healthy", *places_of(name, service)],
+            "interval": "1s",
+            "timeout": "90s",
+            "retries": 2,
+        }, name
+    # It ends by itself before Docker ends it, and a start has a minute and more.
+    times = {name: float(value) for name, value in re.findall(r"\b([A-Z_]+)=([0-9.]+)", HEALTHY.read_text())}
+    most = max(len(one["healthcheck"]["test"]) - 2 for one in checks.values()) * 2 * times["ANSWERS_WITHIN"]
+    assert max(times["STAYS"] + times["PAUSE"] + times["ILL_AFTER"], times["NOT_STARTED_AFTER"]) + most < 90
+    assert 2 * times["NOT_STARTED_AFTER"] > 60
+    assert times["ALIVE_WITHIN"] > 2 * ALIVE_SECONDS
+
+
+def test_every_image_whose_box_is_asked_has_what_asks() -> None:
+    stages = re.split(r"^FROM ", (ROOT / "infra/images/Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+    targets = {}
+    for text in stages:
+        based_on, _, name = text.split("\n")[0].partition(" AS ")
+        targets[name] = "infra/images/healthy" in text or targets.get(based_on, False)
+    services = [one for path in [*FILES, TOOLS] for one in load(path)["services"].values() if "healthcheck" in one]
+    assert {one["build"]["target"] for one in services if not targets[one["build"]["target"]]} == set()
+    assert not targets["base"], "a change of it would make every layer anew"
 
 
 @each_file
@@ -217,7 +269,8 @@ def test_boxes_that_others_name_by_address_have_one_that_is_never_given_out(path
 def test_readers_meet_the_edge_alone_and_the_mail_server_those_who_send(path: Path) -> None:
     on = {name: {*networks_of(service)} for name, service in boxes(path).items()}
     beside = {name: {*networks_of(service)} for name, service in load(TOOLS)["services"].items()}
-    assert beside == {"tools": {"default", "edge"}, "mail": {"outside"}, "browser": {"edge", "outside"}}
+    reading = {"tools": {"default", "edge"}, "observer": {"default"}}
+    assert beside == reading | {"mail": {"outside"}, "browser": {"edge", "outside"}}
     (edge,) = (name for name, box in boxes(path).items() if "stage.edge" in box["labels"])
     assert [name for name, networks in on.items() if "edge" in networks] == [edge]
     workers = {name for name, box in boxes(path).items() if "stage.worker" in box["labels"]}
@@ -340,10 +393,18 @@ def test_what_is_beside_a_stage_is_no_box_and_has_no_rights() -> None:
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
+def test_only_what_observes_sees_the_machine_and_it_cannot_change_it() -> None:
+    services = load(TOOLS)["services"]
+    assert [name for name, service in services.items() if {"pid", "cgroup"} & {*service}] == ["observer"]
+    observer = services["observer"]
+    assert observer["volumes"] == ["/sys/fs/cgroup:/host/cgroup:ro"]
+    assert "env_file" not in observer
+
+
 def test_only_the_mail_server_is_always_there() -> None:
     services = load(TOOLS)["services"]
     assert [name for name, service in services.items() if "profiles" not in service] == ["mail"]
-    assert services["tools"]["profiles"] == services["browser"]["profiles"] == ["tools"]
-    assert "ports" not in services["tools"]
+    for name in ("tools", "observer", "browser"):
+        assert services[name]["profiles"] == ["tools"]
+    assert not {"ports"} & {*services["tools"], *services["observer"]}
     assert services["mail"]["labels"] == {"stage.page": "8025"}
-    assert "healthcheck" in services["mail"]

@@ -10,7 +10,7 @@ from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, Art
 from conduit.ports import Database, Enqueued, Media, Tasks, Writer
 from conduit.queries import followed_by, require_user
 from conduit.request_bodies import ArticleChanges, NewArticle
-from conduit.rows import LockedArticleRow, article_of, cover_from
+from conduit.rows import LockedArticleRow, article_from, article_of, cover_from
 from conduit.schemas import Article
 from conduit.statements import Statement
 
@@ -118,9 +118,11 @@ def mark(database: Database, media: Media, viewer: int, slug: str, *, favorited:
         )
         if row is None:
             raise NotFoundError("article")
-        writer.record(ArticleFavorited(article_id, viewer, favorited))
+        if row.changed:
+            writer.record(ArticleFavorited(article_id, viewer, favorited))
     following = row.author_id in followed_by(database, viewer, (row.author_id,))
-    return article_of(row, cover_from(media, row.cover_digest, row.cover_state), following)
+    cover = cover_from(media, row.cover_digest, row.cover_state)
+    return article_from(row, row.body, row, cover, favorited=row.favorited, following=following)
 
 
 def _lock(

@@ -128,6 +128,8 @@ def _send(
             )
             if row is not None:
                 writer.record(ArticleChanged(task.article_id, row.author_id))
+        with suppress(AppError):  # some of its files may have been made
+            cover_files.drop(database, media, DropCover(task.article_id, task.digest))
         raise
 
 

@@ -96,7 +96,7 @@ def sent_token(header: Annotated[str | None, Security(_header)]) -> str | None:
     if header is None:
         return None
     scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() in ("token", "bearer") else None
+    return token.strip(" \t") if scheme.lower() in ("token", "bearer") else None
 
 
 Token = Annotated[str | None, Depends(sent_token)]

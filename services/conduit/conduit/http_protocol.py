@@ -20,6 +20,8 @@ MAX_HEAD_BYTES = 128 << 10
 # Each takes some 200 bytes of memory, however short it is. A browser sends twenty.
 MAX_HEADERS = 200
 HEAD_SECONDS = 10.0
+# Requests that wait behind the one under way on a connection. Browsers and balancers send none.
+MOST_PIPELINED = 8
 # What is read and thrown away after an answer that came before the request's end: as much as an upload, and no longer.
 LINGER_BYTES = 6_000_000
 LINGER_SECONDS = 2.0
@@ -134,12 +136,14 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse_headers()
 
     def _refuse_headers(self) -> None:
-        self.headers.clear()  # they would stay while the connection lingers
         self._refuse(431, f"has more than {MAX_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > MAX_HEADERS:
             self._refuse_headers()
+        elif len(self.pipeline) >= MOST_PIPELINED:
+            self._refuse(400, f"is one of more than {MOST_PIPELINED} that were sent before the answer to the first")
+        if self._is_refused:
             raise HttpParserError  # ends the parsing
         super().on_headers_complete()
         self.headers = _TRAILERS
@@ -183,6 +187,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer in the API's form and close the connection; where an answer is under way, only close it after that."""
         self._has_head()
+        self.headers.clear()  # they would stay while the connection lingers
         if self._is_refused or self.transport.is_closing():
             return
         self._is_refused = True

@@ -1,5 +1,6 @@
 """The API process: FastAPI around the services."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -48,6 +49,7 @@ ROUTERS = (
 )
 
 MAX_BODY_BYTES = 1_000_000
+_COVER = re.compile("/api/articles/[^/]+/cover")
 # How long a browser need not ask again what another origin may do. Chromium keeps it for two hours at most.
 PREFLIGHT_SECONDS = 7_200
 
@@ -107,7 +109,7 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
         app.include_router(router)
     add_docs(app)
     add_error_handlers(app)
-    _add_middleware(app, settings, services)
+    _add_middleware(app, settings, services, threads)
     return app
 
 
@@ -116,7 +118,7 @@ def _hashing(settings: Settings) -> Bulkhead:
     return Bulkhead("sign-ins", slots, settings.max_in_flight // 2, settings.hash_wait_seconds)
 
 
-def _add_middleware(app: FastAPI, settings: Settings, services: Services) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, services: Services, threads: Threads) -> None:
     """Add middleware, innermost first: the last one added is the first to see a request."""
     pages: dict[str, Any] = {"files": services.pages}
     if settings.routes == "compiled":
@@ -126,6 +128,7 @@ def _add_middleware(app: FastAPI, settings: Settings, services: Services) -> Non
     app.add_middleware(
         RequestLimits,
         max_in_flight=settings.max_in_flight,
+        make_room=threads.drop_oldest,
         max_body_bytes=_max_body_bytes,
         max_bytes_at_once=settings.max_body_bytes_at_once,
         body_seconds=settings.body_seconds,
@@ -145,7 +148,7 @@ def _add_middleware(app: FastAPI, settings: Settings, services: Services) -> Non
 
 
 def _max_body_bytes(path: str) -> int:
-    if path.endswith("/cover"):
+    if _COVER.fullmatch(path):
         return cover_routes.MAX_UPLOAD_BYTES
     # Nobody is signed in yet.
     return LARGE_BYTES if path in user_routes.BY_ANYBODY else MAX_BODY_BYTES

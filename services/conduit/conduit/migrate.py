@@ -9,7 +9,7 @@ from psycopg.rows import scalar_row
 
 log = logging.getLogger(__name__)
 
-_LOCK = 0x636F6E64  # arbitrary: the only advisory lock in this database
+_LOCK = 0x636F6E64  # arbitrary; those of covers' files are hashes of 64 bits
 WAIT_SECONDS = 60.0
 
 

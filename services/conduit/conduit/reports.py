@@ -19,6 +19,7 @@ from conduit.errors import AppError, NotFoundError, UserGoneError, missing_owner
 from conduit.media_names import report_file
 from conduit.models import articles, comments, favorites, follows, reports, users
 from conduit.ports import Database, Media, Reader, Task, Tasks, Writer
+from conduit.rows import IdRow
 from conduit.schemas import Report
 from conduit.statements import Statement
 
@@ -110,10 +111,10 @@ _REPORT = Statement(
 # Both scan the whole table, which has one small row for each report.
 _OLD = Statement(
     "old reports",
-    select(reports.c.id, reports.c.user_id.label("author_id"))
+    select(reports.c.id)
     .where(reports.c.created_at <= func.now() - bindparam("older_than", type_=Interval))
     .limit(_LIMIT),
-    _PendingRow,
+    IdRow,
 )
 _PENDING = Statement(
     "pending reports",
@@ -165,14 +166,19 @@ def request(database: Database, media: Media, tasks: Tasks, viewer: int) -> Repo
     """Request a report on the viewer's audience. Returns the report in its current state.
 
     Those beyond MOST_KEPT are deleted, failed ones first, then the oldest. If tasks run at once, raises
-    UnavailableError when the task fails, and BusyError while another report is being written; then none is deleted.
+    UnavailableError when the task fails, and BusyError while another report is being written; then none is deleted but
+    failed ones.
     Raises UserGoneError if the token outlived its user.
     """
     with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
         row = writer.first(writes.NEW_REPORT, viewer=viewer, shard=ids.shard_of(viewer), most=MOST_KEPT)
         assert row is not None, "the statement always gives a row"
         report = tasks.enqueue(writer, WriteReport(row.id, viewer))
-    tasks.send(report)
+    try:
+        tasks.send(report)
+    except Exception:
+        _make_room(database, media, row.surplus[: row.failed])
+        raise
     _make_room(database, media, row.surplus)
     # From the primary: a replica may not have it yet.
     with database.writing(viewer) as writer:
@@ -226,7 +232,10 @@ def _report(reader: Reader, viewer: int, report_id: int) -> Report:
 
 
 def write(database: Database, media: Media, task: WriteReport) -> Sequence[Task]:
-    """Write the file of a report, then set its state to "ready". Raises UnavailableError."""
+    """Write the file of a report, then set its state to "ready", unless it was deleted. Raises UnavailableError."""
+    with database.writing(task.report_id) as writer:
+        if writer.first(_REPORT, report_id=task.report_id, viewer=task.author_id) is None:
+            return ()  # without reading a large audience
     content = as_csv(audience(database, task.author_id))
     media.put(report_file(task.report_id), content, "text/csv; charset=utf-8")
     with database.writing(task.report_id) as writer:

@@ -88,9 +88,8 @@ class Settings(BaseSettings):
     threads: int = Field(default=10, ge=1, le=100)
     pool_size: int = Field(default=10, ge=1, le=100, validate_default=True)
     password_hashes_at_once: int = Field(default=2, ge=1)
-    # Requests accepted and not answered yet; beyond this the answer is 503 at once, since a request at the end of a
-    # longer queue would be answered too late.
-    max_in_flight: int = Field(default=64, ge=1)
+    # Requests accepted and not answered yet: a guard of the memory. One more takes the place of who waits longest.
+    max_in_flight: int = Field(default=256, ge=1)
     # How long a request's body may take to arrive, and how many bytes of bodies may be in memory at once.
     body_seconds: float = Field(default=30.0, gt=0)
     max_body_bytes_at_once: int = Field(default=24_000_000, ge=5_000_000)
@@ -105,8 +104,8 @@ class Settings(BaseSettings):
     uploads_at_once: int = Field(default=4, ge=1)
     upload_wait_seconds: float = Field(default=15.0, gt=0)
 
-    # Under overload, how many seconds a request may wait for a thread before it is refused (threads.py).
-    max_wait: float = Field(default=0.1, gt=0)
+    # How many seconds a request may wait for a thread before it is refused (threads.py).
+    max_wait: float = Field(default=1.5, gt=0)
 
     login_limit: str = "10/minute"
     write_limit: str = "60/minute"

@@ -5,10 +5,12 @@ five interleaved rounds: 2,200 to 2,780 requests per CPU-second here, 1,890 to 2
 executor, 1,600 to 2,040 with AnyIO's pool (docs/decisions/0001-the-app-s-stack.md). It does less: work is never
 cancelled once it has started, and a result returns by a single callback.
 
-Work that has waited too long for a thread is refused (load shedding), because work on late requests makes the others
-late as well. The limit follows CoDel, controlled delay (for servers: "Fail at Scale", ACM Queue, 2015). A burst may
-wait, since its queue will soon be empty. A queue that has not been empty for three seconds is overload: then only work
-that has just arrived is run.
+Overload is handled as in "Fail at Scale" (ACM Queue, 2015), by adaptive LIFO. As long as the queue is short, work is
+done in the order of its arrival. A queue whose oldest has waited for ``STANDS_SECONDS`` stands: then the newest comes
+first, which can still be answered in time, and the oldest waits until there is room again or until it is refused.
+Nothing is refused for the sake of those behind it, so a burst costs some of its requests time, and none its answer. And
+while the queue stands only ``FEW`` threads take work: with all of them the event loop, which accepts, reads and
+answers, would seldom get the interpreter.
 """
 
 import asyncio
@@ -19,35 +21,43 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from conduit import metrics
 from conduit.errors import OverloadedError
 
-# How long a request of a burst may wait, and how long a standing queue still counts as a burst. Shorter times refuse
-# requests that a busy box could have answered.
-BURST_WAIT_SECONDS = 1.0
-OVERLOAD_AFTER_SECONDS = 3.0
+STANDS_SECONDS = 0.1
+FEW = 4
+# The few may all be held up, by a lock or a slow upload. The others do not wait for them for longer than this.
+PATIENCE_SECONDS = 0.5
 
 Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
-_Job = tuple["asyncio.Future[Any]", asyncio.AbstractEventLoop, Context, Callable[[], Any], float]
+
+
+class _Job(NamedTuple):
+    future: "asyncio.Future[Any]"
+    loop: asyncio.AbstractEventLoop
+    context: Context
+    work: Callable[[], Any]
+    asked: float
 
 
 class Threads:
-    """``count`` threads that take work in the order of its arrival.
-
-    Under overload, work that has waited for ``max_wait`` seconds is refused. Of a burst it may wait for
-    BURST_WAIT_SECONDS, if that is longer.
-    """
+    """``count`` threads. Work that has waited for ``max_wait`` seconds is refused."""
 
     def __init__(self, count: int, max_wait: float) -> None:
         self._max_wait = max_wait
-        self._burst_wait = max(max_wait, BURST_WAIT_SECONDS)
-        self._last_empty = time.monotonic()
-        self._waiting: deque[float] = deque()  # arrival times, in the order of the jobs
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, name=f"work-{n}", daemon=True) for n in range(count)]
+        self._lock = threading.Lock()
+        self._probes: deque[_Job] = deque()
+        self._waiting: deque[_Job] = deque()  # the oldest first
+        # One True for each job that was ever put, so that a thread can wait for it; False ends a thread.
+        self._tokens: SimpleQueue[bool] = SimpleQueue()
+        self._is_short = threading.Event()  # the queue does not stand
+        self._is_short.set()
+        self._threads = [
+            threading.Thread(target=self._work, args=(n >= FEW,), name=f"work-{n}", daemon=True) for n in range(count)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -56,60 +66,87 @@ class Threads:
     ) -> Result:
         """Run ``work`` in a thread with this task's context variables. Returns or raises what it does.
 
-        Raises OverloadedError if no thread becomes free in time, or if none can be expected to.
+        Raises OverloadedError if no thread became free in time.
         """
-        now = time.monotonic()
-        if self._waiting and self._is_overloaded(now) and self._is_first_late(now):
-            # It would wait as long as the first, only to be refused by a thread.
-            _refuse()
-        return await self._done(partial(work, *args, **kwargs), now, now)
+        return await self._done(self._waiting, partial(work, *args, **kwargs))
 
     async def run_always(self, work: Callable[[], Result]) -> Result:
-        """Like ``run``, for work that is never refused: probes, start and stop."""
-        return await self._done(work, float("inf"), time.monotonic())
+        """Like ``run``, for work that goes first and is never refused: probes, start and stop."""
+        return await self._done(self._probes, work)
 
-    async def _done(self, work: Callable[[], Result], asked: float, now: float) -> Result:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
-        if not self._waiting:
-            self._last_empty = now
-        self._waiting.append(asked)
-        self._jobs.put((future, loop, copy_context(), work, asked))
-        return await future
+    def drop_oldest(self) -> bool:
+        """Refuse the work that has waited longest; False if none waits."""
+        with self._lock:
+            job = self._waiting.popleft() if self._waiting else None
+        if job is not None:
+            _refuse(job)
+        return job is not None
 
     def close(self) -> None:
         """Make the threads end after the work that is queued now."""
         for _ in self._threads:
-            self._jobs.put(None)
+            self._tokens.put(False)
 
-    def _is_overloaded(self, now: float) -> bool:
-        return now - self._last_empty > OVERLOAD_AFTER_SECONDS
+    async def _done(self, queue: deque[_Job], work: Callable[[], Result]) -> Result:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        job = _Job(future, loop, copy_context(), work, time.monotonic())
+        with self._lock:
+            queue.append(job)
+            late = self._pop_late(job.asked)
+        self._tokens.put(True)
+        for one in late:
+            _refuse(one)
+        del job
+        return await future
 
-    def _is_first_late(self, now: float) -> bool:
-        try:
-            return now - self._waiting[0] > self._max_wait
-        except IndexError:
-            return False
+    def _pop_late(self, now: float) -> list[_Job]:
+        late = []
+        while self._waiting and now - self._waiting[0].asked > self._max_wait:
+            late.append(self._waiting.popleft())
+        return late
 
-    def _is_late(self, asked: float) -> bool:
+    def _take(self) -> _Job | None:
+        """The next job; None where the one that the token stood for was refused meanwhile."""
         now = time.monotonic()
-        self._waiting.popleft()
-        if not self._waiting:
-            self._last_empty = now
-        return now - asked > (self._max_wait if self._is_overloaded(now) else self._burst_wait)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            future, loop, context, work, asked = job
-            try:
-                result = context.run(_refuse if self._is_late(asked) else work)
-            except BaseException as error:  # raised in the task that awaits the result
-                _call_back(loop, _fail, future, error)
+        with self._lock:
+            late = self._pop_late(now)
+            stands = bool(self._waiting) and now - self._waiting[0].asked > STANDS_SECONDS
+            if self._probes:
+                job = self._probes.popleft()
+            elif self._waiting:
+                job = self._waiting.pop() if stands else self._waiting.popleft()
             else:
-                _call_back(loop, _finish, future, result)
+                job = None
+        if stands == self._is_short.is_set():
+            (self._is_short.clear if stands else self._is_short.set)()
+        for one in late:
+            _refuse(one)
+        return job
+
+    def _work(self, is_spare: bool) -> None:
+        while True:
+            if is_spare and not self._is_short.is_set():
+                self._is_short.wait(PATIENCE_SECONDS)
+            if not self._tokens.get():
+                return
+            job = self._take()
+            if job is None:
+                continue
+            try:
+                result = job.context.run(job.work)
+            except BaseException as error:  # raised in the task that awaits the result
+                _call_back(job.loop, _fail, job.future, error)
+            else:
+                _call_back(job.loop, _finish, job.future, result)
                 del result
-            # Otherwise these names keep the last job's objects alive until the next one.
-            del job, future, loop, context, work
+            # Otherwise the name keeps the last job's objects alive until the next one.
+            del job
+
+
+def _refuse(job: _Job) -> None:
+    metrics.SHED.inc()
+    _call_back(job.loop, _fail, job.future, OverloadedError())
 
 
 def _call_back(
@@ -121,11 +158,6 @@ def _call_back(
         # The app has stopped meanwhile, and nothing awaits the result.
         if not loop.is_closed():
             raise
-
-
-def _refuse() -> NoReturn:
-    metrics.SHED.inc()
-    raise OverloadedError
 
 
 def _finish(future: "asyncio.Future[Any]", result: Any) -> None:

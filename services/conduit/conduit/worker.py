@@ -6,6 +6,7 @@ image.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ ETA_LIMIT = 1_000
 # One connection for the task, and one for the heartbeat and the relay, which wait for each other no longer than a
 # transaction takes. With pools as large as an app's, many workers would exhaust the database's connections.
 POOL_SIZE = 2
-# Touched while the main process runs its event loop; the container's health check tests its age.
+# Here the main process keeps the time, in seconds, while it runs its event loop; the container's health check reads it.
 ALIVE = Path("/tmp/worker-alive")  # noqa: S108 - the container's own memory file system
 ALIVE_SECONDS = 5.0
 # The main process blocks for seconds on a read of new messages, so its timeout must be longer.
@@ -113,13 +114,17 @@ def _leave_logging_alone(**_: Any) -> None:
 
 
 class Alive(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Touches a file while the main process runs its event loop, which it does not do while the broker is down."""
+    """Keeps the time in a file while the main process runs its event loop: not while the broker is down."""
 
     requires = ("celery.worker.components:Timer",)
 
     def start(self, worker: Any) -> None:
-        ALIVE.touch()
-        worker.timer.call_repeatedly(ALIVE_SECONDS, ALIVE.touch)
+        _keep_time()
+        worker.timer.call_repeatedly(ALIVE_SECONDS, _keep_time)
+
+
+def _keep_time() -> None:
+    ALIVE.write_text(f"{time.time():.0f}\n")
 
 
 class Child:

@@ -23,6 +23,7 @@ from conduit.rows import (
     FollowedRow,
     IdRow,
     LockedArticleRow,
+    MarkedRow,
     NewReportRow,
 )
 from conduit.statements import NoRow, Row, Statement, sql_statement
@@ -247,18 +248,19 @@ RESTORE_COVER = _statement(
 # Favourites ------------------------------------------------------------------------------------------------
 
 
-def _article_after(favorited: str) -> str:
+def _marked(favorited: str) -> str:
     return f"""
         SELECT a.id, a.author_id, a.slug, a.title, a.description, a.body, a.tag_list, a.created_at, a.updated_at,
                coalesce((SELECT favorites_count FROM bumped), a.favorites_count) AS favorites_count,
-               u.username, u.bio, u.image, a.cover_digest, a.cover_state, {favorited} AS favorited
+               u.username, u.bio, u.image, a.cover_digest, a.cover_state, {favorited} AS favorited,
+               EXISTS (SELECT FROM bumped) AS changed
         FROM articles a JOIN users u ON u.id = a.author_id WHERE a.id = :article_id
     """
 
 
 FAVORITE = _statement(
     "favorite",
-    ArticleRow,
+    MarkedRow,
     f"""
     WITH added AS (
         INSERT INTO favorites (article_id, user_id) SELECT id, :viewer FROM articles WHERE id = :article_id
@@ -272,12 +274,12 @@ FAVORITE = _statement(
         INSERT INTO favorite_counts AS n (shard, user_id, count) SELECT :shard, user_id, 1 FROM added
         ON CONFLICT (shard, user_id) DO UPDATE SET count = n.count + 1
     )
-    {_article_after("true")}
+    {_marked("true")}
     """,
 )
 UNFAVORITE = _statement(
     "unfavorite",
-    ArticleRow,
+    MarkedRow,
     f"""
     WITH removed AS (
         DELETE FROM favorites WHERE article_id = :article_id AND user_id = :viewer RETURNING user_id
@@ -290,7 +292,7 @@ UNFAVORITE = _statement(
         UPDATE favorite_counts SET count = count - 1
         WHERE shard = :shard AND user_id = :viewer AND EXISTS (SELECT FROM removed)
     )
-    {_article_after("false")}
+    {_marked("false")}
     """,
 )
 
@@ -325,7 +327,7 @@ NEW_REPORT = _statement(
     RETURNING id, ARRAY(
         SELECT r.id FROM reports r WHERE r.user_id = :viewer ORDER BY r.state <> 'failed', r.id
         LIMIT (SELECT least(:most, greatest(0, count(*) + 1 - :most)) FROM reports WHERE user_id = :viewer)
-    ) AS surplus
+    ) AS surplus, (SELECT count(*) FROM reports WHERE user_id = :viewer AND state = 'failed') AS failed
     """,
 )
 DELETE_REPORT = _statement("delete report", NoRow, "DELETE FROM reports WHERE id = :report_id")

@@ -21,7 +21,7 @@ import pyvips
 from PIL import Image
 
 from conduit_testing.pictures import encoded
-from loadtests.pictures.photos import photos
+from data.pictures.photos import photos
 
 MAX_BYTES = 5_000_000
 

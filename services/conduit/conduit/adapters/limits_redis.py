@@ -42,10 +42,12 @@ class RedisLimits(MemoryLimits):
             self._server.call(lambda: self._server.client.set(_known(address, account), 1, ex=KNOWN_SECONDS))
 
     def _knows(self, address: str, account: str) -> bool:
+        if super()._knows(address, account):
+            return True  # even if Redis came back empty
         try:
             return self._server.call(lambda: bool(self._server.client.exists(_known(address, account))))
         except UnavailableError:
-            return super()._knows(address, account)
+            return False
 
 
 def _known(address: str, account: str) -> str:

@@ -1,6 +1,7 @@
 """Middleware: limits the number of requests in flight, and the size and time of their bodies.
 
-A request beyond the limit is refused at once (load shedding): that is cheap, and the others are answered in time.
+The limit guards the memory. A request beyond it takes the place of the one that has waited longest for a thread, which
+is refused (threads.py): the newest can still be answered in time. Where none waits there, it is refused itself.
 """
 
 import asyncio
@@ -25,7 +26,8 @@ PAUSE_SECONDS = 5.0
 
 
 class RequestLimits:
-    """At most ``max_in_flight`` requests are in flight. A path that is ``exempt`` is never refused.
+    """At most ``max_in_flight`` requests are in flight; ``make_room`` ends one of them, if it can, for the next. A path
+    that is ``exempt`` is never refused.
 
     A request does not count while it waits for its body, so that slow clients do not keep others out. A body may have
     ``max_body_bytes(path)`` bytes and take ``body_seconds`` from its first read, if it comes at a reasonable rate and
@@ -38,12 +40,14 @@ class RequestLimits:
         app: ASGIApp,
         *,
         max_in_flight: int,
+        make_room: Callable[[], bool],
         max_body_bytes: Callable[[str], int],
         max_bytes_at_once: int,
         body_seconds: float,
         exempt: Callable[[str], bool],
     ) -> None:
-        self.max_in_flight = max_in_flight
+        self._max_in_flight = max_in_flight
+        self._make_room = make_room
         self.max_body_bytes = max_body_bytes
         self.max_bytes_at_once = max_bytes_at_once
         self.body_seconds = body_seconds
@@ -58,7 +62,7 @@ class RequestLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self.in_flight >= self.max_in_flight and not self._is_exempt(scope["path"]):
+        if not self.has_room() and not self._is_exempt(scope["path"]):
             metrics.SHED.inc()
             await response_to(OverloadedError())(scope, receive, _closing(send) if has_body(scope) else send)
         elif has_body(scope):
@@ -69,6 +73,10 @@ class RequestLimits:
                 await self._app(scope, receive, send)
             finally:
                 self.in_flight -= 1
+
+    def has_room(self) -> bool:
+        """Whether one more may be in flight. Then its place is free, or is about to be."""
+        return self.in_flight < self._max_in_flight or self._make_room()
 
     def _is_exempt(self, path: str) -> bool:
         return path in PROBES or self._exempt(path)  # an overloaded box is still healthy
@@ -149,7 +157,7 @@ class _Body:
 
     def _count(self) -> None:
         self._is_complete = True
-        if self._limits.in_flight >= self._limits.max_in_flight:
+        if not self._limits.has_room():
             _shed()
         self._limits.arriving -= 1
         self._limits.in_flight += 1

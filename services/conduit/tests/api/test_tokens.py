@@ -83,6 +83,12 @@ def test_a_valid_token_is_read_in_both_schemes(api: Api, jo: Person, scheme: str
     assert response.json()["user"]["username"] == jo.username
 
 
+@pytest.mark.parametrize("blank", ["\xa0", "\x85", "\x1c"])
+def test_what_is_no_blank_of_http_belongs_to_the_token(api: Api, jo: Person, blank: str) -> None:
+    value = f"Token {blank}{jo.token}".encode("latin-1")
+    assert api.http.get("/api/user", headers={b"Authorization": value}).status_code == 401
+
+
 def test_odd_bytes_in_the_header_are_401(api: Api) -> None:
     for value in (b"Token \xff\xfe", b"Token a\tb", "Token é.è.à".encode()):
         response = api.http.get("/api/user", headers={b"Authorization": value})

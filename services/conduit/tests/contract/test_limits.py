@@ -174,6 +174,17 @@ def test_an_address_is_known_for_a_time_from_its_last_sign_in(
     assert not _knows(limits, "10.0.0.1", "jo@example.com")
 
 
+def test_an_owner_is_known_although_redis_came_back_empty(new_redis: NewRedis) -> None:
+    url = new_redis()
+    limits = RedisLimits(url, parse("30/minute"), parse("5/minute"))
+    limits.open()
+    limits.signed_in("10.0.0.1", "jo@example.com")
+    with Redis.from_url(url) as client:
+        client.flushall()
+    assert _knows(limits, "10.0.0.1", "jo@example.com")
+    limits.close()
+
+
 def test_a_box_remembers_only_so_many_addresses_those_signed_in_from_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits_memory, "MAX_KNOWN", 3)
     limits = MemoryLimits(parse("3/minute"), parse("5/minute"))

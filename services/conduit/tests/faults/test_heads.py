@@ -5,6 +5,7 @@ And about what stands beside a body, and requests that end amid their bodies.
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import socket
@@ -19,7 +20,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from conduit import http_protocol
-from conduit.http_protocol import MAX_HEAD_BYTES, MAX_HEADERS, BoundedHttp
+from conduit.http_protocol import MAX_HEAD_BYTES, MAX_HEADERS, MOST_PIPELINED, BoundedHttp
 from conduit_testing.client import Api
 from conduit_testing.deployments import NewDatabase, migrated, served, settings_for
 from conduit_testing.waiting import until
@@ -230,6 +231,38 @@ def test_a_malformed_body_of_the_apps_is_answered(connection: socket.socket, cap
     status, headers, body = _answer(connection)
     assert (status, headers["connection"], body) == (400, "close", UNREADABLE)
     assert not [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR]
+
+
+def test_only_so_many_requests_wait_behind_one(slow: _Slow, to_slow: socket.socket) -> None:
+    get = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+    to_slow.sendall(get * 3_000)
+    until(lambda: slow.scopes, "it was not asked")
+    time.sleep(0.3)
+    waiting = [one for one in gc.get_objects() if isinstance(one, BoundedHttp) and one.pipeline]
+    assert sum(len(one.pipeline) for one in waiting) <= MOST_PIPELINED
+    del waiting
+    slow.may_end.set()
+    said = _all_of(to_slow)
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert said.count(b"HTTP/1.1 200 ") <= MOST_PIPELINED + 1
+
+
+def test_a_few_requests_that_wait_behind_one_are_answered(slow: _Slow, to_slow: socket.socket) -> None:
+    get = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+    to_slow.sendall(get * MOST_PIPELINED + get.replace(b"Host", b"Connection: close\r\nHost"))
+    slow.may_end.set()
+    assert _all_of(to_slow).count(b"halfhalf") == MOST_PIPELINED + 1
+
+
+@pytest.mark.parametrize("end", [b"\x00\r\n\r\n", b"x: " + b"x" * MAX_HEAD_BYTES], ids=["unreadable", "too long"])
+def test_the_headers_of_what_is_refused_are_not_kept(connection: socket.socket, end: bytes) -> None:
+    connection.sendall(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * (MAX_HEADERS - 1))
+    time.sleep(0.1)
+    connection.sendall(end)
+    assert _answer(connection)[0] in (400, 431)
+    lingering = [one for one in gc.get_objects() if isinstance(one, BoundedHttp) and one.transport.is_lingering]
+    assert lingering
+    assert [len(one.headers) for one in lingering] == [0] * len(lingering)
 
 
 @pytest.mark.parametrize("is_begun", [True, False], ids=["begun", "not begun"])

@@ -133,8 +133,11 @@ def test_a_favourite_is_told_with_who_marked_the_article(jo: Person, ann: Person
     committed()
     ann.favorite(slug)
     assert committed() == [ArticleFavorited(article_id=id_of(slug), user_id=user_id(ann), favorited=True)]
-    ann.delete(f"/articles/{slug}/favorite")
-    assert committed() == [ArticleFavorited(article_id=id_of(slug), user_id=user_id(ann), favorited=False)]
+    ann.favorite(slug)
+    assert committed() == [], "it was one already"
+    for told in ([ArticleFavorited(article_id=id_of(slug), user_id=user_id(ann), favorited=False)], []):
+        ann.delete(f"/articles/{slug}/favorite")
+        assert committed() == told
 
 
 def test_a_new_and_a_deleted_comment_are_told_with_their_article(jo: Person, ann: Person, committed: Committed) -> None:

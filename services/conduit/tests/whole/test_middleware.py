@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -116,6 +116,24 @@ def test_a_request_beyond_the_limit_is_503_at_once_and_probes_still_answer(api: 
         assert answer.headers["retry-after"] == "1"
     assert sorted(answer.status_code for answer in answers) == [200] * MOST + [503] * (12 - MOST)
     assert api.get("/articles").status_code == 200
+
+
+def test_at_the_limit_who_waits_longest_gives_its_place_to_a_newcomer(new_database: NewDatabase) -> None:
+    with (
+        deployed_on_one_server(new_database, max_in_flight=3, threads=1, max_wait=30) as deployment,
+        httpx.Client(base_url=deployment.base_url, timeout=20) as http,
+        psycopg.connect(deployment.databases[0]) as lock,
+        ThreadPoolExecutor(4) as threads,
+    ):
+        lock.execute("LOCK TABLE articles")
+        asked: list[Future[httpx.Response]] = []
+        for most in (1, 2, 3):
+            asked.append(threads.submit(http.get, "/api/articles"))
+            until(lambda most=most: REGISTRY.get_sample_value("conduit_requests_in_flight") == most, "it did not come")
+        asked.append(threads.submit(http.get, "/api/articles"))
+        assert asked[1].result(timeout=10).status_code == 503
+        lock.rollback()
+        assert [one.result(timeout=10).status_code for one in asked] == [200, 503, 200, 200]
 
 
 def test_a_caller_who_disconnects_during_a_body_is_no_500(api: Api, deployment: Deployment) -> None:

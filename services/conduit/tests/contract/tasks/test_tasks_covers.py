@@ -246,6 +246,29 @@ def test_a_former_cover_whose_files_were_deleted_meanwhile_is_not_shown_again(
     assert _files(work_inline, content) == [True] * len(SIZES)
 
 
+def test_a_cover_that_fails_half_way_leaves_no_files(
+    work_inline: Work, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use, slug = work_inline.services, published(work_inline, author).slug
+    former, content = upload("PNG", 51, 20), upload("PNG", 52, 20)
+    uploaded(work_inline, author, slug, former)
+    put, stored = use.media.put, []
+
+    def full(name: str, data: bytes, content_type: str) -> None:
+        if content_type == "image/webp":
+            if stored:
+                raise UnavailableError("the media store")
+            stored.append(name)
+        put(name, data, content_type)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(use.media, "put", full)
+        uploaded(work_inline, author, slug, content)
+    assert stored
+    assert _files(work_inline, content) == [False] * len(SIZES)
+    assert _files(work_inline, former) == [True] * len(SIZES)
+
+
 def test_an_article_is_deleted_although_the_files_of_its_cover_cannot_be(
     work_inline: Work, author: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -221,7 +221,10 @@ def test_failed_reports_are_the_first_that_are_surplus(
     with monkeypatch.context() as patch:
         patch.setattr(use.media, "put", away)
         request()
-    assert states() == ["failed", "ready"]
+        assert states() == ["failed", "ready"]
+        request()
+        request()
+        assert states() == ["failed", "ready"], "one that fails makes room, too"
     request()
     assert states() == ["ready", "ready"]
     assert reports.show(use.database, author, asked[0]).state == "ready"
@@ -257,6 +260,20 @@ def test_of_old_reports_only_so_many_are_deleted_at_once(
     for expected in (3, 1, 0, 0):
         use.handlers.expire(2)
         assert left() == expected
+
+
+def test_a_report_that_was_deleted_is_not_written(
+    queued: Work, author: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "MOST_KEPT", 1)
+    use = queued.services
+    read: list[int] = []
+    whole = reports.audience
+    monkeypatch.setattr(reports, "audience", lambda database, author: read.append(author) or whole(database, author))
+    asked = [reports.request(use.database, use.media, use.tasks, author).id for _ in range(3)]
+    queued.settle()
+    assert read == [author]
+    assert reports.show(use.database, author, asked[-1]).state == "ready"
 
 
 def test_a_report_that_is_deleted_while_it_is_written_leaves_no_file(queued: Work, author: int) -> None:

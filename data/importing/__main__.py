@@ -1,0 +1,11 @@
+"""``python -m data.importing``."""
+
+import sys
+
+try:
+    from data.importing.command import main
+
+    sys.exit(main())
+except KeyboardInterrupt:  # while the modules are still loading, before the command answers for itself
+    print("\ninterrupted: nothing was changed.", file=sys.stderr)
+    sys.exit(130)
