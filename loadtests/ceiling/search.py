@@ -6,6 +6,7 @@ from all of them, and the rest of the time goes where it tells most: to windows 
 (compare MLRsearch and PLRsearch, drafts of the IETF's benchmarking group).
 """
 
+import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -165,7 +166,7 @@ class Search:
         return found.failed / found.passed
 
     def _middle(self) -> float:
-        return (self.found.passed or 0) * self._bracket() ** 0.5
+        return (self.found.passed or 0) * math.sqrt(self._bracket())
 
     def _confirm(self) -> None:
         """Windows at the ceiling that is estimated so far, each from all before it."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from loadtests import summary
 from loadtests.ceiling import overload
 from loadtests.ceiling.estimate import Estimate
 from loadtests.ceiling.explain import foretold
 from loadtests.ceiling.plan import FULL, QUICK, Plan
 from loadtests.ceiling.search import Search
+from loadtests.load import summary
 from loadtests.tests.made_up_stage import FIT, MadeUpStage
 
 CHECK_SECONDS = 0.15

@@ -111,7 +111,7 @@ def test_the_ratio_of_two_ceilings_has_an_interval_from_both() -> None:
     first = {"rate": 100.0, "low": 80.0, "high": 125.0}
     second = {"rate": 200.0, "low": 200 / math.exp(0.1), "high": 200 * math.exp(0.1)}
     found = ratio(first, second)
-    assert found == (pytest.approx(1.56614, abs=1e-4), pytest.approx(2.55405, abs=1e-4))
+    assert found == pytest.approx((1.56614, 2.55405), abs=1e-4)
     assert ratio(first, {"rate": 200.0}) is None
     assert ratio({"rate": 100.0, "low": None}, second) is None
 

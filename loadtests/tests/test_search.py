@@ -176,7 +176,7 @@ def test_each_decision_tells_on_what_it_rests() -> None:
     }
     assert (second["rate"], second["bad_share"]) == (pytest.approx(130), 9 / 980)
     assert (third["rate"], third["decision"], third["bad_share"]) == (pytest.approx(169), "failed", 0.3)
-    assert (found.passed, found.failed) == (pytest.approx(130), pytest.approx(169))
+    assert (found.passed, found.failed) == pytest.approx((130, 169))
     assert len(found.confirmations) == 1
 
 

@@ -4,7 +4,7 @@ import argparse
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import psycopg
 from psycopg import sql
@@ -35,7 +35,8 @@ def _try(modules: list[str]) -> int:
     problems: list[str] = []
     try:
         needed = any(package_of(module).servers for module in modules)
-        with _servers() if needed else nullcontext({}) as environment:
+        servers: AbstractContextManager[dict[str, str]] = _servers() if needed else nullcontext({})
+        with servers as environment:
             for module in modules:
                 print(f"{module}: {', '.join(SUITES[module])}", flush=True)
                 try:
