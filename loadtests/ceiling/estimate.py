@@ -115,9 +115,8 @@ def log_likelihood(seen: tuple[float, float, float], ceiling: float, slope: floa
 def _averaged(curve: Sequence[float], place: int, weights: Sequence[float]) -> float:
     """A window's logarithm at a ceiling of the grid, over all speeds that the machine may have had."""
     first = len(curve) // 2 + 2 * place - len(weights) // 2
-    around = curve[first : first + len(weights)]
-    most = max(around)
-    return most + math.log(sum([weight * math.exp(one - most) for weight, one in zip(weights, around, strict=True)]))
+    most = max(curve[first : first + len(weights)])
+    return most + math.log(sum([weight * math.exp(curve[first + at] - most) for at, weight in enumerate(weights)]))
 
 
 def shared(seconds: float) -> float:
