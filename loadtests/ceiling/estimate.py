@@ -93,7 +93,7 @@ def _seen(windows: Sequence[Outcome]) -> Iterator[tuple[float, float, float]]:
             shown = evidence([window])
             # One whose errors count for many is not steadier than the others, in which they do not.
             dispersion = max(dispersed, shown.dispersion) if shown.by_errors else dispersed
-            counted = 1 / max(dispersion, shown.arrivals / MOST_COUNTED, 1)
+            counted = 1 / max(dispersion, shown.arrivals / MOST_COUNTED)
             yield math.log(rate), shown.bad * counted, shown.good * counted
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from loadtests.ceiling import estimate as module
 from loadtests.ceiling.estimate import Estimate, log_likelihood, lower_by, normal, shared
+from loadtests.ceiling.sequential import evidence
 from loadtests.ceiling.verdict import Block, Outcome
 
 
@@ -66,6 +67,34 @@ def test_windows_far_away_do_not_count() -> None:
     assert estimate([*near, window(149, 0)], 100) != estimate(near, 100)
     with pytest.raises(ValueError, match=r"no window near 10\.0"):
         estimate(near, 10)
+
+
+def test_half_as_much_again_is_near() -> None:
+    near = [on_curve(rate) for rate in (80, 90, 100)]
+    assert estimate([*near, window(60, 0.9)], 90) != estimate(near, 90)
+    assert estimate([*near, window(135, 0)], 90) != estimate(near, 90)
+
+
+def test_where_nothing_is_known_any_ceiling_of_the_grid_may_be() -> None:
+    """Evenly from half a logarithm below to half above, in 51 places: a variance of (51² - 1) / 12 · 0.02²."""
+    found = estimate([window(100, 0, blocks=1, arrivals=1)], 100)
+    even = 1.96 * math.sqrt((51**2 - 1) / 12 * 0.02**2)
+    assert math.log(found.high / found.low) / 2 == pytest.approx(even, rel=0.06)
+
+
+def test_what_a_window_is_worth() -> None:
+    """One whose errors count for fifty is worth no more than its own blocks say, one that is late what all say."""
+    failed = Outcome(10, 10, 1, 0, 9, 0, blocks=(Block(50, 0, 1), Block(50, 0, 0)))
+    late = Outcome(10, 10, 1, 0, 9, 0, blocks=(Block(100, 0, 0), Block(100, 60, 0)))
+    pooled = evidence([failed, late])
+    assert not pooled.by_errors
+    assert evidence([failed]).dispersion > pooled.dispersion
+    assert evidence([late]).dispersion > pooled.dispersion
+    first, second = module._seen([failed, late])
+    assert first == (math.log(10), *(value / evidence([failed]).dispersion for value in (50, 50)))
+    assert second == (math.log(10), *(value / pooled.dispersion for value in (60, 140)))
+    (most,) = module._seen([window(10, 0.1)])
+    assert most == (math.log(10), pytest.approx(30), pytest.approx(270)), "at most three hundred"
 
 
 def test_errors_make_a_ceiling_as_late_requests_do() -> None:

@@ -134,3 +134,25 @@ def test_programs_of_an_only_box_are_split() -> None:
     assert box["programs"]["app"]["per_request_ms"] == pytest.approx(1000 * 0.111 / 80)
     assert box["programs"]["supervisor"]["cpu"] == pytest.approx(0.02 * 0.16 / 2)
     assert found["if_split"] > foretold(trials, only, 65, 500)["ceiling"]  # type: ignore[index]
+
+
+def test_an_only_program_is_not_split() -> None:
+    only = [{"name": "db", "role": "box", "cpus": 0.5, "period_us": 20_000}]
+    trials = [*TRIALS, trial("overload", 170)]
+    trials[-1]["boxes"] = {"db": {"cpu": 0.5, "utilisation": 1.0, "throttled": 0.3}}
+    found = explain(trials, only, foretold(trials, only, 65, 500), 500)
+    assert (found["saturates"], found["if_split"]) == ("box", None)
+    assert explain(trials, only, None, 500)["if_split"] is None
+
+
+def test_the_slope_s_error_is_told_in_ms_and_not_at_all_where_there_is_no_line() -> None:
+    """Points of (10, 0.03), (20, 0.04) and (40, 0.09): the same as (1, 3), (2, 4) and (4, 9) by ten and a hundred."""
+    only = [{"name": "box", "role": "box", "cpus": 0.5, "period_us": 20_000}]
+    trials = []
+    for phase, rate, cpu in (("step", 10, 0.03), ("step", 20, 0.04), ("confirmation", 40, 0.09)):
+        trials.append(trial(phase, rate) | {"boxes": {"box": {"cpu": cpu, "utilisation": cpu * 2, "throttled": 0}}})
+    (box,) = explain(trials, only, None, 500)["boxes"]
+    assert box["per_request_ms"] == pytest.approx(1.75)
+    assert box["error_ms"] == pytest.approx(0.490990, abs=1e-6)
+    (box,) = explain(trials[1:], only, None, 500)["boxes"]
+    assert (box["error_ms"], box["r2"], box["base_cpu"]) == (None, None, 0)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from loadtests.ceiling import overload
+from loadtests.load.samples import REFUSED
 from loadtests.report import words
 
 FIT = {"generator": {"cpu_share": 0.3, "late_share": 0.0}, "host_idle": 0.5, "errors": {}}
@@ -70,6 +71,28 @@ def test_where_the_generator_is_late_the_next_lower_load_decides(
     assert words.recovered(judged, "never") == ("no verdict" if 2 in tired else "0 s")
 
 
+def test_twice_and_three_times_the_ceiling_and_then_well_below_it() -> None:
+    assert overload.profile(50, 30, 20) == [[30, 100], [30, 150], [20, 35]]
+
+
+@pytest.mark.parametrize(("good", "verdict"), [(80, "graceful"), (79, "cliff")])
+def test_four_fifths_of_the_goodput_are_graceful(good: int, verdict: str) -> None:
+    series = rows(95, 100, 450, 5, 200) + rows(good, 200, 480, 5, 300) + rows(70, 0, 40, 10, 70)
+    judged = overload.judge({"profile": overload.profile(100, 5, 10), "series": series, "stretches": [FIT] * 3}, 100)
+    assert (judged["verdict"], judged["back_to"], judged["limits"]) == (verdict, 0.7, [])
+
+
+def test_what_limited_a_load_is_told_once_and_that_of_the_recovery_apart() -> None:
+    """Arrivals that were refused are told beside what made the generator slow, of each stretch its own."""
+    slow = FIT | {"host_idle": 0.01}
+    stretches = [slow, slow, slow | {"errors": {REFUSED: 3}}]
+    series = rows(95, 100, 450, 5, 200) + rows(80, 200, 480, 5, 300) + rows(70, 0, 40, 10, 70)
+    judged = overload.judge({"profile": overload.profile(100, 5, 10), "series": series, "stretches": stretches}, 100)
+    assert judged["limits"] == ["host with 1% idle CPU"]
+    assert judged["recovery_limits"] == ["host with 1% idle CPU", "generator could not send 3 arrivals"]
+    assert (judged["kept_at"], judged["verdict"]) == (3, "no verdict")
+
+
 def test_the_seconds_in_which_the_queue_fills_are_left_out() -> None:
     assert [overload.left_out_of(seconds) for seconds in (1, 5, 7, 10, 15, 17, 30)] == [1, 1, 2, 3, 4, 5, 5]
 
@@ -116,7 +139,7 @@ def test_what_is_offered_is_told_in_units_of_what_the_busiest_box_can_do() -> No
 
 
 def test_recovery_is_three_seconds_in_a_row_and_one_without_arrivals_breaks_nothing() -> None:
-    well, late = rows(1, 0, 500, 1, 9), rows(1, 0, 501, 1, 9)
+    well, late = rows(1, 0, 500, 1, 9), rows(1, 0, 500.1, 1, 9)
     failed, empty = rows(1, 1, 9, 1, 9), rows(0, 0, None, 1, 0)
     assert overload.seconds_to_recover(well * 3) == 0
     assert overload.seconds_to_recover(well * 2 + late + well * 3) == 3

@@ -67,6 +67,7 @@ def test_twice_as_many_boxes_hold_twice_as_much_until_another_is_the_limit() -> 
     with_rest = Model({"app": BOX, "db": CORE}, 2).doubled("app")
     assert with_rest.places == {"app": Place(2, 0.5, 0.02, 0.1, 0.005), "db": CORE}
     assert with_rest.lumps == 2
+    assert with_rest.doubled("app").places["app"] == Place(4, 0.5, 0.02, 0.2, 0.005)
 
 
 def test_two_programs_with_a_box_each() -> None:
@@ -86,7 +87,7 @@ def test_shares_need_not_sum_to_one() -> None:
     assert {name: place.demand for name, place in model.places.items()} == {"a": pytest.approx(0.015), "b": 0.005}
 
 
-@pytest.mark.parametrize("programs", [{}, {"app": 1.0}, {"app": 0.98, "supervisor": 0.02}])
+@pytest.mark.parametrize("programs", [{}, {"app": 1.0}, {"app": 0.98, "other": 0.02}, {"app": 98, "other": 2}])
 def test_one_program_cannot_be_split(programs: dict[str, float]) -> None:
     assert Model({"box": CORE}, 1).split("box", programs) is None
 

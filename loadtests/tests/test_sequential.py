@@ -27,9 +27,13 @@ def test_late_requests_are_pooled_and_their_bursts_counted() -> None:
 
 
 def test_a_failed_request_is_late_as_well() -> None:
-    """1 failed of 1000 is all that the SLO allows, as 50 late ones are: 60 late and failed ones are more."""
+    """1 failed of 1000 is all that the SLO allows, as 50 late ones are: 60 late and failed ones are more.
+
+    (21 - 24)² / (0.0564 · 400) + (39 - 36)² / (0.0564 · 600) = 0.665, with two blocks more at 25, by three.
+    """
     seen = evidence([window((400, 20, 1)), window((600, 39, 0))])
     assert (seen.bad, seen.by_errors) == (60, False)
+    assert seen.dispersion == pytest.approx(16.8883, abs=1e-4)
 
 
 def test_where_errors_use_up_more_of_the_slo_they_count_for_fifty() -> None:

@@ -40,8 +40,7 @@ def path_of(module: str) -> str:
 _VANISHED = "whole/test_vanished.py"
 _ABANDONED = "contract/queue/test_queue_abandoned.py"
 _CHANGES = ("whole/test_events.py", _VANISHED)
-# What the search does, on stages that are made up.
-_SEARCHES = ("test_search.py", "test_made_up_stage.py")
+
 # By module of the package conduit, or of loadtests by its whole name; files and folders below the package's tests.
 SUITES: dict[str, tuple[str, ...]] = {
     "ids": ("unit/test_ids.py",),
@@ -62,7 +61,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "loadtests.ceiling.verdict": ("test_verdict.py",),
     "loadtests.ceiling.sequential": ("test_sequential.py",),
     "loadtests.ceiling.estimate": ("test_estimate.py",),
-    "loadtests.ceiling.search": _SEARCHES,
+    "loadtests.ceiling.search": ("test_search.py",),
     "loadtests.ceiling.demand": ("test_demand.py",),
     "loadtests.ceiling.prediction": ("test_prediction.py",),
     "loadtests.ceiling.explain": ("test_explain.py",),
