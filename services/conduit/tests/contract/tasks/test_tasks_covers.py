@@ -261,7 +261,7 @@ def test_a_cover_that_fails_half_way_leaves_no_files(
             stored.append(name)
         put(name, data, content_type)
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, pytest.raises(UnavailableError):
         patch.setattr(use.media, "put", full)
         uploaded(work_inline, author, slug, content)
     assert stored
