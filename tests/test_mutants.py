@@ -3,17 +3,16 @@
 import pytest
 
 from tests.mutants import report
-from tests.mutants.suites import SUITES
+from tests.mutants.suites import SUITES, package_of, path_of
 from tests.mutants.trial import ROOT, Mutant, Trial, undecorated, without_import_time
-
-APP = ROOT / "services/conduit"
 
 
 def test_every_module_and_every_file_of_its_suite_exists() -> None:
     for module, suite in SUITES.items():
-        assert (APP / f"conduit/{module.replace('.', '/')}.py").is_file()
+        package = package_of(module)
+        assert (ROOT / package.folder / path_of(module)).is_file()
         for file in suite:
-            assert (APP / "tests" / file).is_file()
+            assert (ROOT / package.folder / package.tests / file).is_file()
 
 
 def test_the_page_is_made_of_the_kept_results() -> None:
@@ -39,6 +38,8 @@ def test_a_survivor_is_listed_with_its_explanation_or_as_a_gap() -> None:
     assert text.index("are not explained") < text.index("`ids.g`: no tests")
     assert report.below([trial]) == {}
     assert report.below([trial._replace(by_status={"killed": 89, "survived": 11})]) == {"ids": pytest.approx(89.0)}
+    figures = trial._replace(module="loadtests.ceiling.demand", by_status={"killed": 94, "survived": 6})
+    assert report.below([figures]) == {"loadtests.ceiling.demand": pytest.approx(94.0)}
 
 
 def test_a_function_is_decorated_after_it_so_that_it_can_be_mutated() -> None:

@@ -47,14 +47,12 @@ def line(points: Sequence[tuple[float, float]]) -> Line:
     quotient = Line(0.0, mean, None, None, len(points))
     if len(points) < LEAST_POINTS or max(rates) < LEAST_RANGE * min(rates):
         return quotient
-    weights = [1 / rate**2 for rate in rates]
-    total = sum(weights)
-    middle = sum(weight * rate for weight, rate in zip(weights, rates, strict=True)) / total
-    level = sum(weight * cpu for weight, (_, cpu) in zip(weights, points, strict=True)) / total
-    spread = sum(weight * (rate - middle) ** 2 for weight, rate in zip(weights, rates, strict=True))
-    common = sum(weight * (rate - middle) * (cpu - level) for weight, (rate, cpu) in zip(weights, points, strict=True))
-    variation = sum(weight * (cpu - level) ** 2 for weight, (_, cpu) in zip(weights, points, strict=True))
-    slope = common / spread
+    weighed = [(1 / rate**2, rate, cpu) for rate, cpu in points]
+    total = sum(weight for weight, _, _ in weighed)
+    middle = sum(weight * rate for weight, rate, _ in weighed) / total
+    level = sum(weight * cpu for weight, _, cpu in weighed) / total
+    spread = sum(weight * (rate - middle) ** 2 for weight, rate, _ in weighed)
+    slope = sum(weight * rate * (cpu - level) for weight, rate, cpu in weighed) / spread
     base = level - slope * middle
     free = len(points) - 2
     if slope <= 0:
@@ -62,10 +60,9 @@ def line(points: Sequence[tuple[float, float]]) -> Line:
     if base < 0:
         # With these weights the line through zero has the mean of the quotients for its slope.
         base, slope, spread, free = 0.0, mean, float(len(points)), len(points) - 1
-    left = sum(weight * (cpu - base - slope * rate) ** 2 for weight, (rate, cpu) in zip(weights, points, strict=True))
-    error = math.sqrt(left / free / spread)
-    r2 = max(0.0, 1 - left / variation) if variation > 0 else 1.0
-    return Line(base, slope, error, r2, len(points))
+    left = sum(weight * (cpu - base - slope * rate) ** 2 for weight, rate, cpu in weighed)
+    variation = sum(weight * (cpu - level) ** 2 for weight, _, cpu in weighed)
+    return Line(base, slope, math.sqrt(left / free / spread), max(0.0, 1 - left / variation), len(points))
 
 
 @dataclass(frozen=True)
@@ -90,12 +87,12 @@ class Demand:
         """CPU ms of one more request."""
         return self.line.slope * 1000
 
+
 def is_saturated(box: Mapping[str, float]) -> bool:
     """Whether a box, as the record of a trial has it, had no CPU left: ``throttled`` is a share of the time."""
     quota = box["cpu"] / box["utilisation"] if box["utilisation"] else 1.0
     left = max(0.0, 1.0 - quota)
     return box["utilisation"] >= SATURATED or 0 < THROTTLED * left <= box["throttled"]
-
 
 
 def demands(

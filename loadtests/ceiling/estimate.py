@@ -24,17 +24,19 @@ EACH_SIDE = 25
 SLOPES = (6.0, 12.0, 24.0, 48.0, 96.0)
 # Standard deviations of the machine's speed from window to window, relative, with how likely each is beforehand: what a
 # request costs one box differs by 5 to 15 % within the kept runs.
-SPEEDS = ((0.02, 0.3), (0.05, 0.4), (0.1, 0.3))
+SPEEDS = ((0.02, 0.2), (0.05, 0.3), (0.1, 0.3), (0.15, 0.2))
 # Speeds further off than so many standard deviations are left out.
 FURTHEST = 3
 # No window is worth more independent requests than these: what it says is one speed, and one curve, that is not exact.
 MOST_COUNTED = 300
 ODDS = math.log(SLO_LATE / (1 - SLO_LATE))
-# Of what windows deviate by, so much is the machine's and stays for longer than a search: it widens the interval. The
-# rest is the stage's own, bursts that one window meets and another does not, and counts in the share of late requests.
-# Calibrated against a stage whose ceiling is known (loadtests/tests/test_made_up_stage.py).
-SHARED = 0.7
-OWN = math.sqrt(1 - SHARED**2)
+# The machine's speed is taken to need about so many seconds to become another. A search that is not much longer meets
+# few speeds, so that its ceiling is off with all its windows: this widens the interval. Calibrated, as the speeds are,
+# against a stage whose ceiling is known (loadtests/tests/test_made_up_stage.py).
+SPEED_SECONDS = 120
+# The other part of what windows deviate by is the stage's own, bursts that one window meets and another does not, and
+# counts in the share of late requests: half of the variance.
+OWN = math.sqrt(0.5)
 TWO_SIDED_95 = 1.96
 
 
@@ -52,8 +54,8 @@ class Estimate:
         return (self.high - self.low) / 2 / self.rate
 
 
-def estimate(windows: Sequence[Outcome], middle: float) -> Estimate:
-    """The ceiling from windows at any rates; those near ``middle`` (requests/s) count.
+def estimate(windows: Sequence[Outcome], middle: float, seconds: float) -> Estimate:
+    """The ceiling from windows at any rates that took so many seconds; those near ``middle`` (requests/s) count.
 
     Raises ValueError where there are none.
     """
@@ -74,7 +76,8 @@ def estimate(windows: Sequence[Outcome], middle: float) -> Estimate:
     chances = [(ceiling, speed, math.exp(likely - most)) for ceiling, speed, likely in weighed]
     total = sum(chance for _, _, chance in chances)
     mean = sum(chance * ceiling for ceiling, _, chance in chances) / total
-    squares = sum(chance * ((ceiling - mean) ** 2 + (SHARED * speed) ** 2) for ceiling, speed, chance in chances)
+    of_speed = shared(seconds)
+    squares = sum(chance * ((ceiling - mean) ** 2 + of_speed * speed**2) for ceiling, speed, chance in chances)
     off = TWO_SIDED_95 * math.sqrt(squares / total)
     return Estimate(math.exp(mean), math.exp(mean - off), math.exp(mean + off))
 
@@ -112,9 +115,17 @@ def log_likelihood(seen: tuple[float, float, float], ceiling: float, slope: floa
 def _averaged(curve: Sequence[float], place: int, weights: Sequence[float]) -> float:
     """A window's logarithm at a ceiling of the grid, over all speeds that the machine may have had."""
     first = len(curve) // 2 + 2 * place - len(weights) // 2
-    around = curve[first : first + len(weights)]
-    most = max(around)
-    return most + math.log(sum([weight * math.exp(one - most) for weight, one in zip(weights, around, strict=True)]))
+    most = max(curve[first : first + len(weights)])
+    return most + math.log(sum([weight * math.exp(curve[first + at] - most) for at, weight in enumerate(weights)]))
+
+
+def shared(seconds: float) -> float:
+    """Of the variance of the speed, how much the mean over so many seconds has: 1 over a moment, none for ever.
+
+    That of a speed that forgets exponentially what it was (an Ornstein-Uhlenbeck process).
+    """
+    times = seconds / SPEED_SECONDS
+    return 2 / times * (1 - (1 - math.exp(-times)) / times)
 
 
 def normal(deviation: float) -> list[float]:

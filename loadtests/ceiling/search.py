@@ -6,6 +6,7 @@ from all of them, and the rest of the time goes where it tells most: to windows 
 (compare MLRsearch and PLRsearch, drafts of the IETF's benchmarking group).
 """
 
+import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -165,19 +166,25 @@ class Search:
         return found.failed / found.passed
 
     def _middle(self) -> float:
-        return (self.found.passed or 0) * self._bracket() ** 0.5
+        return (self.found.passed or 0) * math.sqrt(self._bracket())
 
     def _confirm(self) -> None:
         """Windows at the ceiling that is estimated so far, each from all before it."""
         plan, found = self._plan, self.found
         self._foretell(found.passed or 0)
-        now = estimate(self._windows, self._middle())
+        now = estimate(self._windows, self._middle(), self._spent)
         while not found.confirmations or self._has_time():
             seconds = self._enough(now.rate, plan.confirm_seconds)
-            shown = self._valid("confirmation", now.rate, seconds, plan.confirm_warmup)
+            try:
+                shown = self._valid("confirmation", now.rate, seconds, plan.confirm_warmup)
+            except NoVerdictError as error:
+                if len(found.confirmations) < plan.confirmations:
+                    raise
+                self._say(f"Ended before its time: {error}.")
+                break
             found.confirmations.append(shown)
             self._windows.append(shown)
-            found.estimate = now = estimate(self._windows, now.rate)
+            found.estimate = now = estimate(self._windows, now.rate, self._spent)
             self._say(f"The ceiling is about {now.rate:.3g} requests/s ({now.low:.3g} to {now.high:.3g}).")
             if len(found.confirmations) >= plan.confirmations and now.half_width <= plan.precise:
                 break
@@ -209,7 +216,7 @@ class Search:
             }
         )
         if decision == "undecided":
-            self._say(f"Not decided: {seen.share:.1%} late or failed. The ceiling is near.")
+            self._say(f"Not decided in its time: {seen.share:.1%} late or failed.")
             return seen.share < SLO_LATE
         return decision == "passed"
 

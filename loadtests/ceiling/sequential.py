@@ -9,7 +9,7 @@ stage of which 5 of 100 are late is at its ceiling.
 
 Late requests come in bursts, so that a thousand of them say less than a thousand throws of a coin. The logarithm of the
 ratio is divided by the dispersion of the blocks: their variance, in units of what independent requests would show
-(McCullagh and Nelder, "Generalized Linear Models", 1989, 4.5).
+(McCullagh and Nelder, "Generalized Linear Models", 1989, 4.5). That is an estimate, and so is the one in ten.
 """
 
 import math
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from loadtests.ceiling.verdict import SLO_ERRORS, Block, Outcome
+from loadtests.ceiling.verdict import SLO_ERRORS, Outcome
 
 Decision = Literal["passed", "failed", "undecided"]
 
@@ -85,28 +85,31 @@ def evidence(windows: Sequence[Outcome]) -> Evidence:
     failed = FAILED_WEIGHS * sum(block.failed for block in blocks)
     slow = float(sum(block.late + block.failed for block in blocks))
     by_errors = failed > slow
-    bad = [FAILED_WEIGHS * block.failed if by_errors else float(block.late + block.failed) for block in blocks]
+    seen = [
+        (block.arrivals, FAILED_WEIGHS * block.failed if by_errors else float(block.late + block.failed))
+        for block in blocks
+    ]
     # What counts for so many can come no more evenly than one by one.
     least = FAILED_WEIGHS if by_errors else 1.0
     prior = max(least, BURST_SECONDS * windows[0].rate)
     return Evidence(
         arrivals=arrivals,
         bad=min(max(failed, slow), float(arrivals)),
-        dispersion=max(least, dispersion(blocks, bad, prior)),
+        dispersion=max(least, dispersion(seen, prior)),
         by_errors=by_errors,
     )
 
 
-def dispersion(blocks: Sequence[Block], bad: Sequence[float], prior: float) -> float:
-    """The variance of the blocks' shares in units of a binomial one, drawn to ``prior`` where the blocks are few."""
-    arrivals = sum(block.arrivals for block in blocks)
-    share = sum(bad) / arrivals if arrivals else 0.0
+def dispersion(blocks: Sequence[tuple[int, float]], prior: float) -> float:
+    """The variance of the blocks' shares in units of a binomial one, drawn to ``prior`` where the blocks are few.
+
+    ``blocks`` are the arrivals of each, and how many of them were bad.
+    """
+    arrivals = sum(number for number, _ in blocks)
+    share = sum(bad for _, bad in blocks) / arrivals if arrivals else 0.0
     if not 0 < share < 1:
         return prior
-    squares = sum(
-        (one - share * block.arrivals) ** 2 / (share * (1 - share) * block.arrivals)
-        for block, one in zip(blocks, bad, strict=True)
-    )
+    squares = sum((bad - share * number) ** 2 / (share * (1 - share) * number) for number, bad in blocks)
     return (PRIOR_BLOCKS * prior + squares) / (PRIOR_BLOCKS + len(blocks) - 1)
 
 

@@ -147,7 +147,7 @@ def _cells(name: str, run: dict[str, Any], above: str) -> list[str]:
     spread = ceiling.get("p95") or {}
     return [
         f"{run['stage']}, {run['mix']['name']}",
-        f"**{rate(ceiling.get('rate'))}**",
+        f"**{rate(ceiling.get('rate'))}**{_interval(ceiling)}",
         f"{ms(spread.get('median'))} ms",
         ", ".join(f"{box['name']} {percent(box['utilisation'])}" for box in demand["boxes"]),
         ", ".join(_demand(box) for box in demand["boxes"]),
@@ -155,6 +155,11 @@ def _cells(name: str, run: dict[str, Any], above: str) -> list[str]:
         f"[{run['mode']}, {run['dataset']['users']:,} users{_unusual(run)}, {run['started'][:10]}]"
         f"({above}docs/runs/{name}/report.html)",
     ]
+
+
+def _interval(ceiling: dict[str, Any]) -> str:
+    """Of 95 %; older records have none."""
+    return f" ({rate(ceiling['low'])} to {rate(ceiling['high'])})" if ceiling.get("low") else ""
 
 
 def _unusual(run: dict[str, Any]) -> str:

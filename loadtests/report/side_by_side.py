@@ -78,6 +78,14 @@ def explanation(first: Run, second: Run) -> list[str]:
                 else "So a request costs less where the two do not share a box: compare its CPU below."
             )
         )
+    if role := _doubled_role(first, second):
+        predicted, measured = demand.get("if_doubled", {}).get(role), second["ceiling"]["rate"]
+        if predicted:
+            said.append(
+                f"With twice as many boxes “{role}”, {words.rate(predicted)}/s were expected from the first run's "
+                f"trials; measured were {words.rate(measured)}/s, so that the prediction is "
+                f"{words.off(predicted, measured)}."
+            )
     if after.get("saturates") and after["if_doubled"]:
         saturates = after["saturates"]
         doubled = after["if_doubled"]
@@ -93,6 +101,15 @@ def explanation(first: Run, second: Run) -> list[str]:
             + "."
         )
     return said + _cuts(first, second)
+
+
+def _doubled_role(first: Run, second: Run) -> str | None:
+    """The role of which the second has twice the boxes, if all else is the same."""
+    one, other = ({role: len(names) for role, names in figures.roles(run).items()} for run in (first, second))
+    for role, number in one.items():
+        if other == one | {role: 2 * number}:
+            return role
+    return None
 
 
 def _cuts(first: Run, second: Run) -> list[str]:

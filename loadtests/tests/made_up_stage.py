@@ -9,6 +9,7 @@ import math
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from loadtests.ceiling.verdict import Outcome, outcome
@@ -48,7 +49,7 @@ class MadeUpStage:
     def trial(self, phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
         """As the search asks for it."""
         self.trials.append((phase, rate, seconds + warmup))
-        samples, busy = self.samples(rate, seconds, warmup)
+        samples, busy = self.samples([[seconds, rate]], warmup)
         result = {
             "total": summary.totals(samples, 0, seconds),
             "series": summary.series(samples, 0, int(seconds)),
@@ -56,18 +57,21 @@ class MadeUpStage:
         }
         return outcome(result, rate, busy / (seconds + warmup))
 
-    def samples(self, rate: float, seconds: float, warmup: float) -> tuple[list[Sample], float]:
-        """What a window and its warm-up send, which begins at -warmup, and the seconds that the box was busy."""
-        self._pass(seconds + warmup)
+    def samples(self, profile: list[list[float]], warmup: float) -> tuple[list[Sample], float]:
+        """What stretches of [seconds, requests/s] send, from -warmup on, and how many seconds the box was busy."""
+        until = sum(seconds for seconds, _ in profile)
+        self._pass(until + warmup)
         samples: list[Sample] = []
         inside: deque[float] = deque()
         free = now = -warmup
         busy = 0.0
         check = now + self.rng.uniform(0, CHECKED_EVERY)
         work = self.capacity * math.exp(self.speed)
+        ends = list(accumulate(seconds for seconds, _ in profile))
         while True:
+            rate = next(rate for end, (_, rate) in zip(ends, profile, strict=True) if now < end)
             now += self.rng.expovariate(rate)
-            if now >= seconds:
+            if now >= until:
                 return samples, busy
             while check < now:
                 free = max(free, check) + self.check_seconds * math.exp(-self.speed)

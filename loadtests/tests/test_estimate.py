@@ -6,7 +6,7 @@ from statistics import NormalDist
 import pytest
 
 from loadtests.ceiling import estimate as module
-from loadtests.ceiling.estimate import Estimate, estimate, log_likelihood, lower_by, normal
+from loadtests.ceiling.estimate import Estimate, log_likelihood, lower_by, normal, shared
 from loadtests.ceiling.verdict import Block, Outcome
 
 
@@ -20,11 +20,15 @@ def on_curve(rate: float, ceiling: float = 100, slope: float = 24) -> Outcome:
     return window(rate, 1 / (1 + 19 * (ceiling / rate) ** slope))
 
 
+def estimate(windows: list[Outcome], middle: float, seconds: float = 120) -> Estimate:
+    return module.estimate(windows, middle, seconds)
+
+
 RATES = (70, 85, 95, 103, 110, 130)
 
 
 def test_windows_on_a_curve_give_its_ceiling() -> None:
-    """Nothing deviates, so that the interval is that of the machine's speed alone: at least 1.96 · 0.7 · 2 %."""
+    """Nothing deviates, so that the interval is that of the machine's speed alone: at least 1.96 · 0.86 · 2 %."""
     found = estimate([on_curve(rate) for rate in RATES], middle=96)
     assert found.rate == pytest.approx(100, rel=0.012)
     assert 0.027 < found.half_width < 0.06
@@ -45,7 +49,7 @@ def test_windows_that_deviate_widen_it() -> None:
 
 def test_a_wall_between_two_rates_needs_no_slope() -> None:
     found = estimate([window(90, 0), window(91, 0), window(109, 0.5), window(111, 0.7)], 100)
-    assert 88 < found.low < found.rate < found.high < 113
+    assert 83 < found.low < found.rate < found.high < 120
 
 
 def test_few_requests_say_less_than_many() -> None:
@@ -109,6 +113,17 @@ def test_the_mean_over_windows_is_within_the_slo_a_little_below_the_crossing(slo
     mean = sum(1 / (1 + 19 * math.exp(-slope * (speed - lower))) for speed in speeds) / 5000
     assert mean == pytest.approx(0.05, rel=0.03)
     assert lower > 0
+
+
+def test_a_longer_search_meets_more_speeds() -> None:
+    """The variance of the mean over as long as a speed takes to change is 2 · e⁻¹ of it, over ten times that 0.18."""
+    assert shared(120) == pytest.approx(2 / math.e)
+    assert shared(1200) == pytest.approx(0.2 * (1 - (1 - math.exp(-10)) / 10))
+    assert shared(0.1) == pytest.approx(1, abs=0.001)
+    windows = [on_curve(rate) for rate in RATES]
+    short, long = estimate(windows, 96, seconds=120), estimate(windows, 96, seconds=1200)
+    assert short.rate == long.rate
+    assert short.half_width > 1.3 * long.half_width
 
 
 def test_the_half_width_is_relative() -> None:

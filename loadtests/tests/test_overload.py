@@ -105,8 +105,8 @@ def test_little_s_formula_tells_how_long_an_answer_takes() -> None:
 
 def test_what_is_offered_is_told_in_units_of_what_the_busiest_box_can_do() -> None:
     """0.01 CPU at rest and 2.6 ms a request are 0.26 CPU at 96.1538/s, of 0.125."""
-    over = [{"offered_rate": 50.0, "times": 2.0}, {"offered_rate": 250 / 2.6, "times": 3.0}]
-    boxes = [
+    over: list[dict[str, Any]] = [{"offered_rate": 50.0, "times": 2.0}, {"offered_rate": 250 / 2.6, "times": 3.0}]
+    boxes: list[dict[str, Any]] = [
         {"base_cpu": 0.01, "per_request_ms": 2.6, "capacity": 0.125},
         {"base_cpu": 9, "per_request_ms": 9, "capacity": 9},
     ]

@@ -1,6 +1,7 @@
 """The report of any run, complete or not, is one file that needs no network; and only like is set against like."""
 
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 from loadtests import compare, report
 from loadtests.ceiling import overload
 from loadtests.ceiling.plan import QUICK
-from loadtests.report.side_by_side import explanation, facts, page
-from loadtests.report.words import percent, remedy, sentence
+from loadtests.report.side_by_side import explanation, facts, page, ratio
+from loadtests.report.words import foretold, percent, remedy, sentence
 from loadtests.tests.runs import FIT, record
 
 ADDRESS = re.compile(r"""(?:src|href|url|@import)\s*[=(]|//[a-z]|https?:""")
@@ -64,6 +65,67 @@ def test_a_complete_run(tmp_path: Path) -> None:
     for said in ("graceful", "GET /api/articles/{slug}", "PostgreSQL", "A site that people read", "2 cores", "2.5"):
         assert said in text
     assert "generator" in text
+
+
+def test_how_wide_a_ceiling_is_known_is_told_and_how_far_off_it_was_foretold(tmp_path: Path) -> None:
+    run = record(capacity=300)
+    run["ceiling"] |= {"rate": 100.0, "low": 92.0, "high": 110.0}
+    run["prediction"] |= {"ceiling": 87.0, "below": 80.0}
+    text = written(tmp_path, run)
+    assert "Stage 1 holds 100 requests/s of browse within the SLO, with 95 % confidence between 92 and 110" in text
+    assert "Its ceiling is known to ± 9 %." in text
+    assert "From the trials up to 80/s, a queueing model expects 87/s; measured were 100/s: it is 13 % too low." in text
+    assert "not decided" not in text
+    for said in ("What was decided", "at rest", "r²", "of capacity", "The first 1 s of each load are left out"):
+        assert said in text
+
+
+def test_without_a_prediction_none_is_told(tmp_path: Path) -> None:
+    run = record(capacity=300)
+    run["prediction"] = None
+    run["demand"] |= {"if_doubled": {}, "if_split": None}
+    assert "queueing model" not in written(tmp_path, run)
+    assert foretold({"prediction": {"below": 80.0, "ceiling": 87.0}}) == (
+        "From the trials up to 80/s, a queueing model expects 87/s."
+    )
+
+
+KEPT = [
+    path.parent.name
+    for path in sorted((Path(__file__).parents[2] / "docs/runs").glob("*/run.json"))
+    if "ceiling" in json.loads(path.read_text())
+]
+
+
+@pytest.mark.parametrize("name", KEPT[:3] + KEPT[-3:])
+def test_runs_that_were_kept_before_there_were_intervals_are_still_told(tmp_path: Path, name: str) -> None:
+    run = json.loads((Path(__file__).parents[2] / "docs/runs" / name / "run.json").read_text())
+    parser = Balanced()
+    parser.feed(report.write(_kept(tmp_path, run)).read_text())
+    assert parser.open == []
+    assert sentence(run) in " ".join(parser.text)
+
+
+def test_the_ratio_of_two_ceilings_has_an_interval_from_both() -> None:
+    """Relative errors of ln 1.25 and 0.1: √(0.22314² + 0.1²) = 0.24452, so from 2 / 1.277 to 2 · 1.277."""
+    first = {"rate": 100.0, "low": 80.0, "high": 125.0}
+    second = {"rate": 200.0, "low": 200 / math.exp(0.1), "high": 200 * math.exp(0.1)}
+    found = ratio(first, second)
+    assert found == pytest.approx((1.56614, 2.55405), abs=1e-4)
+    assert ratio(first, {"rate": 200.0}) is None
+    assert ratio({"rate": 100.0, "low": None}, second) is None
+
+
+def test_twice_as_many_boxes_of_a_role_are_held_against_what_was_expected() -> None:
+    first, second = record(capacity=100, stage=3), record(capacity=180, stage=3)
+    second["boxes"] += [{"name": name, "role": "app", "cpus": 0.25} for name in ("app3", "app4")]
+    first["demand"]["if_doubled"] = {"app": 150.0}
+    second["ceiling"]["rate"] = 200.0
+    said = explanation(first, second)[0]
+    assert "With twice as many boxes “app”, 150/s were expected" in said
+    assert "measured were 200/s, so that the prediction is 25 % too low." in said
+    second["boxes"] += [{"name": "db2", "role": "db", "cpus": 0.25}]
+    assert not any("With twice as many" in text for text in explanation(first, second))
 
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:

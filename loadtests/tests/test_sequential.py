@@ -50,10 +50,10 @@ def test_what_counts_for_fifty_comes_no_more_evenly_than_one_by_one() -> None:
 
 
 def test_dispersion_without_a_bad_or_a_good_request_is_the_prior() -> None:
-    assert dispersion([Block(10, 0, 0), Block(20, 0, 0)], [0, 0], prior=7) == 7
-    assert dispersion([Block(10, 10, 0)], [10], prior=7) == 7
-    assert dispersion([], [], prior=7) == 7
-    assert dispersion([Block(10, 1, 0)], [1], prior=7) == pytest.approx(7), "one block has no variance"
+    assert dispersion([(10, 0), (20, 0)], prior=7) == 7
+    assert dispersion([(10, 10)], prior=7) == 7
+    assert dispersion([], prior=7) == 7
+    assert dispersion([(10, 1)], prior=7) == pytest.approx(7), "one block has no variance"
 
 
 def test_nothing_that_arrived_holds_nothing() -> None:

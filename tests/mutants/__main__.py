@@ -4,7 +4,7 @@ import argparse
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import psycopg
 from psycopg import sql
@@ -12,7 +12,7 @@ from psycopg import sql
 from conduit.migrate import migrate
 from conduit_testing.containers import ContainerError, postgres_server, redis_server
 from tests.mutants import report, trial
-from tests.mutants.suites import SUITES, WANTED_PERCENT
+from tests.mutants.suites import SUITES, package_of
 
 
 def main(words: list[str]) -> int:
@@ -34,7 +34,9 @@ def _try(modules: list[str]) -> int:
     tried: list[trial.Trial] = []
     problems: list[str] = []
     try:
-        with _servers() as environment:
+        needed = any(package_of(module).servers for module in modules)
+        servers: AbstractContextManager[dict[str, str]] = _servers() if needed else nullcontext({})
+        with servers as environment:
             for module in modules:
                 print(f"{module}: {', '.join(SUITES[module])}", flush=True)
                 try:
@@ -48,7 +50,7 @@ def _try(modules: list[str]) -> int:
     except ContainerError as error:
         problems.append(str(error))
     for module, percent in report.below(tried).items():
-        problems.append(f"{module}: {percent:.1f} % found, {WANTED_PERCENT:.0f} % are wanted")
+        problems.append(f"{module}: {percent:.1f} % found, {package_of(module).wanted_percent:.0f} % are wanted")
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

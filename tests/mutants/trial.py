@@ -1,4 +1,4 @@
-"""One module tried by mutmut, in a copy of the app that is removed afterwards.
+"""One module tried by mutmut, in a copy of its package that is removed afterwards.
 
 mutmut wants the package below its working directory and its settings in pyproject.toml there, so both are written for
 each trial. What runs at import cannot be mutated: constants, SQL statements, and the functions that only they call.
@@ -19,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.mutants.suites import package_of, path_of
+
 ROOT = Path(__file__).resolve().parents[2]
-CONDUIT = ROOT / "services/conduit"
 FOUND = ("killed", "timeout", "segfault")
 _LIMIT_SECONDS = 3600
 _RESULT = re.compile(r"^ *(\S+__mutmut_\d+): (.+)$", re.MULTILINE)
@@ -33,12 +34,11 @@ timeout = 60
 timeout_func_only = true
 
 [tool.mutmut]
-source_paths = ["conduit"]
+source_paths = [{package}]
 only_mutate = [{path}]
-also_copy = ["conduit_testing", "conftest.py"]
+also_copy = {copied}
 pytest_add_cli_args_test_selection = {tests}
-# Where rows lie on several servers, more faults show.
-pytest_add_cli_args = ["--deployment=two servers"]
+pytest_add_cli_args = {options}
 # The texts of log lines and of assertions are for developers, and no promise.
 do_not_mutate_patterns = ['^\\s*log\\.', '^\\s*assert ']
 # A mutant has 5 times its tests' own time, and half a minute for fixtures.
@@ -85,7 +85,7 @@ class TrialError(Exception):
 
 
 def run(module: str, suite: Sequence[str], environment: Mapping[str, str]) -> Trial:
-    """Try all mutants of ``conduit.<module>`` with the tests of ``suite``. Raises TrialError."""
+    """Try all mutants of a module with the tests of ``suite``. Raises TrialError."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
         copy = Path(directory)
@@ -105,14 +105,25 @@ def run(module: str, suite: Sequence[str], environment: Mapping[str, str]) -> Tr
 
 
 def _fill(copy: Path, module: str, suite: Sequence[str]) -> None:
+    package = package_of(module)
     skipped = shutil.ignore_patterns("__pycache__", ".*")
-    for name in ("conduit", "conduit_testing", "tests"):
-        shutil.copytree(CONDUIT / name, copy / name, ignore=skipped)
-    shutil.copy2(ROOT / "conftest.py", copy)
-    path = f"conduit/{module.replace('.', '/')}.py"
+    for name in (package.name, *package.copied):
+        shutil.copytree(ROOT / package.folder / name, copy / name, ignore=skipped)
+    copied = list(package.copied)
+    if package.servers:
+        shutil.copy2(ROOT / "conftest.py", copy)
+        copied.append("conftest.py")
+    path = path_of(module)
     (copy / path).write_text(undecorated(without_import_time((copy / path).read_text())))
-    tests = [f"tests/{file}" for file in suite]
-    (copy / "pyproject.toml").write_text(_CONFIGURATION.format(path=json.dumps(path), tests=json.dumps(tests)))
+    settings = {
+        "package": package.name,
+        "path": path,
+        "copied": copied,
+        "tests": [f"{package.tests}/{file}" for file in suite],
+        "options": package.options,
+    }
+    written = {name: json.dumps(value) for name, value in settings.items()}
+    (copy / "pyproject.toml").write_text(_CONFIGURATION.format(**written))
 
 
 def without_import_time(source: str) -> str:

@@ -54,7 +54,7 @@ BOXES = {1: {"box"}, 2: {"app", "db"}, 3: {"lb", "app1", "app2", "cache", "media
 BOXES[4] = BOXES[3] | {"cdn", "broker", "worker"}
 # Reasons to find no rate that may lie with this machine: two cores are few for six boxes and more. With any other, the
 # search found nothing; and the boxes of the first stages fit, so that there is a rate at the second attempt at least.
-MAY_BE_THE_MACHINE = re.compile("limited by what measures|not steady")
+MAY_BE_THE_MACHINE = re.compile("limited by what measures")
 FIT = (1, 2)
 
 
@@ -73,7 +73,10 @@ def test_a_quick_ceiling_is_found_within_four_minutes_and_reported_in_one_file(s
     _check_raw(folder, run)
     # A verdict has what it needs to be believed.
     if (ceiling := run["ceiling"])["rate"] is not None:
-        assert 0 < ceiling["p95"]["median"] <= run["slo"]["p95_ms"]
+        assert 0 < ceiling["low"] < ceiling["rate"] < ceiling["high"]
+        assert ceiling["p95"]["median"] > 0
+        assert run["prediction"] is None or run["prediction"]["ceiling"] > 0
+        assert all(load["in_flight"] > 0 for load in run["overload"]["over"])
         assert all(box["per_request_ms"] > 0 for box in run["demand"]["boxes"])
         counted = {"queries", *(("hit_ratio", "origin_requests", "origin_bytes") if number > 2 else ())}
         assert all(run["a_request"][name] > 0 for name in counted)
