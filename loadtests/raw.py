@@ -52,7 +52,8 @@ def totals(rows: Iterable[Row], seconds: float) -> dict[str, Any]:
 
     Counts are exact, percentiles at most a bucket of the histogram too long.
     """
-    counts, errors, waits = Counter[str](), Counter[str](), []
+    counts, errors = Counter[str](), Counter[str]()
+    waits: list[Mapping[str, int]] = []
     for row in rows:
         counts.update({name: row.get(name, 0) for name in ("offered", "answered", "completed", "good")})
         errors.update(row.get("errors", {}))

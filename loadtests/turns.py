@@ -80,7 +80,7 @@ def _measure(numbers: Mapping[str, int], mix: str, quick: bool) -> int:
         if code := cli.main(numbers[place], mix, quick):
             return code
         runs.append(_newest(numbers[place], mix, began))
-        if len(runs) == 2 and (what := differences(*runs, in_turn=True)):
+        if len(runs) == 2 and (what := differences(runs[0], runs[1], in_turn=True)):
             raise IncomparableError(f"They cannot be compared: {'; '.join(what)}.")
     ceilings = [one["ceiling"] for one in runs]
     _tell(numbers, mix, ratio([ceilings[0], ceilings[3]], [ceilings[1], ceilings[2]]), runs)

@@ -216,7 +216,8 @@ class Search:
             }
         )
         if decision == "undecided":
-            self._say(f"Not decided in its time: {seen.share:.1%} late or failed.")
+            errors = f"errors were {seen.share / SLO_LATE:.1f} times what the SLO allows"
+            self._say(f"Not decided in its time: {errors if seen.by_errors else f'{seen.share:.1%} late or failed'}.")
             return seen.share < SLO_LATE
         return decision == "passed"
 

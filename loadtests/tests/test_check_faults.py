@@ -45,7 +45,7 @@ def test_an_article_that_is_gone_with_its_report_is_lost_and_not_unreadable(monk
         return httpx.Response(404, json={"errors": {"article": ["not found"]}})
 
     transport = httpx.MockTransport(forgetful)
-    monkeypatch.setattr(writers.httpx, "Client", partial(httpx.Client, transport=transport))
+    monkeypatch.setattr(httpx, "Client", partial(httpx.Client, transport=transport))
     writer = writers.Writer("http://stage")
     writer.write()
     lost = {kind: len(of_it.lost) for kind, of_it in _counted(writer).items()}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from loadtests import turns
+from loadtests.ceiling import cli
 from loadtests.turns import ratio
 
 
@@ -70,7 +71,7 @@ class _Searches:
 def searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Searches:
     made = _Searches(tmp_path)
     monkeypatch.setattr(turns, "run", made.up)
-    monkeypatch.setattr(turns.cli, "main", made.search)
+    monkeypatch.setattr(cli, "main", made.search)
     monkeypatch.setattr(turns, "_newest", made.newest)
     monkeypatch.setattr(turns, "RUNS", tmp_path)
     monkeypatch.setattr(turns, "Run", lambda stage, name: _Kept(tmp_path, stage, name))

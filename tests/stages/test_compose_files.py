@@ -147,7 +147,7 @@ def test_a_box_is_asked_how_it_is_by_one_program_that_stays(path: Path) -> None:
 
 def test_every_image_whose_box_is_asked_has_what_asks() -> None:
     stages = re.split(r"^FROM ", (ROOT / "infra/images/Dockerfile").read_text(), flags=re.MULTILINE)[1:]
-    targets = {}
+    targets: dict[str, bool] = {}
     for text in stages:
         based_on, _, name = text.split("\n")[0].partition(" AS ")
         targets[name] = "infra/images/healthy" in text or targets.get(based_on, False)

@@ -18,9 +18,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from conduit import metrics
@@ -125,6 +126,7 @@ class Threads:
         return job
 
     def _work(self, is_spare: bool) -> None:
+        turn: SimpleQueue[None] = SimpleQueue()
         while True:
             if is_spare and not self._is_short.is_set():
                 self._is_short.wait(PATIENCE_SECONDS)
@@ -140,6 +142,10 @@ class Threads:
             else:
                 _call_back(job.loop, _finish, job.future, result)
                 del result
+            if not self._is_short.is_set():
+                _call_back(job.loop, turn.put, None)
+                with suppress(Empty):
+                    turn.get(timeout=PATIENCE_SECONDS)
             # Otherwise the name keeps the last job's objects alive until the next one.
             del job
 
@@ -149,11 +155,9 @@ def _refuse(job: _Job) -> None:
     _call_back(job.loop, _fail, job.future, OverloadedError())
 
 
-def _call_back(
-    loop: asyncio.AbstractEventLoop, end: Callable[["asyncio.Future[Any]", Any], None], future: Any, ended: Any
-) -> None:
+def _call_back(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: Any) -> None:
     try:
-        loop.call_soon_threadsafe(end, future, ended)
+        loop.call_soon_threadsafe(call, *args)
     except RuntimeError:
         # The app has stopped meanwhile, and nothing awaits the result.
         if not loop.is_closed():

@@ -4,10 +4,10 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
+from conduit import metrics
 from conduit import threads as conduit_threads
 from conduit.errors import OverloadedError
 from conduit.threads import Threads
@@ -136,7 +136,7 @@ def test_the_oldest_gives_up_its_place() -> None:
 
 def test_each_refusal_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
-    monkeypatch.setattr(conduit_threads.metrics.SHED, "inc", lambda: counted.append(1))
+    monkeypatch.setattr(metrics.SHED, "inc", lambda: counted.append(1))
 
     async def ask() -> None:
         pool = Threads(1, max_wait=0.05)
@@ -225,7 +225,11 @@ def test_nothing_is_lost_between_newcomers_threads_and_refusals() -> None:
             await asyncio.sleep(rng.random() * 0.5)
             if number % 50 == 0:
                 pool.drop_oldest()
-            work: Callable[[], None] = lambda: (time.sleep(0.001), done.append(number))[1]  # noqa: E731
+
+            def work() -> None:
+                time.sleep(0.001)
+                done.append(number)
+
             try:
                 await (pool.run_always(work) if number % 20 == 0 else pool.run(work))
             except OverloadedError:

@@ -252,7 +252,8 @@ def test_a_cover_that_fails_half_way_leaves_no_files(
     use, slug = work_inline.services, published(work_inline, author).slug
     former, content = upload("PNG", 51, 20), upload("PNG", 52, 20)
     uploaded(work_inline, author, slug, former)
-    put, stored = use.media.put, []
+    put = use.media.put
+    stored: list[str] = []
 
     def full(name: str, data: bytes, content_type: str) -> None:
         if content_type == "image/webp":
@@ -263,7 +264,8 @@ def test_a_cover_that_fails_half_way_leaves_no_files(
 
     with monkeypatch.context() as patch:
         patch.setattr(use.media, "put", full)
-        uploaded(work_inline, author, slug, content)
+        with pytest.raises(UnavailableError):
+            uploaded(work_inline, author, slug, content)
     assert stored
     assert _files(work_inline, content) == [False] * len(SIZES)
     assert _files(work_inline, former) == [True] * len(SIZES)

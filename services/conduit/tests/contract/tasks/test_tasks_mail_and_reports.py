@@ -5,7 +5,7 @@ The tests do not depend on whether a failed task raises in its sender. They chec
 
 import contextlib
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from email.headerregistry import Address
@@ -17,7 +17,7 @@ from conduit import announcements, articles, ids, reports
 from conduit.announcements import MailFollowers, MailFrom
 from conduit.errors import AppError, DeferredError, InvalidError, NotFoundError, UnavailableError
 from conduit.media_names import report_file
-from conduit.ports import Letter
+from conduit.ports import Database, Letter
 from conduit.tasks import IncompleteError
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
@@ -269,7 +269,12 @@ def test_a_report_that_was_deleted_is_not_written(
     use = queued.services
     read: list[int] = []
     whole = reports.audience
-    monkeypatch.setattr(reports, "audience", lambda database, author: read.append(author) or whole(database, author))
+
+    def audience(database: Database, author_id: int) -> Iterator[tuple[str, str, str, str]]:
+        read.append(author_id)
+        return whole(database, author_id)
+
+    monkeypatch.setattr(reports, "audience", audience)
     asked = [reports.request(use.database, use.media, use.tasks, author).id for _ in range(3)]
     queued.settle()
     assert read == [author]
