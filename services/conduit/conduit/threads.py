@@ -9,8 +9,8 @@ Overload is handled as in "Fail at Scale" (ACM Queue, 2015), by adaptive LIFO. A
 done in the order of its arrival. A queue whose oldest has waited for ``STANDS_SECONDS`` stands: then the newest comes
 first, which can still be answered in time, and the oldest waits until there is room again or until it is refused.
 Nothing is refused for the sake of those behind it, so a burst costs some of its requests time, and none its answer. And
-while the queue stands only ``FEW`` threads take work: with all of them the event loop, which accepts, reads and
-answers, would seldom get the interpreter.
+while the queue stands only ``FEW`` threads take work, each when the event loop has had its turn: else the loop, which
+accepts, reads and answers, would seldom get the interpreter, and requests would wait in sockets that nobody has read.
 """
 
 import asyncio
