@@ -1,9 +1,10 @@
 """A canary: a constant piece of work, timed once a second, that tells the machine's own speed from what a stage costs.
 
 The work is a chain of hashes in short slices, each timed by the CPU time of the thread, so that no wait for a CPU
-counts. What a slice takes depends on more than the machine: on a virtual one of two CPUs, slices took up to twice as
-long while it was half idle as while it was busy, so that the median of eight seconds went from 299 to 553 ns a hash.
-The fastest twentieth stayed within 292 and 301 ns whether 1 % or 63 % of the machine was idle. That is the speed.
+counts. What a slice takes depends on more than the machine's speed: on a virtual machine of two CPUs, slices took up
+to twice as long at times, idle or busy, so that their median went from 299 to 597 ns a hash from one trial to another.
+The fastest twentieth stayed within 314 and 321 ns through two searches and their overloads, with 7 to 93 % of the
+machine idle. That is the speed.
 """
 
 import hashlib
