@@ -81,8 +81,10 @@ def test_one_disturbed_trial_is_tried_again() -> None:
         shown = system.trial(phase, rate, seconds, warmup)
         return dataclasses.replace(shown, limited_by=("host busy",)) if next(disturbed) else shown
 
-    found = Search(trial, QUICK).run()
+    said: list[str] = []
+    found = Search(trial, QUICK, said.append).run()
     assert found.estimate is not None
+    assert said.count("No verdict (host busy); once more.") == 1
 
 
 @pytest.mark.parametrize(("good", "found_one"), [(2, False), (3, True)])
@@ -97,7 +99,9 @@ def test_a_machine_that_tires_late_leaves_what_was_found(good: int, found_one: b
         done += phase == "confirmation"
         return dataclasses.replace(shown, limited_by=("host busy",)) if done > good else shown
 
-    found = Search(trial, FULL).run()
+    said: list[str] = []
+    found = Search(trial, FULL, said.append).run()
+    assert any(text.startswith("Ended before its time: limited by what measures") for text in said) is found_one
     assert len(found.confirmations) == good
     assert (found.estimate is not None) is found_one
     assert ("host busy" in (found.no_verdict or "")) is not found_one
@@ -348,3 +352,29 @@ def test_a_search_ends_when_its_ceiling_is_known_well_enough() -> None:
     assert len(known.confirmations) == FULL.confirmations
     unknown = Search(system.trial, dataclasses.replace(FULL, precise=0.0)).run()
     assert len(unknown.confirmations) > FULL.confirmations
+
+
+def test_a_rate_that_cannot_be_decided_is_left_after_its_time() -> None:
+    """Five of a hundred are late, which is one too many to go on from."""
+
+    def trial(phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
+        burst = (Block(500, 0, 0), Block(500, 50, 0))
+        return Outcome(rate, 30, 1, error_share=0, p95=100, backlog_growth=0, busiest=0.5, blocks=burst)
+
+    noted = Noted(trial)
+    found = Search(noted, dataclasses.replace(QUICK, search_seconds=1000)).run()
+    first, *_ = found.decisions
+    assert (first["decision"], first["windows"], first["seconds"]) == ("undecided", 2, 30)
+    assert noted.asked[2][1] == noted.asked[3][1] > noted.asked[4][1]
+
+
+def test_no_window_is_begun_that_would_not_end_in_time() -> None:
+    """The longest search that fits is as long as it may be to the second, and a shorter one has a window less."""
+    system, plan = System(300), dataclasses.replace(QUICK, search_seconds=220)
+    found = Search(system.trial, plan).run()
+    spent = sum(length for _, _, length in system.trials)
+    assert spent <= plan.search_seconds < spent + 30
+    assert len(found.confirmations) > 1
+    for less, fewer in ((0, 0), (0.5, 1)):
+        again = Search(System(300).trial, dataclasses.replace(plan, search_seconds=spent - less)).run()
+        assert len(again.confirmations) == len(found.confirmations) - fewer
