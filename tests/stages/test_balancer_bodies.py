@@ -93,7 +93,7 @@ def test_slow_large_bodies_of_many_hold_no_place_of_others(lb: Balanced) -> None
 
 
 def test_what_is_no_token_is_no_sender_and_left_to_the_app(lb: Balanced) -> None:
-    """Which refuses it before its body is read. Keys of 30 kB, one for each spelling, would fill the senders' memory."""
+    """Which refuses it before its body is read. Keys of 30 kB, one for each spelling, would fill the memory."""
     all_answer(lb)
     with ExitStack() as held:
         no_token = "\xa0" * 25_000 + "slow.of.mine"
