@@ -17,7 +17,7 @@ from docker.errors import DockerException
 from loadtests.observe.readings import NANOSECONDS, Load, Moment, load
 
 DEFAULT_PERIOD_US = 100_000
-_SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|://[^/@]*:[^/@]*@")
+_SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|AUTH|://[^/@]*:[^/@]*@")
 # Where an app tells its metrics, to who is on the network of databases and those who ask them.
 METRICS = "http://{}:9100/metrics"
 _METRICS_NETWORK = "_default"

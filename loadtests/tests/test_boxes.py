@@ -1,0 +1,27 @@
+"""What a run's record says of its boxes: settings, and never a secret."""
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+from loadtests.ceiling.boxes import Box
+from loadtests.ceiling.record import ROOT
+
+
+def _box(*environment: str, of_image: tuple[str, ...] = ()) -> Box:
+    container: Any = SimpleNamespace(
+        attrs={"Config": {"Env": [*environment, *of_image]}},
+        image=SimpleNamespace(attrs={"Config": {"Env": [*of_image]}}),
+    )
+    return Box("app", "app", 0.25, 256 << 20, {}, container)
+
+
+def test_settings_are_those_of_the_topology() -> None:
+    box = _box("ROUTES=compiled", "CACHE_URL=redis://cache:6379/0", of_image=("PATH=/usr/bin",))
+    assert box.settings == {"CACHE_URL": "redis://cache:6379/0", "ROUTES": "compiled"}
+
+
+def test_no_secret_that_is_made_for_the_boxes_is_in_a_record() -> None:
+    made = re.findall(r"^ +setup_secret \w+ (\w+)$", (ROOT / "infra/setup/secrets.sh").read_text(), re.MULTILINE)
+    assert len(made) >= 4
+    assert _box(*(f"{name}=0123abcd" for name in made), "CACHE_URL=redis://:pass@cache:6379/0").settings == {}
