@@ -2,7 +2,6 @@
 
 import math
 from statistics import NormalDist
-from typing import Any
 
 import pytest
 
@@ -94,13 +93,8 @@ def test_what_a_window_is_worth() -> None:
     first, second = module._seen([failed, late])
     assert first == (math.log(10), *(value / evidence([failed]).dispersion for value in (50, 50)))
     assert second == (math.log(10), *(value / pooled.dispersion for value in (60, 140)))
-<<<<<<< HEAD
-    most: list[Any] = list(module._seen([window(10, 0.1)]))
-    assert most == [(math.log(10), pytest.approx(30), pytest.approx(270))], "at most three hundred"
-=======
     (most,) = module._seen([window(10, 0.1)])
     assert most == pytest.approx((math.log(10), 30, 270)), "at most three hundred"
->>>>>>> verdict
 
 
 def test_errors_make_a_ceiling_as_late_requests_do() -> None:
