@@ -27,7 +27,7 @@ def test_only_the_api_and_the_page_of_mails_are_published_and_only_to_this_machi
     ]
 
 
-def test_at_rest_docker_starts_nothing_in_a_box_for_a_minute(stage: Stage) -> None:
+def test_at_rest_docker_starts_nothing_in_a_box_for_minutes(stage: Stage) -> None:
     """Each start takes some of the box's CPU, while it is measured as well."""
     began = time.time()
     time.sleep(12)
@@ -38,7 +38,7 @@ def test_at_rest_docker_starts_nothing_in_a_box_for_a_minute(stage: Stage) -> No
         for event in map(json.loads, run([*told, "--format", "{{json .}}"], stage.folder).splitlines())
         if event["Action"].startswith("exec_start") and event["Actor"]["Attributes"]["name"] in boxes
     ]
-    # A minute may end just now, or, after the stage's start, begin with the one that said that the box is well.
+    # A check may end just now, or, after the stage's start, begin with the one that said that the box is well.
     assert all(started.count(box) <= 2 for box in boxes), started
     assert len(started) <= len(boxes), started
 

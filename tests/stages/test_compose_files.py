@@ -134,13 +134,13 @@ def test_a_box_is_asked_how_it_is_by_one_program_that_stays(path: Path) -> None:
         assert service["healthcheck"] == {
             "test": ["CMD", "healthy", *places_of(name, service)],
             "interval": "1s",
-            "timeout": "90s",
+            "timeout": "240s",
             "retries": 2,
         }, name
     # It ends by itself before Docker ends it, and a start has a minute and more.
     times = {name: float(value) for name, value in re.findall(r"\b([A-Z_]+)=([0-9.]+)", HEALTHY.read_text())}
     most = max(len(one["healthcheck"]["test"]) - 2 for one in checks.values()) * 2 * times["ANSWERS_WITHIN"]
-    assert max(times["STAYS"] + times["PAUSE"] + times["ILL_AFTER"], times["NOT_STARTED_AFTER"]) + most < 90
+    assert max(times["STAYS"] + times["PAUSE"] + times["ILL_AFTER"], times["NOT_STARTED_AFTER"]) + most < 240
     assert 2 * times["NOT_STARTED_AFTER"] > 60
     assert times["ALIVE_WITHIN"] > 2 * ALIVE_SECONDS
 
