@@ -14,8 +14,9 @@ MEASURED = """
 from loadtests.ceiling import stage
 stage.run = lambda *words: None
 stage.Boxes = lambda project: project
+stage.observer = lambda number, boxes: None
 stage.generator = lambda number, boxes, size: None
-print(*(stage.ready(number, "small")[0] for number in {numbers}))
+print(*(stage.ready(number, "small").boxes for number in {numbers}))
 """
 
 

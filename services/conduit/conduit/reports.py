@@ -232,10 +232,7 @@ def _report(reader: Reader, viewer: int, report_id: int) -> Report:
 
 
 def write(database: Database, media: Media, task: WriteReport) -> Sequence[Task]:
-    """Write the file of a report, then set its state to "ready", unless it was deleted. Raises UnavailableError."""
-    with database.writing(task.report_id) as writer:
-        if writer.first(_REPORT, report_id=task.report_id, viewer=task.author_id) is None:
-            return ()  # without reading a large audience
+    """Write the file of a report, then set its state to "ready". Raises UnavailableError."""
     content = as_csv(audience(database, task.author_id))
     media.put(report_file(task.report_id), content, "text/csv; charset=utf-8")
     with database.writing(task.report_id) as writer:

@@ -5,7 +5,7 @@ The tests do not depend on whether a failed task raises in its sender. They chec
 
 import contextlib
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from email.headerregistry import Address
@@ -17,7 +17,7 @@ from conduit import announcements, articles, ids, reports
 from conduit.announcements import MailFollowers, MailFrom
 from conduit.errors import AppError, DeferredError, InvalidError, NotFoundError, UnavailableError
 from conduit.media_names import report_file
-from conduit.ports import Database, Letter
+from conduit.ports import Letter
 from conduit.tasks import IncompleteError
 from conduit_testing.client import fresh
 from conduit_testing.deployments import SignUp
@@ -260,25 +260,6 @@ def test_of_old_reports_only_so_many_are_deleted_at_once(
     for expected in (3, 1, 0, 0):
         use.handlers.expire(2)
         assert left() == expected
-
-
-def test_a_report_that_was_deleted_is_not_written(
-    queued: Work, author: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reports, "MOST_KEPT", 1)
-    use = queued.services
-    read: list[int] = []
-    whole = reports.audience
-
-    def audience(database: Database, author_id: int) -> Iterator[tuple[str, str, str, str]]:
-        read.append(author_id)
-        return whole(database, author_id)
-
-    monkeypatch.setattr(reports, "audience", audience)
-    asked = [reports.request(use.database, use.media, use.tasks, author).id for _ in range(3)]
-    queued.settle()
-    assert read == [author]
-    assert reports.show(use.database, author, asked[-1]).state == "ready"
 
 
 def test_a_report_that_is_deleted_while_it_is_written_leaves_no_file(queued: Work, author: int) -> None:
