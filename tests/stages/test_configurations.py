@@ -89,6 +89,16 @@ def test_a_body_that_does_not_fit_into_a_buffer_goes_on_as_it_comes(number: int,
 
 @pytest.mark.docker
 @pytest.mark.parametrize("number", BALANCED)
+def test_who_sends_a_body_is_not_waited_for_at_any_box_for_a_minute(number: int) -> None:
+    """NGINX's own default."""
+    before_the_app = [one for one in render.render(config(number)) if one.role in ("lb", "cdn")]
+    assert before_the_app
+    for one in before_the_app:
+        assert "client_body_timeout 10s;" in one.text, one.role
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("number", BALANCED)
 def test_every_box_is_bounded_and_pages_by_twice_as_much(number: int) -> None:
     pools = re.findall(r"upstream (api|pages|bodies)\w* {(.*?)}", rendered(number), re.DOTALL)
     (at_once,) = {bound for name, servers in pools if name == "api" for bound in _bounds(servers)}
