@@ -5,8 +5,9 @@ for reads.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from conduit.errors import BusyError
 
@@ -38,3 +39,28 @@ class Bulkhead:
             yield
         finally:
             self._slots.release()
+
+
+class PlacesOfUsers:
+    """At most ``most`` places for each user, who waits for none. ``what`` is for errors.
+
+    Whoever sends slowly takes places for long. A user may have many tokens and addresses, so the user is counted.
+    """
+
+    def __init__(self, what: str, most: int) -> None:
+        self._what = what
+        self._most = most
+        self._taken: Counter[int] = Counter()
+
+    @contextmanager
+    def place(self, user: int) -> Iterator[None]:
+        """Hold a place. Raises BusyError."""
+        if self._taken[user] >= self._most:
+            raise BusyError(self._what)
+        self._taken[user] += 1
+        try:
+            yield
+        finally:
+            self._taken[user] -= 1
+            if not self._taken[user]:
+                del self._taken[user]

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from conduit.api_docs import add_docs
-from conduit.bulkhead import Bulkhead
+from conduit.bulkhead import Bulkhead, PlacesOfUsers
 from conduit.middleware.access_log import AccessLog
 from conduit.middleware.given_parameters import GivenParameters
 from conduit.middleware.request_context import RequestContext
@@ -49,6 +49,7 @@ ROUTERS = (
 )
 
 MAX_BODY_BYTES = 1_000_000
+LARGE_BODIES_OF_A_USER = 4  # that arrive at once; the balancer has the same number for a token
 _COVER = re.compile("/api/articles/[^/]+/cover")
 # How long a browser need not ask again what another origin may do. Chromium keeps it for two hours at most.
 PREFLIGHT_SECONDS = 7_200
@@ -102,6 +103,7 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
     app.state.services = services
     app.state.threads = threads
     app.state.uploads = Uploads(settings.uploads_at_once, settings.upload_wait_seconds)
+    app.state.large_bodies = PlacesOfUsers("large bodies", LARGE_BODIES_OF_A_USER)
     app.state.hashing = _hashing(settings)
     app.state.trusted_proxies = settings.trusted_networks
     app.state.ping = None

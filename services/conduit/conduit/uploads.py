@@ -1,11 +1,9 @@
 """Limits on uploads for a small box: a few are in memory, and one at a time is processed."""
 
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from conduit.bulkhead import Bulkhead
-from conduit.errors import BusyError
+from conduit.bulkhead import Bulkhead, PlacesOfUsers
 
 
 class Uploads:
@@ -17,22 +15,14 @@ class Uploads:
     def __init__(self, at_once: int, wait: float) -> None:
         self._memory = Bulkhead("uploads", at_once, 2 * at_once, wait)
         self._processor = Bulkhead("uploads", 1, at_once, wait)
-        self._most_of_a_user = max(1, at_once // 2)
-        self._of_users: Counter[int] = Counter()
+        self._of_users = PlacesOfUsers("uploads", max(1, at_once // 2))
 
     @asynccontextmanager
     async def memory(self, user: int) -> AsyncIterator[None]:
         """Hold memory for one upload. Raises BusyError."""
-        if self._of_users[user] >= self._most_of_a_user:
-            raise BusyError("uploads")
-        self._of_users[user] += 1
-        try:
+        with self._of_users.place(user):
             async with self._memory.slot():
                 yield
-        finally:
-            self._of_users[user] -= 1
-            if not self._of_users[user]:
-                del self._of_users[user]
 
     @asynccontextmanager
     async def processor(self) -> AsyncIterator[None]:

@@ -54,8 +54,9 @@ def behind(bulkhead: str) -> Callable[[Endpoint], Endpoint]:
 
 
 def before_large_bodies(dependency: Endpoint) -> Endpoint:
-    """Mark a dependency that may refuse a request: it is called before a large body is read, and again with the others.
-    Only CompiledRoute respects it.
+    """Mark a dependency that gives the user, or refuses the request: it is called before a large body is read, which
+    needs one of the user's places in ``app.state.large_bodies``, and again with the others. Only CompiledRoute respects
+    it.
     """
     dependency.before_large_bodies = True  # type: ignore[attr-defined]
     return dependency
@@ -73,7 +74,7 @@ class CompiledRoute(APIRoute):
         _refuse_unsupported(self)
         self._arguments = _arguments_of(self.dependant)
         self._body = _body_of(self.dependant)
-        self._before_large_bodies = [_value_of(found) for found in _marked(self.dependant)]
+        self._sender_of_large_body = _marked(self.dependant)
         self._bulkhead: str | None = getattr(endpoint, "bulkhead", None)
         self._status = self.status_code or 200
 
@@ -83,19 +84,18 @@ class CompiledRoute(APIRoute):
         state = scope["app"].state
         body = b""
         if self._body is not None:
-            if self._before_large_bodies and is_large(scope):
-                await state.threads.run(self._refuse_before_its_body, request)
-            body = await read_body(request)
+            if self._sender_of_large_body is not None and is_large(scope):
+                user = await state.threads.run(self._sender_of_large_body, request, {}, [])
+                with state.large_bodies.place(user):
+                    body = await read_body(request)
+            else:
+                body = await read_body(request)
         if self._bulkhead is None:
             response = await state.threads.run(self._work, request, body)
         else:
             async with getattr(state, self._bulkhead).slot():
                 response = await state.threads.run(self._work, request, body)
         await response(scope, receive, send)
-
-    def _refuse_before_its_body(self, request: Request) -> None:
-        for refuse in self._before_large_bodies:
-            refuse(request, {}, [])
 
     def _work(self, request: Request, body: bytes) -> ASGIApp:
         # In FastAPI's order: invalid JSON is refused before the dependencies run, and the content is validated after.
@@ -164,12 +164,13 @@ def _arguments_of(dependant: Dependant) -> Make:
     return lambda request, known, errors: {name: make(request, known, errors) for name, make in makers}
 
 
-def _marked(dependant: Dependant) -> list[Dependant]:
-    """The dependencies that are marked to be called before a large body, wherever they are declared."""
-    found: list[Dependant] = []
+def _marked(dependant: Dependant) -> Make | None:
+    """The dependency that is marked to be called before a large body, wherever it is declared."""
     for inner in dependant.dependencies:
-        found += [inner] if getattr(inner.call, "before_large_bodies", False) else _marked(inner)
-    return found
+        found = _value_of(inner) if getattr(inner.call, "before_large_bodies", False) else _marked(inner)
+        if found is not None:
+            return found
+    return None
 
 
 def _value_of(dependant: Dependant) -> Make:

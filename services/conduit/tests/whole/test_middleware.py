@@ -1,6 +1,8 @@
 """The middleware: access log and metrics, limits on requests in flight, and limits on bodies."""
 
+import contextlib
 import io
+import itertools
 import json
 import socket
 import sys
@@ -16,6 +18,7 @@ from prometheus_client import REGISTRY
 
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.errors import UnavailableError
+from conduit.main import LARGE_BODIES_OF_A_USER
 from conduit.middleware import request_limits
 from conduit.routing.body import LARGE_BYTES
 from conduit_testing.client import Api, errors
@@ -227,6 +230,36 @@ def test_who_is_not_signed_in_is_refused_before_a_large_body(deployment: Deploym
     with _sending(deployment, LARGE_BYTES, b"", signed, target) as connection:
         assert connection.recv(4_000).startswith(b"HTTP/1.1 401 ")
     assert time.monotonic() - started < BODY_SECONDS
+
+
+def test_a_user_with_many_tokens_has_the_places_of_one(new_database: NewDatabase) -> None:
+    with (
+        deployed_on_one_server(new_database, body_seconds=30) as deployment,
+        httpx.Client(base_url=deployment.base_url) as http,
+        contextlib.ExitStack() as slow,
+    ):
+        jo, ann = Api(http).sign_up(), Api(http).sign_up()
+        tokens = {jo.token}
+        while len(tokens) < 3:
+            time.sleep(1)  # a token has the second in which it was issued
+            tokens.add(Api(http).log_in(jo.email).json()["user"]["token"])
+
+        def sent(token: str | None) -> socket.socket:
+            signed = f"Authorization: Token {token}\r\n"
+            connection = _sending(deployment, LARGE_BYTES, b"{", signed, "POST /api/articles")
+            return slow.enter_context(contextlib.closing(connection))
+
+        for token, _ in zip(itertools.cycle(tokens), range(LARGE_BODIES_OF_A_USER), strict=False):
+            last = sent(token)
+        last.settimeout(1)
+        with pytest.raises(TimeoutError):
+            last.recv(1)
+        for token in tokens:
+            assert sent(token).recv(4_000).startswith(b"HTTP/1.1 503 ")
+        assert ann.publish(body="x" * LARGE_BYTES)
+        last.close()
+        published = {"article": {"title": "t", "description": "d", "body": "x" * LARGE_BYTES}}
+        until(lambda: jo.post("/articles", published).status_code == 201, "its place was not free again")
 
 
 @pytest.mark.parametrize("target", ["POST /api/users", "POST /api/users/login"])
