@@ -10,7 +10,7 @@ from conduit.events import ArticleChanged, ArticleDeleted, ArticleFavorited, Art
 from conduit.ports import Database, Enqueued, Media, Tasks, Writer
 from conduit.queries import followed_by, require_user
 from conduit.request_bodies import ArticleChanges, NewArticle
-from conduit.rows import LockedArticleRow, article_from, article_of, cover_from
+from conduit.rows import LockedArticleRow, article_of, cover_from
 from conduit.schemas import Article
 from conduit.statements import Statement
 
@@ -32,7 +32,7 @@ def publish(database: Database, tasks: Tasks, viewer: int, draft: NewArticle) ->
     Raises UserGoneError if the token outlived its user.
     """
     with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
-        row = writer.first(
+        published = writer.first(
             writes.PUBLISH,
             viewer=viewer,
             shard=ids.shard_of(viewer),
@@ -42,10 +42,11 @@ def publish(database: Database, tasks: Tasks, viewer: int, draft: NewArticle) ->
             body=draft.body,
             tags=draft.tag_list,
         )
-        if row is None:
+        if published is None:
             raise UserGoneError
+        row, position = published
         announcement = tasks.enqueue(writer, announcements.MailFollowers(row.id, viewer))
-        writer.record(ArticlePublished(row.id, viewer, tuple(row.tag_list)))
+        writer.record(ArticlePublished(row.id, viewer, tuple(row.tag_list), position=position or 0))
     _send_in_any_case(tasks, announcement)
     return article_of(row, cover=None, following=False)
 
@@ -72,7 +73,7 @@ def change(database: Database, media: Media, viewer: int, slug: str, changes: Ar
     with database.writing(article_id) as writer:
         # The lock waits for concurrent changes, so that the next statement sees their tags.
         former_tags = _lock(writer, article_id, viewer).tag_list
-        row = writer.first(
+        changed = writer.first(
             writes.CHANGE_ARTICLE,
             article_id=article_id,
             shard=ids.shard_of(article_id),
@@ -83,8 +84,10 @@ def change(database: Database, media: Media, viewer: int, slug: str, changes: Ar
             body=given.get("body"),
             tags=given.get("tag_list"),
         )
-        assert row is not None, "it is locked by this transaction"
-        writer.record(ArticleChanged(article_id, viewer, tuple(sorted({*former_tags} ^ {*row.tag_list}))))
+        assert changed is not None, "it is locked by this transaction"
+        row, position = changed
+        changed_tags = tuple(sorted({*former_tags} ^ {*row.tag_list}))
+        writer.record(ArticleChanged(article_id, viewer, changed_tags, position=position or 0))
     return article_of(row, cover_from(media, row.cover_digest, row.cover_state), following=False)
 
 
@@ -96,10 +99,11 @@ def delete(database: Database, tasks: Tasks, viewer: int, slug: str) -> None:
     with database.writing(article_id) as writer:
         # The locks wait for concurrent favourites and publications, so that the next statement sees them all.
         row = _lock(writer, article_id, viewer, writes.LOCK_TO_DELETE)
-        writer.all(writes.DELETE_ARTICLE, article_id=article_id, shard=ids.shard_of(article_id))
+        deleted = writer.first(writes.DELETE_ARTICLE, article_id=article_id, shard=ids.shard_of(article_id))
+        assert deleted is not None, "it is locked by this transaction, like its author"
         if row.cover_digest is not None:
             dropped = tasks.enqueue(writer, DropCover(article_id, row.cover_digest))
-        writer.record(ArticleDeleted(article_id, viewer, tuple(row.tag_list)))
+        writer.record(ArticleDeleted(article_id, viewer, tuple(row.tag_list), position=deleted.position or 0))
     cover_files.send(tasks, dropped)
 
 
@@ -110,19 +114,21 @@ def mark(database: Database, media: Media, viewer: int, slug: str, *, favorited:
     require_user(database, viewer)
     # The article may be deleted while this waits for its lock.
     with missing_owner_as(NotFoundError("article")), database.writing(article_id) as writer:
-        row = writer.first(
+        marked = writer.first(
             writes.FAVORITE if favorited else writes.UNFAVORITE,
             article_id=article_id,
             shard=ids.shard_of(article_id),
             viewer=viewer,
         )
-        if row is None:
+        if marked is None:
             raise NotFoundError("article")
-        if row.changed:
-            writer.record(ArticleFavorited(article_id, viewer, favorited))
+        row, position = marked
+        if position is not None:  # it may have been so already
+            mark = row.author_id, viewer, favorited, row.favorites_count
+            writer.record(ArticleFavorited(article_id, *mark, position=position))
     following = row.author_id in followed_by(database, viewer, (row.author_id,))
     cover = cover_from(media, row.cover_digest, row.cover_state)
-    return article_from(row, row.body, row, cover, favorited=row.favorited, following=following)
+    return article_of(row, cover, following)
 
 
 def _lock(

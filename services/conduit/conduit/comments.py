@@ -4,7 +4,7 @@ from conduit import ids, queries, writes
 from conduit.articles import id_of
 from conduit.conflicts import retry_on_conflict
 from conduit.errors import ForbiddenError, NotFoundError, missing_owner_as
-from conduit.events import CommentsChanged
+from conduit.events import CommentAdded, CommentDeleted
 from conduit.ports import Database
 from conduit.rows import comment_from
 from conduit.schemas import Comment
@@ -17,16 +17,18 @@ def add(database: Database, viewer: int, slug: str, body: str) -> Comment:
     person = queries.require_user(database, viewer)
     # The article may be deleted while this waits for its lock.
     with missing_owner_as(NotFoundError("article")), database.writing(article_id) as writer:
-        row = writer.first(
+        added = writer.first(
             writes.ADD_COMMENT,
             article_id=article_id,
             shard=ids.shard_of(article_id),
             viewer=viewer,
             body=body,
         )
-        if row is None:
+        if added is None:
             raise NotFoundError("article")
-        writer.record(CommentsChanged(article_id))
+        row, position = added
+        comment = row.id, row.author_id, row.body, row.created_at, row.updated_at
+        writer.record(CommentAdded(article_id, *comment, position=position or 0))
     return comment_from(row, person, following=False)
 
 
@@ -36,11 +38,11 @@ def delete(database: Database, viewer: int, slug: str, comment_id: int) -> None:
     article_id = id_of(slug)
     queries.require_user(database, viewer)
     with database.writing(article_id) as writer:
-        row = writer.first(writes.DELETE_COMMENT, article_id=article_id, comment_id=comment_id, viewer=viewer)
-        if row is None:
+        deleted = writer.first(writes.DELETE_COMMENT, article_id=article_id, comment_id=comment_id, viewer=viewer)
+        if deleted is None:
             raise NotFoundError("article")
-        if row.author_id is None:
+        if deleted.row.author_id is None:
             raise NotFoundError("comment")
-        if row.author_id != viewer:
+        if deleted.row.author_id != viewer:
             raise ForbiddenError("comment")
-        writer.record(CommentsChanged(article_id, deleted=True))
+        writer.record(CommentDeleted(article_id, comment_id, position=deleted.position or 0))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from conduit.events import ArticleChanged, ArticleDeleted, CommentsChanged, Event
+from conduit.events import ArticleChanged, ArticleDeleted, CommentDeleted, Event
 from conduit.ports import Edge, Listener
 
 
@@ -17,8 +17,7 @@ def purging(edge: Edge) -> Listener:
         changed = [
             event.article_id
             for event in events
-            if isinstance(event, ArticleChanged | ArticleDeleted)
-            or (isinstance(event, CommentsChanged) and event.deleted)
+            if isinstance(event, ArticleChanged | ArticleDeleted | CommentDeleted)
         ]
         if changed:
             edge.purge(list(dict.fromkeys(changed)))

@@ -3,8 +3,14 @@
 from msgspec import Struct
 
 
-class Event(Struct, frozen=True, tag=True):
-    """A change that is true once its transaction is committed. Ids are those of ``ids.py``."""
+class Event(Struct, frozen=True, tag=True, kw_only=True):
+    """A change that is true once its transaction is committed. Ids are those of ``ids.py``.
+
+    ``position`` orders the changes of one row (``statements.Changed``). With 0 nobody knows the order, or whether the
+    change was committed at all, because the database's answer was lost.
+    """
+
+    position: int = 0
 
 
 class UserChanged(Event, frozen=True):
@@ -40,16 +46,27 @@ class ArticleDeleted(Event, frozen=True):
 
 
 class ArticleFavorited(Event, frozen=True):
+    """``favorites_count`` is the article's since then."""
+
     article_id: int
+    author_id: int
     user_id: int
     favorited: bool
+    favorites_count: int
 
 
-class CommentsChanged(Event, frozen=True):
-    """``deleted`` is whether a comment was taken away, and not added."""
-
+class CommentAdded(Event, frozen=True):
     article_id: int
-    deleted: bool = False
+    comment_id: int
+    author_id: int
+    body: str
+    created_at: str
+    updated_at: str
+
+
+class CommentDeleted(Event, frozen=True):
+    article_id: int
+    comment_id: int
 
 
 class AuthorFollowed(Event, frozen=True):

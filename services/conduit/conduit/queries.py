@@ -107,6 +107,22 @@ OWN_MARKS = Statement(
     ),
     MarkRow,
 )
+# All of them, for the cache, as far as one more than ``most``.
+_all_favorites = (
+    select(true().label("favorited"), favorites.c.article_id.label("id"))
+    .where(favorites.c.user_id == param("viewer"))
+    .limit(bindparam("most", type_=Integer))
+    .subquery("all_favorites")
+)
+_all_followed = (
+    select(false(), follows.c.followee_id)
+    .where(follows.c.follower_id == param("viewer"))
+    .limit(bindparam("most", type_=Integer))
+    .subquery("all_followed")
+)
+ALL_MARKS = Statement(
+    "all marks of a viewer", select(_all_favorites).union_all(select(_all_followed)), MarkRow
+)
 _followees = select(follows.c.followee_id.label("id")).where(follows.c.follower_id == param("viewer"))
 FOLLOWEES = Statement("followees", _followees, IdRow)
 FOLLOWED = Statement("followed", _followees.where(follows.c.followee_id == func.any(ids_param("authors"))), IdRow)

@@ -32,28 +32,6 @@ class ArticleRow(NamedTuple):
     favorited: bool
 
 
-class MarkedRow(NamedTuple):
-    """An article after a viewer marked it, and whether that changed anything: it may have been so already."""
-
-    id: int
-    author_id: int
-    slug: str
-    title: str
-    description: str
-    body: str
-    tag_list: list[str]
-    created_at: str
-    updated_at: str
-    favorites_count: int
-    username: str
-    bio: str | None
-    image: str | None
-    cover_digest: str | None
-    cover_state: str | None
-    favorited: bool
-    changed: bool
-
-
 class ListRow(NamedTuple):
     """An article in a list, with the list's ``total`` and the id of the user whose list it is.
 

@@ -23,10 +23,9 @@ from conduit.rows import (
     FollowedRow,
     IdRow,
     LockedArticleRow,
-    MarkedRow,
     NewReportRow,
 )
-from conduit.statements import NoRow, Row, Statement, sql_statement
+from conduit.statements import Changed, NoRow, Row, Statement, changing_statement, sql_statement
 
 _TYPES: dict[str, Any] = {
     "article_id": BigInteger,
@@ -58,6 +57,14 @@ _TYPES: dict[str, Any] = {
 
 def _statement(name: str, row: type[Row], sql: str) -> Statement[Row]:
     return sql_statement(name, sql, row, _TYPES)
+
+
+def _changing(name: str, row: type[Row], sql: str) -> Statement[Changed[Row]]:
+    return changing_statement(name, sql, row, _TYPES)
+
+
+# Where RETURNING reads it, the row is locked already.
+_POSITION = "CAST(pg_current_wal_insert_lsn() - '0/0' AS bigint) AS position"
 
 
 # Users and follows -----------------------------------------------------------------------------------------
@@ -113,10 +120,10 @@ UNFOLLOW = _statement(
 
 # Articles --------------------------------------------------------------------------------------------------
 
-PUBLISH = _statement(
+PUBLISH = _changing(
     "publish",
     ArticleRow,
-    """
+    f"""
     WITH fresh AS (SELECT next_id(:shard) AS id),
     article AS (
         INSERT INTO articles (id, author_id, slug, title, description, body, tag_list)
@@ -137,7 +144,7 @@ PUBLISH = _statement(
         FROM article WHERE users.id = :viewer RETURNING username, bio, image
     )
     SELECT article.id, author_id, slug, title, description, body, tag_list, created_at, updated_at, favorites_count,
-           username, bio, image, cover_digest, cover_state, false AS favorited
+           username, bio, image, cover_digest, cover_state, false AS favorited, {_POSITION}
     FROM article, author
     """,
 )
@@ -159,15 +166,15 @@ LOCK_TO_DELETE = _statement(
     """,
 )
 # With NULL for :tags the tags stay: a comparison with NULL is never true, and unnest gives no row.
-CHANGE_ARTICLE = _statement(
+CHANGE_ARTICLE = _changing(
     "change article",
     ArticleRow,
-    """
+    f"""
     WITH changed AS (
         UPDATE articles SET title = coalesce(:title, title), description = coalesce(:description, description),
             body = coalesce(:body, body), slug = coalesce(:slug, slug), tag_list = coalesce(:tags, tag_list),
             updated_at = date_trunc('milliseconds', clock_timestamp())
-        WHERE id = :article_id RETURNING *
+        WHERE id = :article_id RETURNING *, {_POSITION}
     ),
     old AS (DELETE FROM article_tags WHERE article_id = :article_id AND tag <> ALL (:tags) RETURNING tag),
     fresh AS (
@@ -183,15 +190,15 @@ CHANGE_ARTICLE = _statement(
     )
     SELECT a.id, a.author_id, a.slug, a.title, a.description, a.body, a.tag_list, a.created_at, a.updated_at,
            a.favorites_count, u.username, u.bio, u.image, a.cover_digest, a.cover_state,
-           EXISTS (SELECT FROM favorites f WHERE f.article_id = a.id AND f.user_id = :viewer) AS favorited
+           EXISTS (SELECT FROM favorites f WHERE f.article_id = a.id AND f.user_id = :viewer) AS favorited, a.position
     FROM changed a JOIN users u ON u.id = a.author_id
     """,
 )
-DELETE_ARTICLE = _statement(
+DELETE_ARTICLE = _changing(
     "delete article",
     NoRow,
-    """
-    WITH gone AS (DELETE FROM articles WHERE id = :article_id RETURNING author_id, tag_list),
+    f"""
+    WITH gone AS (DELETE FROM articles WHERE id = :article_id RETURNING author_id, tag_list, {_POSITION}),
     counted AS (UPDATE article_counts SET count = count - 1 WHERE shard = :shard AND EXISTS (SELECT FROM gone)),
     tags_counted AS (
         UPDATE tag_counts AS n SET count = n.count - 1 FROM (
@@ -210,7 +217,7 @@ DELETE_ARTICLE = _statement(
     )
     UPDATE users SET articles_count = articles_count - 1, last_article_id = coalesce(
         (SELECT max(a.id) FROM articles a WHERE a.author_id = users.id AND a.id <> :article_id), 0)
-    FROM gone WHERE users.id = gone.author_id
+    FROM gone WHERE users.id = gone.author_id RETURNING gone.position
     """,
 )
 
@@ -253,14 +260,14 @@ def _marked(favorited: str) -> str:
         SELECT a.id, a.author_id, a.slug, a.title, a.description, a.body, a.tag_list, a.created_at, a.updated_at,
                coalesce((SELECT favorites_count FROM bumped), a.favorites_count) AS favorites_count,
                u.username, u.bio, u.image, a.cover_digest, a.cover_state, {favorited} AS favorited,
-               EXISTS (SELECT FROM bumped) AS changed
+               (SELECT position FROM bumped) AS position
         FROM articles a JOIN users u ON u.id = a.author_id WHERE a.id = :article_id
     """
 
 
-FAVORITE = _statement(
+FAVORITE = _changing(
     "favorite",
-    MarkedRow,
+    ArticleRow,
     f"""
     WITH added AS (
         INSERT INTO favorites (article_id, user_id) SELECT id, :viewer FROM articles WHERE id = :article_id
@@ -268,7 +275,7 @@ FAVORITE = _statement(
     ),
     bumped AS (
         UPDATE articles SET favorites_count = favorites_count + 1
-        WHERE id = :article_id AND EXISTS (SELECT FROM added) RETURNING favorites_count
+        WHERE id = :article_id AND EXISTS (SELECT FROM added) RETURNING favorites_count, {_POSITION}
     ),
     counted AS (
         INSERT INTO favorite_counts AS n (shard, user_id, count) SELECT :shard, user_id, 1 FROM added
@@ -277,16 +284,16 @@ FAVORITE = _statement(
     {_marked("true")}
     """,
 )
-UNFAVORITE = _statement(
+UNFAVORITE = _changing(
     "unfavorite",
-    MarkedRow,
+    ArticleRow,
     f"""
     WITH removed AS (
         DELETE FROM favorites WHERE article_id = :article_id AND user_id = :viewer RETURNING user_id
     ),
     bumped AS (
         UPDATE articles SET favorites_count = favorites_count - 1
-        WHERE id = :article_id AND EXISTS (SELECT FROM removed) RETURNING favorites_count
+        WHERE id = :article_id AND EXISTS (SELECT FROM removed) RETURNING favorites_count, {_POSITION}
     ),
     counted AS (
         UPDATE favorite_counts SET count = count - 1
@@ -298,20 +305,24 @@ UNFAVORITE = _statement(
 
 # Comments --------------------------------------------------------------------------------------------------
 
-ADD_COMMENT = _statement(
+ADD_COMMENT = _changing(
     "add comment",
     CommentRow,
     "INSERT INTO comments (article_id, id, author_id, body) "
     "SELECT id, next_id(:shard), :viewer, :body FROM articles WHERE id = :article_id "
-    "RETURNING id, body, created_at, updated_at, author_id",
+    f"RETURNING id, body, created_at, updated_at, author_id, {_POSITION}",
 )
-DELETE_COMMENT = _statement(
+DELETE_COMMENT = _changing(
     "delete comment",
     DeletedCommentRow,
-    """
+    f"""
     WITH old AS (SELECT author_id FROM comments WHERE article_id = :article_id AND id = :comment_id),
-    gone AS (DELETE FROM comments WHERE article_id = :article_id AND id = :comment_id AND author_id = :viewer)
-    SELECT a.id AS article_id, old.author_id FROM articles a LEFT JOIN old ON true WHERE a.id = :article_id
+    gone AS (
+        DELETE FROM comments WHERE article_id = :article_id AND id = :comment_id AND author_id = :viewer
+        RETURNING {_POSITION}
+    )
+    SELECT a.id AS article_id, old.author_id, (SELECT position FROM gone) AS position
+    FROM articles a LEFT JOIN old ON true WHERE a.id = :article_id
     """,
 )
 

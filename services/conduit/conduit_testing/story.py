@@ -47,6 +47,12 @@ class Slow(SqlReads):
     def shared_profile(self, *args: Any) -> Any:
         return self._after("profile", super().shared_profile(*args))
 
+    def all_marks(self, *args: Any) -> Any:
+        return self._after("all marks", super().all_marks(*args))
+
+    def own_marks(self, *args: Any) -> Any:
+        return self._after("own marks", super().own_marks(*args))
+
     def tags(self) -> Any:
         return self._after("tags", super().tags())
 

@@ -18,6 +18,7 @@ from conduit.rows import ArticleRow, CommentRow, ListRow, PersonRow
 
 # A reply that is long on its way would look like one of a Redis that does not answer.
 LARGEST_VALUE = 64 << 10
+COUNT_DIGITS = 10
 
 
 class Absent(Enum):
@@ -38,7 +39,7 @@ class AuthorSnippet(Struct, array_like=True, frozen=True, gc=False):
     image: str | None
 
 
-class Summary(Struct, array_like=True, frozen=True, gc=False):
+class Summary(Struct, array_like=True, gc=False):
     """An article in a list, the same for every viewer. Scripts read the author's id, so it comes first."""
 
     author_id: int
@@ -61,26 +62,12 @@ class CachedComment(Struct, array_like=True, frozen=True, gc=False):
     author_id: int
 
 
-class PageOfIds(Struct, array_like=True, frozen=True):
-    """A page of a list: the articles' ids in order, their authors' ids, and how many the whole list has."""
-
-    generation: str
-    version: int
-    ids: list[int]
-    authors: list[int]
-    total: int
-
-
-class TagsInUse(Struct, array_like=True, frozen=True):
-    generation: str
-    version: int
-    tags: list[str]
-
 
 class Entry(NamedTuple):
     """One value to keep, and the cache tag that may refuse it.
 
-    A ``versioned`` value is the rest of an array that begins with the generation and the version it was read under.
+    A ``versioned`` value is the rest of an array that begins with the generation and the version it was read under: a
+    list's, whose scripts know what is in it.
     """
 
     key: bytes
@@ -103,7 +90,13 @@ def no_article_entry(article_id: int) -> Entry:
 
 
 def summary_entry(article_id: int, summary: Summary) -> Entry:
-    return Entry(keys.summary_key(article_id), keys.cache_tag(article_id), encode(summary), ENTRY_SECONDS)
+    value = counted(summary.favorites_count) + encode(summary)
+    return Entry(keys.summary_key(article_id), keys.cache_tag(article_id), value, ENTRY_SECONDS)
+
+
+def counted(favorites_count: int) -> bytes:
+    """The count of favourites, which stands before the article: a favourite overwrites it, and leaves the rest."""
+    return b"%0*d" % (COUNT_DIGITS, favorites_count)
 
 
 def author_entry(user_id: int, author: AuthorSnippet) -> Entry:
@@ -116,14 +109,23 @@ def name_entry(username: str, user_id: int | None) -> Entry:
     return _absent(key, tag, Absent.NOT_FOUND) if user_id is None else Entry(key, tag, b"%d" % user_id, ENTRY_SECONDS)
 
 
-def list_entry(key: ListKey, owner: int | None, ids: Sequence[int], authors: Iterable[int], total: int) -> Entry:
-    page = list(ids), list(authors), total
+def list_entry(key: ListKey, owner: int | None, ids: Sequence[int], authors: Sequence[int], total: int) -> Entry:
+    """``ids`` and ``authors`` are those of the newest articles, down to ``DEPTH``."""
     tag = keys.cache_tag_of_list(key, owner)
-    return Entry(keys.list_key(key, owner), tag, b"", LIST_SECONDS, versioned=page)
+    return Entry(keys.list_key(key, owner), tag, b"", LIST_SECONDS, versioned=(ids, authors, total))
+
+
+def marks_entry(user_id: int, favorites: Iterable[int], followed: Iterable[int]) -> Entry:
+    return Entry(keys.marks_key(user_id), keys.cache_tag(user_id), encode((favorites, followed)), ENTRY_SECONDS)
+
+
+def no_marks_entry(user_id: int) -> Entry:
+    """Where there are too many."""
+    return _absent(keys.marks_key(user_id), keys.cache_tag(user_id), Absent.TOO_LARGE)
 
 
 def tags_entry(tags: list[str]) -> Entry:
-    return Entry(keys.TAGS_KEY, keys.TAGGED, b"", LIST_SECONDS, versioned=(tags,))
+    return Entry(keys.TAGS_KEY, keys.TAGGED, encode(tags), LIST_SECONDS)
 
 
 def comments_entry(article_id: int, comments: Sequence[CachedComment] | None) -> Entry:

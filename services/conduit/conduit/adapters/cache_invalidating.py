@@ -1,15 +1,28 @@
-"""Which entries of the cache an event outdates: the listener that invalidates them after the commit."""
+"""What an event outdates or changes in the cache: the listener that tells it after the commit."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from conduit.adapters import cache_keys as cache
+from conduit.adapters.cache_changes import (
+    Change,
+    Step,
+    has_comment,
+    is_favorite_of,
+    list_gains,
+    list_loses,
+    uses_tags,
+    viewer_marks,
+    viewer_unmarks,
+)
 from conduit.events import (
     ArticleChanged,
     ArticleDeleted,
     ArticleFavorited,
     ArticlePublished,
-    CommentsChanged,
+    AuthorFollowed,
+    CommentAdded,
+    CommentDeleted,
     Event,
     UserChanged,
     UsernameReleased,
@@ -21,21 +34,21 @@ if TYPE_CHECKING:
 
 
 def invalidating(redis_cache: "RedisCache") -> Listener:
-    """A listener that invalidates what committed events outdate, in one call for all of them."""
+    """A listener that tells the cache of committed events, in one call for all of them."""
 
     def listener(events: Sequence[Event]) -> None:
         tags: set[bytes] = set()
         keys: set[bytes] = set()
-        for event in events:
-            _collect(event, tags, keys)
+        changes = [change for event in events if (change := _collect(event, tags, keys)) is not None]
         if tags:
-            redis_cache.invalidate(tags, keys)
+            redis_cache.invalidate(tags, keys, changes)
 
     return listener
 
 
-def _collect(event: Event, tags: set[bytes], keys: set[bytes]) -> None:
-    """Add the cache tags and keys that this event outdates."""
+def _collect(event: Event, tags: set[bytes], keys: set[bytes]) -> Change | None:
+    """Add the cache tags and keys that this event outdates. Returns what it changes."""
+    change: Change | None = None
     match event:
         case UserChanged(user_id, username, former):
             names = [name for name in (username, former) if name is not None]
@@ -50,21 +63,51 @@ def _collect(event: Event, tags: set[bytes], keys: set[bytes]) -> None:
             tags.update([cache.cache_tag(article_id), cache.cache_tag(author_id), cache.PUBLISHED])
             tags.update(_tagged(article_tags))
             keys.update(cache.article_keys(article_id))
+            steps = [list_gains(key, article_id, author_id) for key in _lists(author_id, article_tags)]
+            change = _change(event, article_id, *steps, uses_tags(article_tags))
         case ArticleChanged(article_id, _, article_tags):
             tags.update([cache.cache_tag(article_id), *_tagged(article_tags)])
-            keys.update(cache.article_keys(article_id))
+            keys.update([*cache.article_keys(article_id), *map(cache.tag_list_key, article_tags)])
+            if article_tags:
+                keys.add(cache.TAGS_KEY)
+            change = _change(event, article_id)
         case ArticleDeleted(article_id, author_id, article_tags):
             tags.update([cache.cache_tag(article_id), cache.cache_tag(author_id)])
             tags.update([cache.PUBLISHED, cache.DELETED, *_tagged(article_tags)])
-            keys.update(cache.article_keys(article_id))
-        case ArticleFavorited(article_id, user_id, _):
+            keys.update([*cache.article_keys(article_id), cache.TAGS_KEY])
+            change = _change(
+                event, article_id, *(list_loses(key, article_id) for key in _lists(author_id, article_tags))
+            )
+        case ArticleFavorited(article_id, author_id, user_id, favorited, count):
             tags.update([cache.cache_tag(article_id), cache.cache_tag(user_id)])
-            keys.add(cache.summary_key(article_id))
-        case CommentsChanged(article_id):
+            favorites = cache.favorites_key(user_id)
+            change = _change(
+                event,
+                article_id,
+                is_favorite_of(article_id, count),
+                list_gains(favorites, article_id, author_id) if favorited else list_loses(favorites, article_id),
+                viewer_marks(user_id, article_id) if favorited else viewer_unmarks(user_id, article_id),
+            )
+        case CommentAdded(article_id):
+            tags.add(cache.cache_tag(article_id))
+            change = _change(event, article_id, has_comment(event))
+        case CommentDeleted(article_id):
             tags.add(cache.cache_tag(article_id))
             keys.add(cache.comments_key(article_id))
-        case _:
-            pass  # follows are never cached
+            change = _change(event, article_id)
+        case AuthorFollowed(follower_id, _, _):
+            tags.add(cache.cache_tag(follower_id))
+            keys.add(cache.marks_key(follower_id))
+    return change
+
+
+def _change(event: Event, article_id: int, *steps: Step) -> Change:
+    return Change(cache.cache_tag(article_id), event.position, steps)
+
+
+def _lists(author_id: int, article_tags: Sequence[str]) -> list[bytes]:
+    """The keys of the lists in which an article stands by itself; fans' lists are apart."""
+    return [cache.HOME_KEY, cache.author_list_key(author_id), *map(cache.tag_list_key, article_tags)]
 
 
 def _tagged(article_tags: Sequence[str]) -> list[bytes]:

@@ -2,15 +2,21 @@
 
     s:<article>   an article without its body       b:<article>  its body       m:<article>  its newest comments
     p:<user>      an author snippet                 u:<name>     a user's id    t            the tags in use
-    l:<kind>:<whose>/<limit>/<offset>   a page of a list
-    lease:<key>   held by the caller that asks the database; in a list's key, <whose> is the name
+    v:<user>      a viewer's own marks: the favourites, and who is followed
+    l:<kind>:<whose>   a list: the ids of its newest articles, and how many it has; <whose> is a tag or a user's id
+    lease:<key>   held by the caller that asks the database; of a list by its name and page
     versions      the version counters
 
 **Version counters.** Each invalidation has a number. The hash ``versions`` holds the last one (``latest``) and, by
 cache tag, that of the tag's last invalidation. A get that misses returns ``latest``, and the set that follows states
 it. A value whose cache tag has a higher number by then is refused: it was read from the database before that change.
-A page of a list keeps the number it was read under and is compared at every get. So one number invalidates any number
-of lists, and nothing is deleted.
+A list keeps the number that it was read under. Lists of favourites compare it at every get with that of the last
+article that was deleted, since nobody knows in whose lists that one stands.
+
+**Positions.** A change that only adds to a value, or counts, is made in the value, which stays (``cache_changes``).
+That is right only in the order of the commits, and two boxes may call in another one. So a change has the position that
+it has in its database's log, and ``versions`` holds the last one of each cache tag (``at:<tag>``). A change that comes
+after a later one deletes what it would have changed.
 
 Several ids share a cache tag. That costs a refused set now and then and is never wrong. The cache tags of rows belong
 to logical shards. Where replicas are read, the position of a commit in its shard's log can stand beside a tag's number,
@@ -27,12 +33,18 @@ from typing import NamedTuple
 from conduit.ids import SEQUENCE_BITS, SHARD_BITS, SHARDS, shard_of
 
 # Only a backstop, because changes invalidate. A box that dies between its commit and its invalidation leaves the old
-# value for so long. Of a hundred thousand articles read by Zipf's law, fifty a second, five minutes hold 59 % of the
-# reads and half an hour 78 % (computed).
-ENTRY_SECONDS = 1800.0
-LIST_SECONDS = 300.0
+# value for so long. Of a hundred thousand articles read by Zipf's law, fifty a second, half an hour holds 78 % of the
+# reads (computed); most articles are not read again within that time.
+ENTRY_SECONDS = 6 * 3600.0
+LIST_SECONDS = 1800.0
 NEGATIVE_SECONDS = 5.0  # for what does not exist, or is too large
 JITTER = 0.2
+
+# Lists are cached down to this depth, and as many comments: nearly all readers read no further.
+DEPTH = 100
+
+# Of a viewer with more, each page asks the database.
+MOST_MARKS = 1_000
 
 TAGS_PER_SHARD = 64
 # Cache tags of user names and of article tags, which belong to no shard, come after those of the shards.
@@ -49,10 +61,6 @@ class ListKey(NamedTuple):
     name: str
     limit: int
     offset: int
-
-    @property
-    def bounds(self) -> bytes:
-        return b"/%d/%d" % (self.limit, self.offset)
 
 
 def cache_tag(row_id: int) -> bytes:
@@ -99,13 +107,37 @@ def author_key(user_id: int) -> bytes:
     return b"p:%d" % user_id
 
 
+def marks_key(user_id: int) -> bytes:
+    return b"v:%d" % user_id
+
+
 def name_key(username: str) -> bytes:
     return b"u:" + username.encode()
 
 
+HOME_KEY = b"l:home:"
+
+
+def tag_list_key(tag: str) -> bytes:
+    return b"l:tag:" + tag.encode()
+
+
+def author_list_key(user_id: int) -> bytes:
+    return b"l:author:%d" % user_id
+
+
+def favorites_key(user_id: int) -> bytes:
+    return b"l:favorited:%d" % user_id
+
+
 def list_key(key: ListKey, owner: int | None) -> bytes:
     whose = key.name.encode() if owner is None else b"%d" % owner
-    return b"l:%b:%b%b" % (key.kind.encode(), whose, key.bounds)
+    return b"l:%b:%b" % (key.kind.encode(), whose)
+
+
+def page_key(key: ListKey) -> bytes:
+    """The name of the lease of who reads this page."""
+    return b"%b/%d/%d" % (list_key(key, None), key.limit, key.offset)
 
 
 TAGS_KEY = b"t"

@@ -5,16 +5,24 @@ from itertools import islice
 from threading import Lock
 from typing import NamedTuple
 
+from conduit.adapters.cache_changes import Change
+
 # With more pending invalidations than this, the whole cache is flushed instead.
 MAX_PENDING = 10_000
 _PER_CALL = 200
 
 
 class Invalidation(NamedTuple):
-    """Cache tags whose version rises, and keys to delete."""
+    """Cache tags whose version rises, keys to delete, and changes of values."""
 
     tags: frozenset[bytes]
     keys: frozenset[bytes]
+    changes: tuple[Change, ...] = ()
+
+    def without_changes(self) -> "Invalidation":
+        """The same, which deletes the values instead: other changes may have been made since."""
+        changed = (step.key for change in self.changes for step in change.steps)
+        return Invalidation(self.tags, self.keys.union(changed))
 
 
 class PendingInvalidations:
@@ -25,7 +33,7 @@ class PendingInvalidations:
 
     def add(self, invalidation: Invalidation) -> None:
         with self._lock:
-            self._pending.add(invalidation)
+            self._pending.add(invalidation.without_changes())
             if len(self._pending) > MAX_PENDING:
                 self._pending.clear()
                 self._overflowed = True
@@ -45,7 +53,8 @@ class PendingInvalidations:
                 self._overflowed = True
                 raise
         while batch := self._take():
-            tags, keys = (frozenset().union(*parts) for parts in zip(*batch, strict=True))
+            tags = frozenset[bytes]().union(*(one.tags for one in batch))
+            keys = frozenset[bytes]().union(*(one.keys for one in batch))
             try:
                 invalidate(Invalidation(tags, keys))
             except BaseException:

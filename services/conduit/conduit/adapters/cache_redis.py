@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import count
 from time import perf_counter
@@ -13,24 +13,24 @@ from redis.commands.core import Script
 
 from conduit import metrics
 from conduit.adapters import cache_scripts
+from conduit.adapters.cache_changes import Change
 from conduit.adapters.cache_entries import (
+    COUNT_DIGITS,
     Absent,
     AuthorSnippet,
     CachedComment,
     Entry,
-    PageOfIds,
     Summary,
-    TagsInUse,
     encode,
 )
 from conduit.adapters.cache_keys import (
     JITTER,
     TAGS_KEY,
     ListKey,
-    cache_tag_of_tag,
     comments_key,
-    list_key,
+    marks_key,
     name_key,
+    page_key,
     summary_key,
 )
 from conduit.adapters.cache_pending import Invalidation, PendingInvalidations
@@ -38,6 +38,7 @@ from conduit.adapters.cache_results import (
     FoundArticle,
     FoundComments,
     FoundList,
+    FoundMarks,
     FoundProfile,
     FoundTags,
     Miss,
@@ -74,6 +75,7 @@ class RedisCache:
         self._get_list = register(cache_scripts.GET_LIST)
         self._get_comments = register(cache_scripts.GET_COMMENTS)
         self._get_profile = register(cache_scripts.GET_PROFILE)
+        self._get_marks = register(cache_scripts.GET_MARKS)
         self._get_tags = register(cache_scripts.GET_TAGS)
         self._set = register(cache_scripts.SET)
         self._invalidate = register(cache_scripts.INVALIDATE)
@@ -98,25 +100,29 @@ class RedisCache:
 
     def get_article(self, article_id: int, token: bytes) -> FoundArticle:
         def decode(summary: bytes, body: bytes, author: bytes, miss: Miss | None) -> FoundArticle:
-            return FoundArticle(_value(_SUMMARY, summary), _value(_TEXT, body), _value(_AUTHOR, author), miss)
+            return FoundArticle(_value(_summary, summary), _value(_TEXT, body), _value(_AUTHOR, author), miss)
 
         return self._get(self._get_article, token, summary_key(article_id), decode, b"%d" % article_id)
 
     def get_list(self, key: ListKey, token: bytes) -> FoundList:
         def decode(
-            owner: bytes, page: bytes, summaries: list[bytes], authors: list[bytes], miss: Miss | None
+            total: int | None,
+            page: tuple[list[int], list[bytes]],
+            people: tuple[list[int], list[bytes]],
+            miss: Miss | None,
         ) -> FoundList:
+            (ids, summaries), (author_ids, authors) = page, people
             return FoundList(
-                owner == Absent.NOT_FOUND.value,
-                _value(_PAGE, page),
-                [_value(_SUMMARY, summary) for summary in summaries],
+                total,
+                ids,
+                [_value(_summary, summary) for summary in summaries],
+                author_ids,
                 [_value(_AUTHOR, author) for author in authors],
                 miss,
             )
 
-        kind, name = key.kind.encode(), key.name.encode()
-        lease = list_key(key, owner=None)
-        return self._get(self._get_list, token, lease, decode, kind, name, key.bounds, cache_tag_of_tag(key.name))
+        kind, name, lease = key.kind.encode(), key.name.encode(), page_key(key)
+        return self._get(self._get_list, token, lease, decode, kind, name, b"%d" % key.limit, b"%d" % key.offset)
 
     def get_comments(self, article_id: int, token: bytes) -> FoundComments:
         def decode(author_ids: bytes, comments: bytes, authors: list[bytes], miss: Miss | None) -> FoundComments:
@@ -133,9 +139,18 @@ class RedisCache:
 
         return self._get(self._get_profile, token, name_key(username), decode, username.encode())
 
+    def get_marks(self, viewer: int, articles: Sequence[int], users: Sequence[int], token: bytes) -> FoundMarks:
+        def decode(
+            too_many: bytes | None, favorites: list[int], followed: list[int], miss: Miss | None
+        ) -> FoundMarks:
+            return FoundMarks(too_many is not None, favorites, followed, miss)
+
+        ids = [b"%d" % row_id for row_id in (viewer, len(articles), *articles, *users)]
+        return self._get(self._get_marks, token, marks_key(viewer), decode, *ids)
+
     def get_tags(self, token: bytes) -> FoundTags:
         def decode(found: bytes, miss: Miss | None) -> FoundTags:
-            return FoundTags([] if found is None else _TAGS(found).tags, miss)
+            return FoundTags([] if found is None else _TAGS(found), miss)
 
         return self._get(self._get_tags, token, TAGS_KEY, decode)
 
@@ -182,13 +197,14 @@ class RedisCache:
 
     # Invalidate ---------------------------------------------------------------------------------------------
 
-    def invalidate(self, tags: Iterable[bytes], keys: Iterable[bytes]) -> None:
-        """Outdate what has these cache tags, and delete these keys; called after a commit, before its answer.
+    def invalidate(self, tags: Iterable[bytes], keys: Iterable[bytes], changes: Iterable[Change] = ()) -> None:
+        """Outdate what has these cache tags, delete these keys, and make these changes; called after a commit, before
+        its answer.
 
         Without an answer from Redis the circuit opens, and the next probe delivers the invalidation before this process
         uses the cache again.
         """
-        invalidation = Invalidation(frozenset(tags), frozenset(keys))
+        invalidation = Invalidation(frozenset(tags), frozenset(keys), tuple(changes))
         arguments = self._invalidation(invalidation)
         try:
             self._call("invalidate", self._invalidate, *arguments, at_least=LAST_SECONDS, required=True)
@@ -204,8 +220,9 @@ class RedisCache:
         )
 
     def _invalidation(self, invalidation: Invalidation) -> list[bytes]:
-        tags, keys = invalidation
-        return [self.new_token(), b"%d" % len(tags), *tags, *keys]
+        tags, keys, changes = invalidation
+        numbers = b"%d" % len(tags), b"%d" % len(keys)
+        return [self.new_token(), *numbers, *tags, *keys, *(change.encoded() for change in changes)]
 
     def new_token(self) -> bytes:
         """Who holds a lease. Who gets again gives the same one: an answer that was late may have given the lease."""
@@ -225,15 +242,20 @@ _SUMMARY = msgspec.msgpack.Decoder(Summary).decode
 _AUTHOR = msgspec.msgpack.Decoder(AuthorSnippet).decode
 _TEXT = msgspec.msgpack.Decoder(str).decode
 _IDS = msgspec.msgpack.Decoder(list[int]).decode
-_PAGE = msgspec.msgpack.Decoder(PageOfIds).decode
 _COMMENTS = msgspec.msgpack.Decoder(list[CachedComment]).decode
-_TAGS = msgspec.msgpack.Decoder(TagsInUse).decode
+_TAGS = msgspec.msgpack.Decoder(list[str]).decode
 _ABSENT: dict[bytes | None, Absent | None] = {None: None, **{absent.value: absent for absent in Absent}}
 
 
 def _value(decode: Callable[[bytes], Value], found: bytes | None) -> Any:
     """A value that was found, an Absent in its place, or None for nothing."""
     return _ABSENT[found] if found in _ABSENT else decode(found)  # type: ignore[arg-type]  # None is in it
+
+
+def _summary(found: bytes) -> Summary:
+    summary = _SUMMARY(found[COUNT_DIGITS:])
+    summary.favorites_count = int(found[:COUNT_DIGITS])
+    return summary
 
 
 def _versioned(miss: Miss, rest: tuple[Any, ...]) -> bytes:

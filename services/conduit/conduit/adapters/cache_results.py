@@ -5,7 +5,7 @@
 
 from typing import NamedTuple, Protocol, TypeVar
 
-from conduit.adapters.cache_entries import Absent, AuthorSnippet, CachedComment, PageOfIds, Summary
+from conduit.adapters.cache_entries import Absent, AuthorSnippet, CachedComment, Summary
 
 
 class Miss(NamedTuple):
@@ -74,23 +74,27 @@ class FoundArticle(NamedTuple):
 
 
 class FoundList(NamedTuple):
-    """``unknown_owner``: nobody has the name of the list. ``page`` is None where it is missing or outdated."""
+    """``total`` is None where the list is missing or outdated, or nobody has its name.
 
-    unknown_owner: bool
-    page: PageOfIds | None
+    Otherwise ``ids`` are the page's, with their ``summaries``. ``author_ids`` and ``authors`` go together.
+    """
+
+    total: int | None
+    ids: list[int]
     summaries: list[Summary | None]
+    author_ids: list[int]
     authors: list[AuthorSnippet | None]
     miss: Miss | None
 
     def value(self) -> ListPage:
         """Of a miss, the part that was found."""
-        if self.page is None:
+        if self.total is None:
             return ListPage(0, [], {}, {})
-        summaries = zip(self.page.ids, self.summaries, strict=True)
-        authors = zip(self.page.authors, self.authors, strict=True)
+        summaries = zip(self.ids, self.summaries, strict=True)
+        authors = zip(self.author_ids, self.authors, strict=True)
         return ListPage(
-            self.page.total,
-            self.page.ids,
+            self.total,
+            self.ids,
             {key: summary for key, summary in summaries if summary is not None},
             {key: author for key, author in authors if author is not None},
         )
@@ -123,6 +127,25 @@ class FoundProfile(NamedTuple):
         if self.user_id is NOT_FOUND:
             return None
         return self.user_id, self.author  # type: ignore[return-value]  # a hit has both
+
+
+class Own(NamedTuple):
+    """Of a viewer: favourites, and users whom the viewer follows."""
+
+    favorites: set[int]
+    followed: set[int]
+
+
+class FoundMarks(NamedTuple):
+    """A viewer's marks among those that were asked for. ``too_many``: the viewer has more than are kept."""
+
+    too_many: bool
+    favorites: list[int]
+    followed: list[int]
+    miss: Miss | None
+
+    def value(self) -> Own | None:
+        return None if self.too_many else Own(set(self.favorites), set(self.followed))
 
 
 class FoundTags(NamedTuple):

@@ -5,14 +5,14 @@ Lua's numbers hold exactly. The keys are not declared as Redis Cluster requires 
 keys and the version counters are, ``cache_keys`` explains. ``false`` in a reply is nil for the client.
 """
 
-from conduit.adapters.cache_entries import Absent
-from conduit.adapters.cache_keys import DELETED, PUBLISHED, TAGGED, TAGS_PER_SHARD
-from conduit.ids import SEQUENCE_BITS, SHARDS
+from conduit.adapters.cache_entries import COUNT_DIGITS, LARGEST_VALUE, Absent
+from conduit.adapters.cache_keys import DELETED, DEPTH, MOST_MARKS
 
 # Every script begins with this. ARGV[1] is a token of the caller's own, for the lease.
 _COMMON = f"""
 local TOKEN = ARGV[1]
 local NOT_FOUND, TOO_LARGE = '{Absent.NOT_FOUND.value.decode()}', '{Absent.TOO_LARGE.value.decode()}'
+local COUNT_DIGITS = {COUNT_DIGITS}
 
 -- The generation and the last version. A Redis without counters begins a new generation.
 local function versions()
@@ -68,42 +68,38 @@ GET_ARTICLE = (
 local id = ARGV[3]
 local summary, body = unpack(redis.call('MGET', 's:' .. id, 'b:' .. id))
 if summary == NOT_FOUND then return {summary, false, false, false} end
-local author = summary and redis.call('GET', key('p:', cmsgpack.unpack(summary)[1]))
+local author = summary and redis.call('GET', key('p:', cmsgpack.unpack(string.sub(summary, COUNT_DIGITS + 1))[1]))
 return {summary, body, author, not (summary and body and author) and miss('s:' .. id)}
 """
 )
 
-# ARGV: kind, name, bounds, and the cache tag of the name as a tag.
-# Returns the owner's id, the page, its summaries, its authors, and the miss.
+# ARGV: kind, name, limit, offset. Returns the list's total, the page's ids with their summaries, its authors' ids with
+# their snippets, and the miss. A list that is not known as deep as the page is a miss.
 GET_LIST = (
     _GET
     + f"""
-local kind, name, bounds, tag_of_name = unpack(ARGV, 3, 6)
-local owner, whose, invalidated = false, name, 0
-if kind == 'home' then
-  invalidated = version_of('{PUBLISHED.decode()}')
-elseif kind == 'tag' then
-  invalidated = version_of(tag_of_name)
-else
-  owner = redis.call('GET', 'u:' .. name)
-  if owner == NOT_FOUND then return {{owner, false, {{}}, {{}}, false}} end
-  if owner then
-    whose = owner
-    -- As cache_tag has it in cache_keys.py: the shard, and six bits of the time above it.
-    local above = math.floor(tonumber(owner) / {1 << SEQUENCE_BITS})
-    local shard, time = above % {SHARDS}, math.floor(above / {SHARDS}) % {TAGS_PER_SHARD}
-    invalidated = version_of(string.format('%d', shard * {TAGS_PER_SHARD} + time))
-    if kind == 'favorited' then invalidated = math.max(invalidated, version_of('{DELETED.decode()}')) end
-  end
+local kind, name, limit, offset = unpack(ARGV, 3, 6)
+local lease = 'l:' .. kind .. ':' .. name .. '/' .. limit .. '/' .. offset
+local function no_page(missed) return {{false, {{{{}}, {{}}}}, {{{{}}, {{}}}}, missed}} end
+local whose = name
+if kind == 'author' or kind == 'favorited' then
+  whose = redis.call('GET', 'u:' .. name)
+  if whose == NOT_FOUND then return no_page(false) end
 end
-local lease = 'l:' .. kind .. ':' .. name .. bounds
-local is_named = kind == 'author' or kind == 'favorited'
-local page = (owner or not is_named) and redis.call('GET', 'l:' .. kind .. ':' .. whose .. bounds)
-local parts = page and cmsgpack.unpack(page)
-if not parts or not is_current(parts, invalidated) then return {{owner, false, {{}}, {{}}, miss(lease)}} end
-local summaries, all_summaries = get_all('s:', parts[3])
-local authors, all_authors = get_all('p:', parts[4])
-return {{owner, page, summaries, authors, not (all_summaries and all_authors) and miss(lease)}}
+local list = whose and redis.call('GET', 'l:' .. kind .. ':' .. whose)
+if not list then return no_page(miss(lease)) end
+local parts = cmsgpack.unpack(list)
+local ids, authors, total = unpack(parts, 3, 5)
+if #ids < offset + limit and #ids < total then return no_page(miss(lease)) end
+if kind == 'favorited' and not is_current(parts, version_of('{DELETED.decode()}')) then return no_page(miss(lease)) end
+local page, people, seen = {{}}, {{}}, {{}}
+for i = offset + 1, math.min(offset + limit, #ids) do
+  page[#page + 1] = ids[i]
+  if not seen[authors[i]] then people[#people + 1], seen[authors[i]] = authors[i], true end
+end
+local summaries, all_summaries = get_all('s:', page)
+local snippets, all_snippets = get_all('p:', people)
+return {{total, {{page, summaries}}, {{people, snippets}}, not (all_summaries and all_snippets) and miss(lease)}}
 """
 )
 
@@ -134,13 +130,33 @@ return {owner, author, not (owner and author) and miss('u:' .. name)}
 """
 )
 
+# ARGV: the viewer's id, how many ids of articles, these, and ids of users. Returns those that the viewer has marked.
+GET_MARKS = (
+    _GET
+    + """
+local viewer, articles = ARGV[3], ARGV[4]
+local found = redis.call('GET', 'v:' .. viewer)
+if not found then return {false, {}, {}, miss('v:' .. viewer)} end
+if found == TOO_LARGE then return {found, {}, {}, false} end
+local favorites, followed = unpack(cmsgpack.unpack(found))
+
+local function among(marks, first, last)
+  local wanted, both = {}, {}
+  for i = first, last do wanted[tonumber(ARGV[i])] = true end
+  for _, id in ipairs(marks) do if wanted[id] then both[#both + 1] = id end end
+  return both
+end
+
+return {false, among(favorites, 5, 4 + articles), among(followed, 5 + articles, #ARGV), false}
+"""
+)
+
 # Returns the tags, and the miss.
 GET_TAGS = (
     _GET
-    + f"""
+    + """
 local found = redis.call('GET', 't')
-if found and is_current(cmsgpack.unpack(found), version_of('{TAGGED.decode()}')) then return {{found, false}} end
-return {{false, miss('t')}}
+return {found, not found and miss('t')}
 """
 )
 
@@ -166,14 +182,131 @@ return refused
 """
 )
 
-# ARGV: the number of cache tags, the tags, and the keys to delete.
+# The steps of cache_changes.py. A list is {generation, version, ids, authors, total}, the newest first.
+_STEPS = f"""
+local DEPTH, LARGEST_VALUE, MOST_MARKS = {DEPTH}, {LARGEST_VALUE}, {MOST_MARKS}
+local steps = {{}}
+
+-- The value, which is left as it is where it is not cached; where it stands for one that is not kept, it is deleted.
+local function cached(key)
+  local found = redis.call('GET', key)
+  if found ~= NOT_FOUND and found ~= TOO_LARGE then return found end
+  redis.call('DEL', key)
+end
+
+local function replace(key, value) redis.call('SET', key, value, 'KEEPTTL') end
+
+-- Where the id stands in a list, or would stand.
+local function place_of(id, ids)
+  local place = 1
+  while ids[place] and ids[place] > id do place = place + 1 end
+  return place
+end
+
+-- Of an id beyond the known part of a list, nobody can tell whether the total counts it.
+local function is_beyond(place, list) return place > #list[3] and #list[3] < list[5] end
+
+function steps.gain(key, id, author)
+  local found = cached(key)
+  if not found then return end
+  local list = cmsgpack.unpack(found)
+  local place = place_of(id, list[3])
+  if is_beyond(place, list) then redis.call('DEL', key) return end
+  if list[3][place] == id then return end
+  table.insert(list[3], place, id)
+  table.insert(list[4], place, author)
+  list[3][DEPTH + 1], list[4][DEPTH + 1], list[5] = nil, nil, list[5] + 1
+  replace(key, cmsgpack.pack(list))
+end
+
+function steps.lose(key, id)
+  local found = cached(key)
+  if not found then return end
+  local list = cmsgpack.unpack(found)
+  local place = place_of(id, list[3])
+  if is_beyond(place, list) then redis.call('DEL', key) return end
+  if list[3][place] ~= id then return end
+  table.remove(list[3], place)
+  table.remove(list[4], place)
+  list[5] = list[5] - 1
+  replace(key, cmsgpack.pack(list))
+end
+
+function steps.count(key, count)
+  if cached(key) then redis.call('SETRANGE', key, 0, count) end
+end
+
+-- A viewer's favourites, which are in no order, are the first part.
+function steps.mark(key, id)
+  local found = cached(key)
+  if not found then return end
+  local marks = cmsgpack.unpack(found)
+  for _, other in ipairs(marks[1]) do if other == id then return end end
+  marks[1][#marks[1] + 1] = id
+  if #marks[1] > MOST_MARKS then redis.call('DEL', key) else replace(key, cmsgpack.pack(marks)) end
+end
+
+function steps.unmark(key, id)
+  local found = cached(key)
+  if not found then return end
+  local marks = cmsgpack.unpack(found)
+  for i, other in ipairs(marks[1]) do
+    if other == id then
+      table.remove(marks[1], i)
+      replace(key, cmsgpack.pack(marks))
+      return
+    end
+  end
+end
+
+function steps.comment(key, comment)
+  local found = cached(key)
+  if not found then return end
+  local comments_at = cmsgpack.unpack_one(found)
+  local comments = cmsgpack.unpack(string.sub(found, comments_at + 1))
+  local place = 1
+  while comments[place] and comments[place][1] > comment[1] do place = place + 1 end
+  if comments[place] and comments[place][1] == comment[1] then return end
+  table.insert(comments, place, comment)
+  comments[DEPTH + 1] = nil
+  local authors, seen = {{}}, {{}}
+  for _, one in ipairs(comments) do
+    if not seen[one[5]] then authors[#authors + 1], seen[one[5]] = one[5], true end
+  end
+  local value = cmsgpack.pack(authors, comments)
+  if #value > LARGEST_VALUE then redis.call('DEL', key) else replace(key, value) end
+end
+
+function steps.use(key, tags)
+  local found = cached(key)
+  if not found then return end
+  local used = {{}}
+  for _, tag in ipairs(cmsgpack.unpack(found)) do used[tag] = true end
+  for _, tag in ipairs(tags) do
+    if not used[tag] then redis.call('DEL', key) return end
+  end
+end
+"""
+
+# ARGV: how many cache tags and keys, the tags, the keys to delete, and the changes.
 INVALIDATE = (
     _COMMON
+    + _STEPS
     + """
 versions()
-local number, tags = redis.call('HINCRBY', 'versions', 'latest', 1), tonumber(ARGV[2])
-for i = 3, 2 + tags do redis.call('HSET', 'versions', ARGV[i], number) end
-for i = 3 + tags, #ARGV do redis.call('DEL', ARGV[i]) end
+local number = redis.call('HINCRBY', 'versions', 'latest', 1)
+local first_key = 4 + ARGV[2]
+local first_change = first_key + ARGV[3]
+for i = 4, first_key - 1 do redis.call('HSET', 'versions', ARGV[i], number) end
+for i = first_key, first_change - 1 do redis.call('DEL', ARGV[i]) end
+for i = first_change, #ARGV do
+  local tag, position, todo = unpack(cmsgpack.unpack(ARGV[i]))
+  local is_in_order = position > 0 and position >= version_of('at:' .. tag)
+  if is_in_order then redis.call('HSET', 'versions', 'at:' .. tag, string.format('%.0f', position)) end
+  for _, step in ipairs(todo) do
+    if is_in_order then steps[step[1]](unpack(step, 2)) else redis.call('DEL', step[2]) end
+  end
+end
 return number
 """
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from msgspec.structs import replace
 from sqlalchemy import bindparam, select, text
 
 from conduit.adapters.postgres_server import PostgresServer
@@ -95,7 +96,7 @@ class PostgresDatabase:
                     self._events.record(writer, writer.events)
         except UnavailableError:
             # The commit may have succeeded and only its answer was lost; a needless invalidation does no harm.
-            self._notify(events)
+            self._notify([replace(event, position=0) for event in events])
             raise
         self._notify(events)
 

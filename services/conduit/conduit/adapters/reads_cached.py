@@ -1,18 +1,18 @@
 """Reads that ask the cache first, and the reads behind it for what is missing.
 
 Cached is what is the same for everybody: articles, the first pages of lists with at most one filter, the newest
-comments, profiles, tags. A signed-in viewer's own favourites and follows are one more query a server. Without the cache
-every read goes to the reads behind it.
+comments, profiles, tags. A signed-in viewer's own favourites and follows are one more get. Without the cache every read
+goes to the reads behind it.
 """
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from conduit.adapters import cache_entries as entries
 from conduit.adapters import cache_keys as keys
 from conduit.adapters.cache_entries import Absent, CachedComment, Entry
-from conduit.adapters.cache_keys import ListKey
+from conduit.adapters.cache_keys import DEPTH, ListKey
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.cache_results import (
     ArticleParts,
@@ -20,9 +20,11 @@ from conduit.adapters.cache_results import (
     FoundArticle,
     FoundComments,
     FoundList,
+    FoundMarks,
     FoundProfile,
     FoundTags,
     ListPage,
+    Own,
     Person,
 )
 from conduit.adapters.read_through import ReadThrough, count_read
@@ -41,16 +43,15 @@ from conduit.rows import (
 )
 from conduit.schemas import Article, ArticleSummary, Comment, Profile
 
-# Lists are cached down to this depth, and as many comments: nearly all readers read no further.
-DEPTH = 100
-NEWEST_COMMENTS = Page(DEPTH, 0, MAX_ID + 1)
+NEWEST = Page(DEPTH, 0, MAX_ID + 1)
+NOTHING_OWN = Own(set(), set())
 
 
 class SharedReads(Reads, Protocol):
     """The reads behind the cache: those of the port, and the parts that CachedReads composes.
 
     ``shared_…`` is what is the same for every viewer; of a list also its total, and its owner's id, where it is an
-    author's or a fan's. ``own_marks`` is one viewer's.
+    author's or a fan's. ``all_marks`` and ``own_marks`` are one viewer's.
     """
 
     def shared_article(self, article_id: int) -> ArticleRow | None: ...
@@ -67,16 +68,11 @@ class SharedReads(Reads, Protocol):
 
     def shared_profile(self, username: str) -> PersonRow | None: ...
 
+    def all_marks(self, viewer: int, most: int) -> tuple[set[int], set[int]] | None: ...
+
     def own_marks(
         self, viewer: int, article_ids: Iterable[int], authors: Iterable[int]
     ) -> tuple[set[int], set[int]]: ...
-
-
-class Own(NamedTuple):
-    """A viewer's favourites among some articles, and those of some authors whom the viewer follows."""
-
-    favorites: set[int]
-    followed: set[int]
 
 
 class CachedReads:
@@ -128,12 +124,12 @@ class CachedReads:
         key = ListKey(*next(iter(given.items()), ("home", "")), page.limit, page.offset)
         found = self._through.read(
             "list",
-            keys.list_key(key, owner=None),
+            keys.page_key(key),
             partial(self._cache.get_list, key),
             FoundList.value,
-            lambda found: self._complete_list(found) or self._fetch_list(key, page),
+            lambda found: self._complete_list(found) or self._fetch_list(key),
         )
-        own = self._own(viewer, found.ids, found.authors)
+        own = self._own(viewer, found.ids, list(found.authors))
         listed = [
             summary_from(
                 summary,
@@ -152,23 +148,26 @@ class CachedReads:
 
         None without a page, or where one of its articles is gone: then the page itself is outdated.
         """
-        if found is None or found.page is None:
+        if found is None or found.total is None:
             return None
         page = found.value()
         rows = self._reads.summaries(page.incomplete())
         complete = _add(page, rows)
         return None if complete.incomplete() else (complete, _row_entries(rows))
 
-    def _fetch_list(self, key: ListKey, page: Page) -> tuple[ListPage, list[Entry]]:
+    def _fetch_list(self, key: ListKey) -> tuple[ListPage, list[Entry]]:
+        """The page, and entries for its articles and for the whole list."""
         filters = {} if key.kind == "home" else {key.kind: key.name}
-        rows, total, owner = self._reads.shared_articles(page, **filters)
+        listed, total, owner = self._reads.shared_articles(NEWEST, **filters)
+        rows = listed[key.offset : key.offset + key.limit]
         fetched = _add(ListPage(total, [row.id for row in rows], {}, {}), rows)
         found = _row_entries(rows)
         if key.kind in ("author", "favorited"):
             found.append(entries.name_entry(key.name, owner))
             if owner is None:
                 return fetched, found
-        found.append(entries.list_entry(key, owner, fetched.ids, fetched.authors, total))
+        ids, authors = [row.id for row in listed], [row.author_id for row in listed]
+        found.append(entries.list_entry(key, owner, ids, authors, total))
         return fetched, found
 
     def feed(self, page: Page, viewer: int) -> tuple[list[ArticleSummary], int]:
@@ -193,7 +192,7 @@ class CachedReads:
             return self._reads.comments(article_id, viewer, page)
         comments, authors = found
         shown = [comment for comment in comments if comment.author_id in authors][: page.limit]
-        own = self._own(viewer, (), {comment.author_id for comment in shown})
+        own = self._own(viewer, (), list({comment.author_id for comment in shown}))
         return [
             comment_from(comment, authors[comment.author_id], comment.author_id in own.followed)
             for comment in shown
@@ -206,7 +205,7 @@ class CachedReads:
         if found is not None and isinstance(found.comments, list):
             comments, authors = found.comments, found.known_authors()
         else:
-            rows = self._reads.shared_comments(article_id, NEWEST_COMMENTS)
+            rows = self._reads.shared_comments(article_id, NEWEST)
             if rows is None:
                 return Absent.NOT_FOUND, [entries.comments_entry(article_id, None)]
             comments, authors = [entries.comment_of(row) for row in rows], {}
@@ -238,10 +237,25 @@ class CachedReads:
 
         return self._through.read("tags", keys.TAGS_KEY, self._cache.get_tags, FoundTags.value, fetch)
 
-    def _own(self, viewer: int | None, article_ids: Sequence[int], authors: Iterable[int]) -> Own:
-        if viewer is None:
-            return Own(set(), set())
-        return Own(*self._reads.own_marks(viewer, article_ids, authors))
+    def _own(self, viewer: int | None, article_ids: Sequence[int], authors: Sequence[int]) -> Own:
+        """The viewer's favourites among these articles, and whom of these authors the viewer follows; maybe others."""
+        if viewer is None or not (article_ids or authors):
+            return NOTHING_OWN
+        own = self._through.read(
+            "marks",
+            keys.marks_key(viewer),
+            partial(self._cache.get_marks, viewer, article_ids, authors),
+            FoundMarks.value,
+            lambda _found: self._fetch_marks(viewer),
+        )
+        return Own(*self._reads.own_marks(viewer, article_ids, authors)) if own is None else own
+
+    def _fetch_marks(self, viewer: int) -> tuple[Own | None, list[Entry]]:
+        """All the viewer's marks; None where there are too many, which is cached, too."""
+        marks = self._reads.all_marks(viewer, keys.MOST_MARKS)
+        if marks is None:
+            return None, [entries.no_marks_entry(viewer)]
+        return Own(*marks), [entries.marks_entry(viewer, *marks)]
 
 
 def _add(page: ListPage, rows: Sequence[ListRow]) -> ListPage:

@@ -209,6 +209,18 @@ class SqlReads:
     def shared_profile(self, username: str) -> PersonRow | None:
         return queries.read_person(self._database, username)
 
+    def all_marks(self, viewer: int, most: int) -> tuple[set[int], set[int]] | None:
+        """All the viewer's favourites, and all whom the viewer follows; None where there are more than ``most``."""
+        rows = [
+            row
+            for reader in self._database.readers()
+            for row in reader.all(queries.ALL_MARKS, viewer=viewer, most=most + 1)
+        ]
+        if len(rows) > most:
+            return None
+        favorites = {row.id for row in rows if row.favorited}
+        return favorites, {row.id for row in rows if not row.favorited}
+
     def own_marks(self, viewer: int, article_ids: Iterable[int], authors: Iterable[int]) -> tuple[set[int], set[int]]:
         """The viewer's favourites among these articles, and the authors among these whom the viewer follows.
 

@@ -220,7 +220,7 @@ def test_publishing_while_deleting_keeps_the_authors_place_in_feeds(
             go_on.wait(1)
             writer.all(SLEEP, seconds=0.2)
         assert row is not None
-        slug: str = row.slug
+        slug: str = row.row.slug
         return slug
 
     with ThreadPoolExecutor(2) as threads:

@@ -22,7 +22,8 @@ from conduit.events import (
     ArticleFavorited,
     ArticlePublished,
     AuthorFollowed,
-    CommentsChanged,
+    CommentAdded,
+    CommentDeleted,
     UserChanged,
 )
 from conduit.ports import Edge
@@ -112,9 +113,10 @@ def test_only_articles_that_changed_or_lost_something_are_purged() -> None:
 
     tell = purging(Noting())  # type: ignore[arg-type] # takes the lists that it is given
     tell([ArticleChanged(1, 9), ArticlePublished(2, 9), ArticleDeleted(3, 9), ArticleChanged(1, 9)])
-    tell([ArticleFavorited(4, 9, True), CommentsChanged(5), AuthorFollowed(9, 8, True), UserChanged(9, "jo")])
+    tell([ArticleFavorited(4, 8, 9, True, 1), CommentAdded(5, 1, 9, "b", "", "")])
+    tell([AuthorFollowed(9, 8, True), UserChanged(9, "jo")])
     assert purged == [[1, 3]]
-    tell([CommentsChanged(6, deleted=True)])
+    tell([CommentDeleted(6, 1)])
     assert purged == [[1, 3], [6]]
 
 

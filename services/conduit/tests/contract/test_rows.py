@@ -69,7 +69,7 @@ def test_the_statements_are_found() -> None:
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_a_statements_columns_are_its_rows_fields(connection: psycopg.Connection, name: str) -> None:
     statement = STATEMENTS[name]
-    assert _columns(connection, statement.sql) == list(statement.row._fields)
+    assert _columns(connection, statement.sql) == statement.columns
 
 
 def test_a_column_out_of_order_is_found(connection: psycopg.Connection) -> None:

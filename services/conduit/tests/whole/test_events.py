@@ -1,9 +1,11 @@
 """What the app tells its caches after each change, over HTTP: who and what changed, and nothing of what was refused."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from conduit.events import (
     ArticleChanged,
@@ -11,7 +13,8 @@ from conduit.events import (
     ArticleFavorited,
     ArticlePublished,
     AuthorFollowed,
-    CommentsChanged,
+    CommentAdded,
+    CommentDeleted,
     Event,
     UserChanged,
     UsernameReleased,
@@ -78,9 +81,12 @@ def committed(events: list[Event], jo: Person, ann: Person) -> Committed:
     """Call it for what was told since the last call, or since jo and ann signed up."""
 
     def told() -> list[Event]:
+        """Without their positions, in whose order they are."""
         since = events[:]
         events.clear()
-        return since
+        positions = [event.position for event in since if event.position]
+        assert positions == sorted(positions)
+        return [replace(event, position=0) for event in since]
 
     events.clear()
     return told
@@ -132,10 +138,11 @@ def test_a_favourite_is_told_with_who_marked_the_article(jo: Person, ann: Person
     slug = jo.slug()
     committed()
     ann.favorite(slug)
-    assert committed() == [ArticleFavorited(article_id=id_of(slug), user_id=user_id(ann), favorited=True)]
+    mark = id_of(slug), user_id(jo), user_id(ann)
+    assert committed() == [ArticleFavorited(*mark, favorited=True, favorites_count=1)]
     ann.favorite(slug)
     assert committed() == [], "it was one already"
-    for told in ([ArticleFavorited(article_id=id_of(slug), user_id=user_id(ann), favorited=False)], []):
+    for told in ([ArticleFavorited(*mark, favorited=False, favorites_count=0)], []):
         ann.delete(f"/articles/{slug}/favorite")
         assert committed() == told
 
@@ -144,9 +151,24 @@ def test_a_new_and_a_deleted_comment_are_told_with_their_article(jo: Person, ann
     slug = jo.slug()
     committed()
     comment = ann.comment(slug)
-    assert committed() == [CommentsChanged(article_id=id_of(slug))]
+    written = comment["id"], user_id(ann), comment["body"], comment["createdAt"], comment["updatedAt"]
+    assert committed() == [CommentAdded(id_of(slug), *written)]
     ann.delete(f"/articles/{slug}/comments/{comment['id']}")
-    assert committed() == [CommentsChanged(article_id=id_of(slug), deleted=True)]
+    assert committed() == [CommentDeleted(id_of(slug), comment["id"])]
+
+
+def test_each_change_of_a_row_has_a_higher_position(jo: Person, ann: Person, events: list[Event]) -> None:
+    slug = jo.slug(tagList=["a"])
+    ann.favorite(slug)
+    ann.delete(f"/articles/{slug}/favorite")
+    comment = ann.comment(slug)
+    ann.delete(f"/articles/{slug}/comments/{comment['id']}")
+    jo.put(f"/articles/{slug}", {"article": {"tagList": []}})
+    jo.delete(f"/articles/{slug}")
+    kinds = (ArticlePublished, ArticleFavorited, CommentAdded, CommentDeleted, ArticleChanged, ArticleDeleted)
+    positions = [event.position for event in events if isinstance(event, kinds) and event.article_id == id_of(slug)]
+    assert len(positions) == 7
+    assert all(earlier < later for earlier, later in pairwise(positions)), positions
 
 
 def test_a_follow_is_told_with_both_users(jo: Person, ann: Person, committed: Committed) -> None:

@@ -44,12 +44,16 @@ def test_a_second_read_is_the_same_and_queries_nothing(story: Story, reads: Cach
         assert look() == first, name
 
 
-def test_a_viewer_takes_one_query_on_each_server(story: Story, reads: CachedReads, behind: Slow) -> None:
+def test_a_viewer_takes_one_query_on_each_server_and_then_none(
+    story: Story, reads: CachedReads, behind: Slow, inside: Redis
+) -> None:
     shared = story.looks(reads)
     for name, look in story.looks(reads, story.fan).items():
         shared[name]()
+        inside.delete(f"v:{story.fan}")
         asked = _queries(look)
         assert all(count == 1 for count in asked.values()), (name, asked)
+        assert _queries(look) == {}, name
         assert look() == story.looks(SqlReads(behind._database, behind._media), story.fan)[name](), name
     article = reads.article(story.article_id, story.fan)
     assert article is not None

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from conduit import articles, comments, ids, users
+from conduit import articles, comments, ids, profiles, users
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
@@ -51,6 +51,7 @@ class World:
         self._random = random.Random(SEED)
         base = fresh()
         self.names = {sign_up(f"{base}{n}x0"): [f"{base}{n}x{m}" for m in range(NAMES_PER_USER)] for n in range(USERS)}
+        self._called = {user: names[0] for user, names in self.names.items()}
         self.tags = [f"{base}-{n}" for n in range(3)]
         self.slugs: dict[str, int] = {}  # those that exist, each with its author
         self.article_ids: list[int] = []  # of all there ever were
@@ -62,6 +63,7 @@ class World:
             (self._favorite, 8),
             (self._comment, 4),
             (self._delete_comment, 2),
+            (self._follow, 3),
             (self._rename, 3),
             (self._change_bio, 2),
         ]
@@ -103,6 +105,10 @@ class World:
         favorited = self._random.random() < 0.7
         articles.mark(self._database, self._media, user, self._some_slug(), favorited=favorited)
 
+    def _follow(self, user: int) -> None:
+        other = self._random.choice([name for other, name in self._called.items() if other != user])
+        profiles.follow(self._database, user, other, following=self._random.random() < 0.7)
+
     def _comment(self, user: int) -> None:
         slug = self._some_slug()
         self.comments.append((slug, user, comments.add(self._database, user, slug, fresh()).id))
@@ -113,7 +119,9 @@ class World:
             comments.delete(self._database, writer, slug, comment_id)
 
     def _rename(self, user: int) -> None:
-        self._change_user(user, UserChanges(username=self._random.choice(self.names[user])))
+        name = self._random.choice(self.names[user])
+        self._change_user(user, UserChanges(username=name))
+        self._called[user] = name
 
     def _change_bio(self, user: int) -> None:
         self._change_user(user, UserChanges(bio=fresh()))
@@ -124,8 +132,10 @@ class World:
     def reads(self) -> Iterator[tuple[str, Read]]:
         """Every read of what there is, and of what there was or may come to be, by its name."""
         names = [name for of_user in self.names.values() for name in of_user]
+        viewers = [None, *self.names]
         for article_id in self.article_ids[-15:]:
-            yield f"article {article_id}", methodcaller("article", article_id, None)
+            for viewer in viewers:
+                yield f"article {article_id} for {viewer}", methodcaller("article", article_id, viewer)
             yield f"comments of {article_id}", methodcaller("comments", article_id, None, PAGES[0])
         for name in names:
             yield f"profile {name}", methodcaller("profile", name, None)
@@ -133,6 +143,8 @@ class World:
         filters += [{kind: name} for kind in ("author", "favorited") for name in names]
         for where, page in product(filters, PAGES):
             yield f"list {where} {page}", methodcaller("articles", page, None, **NOWHERE | where)
+        for viewer in viewers[1:]:
+            yield f"home for {viewer}", methodcaller("articles", PAGES[0], viewer, **NOWHERE)
         yield "tags", methodcaller("tags")
 
 

@@ -1,0 +1,335 @@
+"""Changes in cached values: what is read stays right, whoever tells of them late, twice or in disorder."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import permutations
+
+import msgspec
+import pytest
+from redis import Redis
+
+from conduit import articles, comments, ids, profiles
+from conduit.adapters import cache_keys as keys
+from conduit.adapters.cache_changes import Change, Step, is_favorite_of, list_gains, list_loses, uses_tags
+from conduit.adapters.cache_entries import LARGEST_VALUE, Absent, encode
+from conduit.adapters.cache_redis import RedisCache
+from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.adapters.reads_cached import CachedReads
+from conduit.adapters.reads_sql import SqlReads
+from conduit.errors import UnavailableError
+from conduit.events import Event
+from conduit.ports import Listener, Media, Page, Tasks
+from conduit.request_bodies import NewArticle
+from conduit_testing.client import fresh
+from conduit_testing.deployments import SignUp
+from conduit_testing.story import Slow, Story
+
+LIST = b"l:home:"
+TAG = b"7"
+Told = list[Listener]
+
+
+# One step, on a value --------------------------------------------------------------------------------------
+
+
+def _list(inside: Redis, known: Sequence[int], total: int) -> None:
+    inside.set(LIST, encode(("generation", 0, known, [of * 10 for of in known], total)), px=60_000)
+
+
+def _ids(inside: Redis) -> tuple[list[int], int] | None:
+    found = inside.get(LIST)
+    if found is None:
+        return None
+    _, _, known, authors, total = msgspec.msgpack.decode(found)  # type: ignore[arg-type]  # redis-py's annotation
+    assert authors == [of * 10 for of in known]
+    assert 0 < inside.pttl(LIST) <= 60_000, "it lives no longer for a change"
+    return known, total
+
+
+GONE = None
+
+
+@pytest.mark.parametrize(
+    ("known", "total", "steps", "then"),
+    [
+        ([9, 5], 2, [("gain", 12)], ([12, 9, 5], 3)),
+        ([9, 5], 2, [("gain", 7)], ([9, 7, 5], 3)),
+        ([9, 5], 2, [("gain", 1)], ([9, 5, 1], 3)),
+        ([], 0, [("gain", 1)], ([1], 1)),
+        ([9, 5], 2, [("gain", 9)], ([9, 5], 2)),  # who set it has read it
+        ([9, 5], 8, [("gain", 7)], ([9, 7, 5], 9)),
+        ([9, 5], 8, [("gain", 1)], GONE),
+        ([9, 5], 2, [("lose", 9)], ([5], 1)),
+        ([9, 5], 2, [("lose", 5)], ([9], 1)),
+        ([9, 5], 2, [("lose", 7)], ([9, 5], 2)),  # who set it read it after the deletion
+        ([9, 5], 8, [("lose", 7)], ([9, 5], 8)),
+        ([9, 5], 8, [("lose", 1)], GONE),
+        ([9], 1, [("lose", 9), ("gain", 8)], ([8], 1)),
+        (range(200, 100, -1), 300, [("gain", 201)], ([*range(201, 101, -1)], 301)),
+        (range(200, 100, -1), 100, [("gain", 201)], ([*range(201, 101, -1)], 101)),
+        (range(200, 100, -1), 300, [("lose", 101), ("gain", 100)], GONE),
+    ],
+)
+def test_a_list_gains_and_loses_an_article(
+    *,
+    cache: RedisCache,
+    inside: Redis,
+    known: Sequence[int],
+    total: int,
+    steps: list[tuple[str, int]],
+    then: tuple[list[int], int] | None,
+) -> None:
+    _list(inside, list(known), total)
+    for position, (what, article_id) in enumerate(steps, 1):
+        step = list_gains(LIST, article_id, article_id * 10) if what == "gain" else list_loses(LIST, article_id)
+        for _ in range(2):  # an answer that was lost is asked for again
+            cache.invalidate([TAG], [], [Change(TAG, position, (step,))])
+    assert _ids(inside) == then
+
+
+def test_a_change_that_comes_after_a_later_one_deletes_its_value(cache: RedisCache, inside: Redis) -> None:
+    for order in permutations((50, 60)):
+        inside.flushdb()
+        _list(inside, [3], 1)
+        for position in order:
+            step = list_gains(LIST, 9, 90) if position == 50 else list_loses(LIST, 9)
+            cache.invalidate([TAG], [], [Change(TAG, position, (step,))])
+        assert _ids(inside) == (([3], 1) if order == (50, 60) else GONE)
+    _list(inside, [3], 1)
+    cache.invalidate([TAG], [], [Change(b"8", 10, (list_gains(LIST, 4, 40),))])
+    assert _ids(inside) == ([4, 3], 2), "another cache tag has positions of its own"
+
+
+def test_where_nobody_knows_the_order_the_value_is_deleted(cache: RedisCache, inside: Redis) -> None:
+    _list(inside, [3], 1)
+    cache.invalidate([TAG], [], [Change(TAG, 0, (list_gains(LIST, 9, 90),))])
+    assert _ids(inside) is GONE
+
+
+def _steps() -> list[Step]:
+    return [list_gains(LIST, 1, 2), list_loses(LIST, 1), is_favorite_of(5, 3), uses_tags(["a"])]
+
+
+@pytest.mark.parametrize("step", _steps(), ids=lambda step: step.what)
+def test_a_change_of_what_is_not_cached_does_nothing_and_of_what_stands_for_it_deletes_that(
+    cache: RedisCache, inside: Redis, step: Step
+) -> None:
+    cache.invalidate([TAG], [], [Change(TAG, 1, (step,))])
+    assert not inside.exists(step.key)
+    for absent in Absent:
+        inside.set(step.key, absent.value)
+        cache.invalidate([TAG], [], [Change(TAG, 1, (step,))])
+        assert not inside.exists(step.key)
+
+
+def test_a_change_that_was_not_answered_deletes_the_value_later(
+    cache: RedisCache, inside: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _list(inside, [3], 1)
+
+    def unanswered(*_: object, **__: object) -> None:
+        raise UnavailableError("Redis")
+
+    monkeypatch.setattr(cache._server, "call", unanswered)
+    cache.invalidate([TAG], [], [Change(TAG, 5, (list_gains(LIST, 9, 90),))])
+    assert _ids(inside) == ([3], 1)
+    cache._deliver_pending()
+    assert _ids(inside) is GONE
+
+
+# What is read ----------------------------------------------------------------------------------------------
+
+
+def _fill(story: Story, reads: CachedReads, behind: Slow) -> None:
+    for look in story.looks(reads).values():
+        look()
+    behind.asked.clear()
+
+
+def _same(story: Story, reads: CachedReads, truth: SqlReads) -> None:
+    for (name, look), true in zip(story.looks(reads).items(), story.looks(truth).values(), strict=True):
+        assert look() == true(), name
+
+
+@pytest.fixture
+def truth(database: PostgresDatabase, media: Media) -> SqlReads:
+    return SqlReads(database, media)
+
+
+def test_a_new_article_stands_in_every_list_and_only_it_is_read(
+    *, story: Story, reads: CachedReads, behind: Slow, truth: SqlReads, database: PostgresDatabase, tasks: Tasks
+) -> None:
+    _fill(story, reads, behind)
+    articles.publish(
+        database, tasks, story.author, NewArticle(title="T", description="d", body="b", tagList=[story.tag])
+    )
+    _same(story, reads, truth)
+    assert behind.asked == ["summaries"]
+    articles.publish(
+        database, tasks, story.author, NewArticle(title="T", description="d", body="b", tagList=[fresh("tag")])
+    )
+    _same(story, reads, truth)
+    assert behind.asked == ["summaries", "summaries", "tags"]
+
+
+def test_a_deleted_article_leaves_every_list_and_nothing_is_read(
+    *, story: Story, reads: CachedReads, behind: Slow, truth: SqlReads, database: PostgresDatabase, tasks: Tasks
+) -> None:
+    _fill(story, reads, behind)
+    articles.delete(database, tasks, story.author, story.slug)
+    _same(story, reads, truth)
+    assert sorted(behind.asked) == ["article", "comments", "list", "tags"], "the fan's list, and what is gone"
+
+
+def test_favourites_and_comments_show_and_nothing_is_read(
+    *, story: Story, reads: CachedReads, behind: Slow, truth: SqlReads, database: PostgresDatabase, media: Media
+) -> None:
+    _fill(story, reads, behind)
+    articles.mark(database, media, story.author, story.slug, favorited=True)
+    _same(story, reads, truth)
+    for favorited in (False, True):
+        articles.mark(database, media, story.fan, story.slug, favorited=favorited)
+        _same(story, reads, truth)
+    comments.add(database, story.author, story.slug, 'a "comment" with ünicode \u2028 and \n')
+    _same(story, reads, truth)
+    comment = comments.add(database, story.fan, story.slug, "another")
+    _same(story, reads, truth)
+    assert behind.asked == []
+    comments.delete(database, story.fan, story.slug, comment.id)
+    _same(story, reads, truth)
+    assert behind.asked == ["comments"]
+
+
+def test_a_viewers_marks_show_and_nothing_is_read_but_after_following(
+    *, story: Story, reads: CachedReads, behind: Slow, truth: SqlReads, database: PostgresDatabase, media: Media
+) -> None:
+    def same(viewer: int) -> None:
+        looks, true = story.looks(reads, viewer), story.looks(truth, viewer)
+        for name in ("article", "home", "by author", "comments", "profile"):
+            assert looks[name]() == true[name](), name
+
+    _fill(story, reads, behind)
+    for viewer in (story.fan, story.author):
+        same(viewer)
+        for favorited in (False, True, False):
+            articles.mark(database, media, viewer, story.slug, favorited=favorited)
+            same(viewer)
+    assert behind.asked == ["all marks"] * 2
+    for following in (False, True):
+        profiles.follow(database, story.fan, story.name, following=following)
+        same(story.fan)
+    assert behind.asked == ["all marks"] * 4
+
+
+def test_of_a_viewer_with_too_many_marks_each_page_asks(
+    *,
+    story: Story,
+    reads: CachedReads,
+    behind: Slow,
+    truth: SqlReads,
+    database: PostgresDatabase,
+    media: Media,
+    inside: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look, true = story.looks(reads, story.fan)["by author"], story.looks(truth, story.fan)["by author"]
+    monkeypatch.setattr(keys, "MOST_MARKS", 1)
+    for _ in range(2):
+        assert look() == true()  # one favourite and one who is followed
+    assert behind.asked == ["list", "all marks", "own marks", "own marks"]
+    assert inside.get(keys.marks_key(story.fan)) == Absent.TOO_LARGE.value
+    articles.mark(database, media, story.fan, story.slug, favorited=False)
+    for _ in range(2):
+        assert look() == true()
+    assert behind.asked[4:] == ["all marks"]
+
+
+def test_comments_are_kept_down_to_a_hundred_and_not_beyond_their_size(
+    *, story: Story, reads: CachedReads, behind: Slow, truth: SqlReads, database: PostgresDatabase, inside: Redis
+) -> None:
+    _fill(story, reads, behind)
+    for number in range(keys.DEPTH + 3):
+        comments.add(database, story.fan, story.slug, f"comment {number}")
+    look = story.looks(reads)["comments"]
+    assert look() == story.looks(truth)["comments"]()
+    deepest = Page(keys.DEPTH, 0, ids.MAX_ID + 1)
+    assert len(reads.comments(story.article_id, None, deepest) or ()) == keys.DEPTH
+    assert reads.comments(story.article_id, None, deepest) == truth.comments(story.article_id, None, deepest)
+    assert behind.asked == []
+    comments.add(database, story.fan, story.slug, "long" * (LARGEST_VALUE // 4))
+    assert look() == story.looks(truth)["comments"]()
+    assert behind.asked == ["comments"]
+
+
+@contextmanager
+def _told_late(told: Told, seed: int) -> Iterator[None]:
+    """Whoever commits waits before telling the cache, by chance: so others tell of later commits first."""
+    chance = random.Random(seed)
+
+    def wait(events: Sequence[Event]) -> None:
+        time.sleep(chance.choice((0, 0, 0.002, 0.01, 0.03)))
+
+    told.insert(0, wait)
+    try:
+        yield
+    finally:
+        told.remove(wait)
+
+
+@pytest.mark.slow
+def test_boxes_that_tell_of_their_commits_in_disorder_leave_nothing_wrong(
+    *,
+    story: Story,
+    reads: CachedReads,
+    truth: SqlReads,
+    database: PostgresDatabase,
+    tasks: Tasks,
+    media: Media,
+    told: Told,
+    sign_up: SignUp,
+) -> None:
+    """Several write about the same few articles, while others read them into the cache."""
+    writers = [story.fan, story.author, *(sign_up(fresh()) for _ in range(3))]
+    over = threading.Event()
+
+    def publish_and_delete(_writer: int, _chance: random.Random) -> None:
+        draft = NewArticle(title="T", description="d", body="b", tagList=[story.tag])
+        slug = articles.publish(database, tasks, story.author, draft).slug
+        articles.delete(database, tasks, story.author, slug)
+
+    def mark(writer: int, chance: random.Random) -> None:
+        articles.mark(database, media, writer, story.slug, favorited=chance.random() < 0.5)
+
+    def comment(writer: int, chance: random.Random) -> None:
+        written = comments.add(database, writer, story.slug, fresh())
+        if chance.random() < 0.5:
+            comments.delete(database, writer, story.slug, written.id)
+
+    def write(number: int, work: Callable[[int, random.Random], None]) -> None:
+        chance = random.Random(number)
+        for _ in range(12):
+            work(writers[number % len(writers)], chance)
+
+    def read() -> int:
+        count = 0
+        while not over.is_set():
+            for look in story.looks(reads).values():
+                look()
+                count += 1
+        return count
+
+    with _told_late(told, 11), ThreadPoolExecutor(10) as threads:
+        reading = [threads.submit(read) for _ in range(2)]
+        try:
+            for _ in range(4):
+                work = [mark, mark, mark, comment, comment, publish_and_delete, mark, comment]
+                for one in [threads.submit(write, *of) for of in enumerate(work)]:
+                    one.result(60)
+                _same(story, reads, truth)
+        finally:
+            over.set()
+        assert all(one.result(10) > 10 for one in reading)
