@@ -89,7 +89,7 @@ def ask(work: Work, task: Task) -> None:
 
 def now(work: Work, slug: str) -> Article:
     article = work.services.reads.article(articles.id_of(slug), None)
-    assert article is not None
+    assert isinstance(article, Article)
     return article
 
 
