@@ -115,5 +115,5 @@ def join_profile(author: bytes, following: bool) -> Encoded:
 
 
 def join_list(items: Iterable[bytes]) -> Encoded:
-    """An array: its items are copied once here, and once more into the answer, which is faster than one by one."""
+    """A list of them, in order."""
     return Encoded(b"[" + b",".join(items) + b"]")

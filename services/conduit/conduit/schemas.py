@@ -24,8 +24,8 @@ class Answer(Struct):
     def __get_pydantic_core_schema__(cls, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         types = {found.encode_name: _described(found.type) for found in msgspec.structs.fields(cls)}
         fields = {
-            name: core_schema.typed_dict_field(handler.generate_schema(declared), required=True)
-            for name, declared in types.items()
+            encoded_as: core_schema.typed_dict_field(handler.generate_schema(declared), required=True)
+            for encoded_as, declared in types.items()
         }
         name = f"{cls.__module__}.{cls.__name__}"
         shape = core_schema.typed_dict_schema(fields, cls=cls, ref=name)

@@ -157,13 +157,15 @@ ROW = Draw(0).article()._replace(slug="s", title="t", description="d", body="b",
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
 @pytest.mark.parametrize("name", ["slug", "title", "description", "body", "created_at", "updated_at", "username"])
 def test_any_text_in_an_article(name: str, text: str) -> None:
-    _check_article(ROW._replace(**{name: text}), None, following=False)
+    changed: dict[str, Any] = {name: text}
+    _check_article(ROW._replace(**changed), None, following=False)
 
 
 @pytest.mark.parametrize("text", [None, *TEXTS], ids=range(len(TEXTS) + 1))
 @pytest.mark.parametrize("name", ["bio", "image"])
 def test_an_author_with_and_without_bio_and_image(name: str, text: str | None) -> None:
-    _check_article(ROW._replace(**{name: text}), None, following=True)
+    changed: dict[str, Any] = {name: text}
+    _check_article(ROW._replace(**changed), None, following=True)
 
 
 @pytest.mark.parametrize("tags", [[], [""], ["one"], TEXTS], ids=len)
