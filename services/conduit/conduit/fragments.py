@@ -47,6 +47,7 @@ class ArticleFragments(Struct, array_like=True, frozen=True, gc=False):
 class CommentFragment(Struct, array_like=True, frozen=True, gc=False):
     """A comment. The author's fragment belongs after its head."""
 
+    id: int
     author_id: int
     head: bytes
 
@@ -83,7 +84,7 @@ def author_fragment(person: PersonFields) -> bytes:
 
 def comment_fragment(row: CommentRow) -> CommentFragment:
     comment = Comment(row.id, row.created_at, row.updated_at, row.body, author=_LEFT_OUT)
-    return CommentFragment(row.author_id, _encode(comment).partition(_GAP)[0])
+    return CommentFragment(row.id, row.author_id, _encode(comment).partition(_GAP)[0])
 
 
 # Joined for one viewer -------------------------------------------------------------------------------------

@@ -203,12 +203,13 @@ def test_uneven_rows(seed: int) -> None:
     assert _joined_comment(comment, author, following=following) == encode(comment_from(comment, author, following))
 
 
-def test_fragments_know_the_author_and_pass_through_msgpack() -> None:
-    for fragment in (fragments.article_fragments(ROW, COVERS[-1]), fragments.comment_fragment(Draw(1).comment())):
-        packed = msgspec.msgpack.encode(fragment)
-        assert msgspec.msgpack.decode(packed, type=type(fragment)) == fragment
-        assert msgspec.msgpack.decode(packed)[0] == fragment.author_id
-    assert fragments.article_fragments(ROW, None).author_id == ROW.author_id
+def test_fragments_know_their_ids_and_pass_through_msgpack() -> None:
+    row = Draw(1).comment()
+    article, comment = fragments.article_fragments(ROW, COVERS[-1]), fragments.comment_fragment(row)
+    assert article.author_id == ROW.author_id
+    assert (comment.id, comment.author_id) == (row.id, row.author_id)
+    for fragment in (article, comment):
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(fragment), type=type(fragment)) == fragment
 
 
 # In answers ------------------------------------------------------------------------------------------------
