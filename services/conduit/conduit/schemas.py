@@ -4,12 +4,17 @@ docs/decisions/0001-the-app-s-stack.md has the measurements. ``Answer`` describe
 uses it like any response model, in the description and where its own routes validate a response.
 """
 
-from typing import Any
+from functools import reduce
+from operator import or_
+from typing import Any, get_args
 
 import msgspec
 from msgspec import Struct, field
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
+
+# A part of an answer that is JSON already: msgspec copies it into the answer. ``fragments.py`` makes such parts.
+Encoded = msgspec.Raw
 
 
 class Answer(Struct):
@@ -17,13 +22,25 @@ class Answer(Struct):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        types = {found.encode_name: _described(found.type) for found in msgspec.structs.fields(cls)}
         fields = {
-            found.encode_name: core_schema.typed_dict_field(handler.generate_schema(found.type), required=True)
-            for found in msgspec.structs.fields(cls)
+            encoded_as: core_schema.typed_dict_field(handler.generate_schema(declared), required=True)
+            for encoded_as, declared in types.items()
         }
         name = f"{cls.__module__}.{cls.__name__}"
         shape = core_schema.typed_dict_schema(fields, cls=cls, ref=name)
-        return core_schema.no_info_before_validator_function(msgspec.to_builtins, shape)
+        return core_schema.no_info_before_validator_function(_to_builtins, shape)
+
+
+def _described(declared: Any) -> Any:
+    """The type that is described: a part that may be Encoded looks the same then."""
+    kinds = get_args(declared)
+    return reduce(or_, (kind for kind in kinds if kind is not Encoded)) if Encoded in kinds else declared
+
+
+def _to_builtins(answer: Any) -> Any:
+    # msgspec asks the hook for what it does not convert, which is what is encoded.
+    return msgspec.to_builtins(answer, enc_hook=msgspec.json.decode)
 
 
 class User(Answer):
@@ -46,7 +63,7 @@ class Profile(Answer):
 
 
 class ProfileBody(Answer):
-    profile: Profile
+    profile: Profile | Encoded
 
 
 class Cover(Answer):
@@ -78,11 +95,11 @@ class Article(ArticleSummary):
 
 
 class ArticleBody(Answer):
-    article: Article
+    article: Article | Encoded
 
 
 class ArticlesBody(Answer):
-    articles: list[ArticleSummary]
+    articles: list[ArticleSummary] | Encoded
     articles_count: int = field(name="articlesCount")
 
 
@@ -99,7 +116,7 @@ class CommentBody(Answer):
 
 
 class CommentsBody(Answer):
-    comments: list[Comment]
+    comments: list[Comment] | Encoded
 
 
 class Report(Answer):

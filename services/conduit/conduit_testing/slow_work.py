@@ -22,6 +22,7 @@ from conduit.request_bodies import NewArticle
 from conduit.schemas import Article
 from conduit.services import Services
 from conduit.statements import Statement
+from conduit_testing.decoded_reads import DecodedReads
 from conduit_testing.deployments import settings_for
 
 
@@ -88,7 +89,7 @@ def ask(work: Work, task: Task) -> None:
 
 
 def now(work: Work, slug: str) -> Article:
-    article = work.services.reads.article(articles.id_of(slug), None)
+    article = DecodedReads(work.services.reads).article(articles.id_of(slug), None)
     assert article is not None
     return article
 

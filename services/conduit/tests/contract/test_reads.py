@@ -16,6 +16,7 @@ from conduit.ports import Media, Page, Reads, Tasks, Writer
 from conduit.request_bodies import ArticleChanges, NewArticle, UserChanges
 from conduit.timing import Tally, tally
 from conduit_testing.client import fresh
+from conduit_testing.decoded_reads import DecodedReads
 from conduit_testing.deployments import SignUp
 
 PAGE = Page(20, 0, ids.MAX_ID + 1)
@@ -23,9 +24,10 @@ NOWHERE = {"tag": None, "author": None, "favorited": None}
 
 
 @pytest.fixture(params=["sql", "cached"])
-def reads(request: pytest.FixtureRequest, database: PostgresDatabase, media: Media) -> Reads:
+def reads(request: pytest.FixtureRequest, database: PostgresDatabase, media: Media) -> DecodedReads:
     behind = SqlReads(database, media)
-    return behind if request.param == "sql" else CachedReads(behind, request.getfixturevalue("cache"), media)
+    found: Reads = behind if request.param == "sql" else CachedReads(behind, request.getfixturevalue("cache"), media)
+    return DecodedReads(found)
 
 
 def _most_queries(work: Callable[[], Any]) -> int:
@@ -39,7 +41,7 @@ def _most_queries(work: Callable[[], Any]) -> int:
     return max(spent.queries.values(), default=0)
 
 
-def test_a_missing_thing_is_none_or_empty(reads: Reads, sign_up: SignUp) -> None:
+def test_a_missing_thing_is_none_or_empty(reads: DecodedReads, sign_up: SignUp) -> None:
     viewer = sign_up(fresh())
     for who in (None, viewer):
         assert reads.article(viewer, who) is None
@@ -51,7 +53,7 @@ def test_a_missing_thing_is_none_or_empty(reads: Reads, sign_up: SignUp) -> None
 
 
 def test_a_route_takes_at_most_two_queries_on_each_server_and_three_for_comments_and_marks(
-    reads: Reads, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp
+    reads: DecodedReads, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     names = [fresh() for _ in range(8)]
     people = [sign_up(name) for name in names]
@@ -97,7 +99,7 @@ def test_a_route_takes_at_most_two_queries_on_each_server_and_three_for_comments
 
 
 def test_every_filter_and_page_agrees_with_a_model_in_memory(
-    reads: Reads, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp
+    reads: DecodedReads, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     names = [fresh() for _ in range(4)]
     people = {name: sign_up(name) for name in names}
@@ -133,7 +135,7 @@ def test_every_filter_and_page_agrees_with_a_model_in_memory(
 
 
 def test_a_write_shows_at_once_in_every_read(
-    reads: Reads, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp
+    reads: DecodedReads, database: PostgresDatabase, tasks: Tasks, media: Media, sign_up: SignUp
 ) -> None:
     name, fan_name, tag = fresh(), fresh(), fresh("tag")
     assert reads.profile(name, None) is None
@@ -190,7 +192,7 @@ def test_a_write_shows_at_once_in_every_read(
 
 
 def test_a_new_username_shows_at_once_in_every_read(
-    reads: Reads,
+    reads: DecodedReads,
     database: PostgresDatabase,
     tasks: Tasks,
     passwords: Passwords,
@@ -236,7 +238,7 @@ def test_a_new_username_shows_at_once_in_every_read(
 
 
 def test_comments_show_at_once_newest_first_up_to_the_limit(
-    reads: Reads, database: PostgresDatabase, tasks: Tasks, sign_up: SignUp
+    reads: DecodedReads, database: PostgresDatabase, tasks: Tasks, sign_up: SignUp
 ) -> None:
     who = sign_up(fresh())
     slug = articles.publish(database, tasks, who, NewArticle(title="t", description="d", body="b", tagList=[])).slug

@@ -11,6 +11,7 @@ from conduit.media_names import digest_of, upload_file
 from conduit.outbox_statements import Due
 from conduit.outbox_worker import Relay
 from conduit.ports import Task
+from conduit_testing.decoded_reads import DecodedReads
 from conduit_testing.pictures import upload
 from conduit_testing.queue_rows import DELIVERED_SECONDS, DRAFT, cover_task, overdue, row_of
 from conduit_testing.queued import Hand
@@ -19,7 +20,7 @@ from conduit_testing.waiting import until
 
 def _cover(hand: Hand, slug: str) -> str | None:
     """The state of an article's cover."""
-    article = hand.services.reads.article(articles.id_of(slug), None)
+    article = DecodedReads(hand.services.reads).article(articles.id_of(slug), None)
     return article.cover.state if article and article.cover else None
 
 

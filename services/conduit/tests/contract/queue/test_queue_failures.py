@@ -16,6 +16,7 @@ from conduit.errors import UnavailableError
 from conduit.media_names import SIZES, cover_file, upload_file
 from conduit.outbox_statements import Due
 from conduit.outbox_worker import AttemptError
+from conduit_testing.decoded_reads import DecodedReads
 from conduit_testing.pictures import png, upload
 from conduit_testing.proxy import Proxy
 from conduit_testing.queue_rows import (
@@ -155,7 +156,7 @@ def test_a_dead_cover_is_failed_and_made_when_it_is_requeued(
         raise UnavailableError("the media store")
 
     def state() -> str | None:
-        article = use.reads.article(articles.id_of(slug), None)
+        article = DecodedReads(use.reads).article(articles.id_of(slug), None)
         return article.cover.state if article and article.cover else None
 
     monkeypatch.setattr(use.media, "put", away)
