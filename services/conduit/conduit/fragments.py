@@ -105,9 +105,9 @@ def join_summary(article: ArticleFragments, count: bytes, author: bytes, favorit
     )
 
 
-def join_comment(comment: CommentFragment, author: bytes, following: bool) -> bytes:
+def join_comment(head: bytes, author: bytes, following: bool) -> bytes:
     """A Comment, for ``join_list``."""
-    return b"".join((comment.head, author, _FOLLOWING[following], b"}"))
+    return b"".join((head, author, _FOLLOWING[following], b"}"))
 
 
 def join_profile(author: bytes, following: bool) -> Encoded:

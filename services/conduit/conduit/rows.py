@@ -207,26 +207,20 @@ def summary_from(
     )
 
 
-def article_from(
-    article: ArticleFields, body: str, author: PersonFields, cover: Cover | None, *, favorited: bool, following: bool
-) -> Article:
-    return Article(
-        article.slug,
-        article.title,
-        article.description,
-        article.tag_list,
-        article.created_at,
-        article.updated_at,
-        favorited,
-        article.favorites_count,
-        profile_from(author, following),
-        cover,
-        body,
-    )
-
-
 def article_of(row: ArticleRow, cover: Cover | None, following: bool) -> Article:
-    return article_from(row, row.body, row, cover, favorited=row.favorited, following=following)
+    return Article(
+        row.slug,
+        row.title,
+        row.description,
+        row.tag_list,
+        row.created_at,
+        row.updated_at,
+        row.favorited,
+        row.favorites_count,
+        profile_from(row, following),
+        cover,
+        row.body,
+    )
 
 
 def comment_from(comment: CommentFields, author: PersonFields, following: bool) -> Comment:

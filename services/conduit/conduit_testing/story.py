@@ -9,6 +9,7 @@ from conduit.adapters.reads_sql import SqlReads
 from conduit.ports import Media, Page, Reads, Tasks
 from conduit.request_bodies import NewArticle
 from conduit_testing.client import fresh
+from conduit_testing.decoded_reads import DecodedReads
 from conduit_testing.deployments import SignUp
 
 PAGE = Page(20, 0, ids.MAX_ID + 1)
@@ -72,7 +73,8 @@ class Story:
         articles.mark(database, media, self.fan, self.slug, favorited=True)
         profiles.follow(database, self.fan, self.name, following=True)
 
-    def looks(self, reads: Reads, viewer: int | None = None) -> dict[str, Callable[[], Any]]:
+    def looks(self, shared: Reads, viewer: int | None = None) -> dict[str, Callable[[], Any]]:
+        reads = DecodedReads(shared)
         return {
             "article": lambda: reads.article(self.article_id, viewer),
             "home": lambda: reads.articles(PAGE, viewer, **NOWHERE),

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from conduit.adapters import cache_keys as keys
 from conduit.adapters.cache_entries import counted, encode
 from conduit.events import CommentAdded
+from conduit.fragments import comment_fragment, count_fragment
+from conduit.rows import CommentRow
 
 
 class Step(NamedTuple):
@@ -41,7 +43,7 @@ def list_loses(key: bytes, article_id: int) -> Step:
 
 
 def is_favorite_of(article_id: int, favorites_count: int) -> Step:
-    return Step("count", keys.summary_key(article_id), (counted(favorites_count).decode(),))
+    return Step("count", keys.summary_key(article_id), (counted(count_fragment(favorites_count)).decode(),))
 
 
 def viewer_marks(user_id: int, article_id: int) -> Step:
@@ -53,8 +55,9 @@ def viewer_unmarks(user_id: int, article_id: int) -> Step:
 
 
 def has_comment(event: CommentAdded) -> Step:
-    comment = event.comment_id, event.body, event.created_at, event.updated_at, event.author_id
-    return Step("comment", keys.comments_key(event.article_id), (comment,))
+    row = CommentRow(event.comment_id, event.body, event.created_at, event.updated_at, event.author_id)
+    comment = comment_fragment(row)
+    return Step("comment", keys.comments_key(event.article_id), (comment.id, comment.author_id, comment.head.decode()))
 
 
 def uses_tags(tags: Iterable[str]) -> Step:

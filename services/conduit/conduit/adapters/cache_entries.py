@@ -1,8 +1,9 @@
 """What is cached: the values by kind, and the entries that a set keeps.
 
 Each value stands under a key of its own (``cache_keys``), so that a change touches one of them wherever it is shown.
-Values are msgpack, but for two that the scripts compare: what does not exist (negative caching), and what is too large
-to be kept. Both are cached for seconds, so that nobody waits for another caller to fill them in.
+What is shown is kept as fragments of JSON (``fragments.py``), and what a script reads of it as msgpack. Two values
+stand for others: what does not exist (negative caching), and what is too large to be kept. Both are cached for seconds,
+so that nobody waits for another caller to fill them in.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,19 +11,20 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Struct
 
 from conduit.adapters import cache_keys as keys
 from conduit.adapters.cache_keys import ENTRY_SECONDS, LIST_SECONDS, NEGATIVE_SECONDS, ListKey
-from conduit.rows import ArticleRow, CommentRow, ListRow, PersonRow
+from conduit.fragments import ArticleFragments, CommentFragment
 
 # A reply that is long on its way would look like one of a Redis that does not answer.
 LARGEST_VALUE = 64 << 10
-COUNT_DIGITS = 10
+# An article's value begins with the count of its favourites and its author's id, both padded with blanks.
+AUTHOR_AT, ARTICLE_AT = 10, 30
+COMMENT_END = b"\0"  # JSON has none
 
 
 class Absent(Enum):
-    """Stands for a value. msgpack never begins like these."""
+    """Stands for a value. None begins like these."""
 
     NOT_FOUND = b"not found"
     TOO_LARGE = b"too large"
@@ -31,36 +33,11 @@ class Absent(Enum):
 encode = msgspec.msgpack.Encoder().encode
 
 
-class AuthorSnippet(Struct, array_like=True, frozen=True, gc=False):
-    """What is shown of a user beside whatever they wrote."""
+class CachedArticle(NamedTuple):
+    """An article in a list, the same for every viewer, and apart from it the count of its favourites."""
 
-    username: str
-    bio: str | None
-    image: str | None
-
-
-class Summary(Struct, array_like=True, gc=False):
-    """An article in a list, the same for every viewer. Scripts read the author's id, so it comes first."""
-
-    author_id: int
-    slug: str
-    title: str
-    description: str
-    tag_list: list[str]
-    created_at: str
-    updated_at: str
-    favorites_count: int
-    cover_digest: str | None
-    cover_state: str | None
-
-
-class CachedComment(Struct, array_like=True, frozen=True, gc=False):
-    id: int
-    body: str
-    created_at: str
-    updated_at: str
-    author_id: int
-
+    favorites: bytes
+    article: ArticleFragments
 
 
 class Entry(NamedTuple):
@@ -77,11 +54,11 @@ class Entry(NamedTuple):
     versioned: tuple[Any, ...] | None = None
 
 
-def article_entries(row: ArticleRow) -> list[Entry]:
+def article_entries(article_id: int, shown: CachedArticle, body: bytes, author: bytes) -> list[Entry]:
     return [
-        summary_entry(row.id, summary_of(row)),
-        _large(keys.body_key(row.id), keys.cache_tag(row.id), encode(row.body)),
-        author_entry(row.author_id, author_of(row)),
+        summary_entry(article_id, shown),
+        _large(keys.body_key(article_id), keys.cache_tag(article_id), body),
+        author_entry(shown.article.author_id, author),
     ]
 
 
@@ -89,18 +66,18 @@ def no_article_entry(article_id: int) -> Entry:
     return _absent(keys.summary_key(article_id), keys.cache_tag(article_id), Absent.NOT_FOUND)
 
 
-def summary_entry(article_id: int, summary: Summary) -> Entry:
-    value = counted(summary.favorites_count) + encode(summary)
+def summary_entry(article_id: int, shown: CachedArticle) -> Entry:
+    value = counted(shown.favorites) + b"%20d" % shown.article.author_id + encode(shown.article)
     return Entry(keys.summary_key(article_id), keys.cache_tag(article_id), value, ENTRY_SECONDS)
 
 
-def counted(favorites_count: int) -> bytes:
-    """The count of favourites, which stands before the article: a favourite overwrites it, and leaves the rest."""
-    return b"%0*d" % (COUNT_DIGITS, favorites_count)
+def counted(favorites: bytes) -> bytes:
+    """The count of favourites, as a favourite overwrites it."""
+    return favorites.rjust(AUTHOR_AT)
 
 
-def author_entry(user_id: int, author: AuthorSnippet) -> Entry:
-    return Entry(keys.author_key(user_id), keys.cache_tag(user_id), encode(author), ENTRY_SECONDS)
+def author_entry(user_id: int, author: bytes) -> Entry:
+    return Entry(keys.author_key(user_id), keys.cache_tag(user_id), author, ENTRY_SECONDS)
 
 
 def name_entry(username: str, user_id: int | None) -> Entry:
@@ -128,16 +105,13 @@ def tags_entry(tags: list[str]) -> Entry:
     return Entry(keys.TAGS_KEY, keys.TAGGED, encode(tags), LIST_SECONDS)
 
 
-def comments_entry(article_id: int, comments: Sequence[CachedComment] | None) -> Entry:
-    """Two values of msgpack, one after the other: the authors' ids, which a script reads, and the comments.
-
-    ``comments`` is None without the article.
-    """
+def comments_entry(article_id: int, comments: Sequence[CommentFragment] | None) -> Entry:
+    """Their ids and their authors', both in msgpack, and their fragments. ``comments`` is None without the article."""
     key, tag = keys.comments_key(article_id), keys.cache_tag(article_id)
     if comments is None:
         return _absent(key, tag, Absent.NOT_FOUND)
-    authors = list(dict.fromkeys(comment.author_id for comment in comments))
-    return _large(key, tag, encode(authors) + encode(comments))
+    ids = encode([comment.id for comment in comments]) + encode([comment.author_id for comment in comments])
+    return _large(key, tag, ids + COMMENT_END.join(comment.head for comment in comments))
 
 
 def _large(key: bytes, tag: bytes, value: bytes) -> Entry:
@@ -149,29 +123,3 @@ def _large(key: bytes, tag: bytes, value: bytes) -> Entry:
 
 def _absent(key: bytes, tag: bytes, why: Absent) -> Entry:
     return Entry(key, tag, why.value, NEGATIVE_SECONDS)
-
-
-# From rows -------------------------------------------------------------------------------------------------
-
-
-def summary_of(row: ArticleRow | ListRow) -> Summary:
-    return Summary(
-        row.author_id,
-        row.slug,
-        row.title,
-        row.description,
-        row.tag_list,
-        row.created_at,
-        row.updated_at,
-        row.favorites_count,
-        row.cover_digest,
-        row.cover_state,
-    )
-
-
-def author_of(row: ArticleRow | ListRow | PersonRow) -> AuthorSnippet:
-    return AuthorSnippet(row.username, row.bio, row.image)
-
-
-def comment_of(row: CommentRow) -> CachedComment:
-    return CachedComment(row.id, row.body, row.created_at, row.updated_at, row.author_id)

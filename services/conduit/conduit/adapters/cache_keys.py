@@ -1,7 +1,7 @@
 """The cache's keys, its cache tags, and how long its entries live.
 
-    s:<article>   an article without its body       b:<article>  its body       m:<article>  its newest comments
-    p:<user>      an author snippet                 u:<name>     a user's id    t            the tags in use
+    s:<article>   an article without its body    body:<article>  its body       m:<article>  its newest comments
+    by:<user>     a user beside what they wrote  u:<name>        a user's id    t            the tags in use
     v:<user>      a viewer's own marks: the favourites, and who is followed
     l:<kind>:<whose>   a list: the ids of its newest articles, and how many it has; <whose> is a tag or a user's id
     lease:<key>   held by the caller that asks the database; of a list by its name and page
@@ -92,7 +92,7 @@ def summary_key(article_id: int) -> bytes:
 
 
 def body_key(article_id: int) -> bytes:
-    return b"b:%d" % article_id
+    return b"body:%d" % article_id
 
 
 def comments_key(article_id: int) -> bytes:
@@ -104,7 +104,7 @@ def user_keys(user_id: int, names: Iterable[str]) -> list[bytes]:
 
 
 def author_key(user_id: int) -> bytes:
-    return b"p:%d" % user_id
+    return b"by:%d" % user_id
 
 
 def marks_key(user_id: int) -> bytes:

@@ -15,12 +15,12 @@ from conduit import metrics
 from conduit.adapters import cache_scripts
 from conduit.adapters.cache_changes import Change
 from conduit.adapters.cache_entries import (
-    COUNT_DIGITS,
+    ARTICLE_AT,
+    AUTHOR_AT,
+    COMMENT_END,
     Absent,
-    AuthorSnippet,
-    CachedComment,
+    CachedArticle,
     Entry,
-    Summary,
     encode,
 )
 from conduit.adapters.cache_keys import (
@@ -42,9 +42,11 @@ from conduit.adapters.cache_results import (
     FoundProfile,
     FoundTags,
     Miss,
+    ShownComment,
 )
 from conduit.adapters.redis_server import RedisServer
 from conduit.errors import UnavailableError
+from conduit.fragments import ArticleFragments
 
 Found = TypeVar("Found")
 Value = TypeVar("Value")
@@ -99,8 +101,8 @@ class RedisCache:
     # Get ----------------------------------------------------------------------------------------------------
 
     def get_article(self, article_id: int, token: bytes) -> FoundArticle:
-        def decode(summary: bytes, body: bytes, author: bytes, miss: Miss | None) -> FoundArticle:
-            return FoundArticle(_value(_summary, summary), _value(_TEXT, body), _value(_AUTHOR, author), miss)
+        def decode(summary: bytes, body: bytes, author: bytes | None, miss: Miss | None) -> FoundArticle:
+            return FoundArticle(_value(_article, summary), _value(bytes, body), author, miss)
 
         return self._get(self._get_article, token, summary_key(article_id), decode, b"%d" % article_id)
 
@@ -111,31 +113,26 @@ class RedisCache:
             people: tuple[list[int], list[bytes]],
             miss: Miss | None,
         ) -> FoundList:
-            (ids, summaries), (author_ids, authors) = page, people
-            return FoundList(
-                total,
-                ids,
-                [_value(_summary, summary) for summary in summaries],
-                author_ids,
-                [_value(_AUTHOR, author) for author in authors],
-                miss,
-            )
+            ids, summaries = page
+            return FoundList(total, ids, [_value(_article, summary) for summary in summaries], _known(people), miss)
 
         kind, name, lease = key.kind.encode(), key.name.encode(), page_key(key)
         return self._get(self._get_list, token, lease, decode, kind, name, b"%d" % key.limit, b"%d" % key.offset)
 
     def get_comments(self, article_id: int, token: bytes) -> FoundComments:
-        def decode(author_ids: bytes, comments: bytes, authors: list[bytes], miss: Miss | None) -> FoundComments:
-            ids = _value(_IDS, author_ids) or []
-            return FoundComments(
-                _value(_COMMENTS, comments), ids, [_value(_AUTHOR, author) for author in authors], miss
-            )
+        def decode(
+            author_ids: list[int], comments: bytes | None, people: tuple[list[int], list[bytes]], miss: Miss | None
+        ) -> FoundComments:
+            if comments in _ABSENT:
+                return FoundComments(_ABSENT[comments], {}, miss)
+            heads = comments.split(COMMENT_END) if comments else []
+            return FoundComments(list(map(ShownComment, author_ids, heads)), _known(people), miss)
 
         return self._get(self._get_comments, token, comments_key(article_id), decode, b"%d" % article_id)
 
     def get_profile(self, username: str, token: bytes) -> FoundProfile:
-        def decode(user_id: bytes, author: bytes, miss: Miss | None) -> FoundProfile:
-            return FoundProfile(_value(int, user_id), _value(_AUTHOR, author), miss)
+        def decode(user_id: bytes, author: bytes | None, miss: Miss | None) -> FoundProfile:
+            return FoundProfile(_value(int, user_id), author, miss)
 
         return self._get(self._get_profile, token, name_key(username), decode, username.encode())
 
@@ -238,11 +235,7 @@ class RedisCache:
             self._seconds[call].observe(perf_counter() - started)
 
 
-_SUMMARY = msgspec.msgpack.Decoder(Summary).decode
-_AUTHOR = msgspec.msgpack.Decoder(AuthorSnippet).decode
-_TEXT = msgspec.msgpack.Decoder(str).decode
-_IDS = msgspec.msgpack.Decoder(list[int]).decode
-_COMMENTS = msgspec.msgpack.Decoder(list[CachedComment]).decode
+_ARTICLE = msgspec.msgpack.Decoder(ArticleFragments).decode
 _TAGS = msgspec.msgpack.Decoder(list[str]).decode
 _ABSENT: dict[bytes | None, Absent | None] = {None: None, **{absent.value: absent for absent in Absent}}
 
@@ -252,10 +245,12 @@ def _value(decode: Callable[[bytes], Value], found: bytes | None) -> Any:
     return _ABSENT[found] if found in _ABSENT else decode(found)  # type: ignore[arg-type]  # None is in it
 
 
-def _summary(found: bytes) -> Summary:
-    summary = _SUMMARY(found[COUNT_DIGITS:])
-    summary.favorites_count = int(found[:COUNT_DIGITS])
-    return summary
+def _article(found: bytes) -> CachedArticle:
+    return CachedArticle(found[:AUTHOR_AT].lstrip(), _ARTICLE(found[ARTICLE_AT:]))
+
+
+def _known(people: tuple[list[int], list[bytes]]) -> dict[int, bytes]:
+    return {user_id: author for user_id, author in zip(*people, strict=True) if author is not None}
 
 
 def _versioned(miss: Miss, rest: tuple[Any, ...]) -> bytes:

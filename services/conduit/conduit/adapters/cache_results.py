@@ -5,7 +5,7 @@
 
 from typing import NamedTuple, Protocol, TypeVar
 
-from conduit.adapters.cache_entries import Absent, AuthorSnippet, CachedComment, Summary
+from conduit.adapters.cache_entries import Absent, CachedArticle
 
 
 class Miss(NamedTuple):
@@ -34,9 +34,9 @@ class Found(Protocol[Value_co]):
 class ArticleParts(NamedTuple):
     """``body`` is TOO_LARGE where it is not kept."""
 
-    summary: Summary
-    body: str | Absent
-    author: AuthorSnippet
+    shown: CachedArticle
+    body: bytes | Absent
+    author: bytes
 
 
 class ListPage(NamedTuple):
@@ -44,83 +44,77 @@ class ListPage(NamedTuple):
 
     total: int
     ids: list[int]
-    summaries: dict[int, Summary]
-    authors: dict[int, AuthorSnippet]
+    articles: dict[int, CachedArticle]
+    authors: dict[int, bytes]
 
     def incomplete(self) -> list[int]:
         """The articles of which something is missing: themselves, or their author."""
         return [
             article_id
             for article_id in self.ids
-            if (summary := self.summaries.get(article_id)) is None or summary.author_id not in self.authors
+            if (shown := self.articles.get(article_id)) is None or shown.article.author_id not in self.authors
         ]
 
 
-Comments = tuple[list[CachedComment], dict[int, AuthorSnippet]]
-Person = tuple[int, AuthorSnippet]
+class ShownComment(NamedTuple):
+    author_id: int
+    head: bytes
+
+
+Comments = tuple[list[ShownComment], dict[int, bytes]]
+Person = tuple[int, bytes]
 NOT_FOUND, TOO_LARGE = Absent.NOT_FOUND, Absent.TOO_LARGE
 
 
 class FoundArticle(NamedTuple):
-    summary: Summary | Absent | None
-    body: str | Absent | None
-    author: AuthorSnippet | None
+    shown: CachedArticle | Absent | None
+    body: bytes | Absent | None
+    author: bytes | None
     miss: Miss | None
 
     def value(self) -> ArticleParts | None:
-        if self.summary is NOT_FOUND:
+        if self.shown is NOT_FOUND:
             return None
-        return ArticleParts(self.summary, self.body, self.author)  # type: ignore[arg-type]  # a hit has all three
+        return ArticleParts(self.shown, self.body, self.author)  # type: ignore[arg-type]  # a hit has all three
 
 
 class FoundList(NamedTuple):
     """``total`` is None where the list is missing or outdated, or nobody has its name.
 
-    Otherwise ``ids`` are the page's, with their ``summaries``. ``author_ids`` and ``authors`` go together.
+    Otherwise ``ids`` are the page's, with their ``articles``. ``authors`` has those that were found.
     """
 
     total: int | None
     ids: list[int]
-    summaries: list[Summary | None]
-    author_ids: list[int]
-    authors: list[AuthorSnippet | None]
+    articles: list[CachedArticle | None]
+    authors: dict[int, bytes]
     miss: Miss | None
 
     def value(self) -> ListPage:
         """Of a miss, the part that was found."""
         if self.total is None:
             return ListPage(0, [], {}, {})
-        summaries = zip(self.ids, self.summaries, strict=True)
-        authors = zip(self.author_ids, self.authors, strict=True)
-        return ListPage(
-            self.total,
-            self.ids,
-            {key: summary for key, summary in summaries if summary is not None},
-            {key: author for key, author in authors if author is not None},
-        )
+        articles = zip(self.ids, self.articles, strict=True)
+        known = {article_id: shown for article_id, shown in articles if shown is not None}
+        return ListPage(self.total, self.ids, known, self.authors)
 
 
 class FoundComments(NamedTuple):
-    """``comments`` is NOT_FOUND without the article. ``author_ids`` and ``authors`` go together."""
+    """``comments`` is NOT_FOUND without the article. ``authors`` has those that were found."""
 
-    comments: list[CachedComment] | Absent | None
-    author_ids: list[int]
-    authors: list[AuthorSnippet | None]
+    comments: list[ShownComment] | Absent | None
+    authors: dict[int, bytes]
     miss: Miss | None
 
     def value(self) -> Comments | Absent:
         if isinstance(self.comments, Absent):
             return self.comments
-        return self.comments or [], self.known_authors()
-
-    def known_authors(self) -> dict[int, AuthorSnippet]:
-        pairs = zip(self.author_ids, self.authors, strict=True)
-        return {key: author for key, author in pairs if author is not None}
+        return self.comments or [], self.authors
 
 
 class FoundProfile(NamedTuple):
     user_id: int | Absent | None
-    author: AuthorSnippet | None
+    author: bytes | None
     miss: Miss | None
 
     def value(self) -> Person | None:

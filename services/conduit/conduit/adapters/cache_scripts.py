@@ -5,14 +5,14 @@ Lua's numbers hold exactly. The keys are not declared as Redis Cluster requires 
 keys and the version counters are, ``cache_keys`` explains. ``false`` in a reply is nil for the client.
 """
 
-from conduit.adapters.cache_entries import COUNT_DIGITS, LARGEST_VALUE, Absent
+from conduit.adapters.cache_entries import ARTICLE_AT, AUTHOR_AT, LARGEST_VALUE, Absent
 from conduit.adapters.cache_keys import DELETED, DEPTH, MOST_MARKS
 
 # Every script begins with this. ARGV[1] is a token of the caller's own, for the lease.
 _COMMON = f"""
 local TOKEN = ARGV[1]
 local NOT_FOUND, TOO_LARGE = '{Absent.NOT_FOUND.value.decode()}', '{Absent.TOO_LARGE.value.decode()}'
-local COUNT_DIGITS = {COUNT_DIGITS}
+local AUTHOR_AT, ARTICLE_AT = {AUTHOR_AT}, {ARTICLE_AT}
 
 -- The generation and the last version. A Redis without counters begins a new generation.
 local function versions()
@@ -23,6 +23,13 @@ local function versions()
 end
 
 local function version_of(tag) return tonumber(redis.call('HGET', 'versions', tag) or 0) end
+
+-- The ids of an article's comments, their authors', and their fragments, one after the other.
+local function comments_of(found)
+  local authors_at, ids = cmsgpack.unpack_one(found)
+  local comments_at, authors = cmsgpack.unpack_one(found, authors_at)
+  return ids, authors, comments_at == -1 and '' or string.sub(found, comments_at + 1)  -- -1 at the end
+end
 
 -- Whether a value was kept by this generation, and its cache tag was not invalidated since.
 local function is_current(value, invalidated)
@@ -50,6 +57,14 @@ local function get_all(kind, ids)
   return found, complete
 end
 
+local function distinct(ids, first, last)
+  local found, seen = {}, {}
+  for i = first, last do
+    if not seen[ids[i]] then found[#found + 1], seen[ids[i]] = ids[i], true end
+  end
+  return found
+end
+
 local function miss(name)
   local generation, latest = versions()
   local lease = 'lease:' .. name
@@ -66,15 +81,16 @@ GET_ARTICLE = (
     _GET
     + """
 local id = ARGV[3]
-local summary, body = unpack(redis.call('MGET', 's:' .. id, 'b:' .. id))
+local summary, body = unpack(redis.call('MGET', 's:' .. id, 'body:' .. id))
 if summary == NOT_FOUND then return {summary, false, false, false} end
-local author = summary and redis.call('GET', key('p:', cmsgpack.unpack(string.sub(summary, COUNT_DIGITS + 1))[1]))
+local author_id = summary and tonumber(string.sub(summary, AUTHOR_AT + 1, ARTICLE_AT))
+local author = author_id and redis.call('GET', key('by:', author_id)) or false  -- nil would end the reply
 return {summary, body, author, not (summary and body and author) and miss('s:' .. id)}
 """
 )
 
 # ARGV: kind, name, limit, offset. Returns the list's total, the page's ids with their summaries, its authors' ids with
-# their snippets, and the miss. A list that is not known as deep as the page is a miss.
+# their fragments, and the miss. A list that is not known as deep as the page is a miss.
 GET_LIST = (
     _GET
     + f"""
@@ -92,40 +108,39 @@ local parts = cmsgpack.unpack(list)
 local ids, authors, total = unpack(parts, 3, 5)
 if #ids < offset + limit and #ids < total then return no_page(miss(lease)) end
 if kind == 'favorited' and not is_current(parts, version_of('{DELETED.decode()}')) then return no_page(miss(lease)) end
-local page, people, seen = {{}}, {{}}, {{}}
-for i = offset + 1, math.min(offset + limit, #ids) do
-  page[#page + 1] = ids[i]
-  if not seen[authors[i]] then people[#people + 1], seen[authors[i]] = authors[i], true end
-end
+local first, last = offset + 1, math.min(offset + limit, #ids)
+local page, people = {{}}, distinct(authors, first, last)
+for i = first, last do page[#page + 1] = ids[i] end
 local summaries, all_summaries = get_all('s:', page)
-local snippets, all_snippets = get_all('p:', people)
-return {{total, {{page, summaries}}, {{people, snippets}}, not (all_summaries and all_snippets) and miss(lease)}}
+local shown, all_shown = get_all('by:', people)
+return {{total, {{page, summaries}}, {{people, shown}}, not (all_summaries and all_shown) and miss(lease)}}
 """
 )
 
-# ARGV[3] is the article's id. Returns the authors' ids, the comments, the authors, and the miss.
+# ARGV[3] is the article's id. Returns the author's id of each comment, the comments, the authors' ids with their
+# fragments, and the miss.
 GET_COMMENTS = (
     _GET
     + """
 local id = ARGV[3]
 local found = redis.call('GET', 'm:' .. id)
-if not found then return {false, false, {}, miss('m:' .. id)} end
-if found == NOT_FOUND or found == TOO_LARGE then return {false, found, {}, false} end
-local comments_at, author_ids = cmsgpack.unpack_one(found)
-local authors, complete = get_all('p:', author_ids)
-local ids, comments = string.sub(found, 1, comments_at), string.sub(found, comments_at + 1)
-return {ids, comments, authors, not complete and miss('m:' .. id)}
+if not found then return {{}, false, {{}, {}}, miss('m:' .. id)} end
+if found == NOT_FOUND or found == TOO_LARGE then return {{}, found, {{}, {}}, false} end
+local _, authors, comments = comments_of(found)
+local people = distinct(authors, 1, #authors)
+local shown, complete = get_all('by:', people)
+return {authors, comments, {people, shown}, not complete and miss('m:' .. id)}
 """
 )
 
-# ARGV[3] is the user's name. Returns the user's id, the author snippet, and the miss.
+# ARGV[3] is the user's name. Returns the user's id, the author's fragment, and the miss.
 GET_PROFILE = (
     _GET
     + """
 local name = ARGV[3]
 local owner = redis.call('GET', 'u:' .. name)
 if owner == NOT_FOUND then return {owner, false, false} end
-local author = owner and redis.call('GET', 'p:' .. owner)
+local author = owner and redis.call('GET', 'by:' .. owner)
 return {owner, author, not (owner and author) and miss('u:' .. name)}
 """
 )
@@ -259,21 +274,19 @@ function steps.unmark(key, id)
   end
 end
 
-function steps.comment(key, comment)
+function steps.comment(key, id, author, fragment)
   local found = cached(key)
   if not found then return end
-  local comments_at = cmsgpack.unpack_one(found)
-  local comments = cmsgpack.unpack(string.sub(found, comments_at + 1))
-  local place = 1
-  while comments[place] and comments[place][1] > comment[1] do place = place + 1 end
-  if comments[place] and comments[place][1] == comment[1] then return end
-  table.insert(comments, place, comment)
-  comments[DEPTH + 1] = nil
-  local authors, seen = {{}}, {{}}
-  for _, one in ipairs(comments) do
-    if not seen[one[5]] then authors[#authors + 1], seen[one[5]] = one[5], true end
-  end
-  local value = cmsgpack.pack(authors, comments)
+  local ids, authors, joined = comments_of(found)
+  local place = place_of(id, ids)
+  if ids[place] == id then return end
+  local fragments = {{}}
+  for one in string.gmatch(joined, '[^%z]+') do fragments[#fragments + 1] = one end
+  table.insert(ids, place, id)
+  table.insert(authors, place, author)
+  table.insert(fragments, place, fragment)
+  ids[DEPTH + 1], authors[DEPTH + 1], fragments[DEPTH + 1] = nil, nil, nil
+  local value = cmsgpack.pack(ids, authors) .. table.concat(fragments, '\\0')
   if #value > LARGEST_VALUE then redis.call('DEL', key) else replace(key, value) end
 end
 

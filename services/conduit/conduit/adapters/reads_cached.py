@@ -11,7 +11,7 @@ from typing import Protocol
 
 from conduit.adapters import cache_entries as entries
 from conduit.adapters import cache_keys as keys
-from conduit.adapters.cache_entries import Absent, CachedComment, Entry
+from conduit.adapters.cache_entries import Absent, CachedArticle, Entry
 from conduit.adapters.cache_keys import DEPTH, ListKey
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.cache_results import (
@@ -26,22 +26,25 @@ from conduit.adapters.cache_results import (
     ListPage,
     Own,
     Person,
+    ShownComment,
 )
 from conduit.adapters.read_through import ReadThrough, count_read
+from conduit.fragments import (
+    article_fragments,
+    author_fragment,
+    body_fragment,
+    comment_fragment,
+    count_fragment,
+    join_article,
+    join_comment,
+    join_list,
+    join_profile,
+    join_summary,
+)
 from conduit.ids import MAX_ID
 from conduit.ports import Media, Page, Reads
-from conduit.rows import (
-    ArticleRow,
-    CommentRow,
-    ListRow,
-    PersonRow,
-    article_from,
-    comment_from,
-    cover_from,
-    profile_from,
-    summary_from,
-)
-from conduit.schemas import Article, ArticleSummary, Comment, Profile
+from conduit.rows import ArticleRow, CommentRow, ListRow, PersonRow, cover_from
+from conduit.schemas import Article, ArticleSummary, Comment, Encoded, Profile
 
 NEWEST = Page(DEPTH, 0, MAX_ID + 1)
 NOTHING_OWN = Own(set(), set())
@@ -86,36 +89,34 @@ class CachedReads:
 
     # Articles -----------------------------------------------------------------------------------------------
 
-    def article(self, article_id: int, viewer: int | None) -> Article | None:
+    def article(self, article_id: int, viewer: int | None) -> Article | Encoded | None:
         def fetch(_found: FoundArticle | None) -> tuple[ArticleParts | None, list[Entry]]:
             row = self._reads.shared_article(article_id)
             if row is None:
                 return None, [entries.no_article_entry(article_id)]
-            parts = ArticleParts(entries.summary_of(row), row.body, entries.author_of(row))
-            return parts, entries.article_entries(row)
+            shown, body, author = self._shown(row), body_fragment(row.body), author_fragment(row)
+            return ArticleParts(shown, body, author), entries.article_entries(article_id, shown, body, author)
 
         get = partial(self._cache.get_article, article_id)
         parts = self._through.read("article", keys.summary_key(article_id), get, FoundArticle.value, fetch)
         if parts is None:
             return None
-        summary, body, author = parts
+        (count, article), body, author = parts
         if isinstance(body, Absent):  # too large to be cached
             return self._reads.article(article_id, viewer)
-        own = self._own(viewer, (article_id,), (summary.author_id,))
-        return article_from(
-            summary,
-            body,
-            author,
-            cover_from(self._media, summary.cover_digest, summary.cover_state),
-            favorited=article_id in own.favorites,
-            following=summary.author_id in own.followed,
-        )
+        own = self._own(viewer, (article_id,), (article.author_id,))
+        favorited, following = article_id in own.favorites, article.author_id in own.followed
+        return join_article(article, body, count, author, favorited=favorited, following=following)
+
+    def _shown(self, row: ArticleRow | ListRow) -> CachedArticle:
+        cover = cover_from(self._media, row.cover_digest, row.cover_state)
+        return CachedArticle(count_fragment(row.favorites_count), article_fragments(row, cover))
 
     # Lists --------------------------------------------------------------------------------------------------
 
     def articles(
         self, page: Page, viewer: int | None, *, tag: str | None, author: str | None, favorited: str | None
-    ) -> tuple[list[ArticleSummary], int]:
+    ) -> tuple[list[ArticleSummary] | Encoded, int]:
         filters = {"tag": tag, "author": author, "favorited": favorited}
         given = {kind: name for kind, name in filters.items() if name is not None}
         if len(given) > 1 or page.offset + page.limit > DEPTH or page.before <= MAX_ID:
@@ -130,18 +131,18 @@ class CachedReads:
             lambda found: self._complete_list(found) or self._fetch_list(key),
         )
         own = self._own(viewer, found.ids, list(found.authors))
-        listed = [
-            summary_from(
-                summary,
-                found.authors[summary.author_id],
-                cover_from(self._media, summary.cover_digest, summary.cover_state),
+        listed = (
+            join_summary(
+                article,
+                count,
+                found.authors[article.author_id],
                 article_id in own.favorites,
-                summary.author_id in own.followed,
+                article.author_id in own.followed,
             )
             for article_id in found.ids
-            for summary in (found.summaries[article_id],)
-        ]
-        return listed, found.total
+            for count, article in (found.articles[article_id],)
+        )
+        return join_list(listed), found.total
 
     def _complete_list(self, found: FoundList | None) -> tuple[ListPage, list[Entry]] | None:
         """A page whose ids were found, with the parts that it lacks: one query a server.
@@ -152,16 +153,15 @@ class CachedReads:
             return None
         page = found.value()
         rows = self._reads.summaries(page.incomplete())
-        complete = _add(page, rows)
-        return None if complete.incomplete() else (complete, _row_entries(rows))
+        complete, added = self._add(page, rows)
+        return None if complete.incomplete() else (complete, added)
 
     def _fetch_list(self, key: ListKey) -> tuple[ListPage, list[Entry]]:
         """The page, and entries for its articles and for the whole list."""
         filters = {} if key.kind == "home" else {key.kind: key.name}
         listed, total, owner = self._reads.shared_articles(NEWEST, **filters)
         rows = listed[key.offset : key.offset + key.limit]
-        fetched = _add(ListPage(total, [row.id for row in rows], {}, {}), rows)
-        found = _row_entries(rows)
+        fetched, found = self._add(ListPage(total, [row.id for row in rows], {}, {}), rows)
         if key.kind in ("author", "favorited"):
             found.append(entries.name_entry(key.name, owner))
             if owner is None:
@@ -170,12 +170,22 @@ class CachedReads:
         found.append(entries.list_entry(key, owner, ids, authors, total))
         return fetched, found
 
+    def _add(self, page: ListPage, rows: Sequence[ListRow]) -> tuple[ListPage, list[Entry]]:
+        """The page with what the rows know of its articles and their authors, and the entries for both."""
+        articles = {row.id: self._shown(row) for row in rows}
+        authors = {row.author_id: author_fragment(row) for row in rows}
+        added = [
+            *(entries.summary_entry(article_id, shown) for article_id, shown in articles.items()),
+            *(entries.author_entry(user_id, author) for user_id, author in authors.items()),
+        ]
+        return ListPage(page.total, page.ids, page.articles | articles, page.authors | authors), added
+
     def feed(self, page: Page, viewer: int) -> tuple[list[ArticleSummary], int]:
         return self._reads.feed(page, viewer)
 
     # Comments, profiles, tags -------------------------------------------------------------------------------
 
-    def comments(self, article_id: int, viewer: int | None, page: Page) -> list[Comment] | None:
+    def comments(self, article_id: int, viewer: int | None, page: Page) -> list[Comment] | Encoded | None:
         if page.before <= MAX_ID:
             count_read("comments", "not cached")
             return self._reads.comments(article_id, viewer, page)
@@ -193,34 +203,34 @@ class CachedReads:
         comments, authors = found
         shown = [comment for comment in comments if comment.author_id in authors][: page.limit]
         own = self._own(viewer, (), list({comment.author_id for comment in shown}))
-        return [
-            comment_from(comment, authors[comment.author_id], comment.author_id in own.followed)
+        return join_list(
+            join_comment(comment.head, authors[comment.author_id], comment.author_id in own.followed)
             for comment in shown
-        ]
+        )
 
     def _fetch_comments(self, article_id: int, found: FoundComments | None) -> tuple[Comments | Absent, list[Entry]]:
         """The comments with their authors: only the authors that are missing, where the comments were found."""
-        comments: list[CachedComment]
         set_entries: list[Entry] = []
         if found is not None and isinstance(found.comments, list):
-            comments, authors = found.comments, found.known_authors()
+            comments, authors = found.comments, found.authors
         else:
             rows = self._reads.shared_comments(article_id, NEWEST)
             if rows is None:
                 return Absent.NOT_FOUND, [entries.comments_entry(article_id, None)]
-            comments, authors = [entries.comment_of(row) for row in rows], {}
-            set_entries.append(entries.comments_entry(article_id, comments))
+            fragments = [comment_fragment(row) for row in rows]
+            comments, authors = [ShownComment(one.author_id, one.head) for one in fragments], {}
+            set_entries.append(entries.comments_entry(article_id, fragments))
         people = self._reads.people({comment.author_id for comment in comments} - authors.keys())
-        fetched = {person.id: entries.author_of(person) for person in people}
+        fetched = {person.id: author_fragment(person) for person in people}
         set_entries += [entries.author_entry(user_id, author) for user_id, author in fetched.items()]
         return (comments, authors | fetched), set_entries
 
-    def profile(self, username: str, viewer: int | None) -> Profile | None:
+    def profile(self, username: str, viewer: int | None) -> Profile | Encoded | None:
         def fetch(_found: FoundProfile | None) -> tuple[Person | None, list[Entry]]:
             row = self._reads.shared_profile(username)
             if row is None:
                 return None, [entries.name_entry(username, None)]
-            author = entries.author_of(row)
+            author = author_fragment(row)
             return (row.id, author), [entries.name_entry(username, row.id), entries.author_entry(row.id, author)]
 
         get = partial(self._cache.get_profile, username)
@@ -228,7 +238,7 @@ class CachedReads:
         if found is None:
             return None
         user_id, person = found
-        return profile_from(person, user_id in self._own(viewer, (), (user_id,)).followed)
+        return join_profile(person, user_id in self._own(viewer, (), (user_id,)).followed)
 
     def tags(self) -> list[str]:
         def fetch(_found: FoundTags | None) -> tuple[list[str], list[Entry]]:
@@ -256,19 +266,3 @@ class CachedReads:
         if marks is None:
             return None, [entries.no_marks_entry(viewer)]
         return Own(*marks), [entries.marks_entry(viewer, *marks)]
-
-
-def _add(page: ListPage, rows: Sequence[ListRow]) -> ListPage:
-    """The page with what the rows know of its articles and their authors."""
-    summaries = page.summaries | {row.id: entries.summary_of(row) for row in rows}
-    authors = page.authors | {row.author_id: entries.author_of(row) for row in rows}
-    return ListPage(page.total, page.ids, summaries, authors)
-
-
-def _row_entries(rows: Sequence[ListRow]) -> list[Entry]:
-    """Entries for the articles of a list and for each of their authors."""
-    authors = {row.author_id: entries.author_of(row) for row in rows}
-    return [
-        *(entries.summary_entry(row.id, entries.summary_of(row)) for row in rows),
-        *(entries.author_entry(user_id, author) for user_id, author in authors.items()),
-    ]

@@ -139,7 +139,7 @@ def _joined_summary(row: ArticleRow | ListRow, cover: Cover | None, *, following
 
 
 def _joined_comment(row: CommentRow, author: PersonRow, *, following: bool) -> bytes:
-    return fragments.join_comment(fragments.comment_fragment(row), fragments.author_fragment(author), following)
+    return fragments.join_comment(fragments.comment_fragment(row).head, fragments.author_fragment(author), following)
 
 
 def _check_article(row: ArticleRow, cover: Cover | None, *, following: bool) -> None:

@@ -22,6 +22,7 @@ from conduit.adapters.redis_server import REQUEST_SECONDS
 from conduit.ports import Media, Page
 from conduit.request_bodies import ArticleChanges
 from conduit.timing import Tally, tally
+from conduit_testing.decoded_reads import DecodedReads
 from conduit_testing.story import NOWHERE, PAGE, Slow, Story
 
 TOO_LARGE = Absent.TOO_LARGE.value
@@ -55,7 +56,7 @@ def test_a_viewer_takes_one_query_on_each_server_and_then_none(
         assert all(count == 1 for count in asked.values()), (name, asked)
         assert _queries(look) == {}, name
         assert look() == story.looks(SqlReads(behind._database, behind._media), story.fan)[name](), name
-    article = reads.article(story.article_id, story.fan)
+    article = DecodedReads(reads).article(story.article_id, story.fan)
     assert article is not None
     assert (article.favorited, article.author.following) == (True, True)
 
@@ -69,7 +70,7 @@ def test_deep_lists_and_lists_by_several_filters_are_not_cached(
         (PAGE, {"tag": story.tag, "author": story.name}),
     ):
         assert reads.articles(page, None, **NOWHERE | filters) is not None
-    assert reads.comments(story.article_id, None, Page(20, 0, story.article_id)) == []
+    assert DecodedReads(reads).comments(story.article_id, None, Page(20, 0, story.article_id)) == []
     assert inside.keys("[lm]:*") == []
 
 
@@ -91,9 +92,9 @@ def test_missing_parts_are_filled_by_one_query(story: Story, reads: CachedReads,
     whole = {name: looks[name]() for name in ("by author", "comments")}
     for keys, name, question in (
         ([f"s:{story.article_id}"], "by author", "summaries"),
-        ([f"p:{story.author}"], "by author", "summaries"),
-        ([f"s:{story.article_id}", f"p:{story.author}"], "by author", "summaries"),
-        ([f"p:{story.fan}"], "comments", "people"),
+        ([f"by:{story.author}"], "by author", "summaries"),
+        ([f"s:{story.article_id}", f"by:{story.author}"], "by author", "summaries"),
+        ([f"by:{story.fan}"], "comments", "people"),
     ):
         assert inside.delete(*keys) == len(keys)
         behind.asked.clear()
@@ -121,17 +122,17 @@ def test_comments_too_large_for_the_cache_are_read_each_time_without_a_lease(
     for _ in range(2):
         comments.add(database, story.fan, story.slug, "long" * (LARGEST_VALUE // 6))
     for _ in range(2):
-        assert len(reads.comments(story.article_id, None, PAGE) or ()) == 3
+        assert len(DecodedReads(reads).comments(story.article_id, None, PAGE) or ()) == 3
         assert inside.get(f"m:{story.article_id}") == TOO_LARGE
         assert not inside.exists(f"lease:m:{story.article_id}")
     assert 0 < inside.ttl(f"m:{story.article_id}") <= NEGATIVE_SECONDS
     # A caller that reads at this moment keeps nobody waiting: there is no miss, and so no lease.
     inside.set(f"lease:m:{story.article_id}", "somebody's")
     started = time.monotonic()
-    assert len(reads.comments(story.article_id, None, Page(2, 0, ids.MAX_ID + 1)) or ()) == 2
+    assert len(DecodedReads(reads).comments(story.article_id, None, Page(2, 0, ids.MAX_ID + 1)) or ()) == 2
     assert time.monotonic() - started < read_through.LEASE_WAIT_SECONDS
     comments.add(database, story.fan, story.slug, "one more")
-    assert len(reads.comments(story.article_id, None, PAGE) or ()) == 4
+    assert len(DecodedReads(reads).comments(story.article_id, None, PAGE) or ()) == 4
 
 
 def test_an_article_too_large_for_the_cache_is_read_each_time(
@@ -140,10 +141,10 @@ def test_an_article_too_large_for_the_cache_is_read_each_time(
     body = "long" * (LARGEST_VALUE // 3)
     articles.change(database, media, story.author, story.slug, ArticleChanges(body=body))
     for _ in range(2):
-        found = reads.article(story.article_id, None)
+        found = DecodedReads(reads).article(story.article_id, None)
         assert found is not None
         assert found.body == body
-        assert inside.get(f"b:{story.article_id}") == TOO_LARGE
+        assert inside.get(f"body:{story.article_id}") == TOO_LARGE
 
 
 def test_a_value_of_another_format_is_a_miss_at_the_first_get(

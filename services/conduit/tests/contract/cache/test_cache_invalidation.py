@@ -20,6 +20,7 @@ from conduit.passwords import Passwords
 from conduit.ports import Listener, Media, Tasks
 from conduit.request_bodies import ArticleChanges, NewArticle, UserChanges
 from conduit_testing.client import fresh
+from conduit_testing.decoded_reads import DecodedReads
 from conduit_testing.deployments import SignUp
 from conduit_testing.story import NOWHERE, PAGE, Slow, Story
 
@@ -92,7 +93,7 @@ def test_a_new_user_is_found_by_a_caller_who_asked_before(reads: CachedReads, si
     name = fresh()
     for _ in range(2):
         assert reads.profile(name, None) is None
-        assert reads.articles(PAGE, None, **NOWHERE | {"favorited": name}) == ([], 0)
+        assert DecodedReads(reads).articles(PAGE, None, **NOWHERE | {"favorited": name}) == ([], 0)
     sign_up(name)
     assert reads.profile(name, None) is not None
 
@@ -129,7 +130,7 @@ def test_a_former_name_that_was_read_between_the_change_and_its_release_is_unkno
     finally:
         told.remove(read)
     assert reads.profile(story.name, None) is None
-    assert reads.articles(PAGE, None, **NOWHERE | {"author": story.name}) == ([], 0)
+    assert DecodedReads(reads).articles(PAGE, None, **NOWHERE | {"author": story.name}) == ([], 0)
 
 
 def test_an_article_that_was_asked_for_before_it_existed_is_found_once_it_is_published(
@@ -147,10 +148,10 @@ def test_an_article_that_was_asked_for_before_it_existed_is_found_once_it_is_pub
         article = articles.publish(database, tasks, story.author, NewArticle(title="T", description="d", body="b"))
     finally:
         told.remove(plant)
-    found = reads.article(articles.id_of(article.slug), None)
+    found = DecodedReads(reads).article(articles.id_of(article.slug), None)
     assert found is not None
     assert found.body == "b"
-    assert reads.comments(articles.id_of(article.slug), None, PAGE) == []
+    assert DecodedReads(reads).comments(articles.id_of(article.slug), None, PAGE) == []
 
 
 def test_articles_that_go_while_a_list_is_completed_leave_the_list(
@@ -164,7 +165,8 @@ def test_articles_that_go_while_a_list_is_completed_leave_the_list(
     inside: Redis,
 ) -> None:
     def listed() -> list[str]:
-        return [article.slug for article in reads.articles(PAGE, None, **NOWHERE | {"author": story.name})[0]]
+        found, _ = DecodedReads(reads).articles(PAGE, None, **NOWHERE | {"author": story.name})
+        return [article.slug for article in found]
 
     slugs = listed()
     # The other box that deletes them has not invalidated them yet.
@@ -174,7 +176,7 @@ def test_articles_that_go_while_a_list_is_completed_leave_the_list(
             articles.delete(database, tasks, story.author, slug)
     finally:
         told[:] = listeners
-    inside.delete(f"p:{story.author}")
+    inside.delete(f"by:{story.author}")
     behind.asked.clear()
     assert listed() == []
     assert behind.asked == ["summaries", "list"]
@@ -191,12 +193,12 @@ def test_a_commit_whose_answer_is_lost_is_invalidated(
             yield writer
         raise UnavailableError("the database")
 
-    before = reads.article(story.article_id, None)
+    before = DecodedReads(reads).article(story.article_id, None)
     monkeypatch.setattr(PostgresServer, "transaction", unanswered)
     with pytest.raises(UnavailableError):
         articles.change(database, media, story.author, story.slug, ArticleChanges(title="another"))
     monkeypatch.undo()
-    after = reads.article(story.article_id, None)
+    after = DecodedReads(reads).article(story.article_id, None)
     assert before is not None
     assert after is not None
     assert (before.title, after.title) == ("one", "another")

@@ -16,7 +16,9 @@ from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.redis_server import LateError
+from conduit.fragments import author_fragment, body_fragment
 from conduit.ports import Media
+from conduit_testing.decoded_reads import DecodedReads
 from conduit_testing.story import Slow, Story
 from conduit_testing.waiting import until
 
@@ -159,10 +161,11 @@ def test_without_the_cache_callers_share_a_read_that_began_after_they_came(
     monkeypatch.setattr(cache, "get_article", answer_nobody)
     behind.meanwhile = hold
     with ThreadPoolExecutor(5) as threads:
-        first = threads.submit(reads.article, story.article_id, None)
+        read = DecodedReads(reads).article
+        first = threads.submit(read, story.article_id, None)
         assert first_has_read.wait(10)
         articles.mark(database, media, story.fan, story.slug, favorited=False)
-        others = [threads.submit(reads.article, story.article_id, None) for _ in range(4)]
+        others = [threads.submit(read, story.article_id, None) for _ in range(4)]
         until(lambda: len(late) == 2 + 2 * 4, "they did not come")
         all_have_come.set()
         until(lambda: len(late) == 2 + 3 * 4, "they did not get again")
@@ -233,7 +236,8 @@ def test_who_is_late_waits_while_others_of_its_process_wait_for_another_box(
     assert behind.asked == []
     row = behind.shared_article(story.article_id)
     assert row is not None
-    cache.set(elsewhere, entries.article_entries(row))
+    parts = reads._shown(row), body_fragment(row.body), author_fragment(row)
+    cache.set(elsewhere, entries.article_entries(row.id, *parts))
     for thread in waiting:
         thread.join(10)
     assert [article is not None for article in found] == [True, True]

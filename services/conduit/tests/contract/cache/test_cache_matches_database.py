@@ -20,6 +20,7 @@ from conduit.passwords import Passwords
 from conduit.ports import Media, Page, Reads, Tasks
 from conduit.request_bodies import ArticleChanges, NewArticle, UserChanges
 from conduit_testing.client import fresh
+from conduit_testing.decoded_reads import DecodedReads
 from conduit_testing.deployments import SignUp
 from conduit_testing.story import NOWHERE
 
@@ -183,7 +184,7 @@ def test_the_cache_answers_what_the_database_answers(
                 expected = read(truth)
                 # The first may set what it missed, the second must find that.
                 for _ in range(2):
-                    assert read(reads) == expected, (name, after)
+                    assert read(DecodedReads(reads)) == expected, (name, after)
 
     with ThreadPoolExecutor(READERS) as threads:
         try:

@@ -18,6 +18,7 @@ from conduit.image_structure import ImageError
 from conduit.media_names import SIZES, cover_file, digest_of, upload_file
 from conduit.ports import Writer
 from conduit_testing.client import fresh
+from conduit_testing.decoded_reads import DecodedReads
 from conduit_testing.deployments import SignUp
 from conduit_testing.pictures import png, upload
 from conduit_testing.slow_work import Work, ask, cover_task, now, published, uploaded
@@ -112,7 +113,7 @@ def test_a_commit_whose_answer_is_lost_keeps_its_upload(
 
 def test_every_step_of_a_cover_invalidates_the_cache(queued: Work, author: int, cache: RedisCache) -> None:
     use, content = queued.services, upload("PNG", 37, 19)
-    reads = CachedReads(SqlReads(use.database, use.media), cache, use.media)
+    reads = DecodedReads(CachedReads(SqlReads(use.database, use.media), cache, use.media))
     slug = published(queued, author).slug
     article_id = articles.id_of(slug)
 
@@ -288,7 +289,7 @@ def test_a_cover_that_fails_in_the_request_is_restored_in_the_cache(
     work_inline: Work, author: int, cache: RedisCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use, content = work_inline.services, upload("PNG", 38, 19)
-    reads = CachedReads(SqlReads(use.database, use.media), cache, use.media)
+    reads = DecodedReads(CachedReads(SqlReads(use.database, use.media), cache, use.media))
     delete, seen = use.media.delete, []
 
     def read_meanwhile(name: str) -> None:
