@@ -21,6 +21,8 @@ _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|AUTH|://[^/@]*:[^/@]*@")
 # Where an app tells its metrics, to who is on the network of databases and those who ask them.
 METRICS = "http://{}:9100/metrics"
 _METRICS_NETWORK = "_default"
+# CACHE_URL's port and database in every compose file.
+CACHE = "redis://{}:6379/0"
 
 
 class DockerUnreachableError(Exception):
@@ -132,6 +134,10 @@ class Boxes:
             for box in self.boxes
             if box.name in before.boxes and box.name in after.boxes
         }
+
+    def cache_urls(self) -> dict[str, str]:
+        """Where each Redis that keeps what was read answers, on the stage's network; its password is the asker's."""
+        return {box.name: CACHE.format(box.container.name) for box in self.boxes if "stage.cache" in box.labels}
 
     def caches(self) -> bool:
         """Whether one of them keeps what was read: a cache, or an edge."""

@@ -70,6 +70,19 @@ def size(value: float | None) -> str:
     return f"{value / 2**30:.1f} GB" if value >= 2**30 else f"{value / 2**20:.0f} MB"
 
 
+def whole(number: float) -> str:
+    """A count, its thousands apart."""
+    return f"{number:,.0f}".replace(",", " ")
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or minutes, hours or days from two of them on; whole ones that have passed."""
+    for unit, name in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{int(seconds // unit)} {name}"
+    return f"{int(seconds)} s"
+
+
 def machine(found: dict[str, Any]) -> list[str]:
     """What figures depend on: cores, memory, processor."""
     return [f"{found.get('cores')} cores", size(found.get("memory")), str(found.get("processor"))]

@@ -156,6 +156,19 @@ def test_boxes_that_share_a_role_are_one_place_that_can_be_doubled(tmp_path: Pat
     assert text.count("MAX_WAIT") == 1, "settings that all boxes share are told once"
 
 
+def test_what_the_cache_gave_is_told_by_kind_with_its_age(tmp_path: Path) -> None:
+    text = written(tmp_path / "3", record(capacity=300, stage=3))
+    assert "What the cache gave" in text
+    # Of 85 reads of articles and 35 of lists.
+    assert re.search(r"article\s+85\s+95 %\s+0 %\s+4\.7 %\s+0 %\s+0 %", text)
+    assert re.search(r"list\s+35\s+26 %\s+0 %\s+17 %\s+57 %\s+0 %", text)
+    assert "“cache” had been filling for 5 min" in text
+    assert "What the cache gave" not in written(tmp_path / "2", record(capacity=300, stage=2))
+    older = record(capacity=300, stage=3)
+    del older["cache"]
+    assert "What the cache gave" not in written(tmp_path / "older", older)
+
+
 def test_what_a_request_leads_to_is_set_side_by_side() -> None:
     first, second = record(capacity=100, stage=2), record(capacity=250, stage=3)
     assert ("database queries a request", "1.50", "0.50") in facts(first, second)
