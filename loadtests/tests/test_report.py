@@ -80,6 +80,16 @@ def test_how_wide_a_ceiling_is_known_is_told_and_how_far_off_it_was_foretold(tmp
         assert said in text
 
 
+def test_where_errors_decide_they_are_told_as_what_they_were(tmp_path: Path) -> None:
+    """1 of 160 failed, which is as bad as 50 late ones."""
+    run = record(capacity=300)
+    one = {"rate": 20, "decision": "failed", "windows": 1, "seconds": 8, "arrivals": 160, "bad_share": 50 / 160}
+    run["ceiling"]["decisions"] = [one | {"error_share": 1 / 160, "by_errors": True}]
+    assert re.search(r"failed\s+1\s+8\s+160\s+0\.62 % failed", written(tmp_path, run))
+    run["ceiling"]["decisions"] = [one | {"bad_share": 0.08, "error_share": 1 / 1600, "by_errors": False}]
+    assert re.search(r"failed\s+1\s+8\s+160\s+8 %", written(tmp_path, run))
+
+
 def test_without_a_prediction_none_is_told(tmp_path: Path) -> None:
     run = record(capacity=300)
     run["prediction"] = None
