@@ -50,6 +50,11 @@ class Box:
         return self.labels.get("stage.upstream") or self.service
 
     @property
+    def is_background(self) -> bool:
+        """Whether no request waits for what it does."""
+        return "stage.background" in self.labels
+
+    @property
     def period_us(self) -> int:
         """Of the quota: the same share of a CPU in longer periods stalls for longer."""
         return int(self.container.attrs["HostConfig"].get("CpuPeriod") or DEFAULT_PERIOD_US)
@@ -90,6 +95,10 @@ class Boxes:
     def roles(self) -> dict[str, str]:
         """What each box does."""
         return {box.name: box.role for box in self.boxes}
+
+    def waited_for(self) -> set[str]:
+        """The boxes that requests wait for: all but those that work in the background."""
+        return {box.name for box in self.boxes if not box.is_background}
 
     def edge(self) -> str:
         """Where load goes, on the stage's network."""

@@ -54,6 +54,7 @@ def run_page(run: dict[str, Any]) -> str:
             numbers=words.numbers(run),
             why_overloaded=words.why_overloaded(run),
             foretold=words.foretold(run),
+            background={box["role"] for box in run["boxes"] if box.get("background")},
             fitted=any("base_cpu" in box for box in (run["demand"] or {"boxes": []})["boxes"]),
             expected=(run["prediction"] or {}).get("ceiling") or run["ceiling"].get("rate"),
             figures=[drawn(figure) for figure in drawings],

@@ -199,6 +199,11 @@ def notes(run: dict[str, Any]) -> list[str]:
         if (run.get("ceiling") or {}).get("rate") and run["ceiling"].get("low"):
             said += f" Its ceiling is known to ± {percent(half_width(run['ceiling']))}."
         found.append(said)
+    found += [
+        f"The box “{name}” had no CPU left. No request waits for it, so it lowers no ceiling; but what it does in the "
+        "background came later and later."
+        for name in (run.get("demand") or {}).get("behind", ())  # older records have none
+    ]
     overload = run.get("overload")
     if overload and overload["limits"]:
         limits = ", ".join(overload["limits"])

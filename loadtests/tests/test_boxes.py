@@ -25,6 +25,14 @@ def test_a_cache_is_asked_where_the_apps_ask_it() -> None:
     assert boxes.cache_urls() == {"app": "redis://conduit-stage4-cache-1:6379/0"}
 
 
+def test_a_box_that_its_stage_says_works_in_the_background_is_not_waited_for() -> None:
+    worker, app = _box(), _box()
+    worker.name, worker.labels["stage.background"] = "worker", "true"
+    boxes = Boxes.__new__(Boxes)
+    boxes.boxes = [app, worker]
+    assert (boxes.waited_for(), app.is_background, worker.is_background) == ({"app"}, False, True)
+
+
 def test_settings_are_those_of_the_topology() -> None:
     box = _box("ROUTES=compiled", "CACHE_URL=redis://cache:6379/0", of_image=("PATH=/usr/bin",))
     assert box.settings == {"CACHE_URL": "redis://cache:6379/0", "ROUTES": "compiled"}

@@ -46,6 +46,9 @@ class Stage:
         self.done.append("metrics")
         return {"app": (self.now, f'conduit_database_seconds_count{{kind="read"}} {3 * self.now}\n')}
 
+    def waited_for(self) -> set[str]:
+        return {"app"}
+
     def cache_urls(self) -> dict[str, str]:
         return {}
 
@@ -112,6 +115,23 @@ def test_what_is_read_at_the_marks_gives_the_loads_of_the_record_again(tmp_path:
         rows = [row for row in raw.counters(run.folder) if row["trial"] == number]
         assert {row["mark"]: row["t"] for row in rows if "box" in row}["start"] == 0.0
         assert {name: found.record() for name, found in raw.loads(rows, {"app": QUOTA}).items()} == trial["boxes"]
+
+
+def test_a_box_that_nobody_waits_for_is_not_the_busiest(tmp_path: Path) -> None:
+    """The app is busy for 20 of 40 seconds of the window, what works in the background for all of them."""
+
+    class Behind(Stage):
+        def between(self, before: Moment, after: Moment) -> dict[str, Load]:
+            return super().between(before, after) | {"worker": Load(QUOTA, 1.0, 0.0, 0)}
+
+    stage = Behind()
+    measured, run = bench(stage, tmp_path)
+    shown, _ = measured.stretches("overload", [[20, 200], [20, 9], [10, 70]], 0)
+    assert shown.busiest == pytest.approx(1.0)
+    stage.used = -20 * QUOTA  # as if it had done less
+    shown = measured.trial("step", 100, 0, 0)
+    assert shown.busiest == 0.0
+    assert run.data["trials"][1]["boxes"]["worker"]["utilisation"] == 1.0
 
 
 class Cached(Stage):

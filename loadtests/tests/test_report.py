@@ -166,6 +166,18 @@ def test_boxes_that_share_a_role_are_one_place_that_can_be_doubled(tmp_path: Pat
     assert text.count("MAX_WAIT") == 1, "settings that all boxes share are told once"
 
 
+def test_what_works_in_the_background_is_told_as_that(tmp_path: Path) -> None:
+    run = record(capacity=300, stage=3)
+    assert "in the background" not in written(tmp_path / "none", run)
+    run["boxes"][-1]["background"] = True
+    text = written(tmp_path / "some", run)
+    assert re.search(r"media\s+in the background", text)
+    assert "No request waits for what works in the background, so that is no part of the model." in text
+    assert "later and later" not in text
+    run["demand"]["behind"] = ["media"]
+    assert "The box “media” had no CPU left." in written(tmp_path / "behind", run)
+
+
 def test_what_the_cache_gave_is_told_by_kind_with_its_age(tmp_path: Path) -> None:
     text = written(tmp_path / "3", record(capacity=300, stage=3))
     assert "What the cache gave" in text
