@@ -16,7 +16,7 @@ from typing import Any
 
 from loadtests.load.histogram import merged, percentile
 from loadtests.load.samples import REFUSED
-from loadtests.observe.cache import held_between, reads_a_second
+from loadtests.observe.cache import Reads, held_between, reads_a_second
 from loadtests.observe.readings import Load, Reading, load
 
 REQUESTS, COUNTERS = "requests.jsonl.gz", "counters.jsonl.gz"
@@ -93,12 +93,12 @@ def cache(rows: Iterable[Row]) -> dict[str, Any]:
     """What a trial saw of the caches, from its rows of counters: ``reads`` a second by kind and outcome, and what each
     cache ``held``. Empty where neither was told twice, as at a stage without a cache.
     """
-    told = [row for row in rows if "told" in row]
-    apps, caches = ({when: {} for when in ("before", "after")} for _ in range(2))
-    for row in told:
-        if "app" in row:
+    apps: dict[str, dict[str, tuple[float, Reads]]] = {"before": {}, "after": {}}
+    caches: dict[str, dict[str, Row]] = {"before": {}, "after": {}}
+    for row in rows:
+        if "told" in row and "app" in row:
             apps[row["told"]][row["app"]] = row["t"], row["reads"]
-        else:
+        elif "told" in row:
             caches[row["told"]][row["cache"]] = row
-    found = {"reads": reads_a_second(apps["before"], apps["after"]), "held": held_between(**caches)}
+    found = {"reads": reads_a_second(**apps), "held": held_between(**caches)}
     return found if any(found.values()) else {}

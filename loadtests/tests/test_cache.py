@@ -204,7 +204,7 @@ class Redis:
 def test_a_cache_says_since_when_it_fills_and_one_that_is_away_nothing(
     monkeypatch: pytest.MonkeyPatch, began: bytes | None, age: int | None
 ) -> None:
-    monkeypatch.setattr(caches.redis.Redis, "from_url", lambda url, **_: Redis(url, began))
+    monkeypatch.setattr(redis.Redis, "from_url", lambda url, **_: Redis(url, began))
     found = caches.held({"cache": "redis://cache:6379/0", "other": "redis://away:6379/0"})
     assert list(found) == ["cache"]
     assert found["cache"].pop("at") > 0

@@ -85,9 +85,9 @@ def test_everything_but_the_version_counters_expires(story: Story, reads: Cached
 def test_it_is_noted_since_when_a_cache_fills(story: Story, reads: CachedReads, inside: Redis) -> None:
     def began() -> int:
         reads.article(story.article_id, None)
-        return int(inside.hget("versions", "began") or 0)  # type: ignore[arg-type]  # redis-py's is for asyncio, too
+        return int(inside.hget("versions", "began") or 0)
 
-    now, _ = inside.time()  # type: ignore[misc]
+    now, _ = inside.time()
     assert now <= began() <= now + 5
     inside.hset("versions", "began", 1)
     assert began() == 1, "as long as it is not empty"
