@@ -87,6 +87,7 @@ def test_it_is_noted_since_when_a_cache_fills(story: Story, reads: CachedReads, 
         reads.article(story.article_id, None)
         return int(inside.hget("versions", "began") or 0)
 
+    inside.flushdb()
     now, _ = inside.time()
     assert now <= began() <= now + 5
     inside.hset("versions", "began", 1)
