@@ -3,7 +3,8 @@
 ``requests.jsonl.gz`` has a row for each trial, second and route (``summary.seconds`` says of what),
 ``counters.jsonl.gz`` one for each trial, second and box, and the machine's and the canary's. ``trial`` is the place
 in run.json's trials, ``t`` is in seconds after the window began. Rows with a ``mark`` are the readings between which
-a trial's figures are.
+a trial's figures are. Rows with ``told``, before and after, are what an ``app`` had counted and how full a ``cache``
+was at both ends of a trial, its warm-up included.
 """
 
 import gzip
@@ -15,6 +16,7 @@ from typing import Any
 
 from loadtests.load.histogram import merged, percentile
 from loadtests.load.samples import REFUSED
+from loadtests.observe.cache import Reads, held_between, reads_a_second
 from loadtests.observe.readings import Load, Reading, load
 
 REQUESTS, COUNTERS = "requests.jsonl.gz", "counters.jsonl.gz"
@@ -36,7 +38,7 @@ def requests(folder: Path) -> Iterator[Row]:
 
 
 def counters(folder: Path) -> Iterator[Row]:
-    """The rows of boxes, of the machine (``host``) and of the canary."""
+    """The rows of boxes, of the machine (``host``), of the canary, and of what apps and caches told."""
     return _rows(folder / COUNTERS)
 
 
@@ -85,3 +87,18 @@ def loads(rows: Iterable[Row], quotas: Mapping[str, float]) -> dict[str, Load]:
             marked.setdefault(row["mark"], {})[row["box"]] = Reading(at=row["t"], **counted)
     after = marked.get("last") or marked["end"]
     return {box: load(reading, after[box], quotas[box]) for box, reading in marked["start"].items()}
+
+
+def cache(rows: Iterable[Row]) -> dict[str, Any]:
+    """What a trial saw of the caches, from its rows of counters: ``reads`` a second by kind and outcome, and what each
+    cache ``held``. Empty where neither was told twice, as at a stage without a cache.
+    """
+    apps: dict[str, dict[str, tuple[float, Reads]]] = {"before": {}, "after": {}}
+    caches: dict[str, dict[str, Row]] = {"before": {}, "after": {}}
+    for row in rows:
+        if "told" in row and "app" in row:
+            apps[row["told"]][row["app"]] = row["t"], row["reads"]
+        elif "told" in row:
+            caches[row["told"]][row["cache"]] = row
+    found = {"reads": reads_a_second(**apps), "held": held_between(**caches)}
+    return found if any(found.values()) else {}

@@ -1,5 +1,8 @@
 """The report of mutation testing is made of what was kept, and no function is left out of it."""
 
+import ast
+from collections.abc import Iterator
+
 import pytest
 
 from tests.mutants import report
@@ -24,6 +27,24 @@ def test_every_explanation_explains_a_survivor() -> None:
     """One of a fault that is found by now, or of code that is gone, misleads."""
     survivors = {(trial.module, mutant.function, mutant.after) for trial in report.kept() for mutant in trial.survivors}
     assert [one for one in report.explanations() if (one.module, one.function, one.after) not in survivors] == []
+
+
+def _functions(node: ast.AST, within: str = "") -> Iterator[str]:
+    """The names of functions and classes, a method's with its class."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.ClassDef):
+            yield within + child.name
+            yield from _functions(child, f"{within}{child.name}.")
+
+
+def test_every_survivor_is_of_a_function_that_there_is() -> None:
+    """Whoever renames one renames it in the kept results and explanations, too, or tries the module anew."""
+    gone = []
+    for trial in report.kept():
+        source = (ROOT / package_of(trial.module).folder / path_of(trial.module)).read_text()
+        there = {*_functions(ast.parse(source))}
+        gone += [f"{trial.module}.{one.function}" for one in trial.survivors if one.function not in there]
+    assert gone == []
 
 
 def test_a_survivor_is_listed_with_its_explanation_or_as_a_gap() -> None:

@@ -21,6 +21,8 @@ _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|AUTH|://[^/@]*:[^/@]*@")
 # Where an app tells its metrics, to who is on the network of databases and those who ask them.
 METRICS = "http://{}:9100/metrics"
 _METRICS_NETWORK = "_default"
+# CACHE_URL's port and database in every compose file.
+CACHE = "redis://{}:6379/0"
 
 
 class DockerUnreachableError(Exception):
@@ -46,6 +48,11 @@ class Box:
     def role(self) -> str:
         """What it shares with the boxes that do the same work: those of an upstream, or a service's several."""
         return self.labels.get("stage.upstream") or self.service
+
+    @property
+    def is_background(self) -> bool:
+        """Whether no request waits for what it does."""
+        return "stage.background" in self.labels
 
     @property
     def period_us(self) -> int:
@@ -88,6 +95,10 @@ class Boxes:
     def roles(self) -> dict[str, str]:
         """What each box does."""
         return {box.name: box.role for box in self.boxes}
+
+    def waited_for(self) -> set[str]:
+        """The boxes that requests wait for: all but those that work in the background."""
+        return {box.name for box in self.boxes if not box.is_background}
 
     def edge(self) -> str:
         """Where load goes, on the stage's network."""
@@ -132,6 +143,10 @@ class Boxes:
             for box in self.boxes
             if box.name in before.boxes and box.name in after.boxes
         }
+
+    def cache_urls(self) -> dict[str, str]:
+        """Where each Redis that keeps what was read answers, on the stage's network; its password is the asker's."""
+        return {box.name: CACHE.format(box.container.name) for box in self.boxes if "stage.cache" in box.labels}
 
     def caches(self) -> bool:
         """Whether one of them keeps what was read: a cache, or an edge."""

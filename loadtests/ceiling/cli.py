@@ -19,7 +19,7 @@ from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, Rig, StageCommandErr
 from loadtests.ceiling.verdict import SLO_ACHIEVED, SLO_ERRORS, SLO_P95_MS
 from loadtests.load import mixes
 from loadtests.process import ProcessError
-from loadtests.report import words
+from loadtests.report import cache, words
 
 SIZES = {"quick": "small", "full": "medium"}
 
@@ -86,6 +86,7 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan, strangers: bool) -> int:
                 run.data["demand"] = explain(trials, run.data["boxes"], run.data["prediction"], SLO_P95_MS)
                 run.data["overload"] |= overload.of_capacity(run.data["overload"]["over"], run.data["demand"]["boxes"])
                 run.data["a_request"] = counts.a_request(at_ceiling(trials))
+                run.data["cache"] = counts.cache(at_ceiling(trials))
             run.data |= {"complete": True, "why_incomplete": None}
         except KeyboardInterrupt:
             run.data["why_incomplete"] = "interrupted"
@@ -98,6 +99,8 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan, strangers: bool) -> int:
     run.save()
     path = report.write(run.folder)
     print(report.sentence(run.data))
+    if of_cache := cache.text(run.data):
+        print(of_cache)
     if remedy := words.remedy(run.data):
         print(remedy)
     print(f"Report: {_short(path)}\nRaw data: {_short(run.folder / 'run.json')}")

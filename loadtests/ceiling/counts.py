@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from loadtests.observe.cache import Reads
+from loadtests.observe.metrics import rates
+
 COUNTERS = {
     "queries": re.compile(r"^conduit_database_seconds_count(?:\{.*\})? (\S+)$", re.MULTILINE),
     "hits": re.compile(r'^conduit_cache_reads_total\{.*result="hit".*\} (\S+)$', re.MULTILINE),
@@ -28,16 +31,10 @@ def counted(metrics: str) -> dict[str, float]:
 def a_second(before: Mapping[str, tuple[float, str]], after: Mapping[str, tuple[float, str]]) -> dict[str, float]:
     """All apps' counts a second between two readings of theirs; empty where none was read twice.
 
-    Each reading is a time in seconds and the metrics then. A counter that went back was begun anew.
+    Each reading is a time in seconds and the metrics then.
     """
-    rates: dict[str, float] = {}
-    for box in before.keys() & after.keys():
-        seconds = after[box][0] - before[box][0]
-        was, now = counted(before[box][1]), counted(after[box][1])
-        for name, value in now.items():
-            grown = value - was[name] if value >= was[name] else value
-            rates[name] = rates.get(name, 0.0) + grown / seconds
-    return rates
+    first, second = ({box: (at, counted(text)) for box, (at, text) in read.items()} for read in (before, after))
+    return rates(first, second)
 
 
 def entries(log: str) -> Iterator[dict[str, Any]]:
@@ -80,6 +77,39 @@ def a_request(trials: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     if hits + misses > 0:
         found["hit_ratio"] = hits / (hits + misses)
     return found
+
+
+def cache(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of trials in order, each with what it saw of the ``cache``: reads a second by kind and outcome over all of them,
+    and each cache's age, how full it was and what it evicted. Empty where none saw any.
+
+    ``age`` is at the beginning of the first and ``age_after`` at the end of the last; ``emptied`` says whether it got
+    younger in between. How full it was is of the last one's end.
+    """
+    seen = [trial for trial in trials if trial.get("cache")]
+    if not seen:
+        return {}
+    seconds = sum(_seconds(trial) for trial in seen)
+    reads: Reads = {}
+    held: dict[str, dict[str, Any]] = {}
+    for trial in seen:
+        for kind, outcomes in trial["cache"]["reads"].items():
+            of_it = reads.setdefault(kind, {})
+            for outcome, rate in outcomes.items():
+                of_it[outcome] = of_it.get(outcome, 0.0) + rate * _seconds(trial) / seconds
+        for name, now in trial["cache"]["held"].items():
+            was = held.get(name, {"age": now["age"], "age_after": now["age"], "evicted": 0, "emptied": False})
+            ages = [was["age_after"] or 0, now["age"] or 0, now["age_after"] or 0]
+            held[name] = now | {
+                "age": was["age"],
+                "evicted": was["evicted"] + now["evicted"],
+                "emptied": was["emptied"] or ages != sorted(ages),
+            }
+    return {"reads": reads, "held": held}
+
+
+def _seconds(trial: Mapping[str, Any]) -> float:
+    return float(trial["counted_over"]["seconds"])
 
 
 def _requests(trial: Mapping[str, Any]) -> float:

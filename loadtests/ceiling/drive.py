@@ -1,6 +1,6 @@
 """Drives a load generator in its container."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,18 @@ class Generator:
         self._process.say(warm={"seconds": seconds})
         warmed: dict[str, Any] = next(message["warmed"] for message in self._messages() if "warmed" in message)
         return warmed
+
+    def caches(self, urls: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        """How full the caches at these URLs are, as ``caches.held`` has it: not while anything is measured. Raises
+        GeneratorError.
+        """
+        if not urls:
+            return {}
+        self._process.say(caches=dict(urls))
+        found: dict[str, dict[str, Any]] = next(
+            message["caches"] for message in self._messages() if "caches" in message
+        )
+        return found
 
     def close(self) -> None:
         """End its input, and so it."""

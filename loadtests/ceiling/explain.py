@@ -8,7 +8,7 @@ from loadtests.ceiling.prediction import Model, Place, fitted
 
 Trials = Sequence[Mapping[str, Any]]
 Boxes = Sequence[Mapping[str, Any]]
-"""As in run.json: name, role, ``cpus`` and ``period_us`` of each."""
+"""As in run.json: name, role, ``cpus`` and ``period_us`` of each, and whether it works in the ``background``."""
 # Of these, CPU and throughput are those of a stage that was warm and kept up.
 STEADY = ("probe", "step", "bisection", "confirmation")
 KEEPS_UP = 0.9
@@ -33,22 +33,29 @@ def foretold(trials: Trials, boxes: Boxes, passed: float, p95_ms: float) -> dict
     model = model_of(trials, boxes, passed)
     if model is None:
         return None
+    ceiling = model.ceiling(p95_ms)
+    doubled = {role: model.doubled(role).ceiling(p95_ms) for role in model.places}
     return {
-        "ceiling": model.ceiling(p95_ms),
+        "ceiling": ceiling,
         "lumps": model.lumps,
         "below": passed,
-        "if_doubled": {role: model.doubled(role).ceiling(p95_ms) for role in model.places},
+        # Twice as many boxes that nobody waits for change nothing.
+        "if_doubled": dict.fromkeys(_members(boxes), ceiling) | doubled,
     }
 
 
 def model_of(trials: Trials, boxes: Boxes, passed: float) -> Model | None:
-    """The queueing model that fits the trials before the confirmations, its p95 those at rates up to ``passed``."""
+    """The queueing model that fits the trials before the confirmations, its p95 those at rates up to ``passed``.
+
+    It has the boxes that a request waits for.
+    """
     before = _steady(before_confirmations(trials))
     if not before:
         return None
     places = {
         role: _place(members, demand.line(_points(before, [box["name"] for box in members])))
         for role, members in _members(boxes).items()
+        if role not in _background(boxes)
     }
     totals = [trial["result"]["total"] for trial in before if trial["rate"] <= passed]
     return fitted(places, [(total["offered_rate"], total["p95"]) for total in totals if total["p95"]])
@@ -68,7 +75,8 @@ def explain(trials: Trials, boxes: Boxes, prediction: Mapping[str, Any] | None, 
     """Demands for the record of a run with confirmations, and what other boxes would give.
 
     ``prediction`` is what was ``foretold``. Boxes of one role share its work, so they are one place where a request is
-    served: doubled, it has twice as many of them.
+    served: doubled, it has twice as many of them. Those that work in the background come last: they are not what
+    saturates first, since requests go on as they did. ``behind`` are those of them that had no CPU left.
     """
     confirmations = at_ceiling(trials)
     throughput = sum(_throughput(trial) for trial in confirmations) / len(confirmations)
@@ -78,11 +86,12 @@ def explain(trials: Trials, boxes: Boxes, prediction: Mapping[str, Any] | None, 
     points = {role: _points(steady, names) for role, names in members.items()}
     at = {role: _points(confirmations, names) for role, names in members.items()}
     cpu = {role: sum(used for _, used in found) / len(found) for role, found in at.items()}
-    found = demand.demands(cpu, capacity, points)
+    background = _background(boxes)
+    found = sorted(demand.demands(cpu, capacity, points), key=lambda one: one.name in background)
     # At the ceiling itself a box has some CPU left: waits grow before it is used up. So look beyond, too.
     lowest = min(trial["rate"] for trial in confirmations)
-    beyond = [trial["boxes"][name] for trial in trials if trial["rate"] >= lowest for name in members[found[0].name]]
-    saturated = any(demand.is_saturated(box) for box in beyond)
+    beyond = [trial for trial in trials if trial["rate"] >= lowest]
+    saturated = _saturated(beyond, members[found[0].name])
     programs = {role: _programs(confirmations, names) for role, names in members.items()}
     split = None
     # Two programs can have a box each only where they share the only one.
@@ -94,6 +103,7 @@ def explain(trials: Trials, boxes: Boxes, prediction: Mapping[str, Any] | None, 
         "throughput": throughput,
         "boxes": [_record(one, members[one.name], programs[one.name], throughput) for one in found],
         "saturates": found[0].name if saturated else None,
+        "behind": [role for role in members if role in background and _saturated(confirmations, members[role])],
         "if_doubled": dict(prediction["if_doubled"]) if prediction and saturated else {},
         "if_split": split,
     }
@@ -104,6 +114,17 @@ def _members(boxes: Boxes) -> dict[str, list[Mapping[str, Any]]]:
     for box in boxes:
         found.setdefault(box["role"], []).append(box)
     return found
+
+
+def _background(boxes: Boxes) -> set[str]:
+    """The roles that no request waits for; older records do not tell them."""
+    return {box["role"] for box in boxes if box.get("background")}
+
+
+def _saturated(trials: Trials, names: Iterable[str]) -> bool:
+    """Whether any of these boxes had no CPU left in any of the trials."""
+    names = list(names)
+    return any(demand.is_saturated(trial["boxes"][name]) for trial in trials for name in names)
 
 
 def _steady(trials: Trials) -> list[Mapping[str, Any]]:

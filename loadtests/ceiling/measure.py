@@ -3,6 +3,7 @@
 import time
 from typing import Any, NamedTuple
 
+from loadtests import raw
 from loadtests.ceiling import counts
 from loadtests.ceiling.boxes import Boxes
 from loadtests.ceiling.live import Progress
@@ -10,7 +11,7 @@ from loadtests.ceiling.record import Run, now
 from loadtests.ceiling.speed import Speeds
 from loadtests.ceiling.stage import Rig
 from loadtests.ceiling.verdict import Outcome, outcome
-from loadtests.observe import programs
+from loadtests.observe import cache, programs
 from loadtests.observe.observer import Observer, ObserverError
 from loadtests.observe.readings import Load, Moment, of_host
 
@@ -23,11 +24,31 @@ NOT_JUDGED = {"warm-up", "probe", "overload"}
 
 
 class Telling(NamedTuple):
-    """What is read before a trial and after it: by ``time.time``, CPU seconds by program, and the apps' metrics."""
+    """What is read before a trial and after it: by ``time.time``, CPU seconds by program, the apps' metrics, and how
+    full the caches are.
+    """
 
     at: float
     programs: dict[str, dict[str, float]]
     metrics: dict[str, tuple[float, str]]
+    caches: dict[str, dict[str, Any]]
+
+    def rows(self, start: float, told: str) -> list[dict[str, Any]]:
+        """What of it is kept as raw data: of each app its reads of the cache so far, and of each cache how full it was.
+
+        ``t`` is in seconds after ``start``, and ``told`` says which of a trial's two it was.
+        """
+        apps = [
+            {"t": round(at - start, 4), "told": told, "app": app, "reads": found}
+            for app, (at, text) in self.metrics.items()
+            if (found := cache.reads(text))
+        ]
+        caches = [
+            {"t": round(found["at"] - start, 4), "told": told, "cache": name}
+            | {what: value for what, value in found.items() if what != "at"}
+            for name, found in self.caches.items()
+        ]
+        return apps + caches
 
 
 class Bench:
@@ -78,7 +99,10 @@ class Bench:
         until = marks.get("last", marks["end"])
         loads = self._boxes.between(marks["start"], until)
         self._speeds.tell(result)
-        shown = outcome(result, profile[0][1], max(load.utilisation for load in loads.values()))
+        # A box that works in the background may be as busy as it likes: nobody waits for it.
+        waited_for = self._boxes.waited_for()
+        busiest = max(load.utilisation for name, load in loads.items() if name in waited_for)
+        shown = outcome(result, profile[0][1], busiest)
         trial: dict[str, Any] = {
             "phase": phase,
             "rate": shown.rate,
@@ -94,15 +118,19 @@ class Bench:
             "counts": {},
             "result": result,
         }
+        told: list[dict[str, Any]] = []
         if before and after:
             trial["programs"] = programs.shares(before.programs, after.programs)
             trial |= self._counts(before, after, result["answered_in_all"])
-        self._run.add(trial, moments, marks)
+            told = before.rows(result["started"], "before") + after.rows(result["started"], "after")
+            trial["cache"] = raw.cache(told)
+        self._run.add(trial, moments, marks, told)
         self._progress.end(shown, loads, judged=phase not in NOT_JUDGED)
         return shown, result
 
     def _tell(self) -> Telling:
-        return Telling(time.time(), self._observer.programs(), self._observer.metrics())
+        observer, caches = self._observer, self._boxes.cache_urls()
+        return Telling(time.time(), observer.programs(), observer.metrics(), self._generator.caches(caches))
 
     def _counts(self, before: Telling, after: Telling, requests: int) -> dict[str, Any]:
         """What the apps and the balancer, if there is one, counted a second, and over how many seconds and

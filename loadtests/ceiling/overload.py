@@ -96,8 +96,8 @@ def left_out_of(seconds: float) -> int:
 def of_capacity(over: Sequence[Mapping[str, Any]], boxes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The overloads with what is offered in units of what the busiest box could do, as ``capacity_times``.
 
-    ``boxes`` are those of ``explain``, the busiest first: what it would use by its line, of what it has. Twice the
-    ceiling is less than twice the capacity, and how much less differs from stage to stage.
+    ``boxes`` are those of ``explain``, the busiest that requests wait for first: what it would use by its line, of what
+    it has. Twice the ceiling is less than twice the capacity, and how much less differs from stage to stage.
     """
     busiest = boxes[0]
     return {

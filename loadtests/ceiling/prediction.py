@@ -9,8 +9,8 @@ anew: who comes when it is spent, with chance ρ, waits half of what is left of 
 1985). Long waits have an exponential tail, so that p95 is ln 20 times the mean.
 
 D and the load at rest are slopes and starts of lines (``demand``), c² is what fits the p95 of trials below the ceiling.
-Nothing comes from the trials that the prediction is held against. Every box is taken to be waited for, which is too
-much said of one that works later, from a queue.
+Nothing comes from the trials that the prediction is held against. Boxes that work in the background, from a queue, are
+no part of the model: a request waits for none of them, however busy they are.
 """
 
 import math

@@ -44,10 +44,15 @@ class Run:
         }
 
     def add(
-        self, trial: dict[str, Any], moments: Iterable[Moment] = (), marks: Mapping[str, Moment] | None = None
+        self,
+        trial: dict[str, Any],
+        moments: Iterable[Moment] = (),
+        marks: Mapping[str, Moment] | None = None,
+        told: Iterable[raw.Row] = (),
     ) -> None:
         """A trial, with a generator's result in it: its rows by second go to files of their own, as do what was
-        observed each second, and the readings (``marks``) between which the trial's figures are.
+        observed each second, the readings (``marks``) between which the trial's figures are, and rows of what apps and
+        caches ``told`` before it and after it.
         """
         result, number = trial["result"], len(self.data["trials"])
         start = result.get("started", 0.0)
@@ -56,6 +61,7 @@ class Run:
             counters += moment.rows(start)
         for mark, moment in (marks or {}).items():
             counters += moment.rows(start, mark=mark)
+        counters += told
         raw.append(self.folder, number, requests, counters)
         self.data["trials"].append(trial)
         self.save()

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from loadtests.ceiling.estimate import Estimate, estimate
 from loadtests.ceiling.plan import Plan
 from loadtests.ceiling.sequential import SLO_LATE, Decision, decide, evidence
-from loadtests.ceiling.verdict import Outcome
+from loadtests.ceiling.verdict import SLO_ERRORS, Outcome
 
 STEP = 1.3
 MOST_STEPS = 14
@@ -213,11 +213,16 @@ class Search:
                 "seconds": seconds * len(windows),
                 "arrivals": seen.arrivals,
                 "bad_share": seen.share,
+                "error_share": seen.error_share,
+                "by_errors": seen.by_errors,
             }
         )
         if decision == "undecided":
-            errors = f"errors were {seen.share / SLO_LATE:.1f} times what the SLO allows"
-            self._say(f"Not decided in its time: {errors if seen.by_errors else f'{seen.share:.1%} late or failed'}.")
+            said = f"{seen.share:.1%} late or failed"
+            if seen.by_errors:
+                times = seen.error_share / SLO_ERRORS
+                said = f"{seen.failed} of {seen.arrivals} requests failed, {times:.2g} times what the SLO allows"
+            self._say(f"Not decided in its time: {said}.")
             return seen.share < SLO_LATE
         return decision == "passed"
 

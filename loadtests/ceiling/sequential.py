@@ -41,20 +41,26 @@ class Evidence:
     """What windows at one rate showed together.
 
     ``bad`` of the ``arrivals`` were late or failed, where a failed one counts for FAILED_WEIGHS late ones if the errors
-    use up more of what they may be than the late ones (``by_errors``); ``dispersion`` is 1 where requests are late
-    independently.
+    use up more of what they may be than the late ones (``by_errors``), but all of them together are no more bad than
+    there are; ``dispersion`` is 1 where requests are late independently. ``failed`` is how many did, counted once.
     """
 
     arrivals: int
     bad: float
     dispersion: float
     by_errors: bool = False
+    failed: int = 0
 
     @property
     def share(self) -> float:
         """Of the arrivals that were bad, 0 to 1; the SLO allows SLO_LATE. 1 where nothing arrived, which holds nothing.
         """
         return self.bad / self.arrivals if self.arrivals else 1.0
+
+    @property
+    def error_share(self) -> float:
+        """Of the arrivals that failed, 0 to 1; the SLO allows SLO_ERRORS."""
+        return self.failed / self.arrivals if self.arrivals else 0.0
 
     @property
     def good(self) -> float:
@@ -82,9 +88,9 @@ def evidence(windows: Sequence[Outcome]) -> Evidence:
     """Of windows at one rate, which is that of the first."""
     blocks = [block for window in windows for block in window.blocks if block.arrivals]
     arrivals = sum(block.arrivals for block in blocks)
-    failed = FAILED_WEIGHS * sum(block.failed for block in blocks)
+    failed = sum(block.failed for block in blocks)
     slow = float(sum(block.late + block.failed for block in blocks))
-    by_errors = failed > slow
+    by_errors = FAILED_WEIGHS * failed > slow
     seen = [
         (block.arrivals, FAILED_WEIGHS * block.failed if by_errors else float(block.late + block.failed))
         for block in blocks
@@ -94,9 +100,10 @@ def evidence(windows: Sequence[Outcome]) -> Evidence:
     prior = max(least, BURST_SECONDS * windows[0].rate)
     return Evidence(
         arrivals=arrivals,
-        bad=min(max(failed, slow), float(arrivals)),
+        bad=min(max(FAILED_WEIGHS * failed, slow), float(arrivals)),
         dispersion=max(least, dispersion(seen, prior)),
         by_errors=by_errors,
+        failed=failed,
     )
 
 

@@ -87,6 +87,7 @@ def described(mix: mixes.Mix, rig: Rig) -> dict[str, Any]:
             {
                 "name": box.name,
                 "role": box.role,
+                "background": box.is_background,
                 "cpus": box.quota,
                 "period_us": box.period_us,
                 "memory": box.memory_limit,

@@ -6,9 +6,11 @@ In:   {"trial": {"mix": "browse", "seed": 1, "warmup": 5, "profile": [[20, 300],
       would with them, so the rate stays that of the whole mix. ``"strangers": true`` opens a connection for each
       request, as people do who never came before; else arrivals share connections that are kept.
       {"warm": {"seconds": 60}} reads what the stage may cache, as loadtests/load/warming.py has it.
-Out:  {"ready": …} once, {"warmed": …}; then for each trial {"window": "start"} and {"window": "end"} as they happen,
-      {"progress": …} each second and {"result": …}; {"error": {"kind", "text"}} before it gives up. The result's
-      ``seconds_by_route`` and ``beats`` are rows for each second, to be kept apart (loadtests/raw.py).
+      {"caches": {"cache": "redis://cache:6379/0"}} asks each how full it is, as loadtests/load/caches.py has it.
+Out:  {"ready": …} once, {"warmed": …} and {"caches": …} where asked for; then for each trial {"window": "start"} and
+      {"window": "end"} as they happen, {"progress": …} each second and {"result": …}; {"error": {"kind", "text"}}
+      before it gives up. The result's ``seconds_by_route`` and ``beats`` are rows for each second, to be kept apart
+      (loadtests/raw.py).
 It ends by itself when stdin does, so that it never outlives the one who drives it.
 """
 
@@ -31,7 +33,7 @@ from gevent.fileobject import FileObject
 from gevent.queue import Queue
 from locust.env import Environment
 
-from loadtests.load import canary, dataset, mixes, summary, warming
+from loadtests.load import caches, canary, dataset, mixes, summary, warming
 from loadtests.load.open_model import OpenModel
 from loadtests.load.samples import UNFINISHED, Sample
 from loadtests.load.sender import TIME_OUT, Sender
@@ -325,6 +327,9 @@ def serve(data: dataset.Dataset, target: str) -> None:
             asked = json.loads(line)
             if "warm" in asked:
                 say(warmed=warming.warm(sender, data, float(asked["warm"]["seconds"])))
+                continue
+            if "caches" in asked:
+                say(caches=caches.held(asked["caches"]))
                 continue
             trial = Trial(sender, data, asked["trial"], quota)
         except SiteError as error:

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from loadtests.report import figures, words
+from loadtests.report import cache, figures, words
 
 HERE = Path(__file__).parent
 
@@ -54,11 +54,16 @@ def run_page(run: dict[str, Any]) -> str:
             numbers=words.numbers(run),
             why_overloaded=words.why_overloaded(run),
             foretold=words.foretold(run),
+            background={box["role"] for box in run["boxes"] if box.get("background")},
             fitted=any("base_cpu" in box for box in (run["demand"] or {"boxes": []})["boxes"]),
             expected=(run["prediction"] or {}).get("ceiling") or run["ceiling"].get("rate"),
             figures=[drawn(figure) for figure in drawings],
             routes=sorted(shown["result"]["routes"].items(), key=lambda item: -item[1]["offered"]) if shown else [],
             routes_caption=f"{shown['phase']} at {words.rate(shown['rate'])} requests/s" if shown else "",
+            cache_head=cache.HEAD,
+            cache_rows=cache.table(run),
+            cache_age=cache.age(run),
+            cache_means=(cache.MEANS, cache.AGE_MEANS),
             box_names=[box["name"] for box in run["boxes"]],
             settings=settings(run),
             throttled=figures.words_of_throttled(run),

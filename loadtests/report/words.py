@@ -70,6 +70,19 @@ def size(value: float | None) -> str:
     return f"{value / 2**30:.1f} GB" if value >= 2**30 else f"{value / 2**20:.0f} MB"
 
 
+def whole(number: float) -> str:
+    """A count, its thousands apart."""
+    return f"{number:,.0f}".replace(",", " ")
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or minutes, hours or days from two of them on; whole ones that have passed."""
+    for unit, name in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{int(seconds // unit)} {name}"
+    return f"{int(seconds)} s"
+
+
 def machine(found: dict[str, Any]) -> list[str]:
     """What figures depend on: cores, memory, processor."""
     return [f"{found.get('cores')} cores", size(found.get("memory")), str(found.get("processor"))]
@@ -186,6 +199,11 @@ def notes(run: dict[str, Any]) -> list[str]:
         if (run.get("ceiling") or {}).get("rate") and run["ceiling"].get("low"):
             said += f" Its ceiling is known to ± {percent(half_width(run['ceiling']))}."
         found.append(said)
+    found += [
+        f"The box “{name}” had no CPU left. No request waits for it, so it lowers no ceiling; but what it does in the "
+        "background came later and later."
+        for name in (run.get("demand") or {}).get("behind", ())  # older records have none
+    ]
     overload = run.get("overload")
     if overload and overload["limits"]:
         limits = ", ".join(overload["limits"])

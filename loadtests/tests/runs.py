@@ -15,6 +15,14 @@ from loadtests.load import mixes
 
 BOXES = {1: ["box"], 2: ["app", "db"], 3: ["app1", "app2", "cache", "db", "lb", "media"]}
 CACHED = {"hits": 90.0, "misses": 10.0}
+CACHE = {
+    "reads": {"article": {"hit": 81.0, "miss": 4.0}, "list": {"hit": 9.0, "miss": 6.0, "not cached": 20.0}},
+    "held": {
+        "cache": {
+            "age": 300, "age_after": 330, "keys": 1234, "bytes": 5 << 20, "max_bytes": 160 << 20, "evicted": 0,
+        }
+    },
+}  # fmt: skip
 
 
 FIT = {"generator": {"cpu_share": 0.1, "late_share": 0.0}, "host_idle": 0.5}
@@ -145,6 +153,7 @@ def record(capacity: float, stage: int = 1, stop_after: int | None = None) -> di
         run["demand"] = explain(run["trials"], run["boxes"], run["prediction"], 500)
         run["overload"] |= overload.of_capacity(run["overload"]["over"], run["demand"]["boxes"])
         run["a_request"] = counts.a_request(at_ceiling(run["trials"]))
+        run["cache"] = counts.cache(at_ceiling(run["trials"]))
     return run
 
 
@@ -164,6 +173,8 @@ def _trial(phase: str, rate: float, shown: Outcome, names: list[str]) -> dict[st
             for name, busy in load.items()
         },
         "counts": {"queries": rate * (1.5 if len(names) < 3 else 0.5)} | (CACHED if len(names) > 2 else {}),
+        "counted_over": {"seconds": 30.0, "requests": 30 * shown.completed_rate, "warmup": True},
+        "cache": CACHE if len(names) > 2 and phase == "confirmation" else {},
         "programs": {names[0]: {"app": 0.7, "PostgreSQL": 0.28, "supervisor": 0.02}} if len(names) == 1 else {},
         "result": {
             "total": total(rate, shown),

@@ -4,7 +4,7 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
-from loadtests.ceiling.boxes import Box
+from loadtests.ceiling.boxes import Box, Boxes
 from loadtests.ceiling.record import ROOT
 
 
@@ -14,6 +14,23 @@ def _box(*environment: str, of_image: tuple[str, ...] = ()) -> Box:
         image=SimpleNamespace(attrs={"Config": {"Env": [*of_image]}}),
     )
     return Box("app", "app", 0.25, 256 << 20, {}, container)
+
+
+def test_a_cache_is_asked_where_the_apps_ask_it() -> None:
+    cache, broker = _box(), _box()
+    cache.labels["stage.cache"] = "true"
+    cache.container.name = broker.container.name = "conduit-stage4-cache-1"
+    boxes = Boxes.__new__(Boxes)  # of no Docker
+    boxes.boxes = [cache, broker]
+    assert boxes.cache_urls() == {"app": "redis://conduit-stage4-cache-1:6379/0"}
+
+
+def test_a_box_that_its_stage_says_works_in_the_background_is_not_waited_for() -> None:
+    worker, app = _box(), _box()
+    worker.name, worker.labels["stage.background"] = "worker", "true"
+    boxes = Boxes.__new__(Boxes)
+    boxes.boxes = [app, worker]
+    assert (boxes.waited_for(), app.is_background, worker.is_background) == ({"app"}, False, True)
 
 
 def test_settings_are_those_of_the_topology() -> None:

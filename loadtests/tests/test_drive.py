@@ -47,6 +47,14 @@ def test_a_stage_is_warmed_once_or_for_so_long(stub: Callable[..., str], *, seco
         assert generator.trial({"mix": "browse", "profile": [[0.5, 20]]}, nothing, nothing)["total"]["errors"] == {}
 
 
+@pytest.mark.slow
+def test_a_cache_that_does_not_answer_is_left_out_and_none_is_not_asked(stub: Callable[..., str]) -> None:
+    with Generator([sys.executable, str(HERE / "generate.py"), stub()], ROOT) as generator:
+        assert generator.caches({"cache": "redis://127.0.0.1:9/0"}) == {}
+        assert generator.trial({"mix": "browse", "profile": [[0.5, 20]]}, nothing, nothing)["total"]["errors"] == {}
+    assert generator.caches({}) == {}, "which would be an error of a generator that has ended"
+
+
 def test_what_is_popular_is_warmed_first() -> None:
     paths = [request.path for request in warming.requests(made_up())]
     assert paths[:2] == ["/api/tags", "/api/articles?limit=20&offset=0"]

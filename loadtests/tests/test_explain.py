@@ -120,6 +120,39 @@ def test_without_a_prediction_there_is_none() -> None:
     assert (found["if_doubled"], found["if_split"]) == ({}, None)
 
 
+WORKER = {"name": "worker", "role": "worker", "cpus": 0.5, "period_us": 20_000, "background": True}
+
+
+def _with_worker(one: dict[str, Any], cpu: float) -> dict[str, Any]:
+    """A worker that takes so many CPU seconds a request, as many as it has at most."""
+    used = min(0.5, cpu * one["rate"])
+    box = {"cpu": used, "utilisation": used / 0.5, "throttled": 0.0}
+    return one | {"boxes": one["boxes"] | {"worker": box}}
+
+
+@pytest.mark.parametrize("cpu", [0.001, 0.007, 0.02])
+def test_a_box_that_no_request_waits_for_lowers_no_ceiling(cpu: float) -> None:
+    """At the ceiling of 80/s one is busy for 16 %, and two have no CPU left: waited for, they would be the limit."""
+    trials = [_with_worker(one, cpu) for one in TRIALS]
+    alone = foretold(TRIALS, BOXES, 65, 500)
+    assert alone is not None
+    found = foretold(trials, [WORKER, *BOXES], 65, 500)
+    assert found == alone | {"if_doubled": alone["if_doubled"] | {"worker": alone["ceiling"]}}
+    waited_for = foretold(trials, [WORKER | {"background": False}, *BOXES], 65, 500)
+    assert waited_for is not None
+    assert (waited_for["ceiling"] < 0.95 * alone["ceiling"]) is (cpu > 0.001)
+
+
+@pytest.mark.parametrize(("cpu", "behind"), [(0.0045, []), (0.0058, ["worker"])])
+def test_a_box_that_no_request_waits_for_is_told_of_and_is_not_what_saturates(cpu: float, behind: list[str]) -> None:
+    """In the confirmations, at 75 and 85/s, it is 0.72 and 0.0058 · 85 / 0.5 = 0.986 busy at most."""
+    trials = [_with_worker(one, cpu) for one in TRIALS]
+    found = explain(trials, [WORKER, *BOXES], foretold(trials, [WORKER, *BOXES], 65, 500), 500)
+    assert [box["name"] for box in found["boxes"]] == ["app", "db", "worker"], "the busiest that is waited for is first"
+    assert (found["saturates"], found["behind"]) == ("app", behind)
+    assert found["boxes"][2]["per_request_ms"] == pytest.approx(1000 * cpu)
+
+
 def test_programs_of_an_only_box_are_split() -> None:
     """The app takes 0.6 and 0.7 of the box's CPU in the two confirmations: 0.6 · 0.17 + 0.7 · 0.19 by two."""
     only = [{"name": "db", "role": "box", "cpus": 0.5, "period_us": 20_000}]

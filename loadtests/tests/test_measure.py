@@ -46,6 +46,15 @@ class Stage:
         self.done.append("metrics")
         return {"app": (self.now, f'conduit_database_seconds_count{{kind="read"}} {3 * self.now}\n')}
 
+    def waited_for(self) -> set[str]:
+        return {"app"}
+
+    def cache_urls(self) -> dict[str, str]:
+        return {}
+
+    def caches(self, _urls: dict[str, str]) -> dict[str, dict[str, Any]]:
+        return {}
+
     def origin(self) -> None:
         return None
 
@@ -106,3 +115,66 @@ def test_what_is_read_at_the_marks_gives_the_loads_of_the_record_again(tmp_path:
         rows = [row for row in raw.counters(run.folder) if row["trial"] == number]
         assert {row["mark"]: row["t"] for row in rows if "box" in row}["start"] == 0.0
         assert {name: found.record() for name, found in raw.loads(rows, {"app": QUOTA}).items()} == trial["boxes"]
+
+
+def test_a_box_that_nobody_waits_for_is_not_the_busiest(tmp_path: Path) -> None:
+    """The app is busy for 20 of 40 seconds of the window, what works in the background for all of them."""
+
+    class Behind(Stage):
+        def between(self, before: Moment, after: Moment) -> dict[str, Load]:
+            return super().between(before, after) | {"worker": Load(QUOTA, 1.0, 0.0, 0)}
+
+    stage = Behind()
+    measured, run = bench(stage, tmp_path)
+    shown, _ = measured.stretches("overload", [[20, 200], [20, 9], [10, 70]], 0)
+    assert shown.busiest == pytest.approx(1.0)
+    stage.used = -20 * QUOTA  # as if it had done less
+    shown = measured.trial("step", 100, 0, 0)
+    assert shown.busiest == 0.0
+    assert run.data["trials"][1]["boxes"]["worker"]["utilisation"] == 1.0
+
+
+class Cached(Stage):
+    """With a cache: 7 hits and a miss of articles a second, and a list that is not cached; it was emptied at -40."""
+
+    def cache_urls(self) -> dict[str, str]:
+        return {"cache": "redis://cache:6379/0"}
+
+    def metrics(self) -> dict[str, tuple[float, str]]:
+        counted = {("article", "hit"): 7, ("article", "miss"): 1, ("list", "not cached"): 1}
+        lines = (
+            f'conduit_cache_reads_total{{result="{outcome}",what="{kind}"}} {n * self.now}\n'
+            for (kind, outcome), n in counted.items()
+        )
+        return {"app": (self.now, "".join(lines))}
+
+    def caches(self, _urls: dict[str, str]) -> dict[str, dict[str, Any]]:
+        assert _urls == self.cache_urls()
+        full = {"keys": 10 * self.now, "bytes": 1 << 20, "max_bytes": 2 << 20, "evicted": self.now // 10}
+        return {"cache": {"at": self.now, "age": 40 + self.now} | full}
+
+
+def test_what_apps_and_caches_told_gives_what_the_record_says_of_the_cache_again(tmp_path: Path) -> None:
+    stage = Cached()
+    measured, run = bench(stage, tmp_path)
+    stage.now = 15
+    measured.trial("step", 100, 7, 3)
+    measured.trial("confirmation", 100, 22, 3)
+    step, confirmation = run.data["trials"]
+    assert "cache" not in step, "a short trial is not told more of"
+    assert confirmation["cache"]["reads"] == {
+        "article": {"hit": pytest.approx(7), "miss": pytest.approx(1)},
+        "list": {"not cached": pytest.approx(1)},
+    }
+    (held,) = confirmation["cache"]["held"].values()
+    assert held == {"age": 65, "age_after": 90, "keys": 500, "bytes": 1 << 20, "max_bytes": 2 << 20, "evicted": 3}
+    rows = [row for row in raw.counters(run.folder) if row["trial"] == 1]
+    assert raw.cache(rows) == confirmation["cache"]
+    assert [row["t"] for row in rows if "told" in row] == [-3, -3, 22, 22]
+    assert raw.loads(rows, {"app": QUOTA})["app"].record() == confirmation["boxes"]["app"]
+
+
+def test_a_stage_without_a_cache_says_nothing_of_one(tmp_path: Path) -> None:
+    measured, run = bench(Stage(), tmp_path)
+    measured.trial("confirmation", 20, 30, 3)
+    assert run.data["trials"][0]["cache"] == {}

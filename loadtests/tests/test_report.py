@@ -80,6 +80,16 @@ def test_how_wide_a_ceiling_is_known_is_told_and_how_far_off_it_was_foretold(tmp
         assert said in text
 
 
+def test_where_errors_decide_they_are_told_as_what_they_were(tmp_path: Path) -> None:
+    """1 of 160 failed, which is as bad as 50 late ones."""
+    run = record(capacity=300)
+    one = {"rate": 20, "decision": "failed", "windows": 1, "seconds": 8, "arrivals": 160, "bad_share": 50 / 160}
+    run["ceiling"]["decisions"] = [one | {"error_share": 1 / 160, "by_errors": True}]
+    assert re.search(r"failed\s+1\s+8\s+160\s+0\.62 % failed", written(tmp_path, run))
+    run["ceiling"]["decisions"] = [one | {"bad_share": 0.08, "error_share": 1 / 1600, "by_errors": False}]
+    assert re.search(r"failed\s+1\s+8\s+160\s+8 %", written(tmp_path, run))
+
+
 def test_without_a_prediction_none_is_told(tmp_path: Path) -> None:
     run = record(capacity=300)
     run["prediction"] = None
@@ -154,6 +164,31 @@ def test_boxes_that_share_a_role_are_one_place_that_can_be_doubled(tmp_path: Pat
     assert "cache hits, of its look-ups" in text
     assert "app ×2" in text
     assert text.count("MAX_WAIT") == 1, "settings that all boxes share are told once"
+
+
+def test_what_works_in_the_background_is_told_as_that(tmp_path: Path) -> None:
+    run = record(capacity=300, stage=3)
+    assert "in the background" not in written(tmp_path / "none", run)
+    run["boxes"][-1]["background"] = True
+    text = written(tmp_path / "some", run)
+    assert re.search(r"media\s+in the background", text)
+    assert "No request waits for what works in the background, so that is no part of the model." in text
+    assert "later and later" not in text
+    run["demand"]["behind"] = ["media"]
+    assert "The box “media” had no CPU left." in written(tmp_path / "behind", run)
+
+
+def test_what_the_cache_gave_is_told_by_kind_with_its_age(tmp_path: Path) -> None:
+    text = written(tmp_path / "3", record(capacity=300, stage=3))
+    assert "What the cache gave" in text
+    # Of 85 reads of articles and 35 of lists.
+    assert re.search(r"article\s+85\s+95 %\s+0 %\s+4\.7 %\s+0 %\s+0 %", text)
+    assert re.search(r"list\s+35\s+26 %\s+0 %\s+17 %\s+57 %\s+0 %", text)
+    assert "“cache” had been filling for 5 min" in text
+    assert "What the cache gave" not in written(tmp_path / "2", record(capacity=300, stage=2))
+    older = record(capacity=300, stage=3)
+    del older["cache"]
+    assert "What the cache gave" not in written(tmp_path / "older", older)
 
 
 def test_what_a_request_leads_to_is_set_side_by_side() -> None:

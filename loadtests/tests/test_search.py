@@ -178,11 +178,38 @@ def test_each_decision_tells_on_what_it_rests() -> None:
         "seconds": 15,
         "arrivals": 990,
         "bad_share": 8 / 990,
+        "error_share": 0,
+        "by_errors": False,
     }
     assert (second["rate"], second["bad_share"]) == (pytest.approx(130), 9 / 980)
     assert (third["rate"], third["decision"], third["bad_share"]) == (pytest.approx(169), "failed", 0.3)
     assert (found.passed, found.failed) == pytest.approx((130, 169))
     assert len(found.confirmations) == 1
+
+
+@pytest.mark.parametrize(
+    ("late", "failed", "arrivals", "said"),
+    [
+        (9, 1, 800, "1 of 800 requests failed, 1.2 times what the SLO allows"),
+        (0, 3, 3900, "3 of 3900 requests failed, 0.77 times what the SLO allows"),
+        # Fifty times as many as failed would be more than there are: of these the SLO allows a hundredth.
+        (0, 1, 11, "1 of 11 requests failed, 91 times what the SLO allows"),
+        (49, 1, 800, "6.2% late or failed"),
+        (60, 1, 1000, "6.1% late or failed"),
+    ],
+)
+def test_what_is_not_decided_is_told_in_what_was_counted(late: int, failed: int, arrivals: int, said: str) -> None:
+    """One failed request counts for fifty late ones, which nobody has seen: told are those that there were."""
+    block = Block(arrivals, late, failed)
+
+    def trial(phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
+        return Outcome(rate, rate, 1, error_share=0, p95=100, backlog_growth=0, busiest=0.5, blocks=(block,))
+
+    told: list[str] = []
+    found = Search(trial, dataclasses.replace(QUICK, search_seconds=0.5), told.append).run()
+    assert f"Not decided in its time: {said}." in told
+    assert found.decisions[0]["decision"] == "undecided"
+    assert found.decisions[0]["error_share"] == failed / arrivals
 
 
 def test_a_rate_has_windows_until_it_is_decided_or_has_had_its_time() -> None:

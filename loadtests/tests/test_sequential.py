@@ -40,6 +40,7 @@ def test_where_errors_use_up_more_of_the_slo_they_count_for_fifty() -> None:
     """1 failed of 160: 50 of 160 bad, all of them in one block; (2 · 50 + 45.455 + 75.758) / 3."""
     seen = evidence([window((100, 3, 0), (60, 8, 1))])
     assert (seen.arrivals, seen.bad, seen.by_errors) == (160, 50, True)
+    assert (seen.failed, seen.error_share) == (1, 1 / 160)
     assert seen.dispersion == pytest.approx(73.737, abs=1e-3)
     assert evidence([window((60, 0, 2))]).bad == 60, "no more than all"
 
@@ -62,6 +63,7 @@ def test_dispersion_without_a_bad_or_a_good_request_is_the_prior() -> None:
 
 def test_nothing_that_arrived_holds_nothing() -> None:
     assert Evidence(0, 0, 1).share == 1
+    assert Evidence(0, 0, 1).error_share == 0
     assert decide([window((0, 0, 0))]) == "undecided"
 
 

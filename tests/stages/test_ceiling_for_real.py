@@ -80,6 +80,18 @@ def test_a_quick_ceiling_is_found_within_four_minutes_and_reported_in_one_file(s
         assert all(box["per_request_ms"] > 0 for box in run["demand"]["boxes"])
         counted = {"queries", *(("hit_ratio", "origin_requests", "origin_bytes") if number > 2 else ())}
         assert all(run["a_request"][name] > 0 for name in counted)
+        if number > 2:
+            _check_cache(run["cache"])
+
+
+def _check_cache(cache: dict[str, Any]) -> None:
+    """Of what is read by kind, and of a cache that was just filled."""
+    assert all(cache["reads"][kind]["hit"] > 0 for kind in ("article", "list", "comments"))
+    held = cache["held"]["cache"]
+    assert 0 < held["age"] < held["age_after"]
+    assert held["keys"] > 100
+    assert 0 < held["bytes"] < held["max_bytes"] == 160 << 20
+    assert not held["emptied"]
 
 
 def _check_raw(folder: Path, run: dict[str, Any]) -> None:
@@ -96,6 +108,7 @@ def _check_raw(folder: Path, run: dict[str, Any]) -> None:
         }
         assert again["p95"] == pytest.approx(total["p95"], rel=STEP - 1)
         mine = [row for row in counters if row["trial"] == number]
+        assert raw.cache(mine) == trial.get("cache", {})
         loads = raw.loads(mine, quotas)
         assert set(loads) == set(trial["boxes"])
         for name, found in trial["boxes"].items():

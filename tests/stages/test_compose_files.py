@@ -356,6 +356,13 @@ def test_stage_4_puts_an_edge_before_and_a_queue_behind_and_nothing_else() -> No
     assert after["media"]["volumes"][0] == before["media"]["volumes"][0]
 
 
+@each_file
+def test_a_label_says_which_boxes_no_request_waits_for(path: Path) -> None:
+    """Those that the tasks go through. Of the boxes that an app names only the broker is one: a thread tells it."""
+    labelled = {name for name, box in boxes(path).items() if "stage.background" in box["labels"]}
+    assert labelled == {"worker", "broker"} & {*boxes(path)}
+
+
 def test_stage_4s_edge_is_asked_for_by_readers_and_told_by_boxes() -> None:
     """Readers come to the one port that it publishes; what the app tells it goes to another, by the stage's network."""
     after = boxes(FILES[3])

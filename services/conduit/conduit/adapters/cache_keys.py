@@ -23,7 +23,7 @@ to logical shards. Where replicas are read, the position of a commit in its shar
 and the position that the replica had replayed beside a set's.
 
 **The generation** names the life of the counters. When Redis has lost them, numbers start anew, and what was read under
-another generation is refused.
+another generation is refused. When it ``began``, in seconds of Redis' clock, tells how long the cache has been filling.
 """
 
 import zlib

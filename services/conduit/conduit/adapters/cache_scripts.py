@@ -14,11 +14,11 @@ local TOKEN = ARGV[1]
 local NOT_FOUND, TOO_LARGE = '{Absent.NOT_FOUND.value.decode()}', '{Absent.TOO_LARGE.value.decode()}'
 local AUTHOR_AT, ARTICLE_AT = {AUTHOR_AT}, {ARTICLE_AT}
 
--- The generation and the last version. A Redis without counters begins a new generation.
+-- The generation and the last version. A Redis without counters begins a new generation, and notes when.
 local function versions()
   local found = redis.call('HMGET', 'versions', 'generation', 'latest')
   if found[1] then return found[1], found[2] end
-  redis.call('HSET', 'versions', 'generation', TOKEN, 'latest', 0)
+  redis.call('HSET', 'versions', 'generation', TOKEN, 'latest', 0, 'began', redis.call('TIME')[1])
   return TOKEN, '0'
 end
 

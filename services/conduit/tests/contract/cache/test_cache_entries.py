@@ -87,6 +87,20 @@ def test_everything_but_the_version_counters_expires(story: Story, reads: Cached
     assert max(negative) <= 5_000
 
 
+def test_it_is_noted_since_when_a_cache_fills(story: Story, reads: CachedReads, inside: Redis) -> None:
+    def began() -> int:
+        reads.article(story.article_id, None)
+        return int(inside.hget("versions", "began") or 0)
+
+    inside.flushdb()
+    now, _ = inside.time()
+    assert now <= began() <= now + 5
+    inside.hset("versions", "began", 1)
+    assert began() == 1, "as long as it is not empty"
+    inside.flushdb()
+    assert began() >= now
+
+
 def test_missing_parts_are_filled_by_one_query(story: Story, reads: CachedReads, behind: Slow, inside: Redis) -> None:
     looks = story.looks(reads)
     whole = {name: looks[name]() for name in ("by author", "comments")}
