@@ -56,7 +56,8 @@ def test_a_cache_that_does_not_answer_is_left_out_and_none_is_not_asked(stub: Ca
 
 
 def test_what_is_popular_is_warmed_first() -> None:
-    paths = [request.path for request in warming.requests(made_up())]
+    requests = list(warming.requests(made_up()))
+    paths = [request.path for request in requests]
     assert paths[:2] == ["/api/tags", "/api/articles?limit=20&offset=0"]
     assert paths[5:8] == ["/api/articles?limit=20&offset=80", *(
         f"/api/articles?limit=20&offset=0&tag={tag}" for tag in ("one", "two")
@@ -68,6 +69,9 @@ def test_what_is_popular_is_warmed_first() -> None:
         "/api/articles/article-1",
     ]
     assert paths[-1] == "/api/articles/article-99/comments"
+    read = [request.token for request in requests if request.route == "GET /api/articles/{slug}"]
+    assert len(set(read)) == len(made_up().users), "each by the next"
+    assert {request.token for request in requests if request.token not in read} == {None}
 
 
 def test_an_empty_stage_is_told_from_a_broken_one() -> None:
