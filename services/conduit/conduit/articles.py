@@ -124,8 +124,16 @@ def mark(database: Database, media: Media, viewer: int, slug: str, *, favorited:
             raise NotFoundError("article")
         row, position = marked
         if position is not None:  # it may have been so already
-            mark = row.author_id, viewer, favorited, row.favorites_count
-            writer.record(ArticleFavorited(article_id, *mark, position=position))
+            writer.record(
+                ArticleFavorited(
+                    article_id=article_id,
+                    author_id=row.author_id,
+                    user_id=viewer,
+                    favorited=favorited,
+                    favorites_count=row.favorites_count,
+                    position=position,
+                )
+            )
     following = row.author_id in followed_by(database, viewer, (row.author_id,))
     cover = cover_from(media, row.cover_digest, row.cover_state)
     return article_of(row, cover, following)

@@ -27,8 +27,17 @@ def add(database: Database, viewer: int, slug: str, body: str) -> Comment:
         if added is None:
             raise NotFoundError("article")
         row, position = added
-        comment = row.id, row.author_id, row.body, row.created_at, row.updated_at
-        writer.record(CommentAdded(article_id, *comment, position=position or 0))
+        writer.record(
+            CommentAdded(
+                article_id=article_id,
+                comment_id=row.id,
+                author_id=viewer,
+                body=row.body,
+                created_at=row.created_at,
+                updated_at=row.updated_at,
+                position=position or 0,
+            )
+        )
     return comment_from(row, person, following=False)
 
 
