@@ -39,7 +39,7 @@ def _connected(edge: Edge) -> http.client.HTTPConnection:
     return connection
 
 
-def test_all_of_a_crowd_are_answered_and_who_is_late_leaves(edge: Edge, origin: Origin, article: int, word: str) -> None:
+def test_all_of_a_crowd_are_answered_and_the_late_leave(edge: Edge, origin: Origin, article: int, word: str) -> None:
     paths = [
         f"/assets/{word}.js", "/", f"/article/{word}%3F%20a", f"/api/articles/x-{article}?utm=1",
         f"/api/articles?tag={word}&limit=5", f"/api/articles/{article}/comments?limit=5",
