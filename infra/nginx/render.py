@@ -7,6 +7,7 @@ configuration from. What a template may use:
     network   the addresses of the network on which requests travel, as 10.83.3.0/25; `gateway` is this machine's
     apps      the app boxes, in the order of their addresses: each has `name`, `address` and `port`
     at_once   requests under way at once for each of them: what it answers in a part of a second, or as its label says
+    at_the_door   connections that may wait until the edge takes them: as many as it answers in that part of a second
     origins   whose pages may read the API's answers from another origin (the apps' CORS_ORIGINS)
     lb, media, cdn   the box of that role, like one of `apps`, or None; `media` only where the app keeps its files there
 """
@@ -31,6 +32,9 @@ APP_PORT = 8000
 AT_ONCE_SECONDS = 0.3
 A_REQUEST_SECONDS = 0.0016
 LEAST_AT_ONCE = 4
+# What the edge has costs it so much CPU (docs/stage4.md).
+A_HIT_SECONDS = 0.00015
+LEAST_AT_THE_DOOR = 16
 # On which NGINX asks another box, and is asked.
 NETWORK = "app"
 MOUNTED_AT = "/etc/nginx/nginx.conf"
@@ -115,8 +119,9 @@ def _known(config: Mapping[str, Any]) -> dict[str, Any]:
     said = next((said["stage.at-once"] for said in labels.values() if said.get("stage.at-once")), "")
     if said and not (said.isascii() and said.isdigit() and int(said)):
         raise Problem(f"LB_AT_ONCE={said} is no number of requests.", "Give 1 or more, or leave it out")
-    at_once = int(said or _answered_in_time([services[app.name] for app in apps]))
+    at_once = int(said or _in_time([services[app.name] for app in apps], A_REQUEST_SECONDS, LEAST_AT_ONCE))
     wanted = next((services[app.name].get("environment", {}).get("CORS_ORIGINS") for app in apps), None) or ""
+    edges = [service for name, service in services.items() if labels[name].get("stage.nginx") == "cdn"]
     keep_files = all(services[app.name].get("environment", {}).get("MEDIA_URL") for app in apps)
     addresses = topology.addresses(config, NETWORK)
     return {
@@ -125,6 +130,7 @@ def _known(config: Mapping[str, Any]) -> dict[str, Any]:
         "gateway": addresses.get("gateway"),
         "apps": sorted(apps, key=lambda app: ipaddress.ip_address(app.address)),
         "at_once": at_once,
+        "at_the_door": _in_time(edges, A_HIT_SECONDS, LEAST_AT_THE_DOOR),
         "origins": [origin for origin in map(str.strip, wanted.split(",")) if origin],
         "lb": boxes.get("lb"),
         "media": boxes.get("media") if keep_files else None,
@@ -132,10 +138,12 @@ def _known(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _answered_in_time(apps: Sequence[Mapping[str, Any]]) -> int:
-    """Requests that the smallest of these boxes answers in AT_ONCE_SECONDS: the last of them still is in time."""
-    cpus = min((topology.cpus(app) for app in apps), default=0.0)
-    return max(LEAST_AT_ONCE, round(AT_ONCE_SECONDS * cpus / A_REQUEST_SECONDS))
+def _in_time(boxes: Sequence[Mapping[str, Any]], request_seconds: float, at_least: int) -> int:
+    """Requests of so much CPU that the smallest of these boxes answers in AT_ONCE_SECONDS: the last of them still is in
+    time.
+    """
+    cpus = min((topology.cpus(box) for box in boxes), default=0.0)
+    return max(at_least, round(AT_ONCE_SECONDS * cpus / request_seconds))
 
 
 def _is_app(labels: Mapping[str, str]) -> bool:

@@ -103,7 +103,7 @@ def _rendered(port: int, subnet: str, gateway: str) -> str:
     )
     lb = Server("lb", _HOST, port)
     return templates.get_template("cdn.conf.j2").render(
-        stage="4", network=subnet, gateway=gateway, lb=lb, origins=["*"]
+        stage="4", network=subnet, gateway=gateway, lb=lb, origins=["*"], at_the_door=500
     )
 
 

@@ -123,6 +123,19 @@ def test_the_bound_follows_from_the_boxes_cpu_unless_it_is_given(quota: str, wan
     assert {found for _, servers in pools for found in _bounds(servers)} == {bound}
 
 
+@pytest.mark.docker
+@pytest.mark.parametrize(("quota", "waiting"), [("2500", 500), ("1250", 250), ("100", 20), ("10", 16)])
+def test_as_many_wait_at_the_edges_door_as_it_answers_in_time(quota: str, waiting: int) -> None:
+    """0.3 s of its work, at 0.15 ms a hit, at its own quota and not at an app's."""
+    changed = json.loads(json.dumps(config(4)))
+    for name, service in changed["services"].items():
+        if service.get("cpu_quota"):
+            service["cpu_quota"] = quota if name == "cdn" else "5000"
+    (text,) = (one.text for one in render.render(changed) if one.role == "cdn")
+    assert re.findall(r"listen 8000 backlog=(\d+);", text) == [str(waiting)]
+    assert "multi_accept off;" in text
+
+
 def _bounds(servers: str) -> set[int]:
     """What boxes have under way at the most; 0 where one has no bound."""
     return {int((re.findall(r" max_conns=(\d+);", line) or [0])[0]) for line in re.findall("server .*", servers)}
