@@ -89,6 +89,7 @@ def described(mix: mixes.Mix, rig: Rig) -> dict[str, Any]:
                 "role": box.role,
                 "cpus": box.quota,
                 "period_us": box.period_us,
+                "one_core": box.one_core,
                 "memory": box.memory_limit,
                 "settings": box.settings,
                 "image": box.container.image.tags[:1],

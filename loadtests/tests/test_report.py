@@ -336,7 +336,7 @@ def test_pages_with_covers_and_pages_without_are_refused(tmp_path: Path, monkeyp
         compare.pair("stage1", "stage2", None)
 
 
-@pytest.mark.parametrize(("field", "value"), [("cpus", 0.5), ("period_us", 100_000)])
+@pytest.mark.parametrize(("field", "value"), [("cpus", 0.5), ("period_us", 100_000), ("one_core", True)])
 def test_other_boxes_are_refused_and_the_newest_like_run_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, value: float
 ) -> None:
