@@ -18,6 +18,8 @@ setup:  ## Install what is missing: Docker, Compose, base image, .venv, secrets
 	@bash infra/setup/setup.sh
 doctor: venv  ## Check this machine (Docker, memory, disk, ports) and name remedies
 	@$(RUN) doctor
+box: venv  ## Show the size of the boxes, or set it for all stages: CPU=0.125, PERIOD=10 (ms), CORES=2
+	@$(RUN) box $(if $(CPU),--cpu '$(CPU)') $(if $(PERIOD),--period '$(PERIOD)') $(if $(CORES),--cores '$(CORES)')
 
 ##@ A stage: make stage1 VERB, make stage2 VERB
 up: venv  ## Build, start, wait until healthy, print the URLs: APPS=4, WORKERS=3 for more boxes
@@ -61,6 +63,8 @@ bench-sizes: venv  ## Measure the database time of every route, SIZE=large again
 	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.sizes
 bench-checks: venv  ## Measure the CPU that a stage's health checks take: make stage4 bench-checks
 	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.checks $(STAGES)
+bench-box: venv  ## Measure boxes of other sizes, periods and cores beside a whole core, for this machine: QUICK=1
+	@$(PYTHON) -m loadtests.bench.box $(if $(filter-out 0,$(QUICK)),--quick)
 
 ##@ Development
 test: lint  ## What CI runs: lint, types, all tests except the long ones
@@ -94,5 +98,5 @@ always:
 .DEFAULT:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
-.PHONY: always venv setup doctor up down status logs seed load ceiling shares experiment check import nginx \
-  rolling-restart queue diff compare bench bench-sizes bench-checks test test-unit test-long mutants lint clean help
+.PHONY: always venv setup doctor box up down status logs seed load ceiling shares experiment check import nginx \
+  rolling-restart queue diff compare bench bench-sizes bench-checks bench-box test test-unit test-long mutants lint clean help

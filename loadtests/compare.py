@@ -186,7 +186,9 @@ def _covers(run: dict[str, Any]) -> float:
 def _size(box: dict[str, Any]) -> str:
     # The period too: the same share of a CPU, given in longer periods, answers later.
     period = box.get("period_us")  # older records have none
-    return f"{box['cpus']:g} CPU in periods of {words.ms(period and period / 1000)} ms, {words.size(box['memory'])}"
+    core = " on one core" if box.get("one_core") else ""
+    share = f"{box['cpus']:g} CPU{core} in periods of {words.ms(period and period / 1000)} ms"
+    return f"{share}, {words.size(box['memory'])}"
 
 
 def _near(one: int, other: int) -> bool:

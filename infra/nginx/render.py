@@ -1,7 +1,8 @@
 """NGINX's configurations, rendered by what a stage's compose file says: so adding an app box is one edit in one place.
 
 A service's label `stage.nginx` names its role, and the role its template; the text goes where the service mounts its
-configuration from. What a template may use:
+configuration from, a folder that is not in git. What the settings' defaults give is beside the templates, to be read:
+`python -m infra.nginx.render` brings it up to date. What a template may use:
 
     stage     the number
     network   the addresses of the network on which requests travel, as 10.83.3.0/25; `gateway` is this machine's
@@ -15,13 +16,13 @@ configuration from. What a template may use:
 import ipaddress
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from infra.stage import topology
+from infra.stage import settings, topology
 from infra.stage.problems import Problem
 from infra.stage.stages import ROOT, available, compose_file
 
@@ -38,6 +39,7 @@ LEAST_AT_THE_DOOR = 16
 # On which NGINX asks another box, and is asked.
 NETWORK = "app"
 MOUNTED_AT = "/etc/nginx/nginx.conf"
+EXAMPLES = ROOT / "infra/nginx/rendered"
 # Overrides of a stage that mount a balancer's configuration of their own.
 EXERCISES = {"infra/exercises/state-in-the-app.yml": 3}
 
@@ -64,9 +66,11 @@ class Rendered:
 
     def write(self) -> bool:
         """Bring the file up to date, in place, for a container keeps the file that it began with; False if it was."""
-        if self.file.exists() and self.file.read_text() == self.text:
+        if self.file.is_file() and self.file.read_text() == self.text:
             return False
         self.file.parent.mkdir(exist_ok=True)
+        if self.file.is_dir():
+            self.file.rmdir()  # Docker made it in the place of a file that was not there yet
         self.file.write_text(self.text)
         return True
 
@@ -91,19 +95,21 @@ def render(config: Mapping[str, Any]) -> list[Rendered]:
 
 
 def everything() -> Iterator[Rendered]:
-    """What every stage and exercise has, as the files say and with no box more."""
+    """What every stage and exercise has by the settings' defaults and with no box more, in the files to be read."""
+    usual = settings.defaults()
     for number in available():
-        yield from render(topology.config(["docker", "compose", "-f", compose_file(number).name]))
-        yield from exercises(number)
+        own = render(topology.config(["docker", "compose", "-f", compose_file(number).name], usual))
+        for one in (*own, *exercises(number, usual)):
+            yield replace(one, file=EXAMPLES / one.file.name)
 
 
-def exercises(number: int) -> Iterator[Rendered]:
-    """What the exercises on a stage mount instead of its own."""
+def exercises(number: int, env: Mapping[str, str] | None = None) -> Iterator[Rendered]:
+    """What the exercises on a stage mount instead of its own, by the settings in ``env`` before all others."""
     for override, of_stage in EXERCISES.items():
         if of_stage == number:
             files = ["-f", compose_file(number).name, "-f", override]
             own = f"{Path(override).stem}."
-            both = render(topology.config(["docker", "compose", *files]))
+            both = render(topology.config(["docker", "compose", *files], env))
             yield from (one for one in both if one.file.name.startswith(own))
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from infra.stage import backlog, checks, engine, lifecycle, nginx, rolling, stages, tools
+from infra.stage import backlog, box, checks, engine, lifecycle, nginx, rolling, stages, tools
 from infra.stage.problems import Problem
 
 SIZES = ("small", "medium", "large")
@@ -56,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--replace", action="store_true")
     parser.add_argument("--from", dest="source", default="")
     parser.add_argument("--retry", default="")
+    parser.add_argument("--cpu", default="")
+    parser.add_argument("--period", default="")
+    parser.add_argument("--cores", default="")
     parser.add_argument("--a", default="")
     parser.add_argument("--b", default="")
     parser.add_argument("--measure", action="store_true")
@@ -89,6 +92,7 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
         "queue": lambda given: _with_docker(backlog.show)(_stage(given), given.retry),
         "diff": lambda given: diff(_stage(given)),
         "compare": compare,
+        "box": lambda given: box.main(given.cpu, given.period, given.cores),
         "doctor": lambda _: doctor(),
         "verbs": lambda given: verbs(_stage(given)),
     }
@@ -139,9 +143,9 @@ def doctor() -> int:
     ill = 0
     for finding in checks.doctor():
         print(f"  {'!' if finding.remedy else 'ok':<3} {finding.what:<15} {finding.found}", flush=True)
-        if finding.remedy:
-            ill += 1
-            print(f"      {'':<14} {finding.remedy}")
+        ill += bool(finding.remedy)
+        if more := finding.remedy or finding.advice:
+            print(f"      {'':<14} {more}")
     print("Everything is fine." if not ill else f"{ill} to fix; the remedy is below each.")
     return 1 if ill else 0
 

@@ -1,9 +1,9 @@
 """More boxes of a kind than a stage's file has, for as long as somebody wants them: `make stage4 up APPS=4 WORKERS=3`.
 
 They are in a compose file beside the stage's, which every later command reads as well, until the next `up` without
-them. Each app is the file's first app again, at the next address; the balancer waits for it, and has its configuration
-mounted from beside that file, so that the committed one stays as the stage's own file says. The database has no more
-connections for many of them, so that each of many takes fewer.
+them. Each app is the file's first app again, at the next address, and the balancer waits for it. The database has no
+more connections for many of them, so that each of many takes fewer. In that file, too, each box has its core where the
+boxes are spread over the cores (BOX_CORES).
 """
 
 import contextlib
@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
-from infra.nginx.render import MOUNTED_AT, NETWORK
+from infra.nginx.render import NETWORK
 from infra.stage import settings
+from infra.stage.box import spread_over
 from infra.stage.problems import Problem
 from infra.stage.stages import compose_file, more_boxes
 
@@ -66,6 +67,7 @@ def more(number: int, apps: str, workers: str = "") -> str:
         if workers:  # else Compose reads .env itself
             added |= replicated
     _smaller_pools(services, added, replicas)
+    _one_core_each(services, added)
     if not added:
         return ""
     typed = [f"{name}={count}" for name, count in (("APPS", apps), ("WORKERS", workers)) if count]
@@ -122,8 +124,7 @@ def _apps(number: int, services: dict[str, dict[str, Any]], wanted: str) -> dict
         name: first | {"networks": first["networks"] | {NETWORK: {"ipv4_address": f"{network}.{int(last) + place}"}}}
         for place, name in enumerate(new, start=1)
     }
-    mounted = f"./{more_boxes(number).parent.name}/stage{number}.lb.conf:{MOUNTED_AT}:ro"
-    added[balancer] = {"volumes": [mounted], "depends_on": {name: {"condition": "service_healthy"} for name in new}}
+    added[balancer] = {"depends_on": {name: {"condition": "service_healthy"} for name in new}}
     return added
 
 
@@ -147,6 +148,14 @@ def _smaller_pools(services: dict[str, dict[str, Any]], added: dict[str, Any], w
             box = added.setdefault(name, {})
             # As many threads: one that waited for a connection would take the database for one that hangs.
             box["environment"] = box.get("environment", {}) | {"THREADS": str(pool), "POOL_SIZE": str(pool)}
+
+
+def _one_core_each(services: dict[str, dict[str, Any]], added: dict[str, Any]) -> None:
+    """Spread the boxes over as many cores as BOX_CORES says, in the order of the file; several workers share one."""
+    cores = spread_over()
+    names = [*services, *(name for name in added if name not in services)]  # every service of a stage's file is a box
+    for place, name in enumerate(names if cores else []):
+        added.setdefault(name, {})["cpuset"] = str(place % cores)
 
 
 def _write(number: int, text: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.stage import engine, ports, topology
+from infra.stage import box, engine, ports, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import answer
 from infra.stage.stages import ROOT, available
@@ -31,11 +31,12 @@ SECRETS = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's report. ``remedy`` is empty when all is well."""
+    """One line of the doctor's report. ``remedy`` is empty when all is well; ``advice`` is none that must be taken."""
 
     what: str
     found: str
     remedy: str = ""
+    advice: str = ""
 
 
 def gib(size: int) -> str:
@@ -60,6 +61,7 @@ def doctor() -> Iterator[Finding]:
     for number in available():
         yield _told(f"Stage {number}'s ports", lambda number=number: _ports_of(number))  # type: ignore[misc]
     yield _cores(docker)
+    yield _box(docker)
     yield _cgroups(docker)
 
 
@@ -206,6 +208,15 @@ def _cores(docker: engine.Engine) -> Finding:
         remedy = "the load generator needs a core beside the boxes, or its limit is what a ceiling measures"
         return Finding("Cores", str(docker.cores), remedy)
     return Finding("Cores", str(docker.cores))
+
+
+def _box(docker: engine.Engine) -> Finding:
+    try:
+        found, better = box.told(docker.cores)
+    except Problem as problem:
+        wrong, _, remedy = str(problem).partition("\n")
+        return Finding("Box", wrong, remedy)
+    return Finding("Box", found, advice=better)
 
 
 def _cgroups(docker: engine.Engine) -> Finding:

@@ -173,7 +173,7 @@ def _why_not_up(stage: Topology, ill: list[dict[str, Any]]) -> Problem:
     if state.get("OOMKilled") and row["Service"] in stage.boxes:
         return Problem(
             f"{what} ran out of memory.",
-            f"Give boxes more: BOX_MEMORY=384m make stage{number} up",
+            f"Give boxes more: BOX_MEMORY=384m in .env, then make stage{number} up",
         )
     return Problem(
         f"{what} did not become healthy: it is {_health(row)}"

@@ -2,11 +2,13 @@
 
 import os
 import re
+from collections.abc import Mapping
 
 from infra.stage.problems import Problem
 from infra.stage.stages import ROOT
 
 FILE = ROOT / ".env"
+EXAMPLE = ROOT / ".env.example"
 HIGHEST_PORT = 65535
 
 
@@ -27,9 +29,25 @@ def port(name: str, default: int) -> int:
     return number
 
 
+def defaults() -> dict[str, str]:
+    """Every setting as it is where neither the environment nor .env says anything."""
+    return dict(re.findall(r"^([A-Z][A-Z0-9_]*)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
+
+
+def keep(values: Mapping[str, str]) -> None:
+    """Write settings into .env, in the place of those that it has; all else in it stays."""
+    lines = FILE.read_text().splitlines() if FILE.exists() else []
+    replaced = [line for line in lines if not any(re.match(_line_of(name), line) for name in values)]
+    FILE.write_text("\n".join([*replaced, *(f"{name}={value}" for name, value in values.items())]) + "\n")
+
+
 def _in_file(name: str) -> str:
     """The value in .env, of which Compose reads the last, without quotes and comment; empty where there is none."""
     text = FILE.read_text() if FILE.exists() else ""
-    values = re.findall(rf"^[ \t]*(?:export[ \t]+)?{name}[ \t]*=[ \t]*(.*)$", text, re.MULTILINE)
+    values = re.findall(_line_of(name), text, re.MULTILINE)
     value = re.sub(r"(^|\s)#.*", "", values[-1]) if values else ""
     return value.strip().strip("\"'")
+
+
+def _line_of(name: str) -> str:
+    return rf"^[ \t]*(?:export[ \t]+)?{name}[ \t]*=[ \t]*(.*)$"

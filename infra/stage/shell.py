@@ -62,7 +62,7 @@ def compose_rows(number: int, *arguments: str) -> list[dict[str, Any]]:
     """
     said = answer(compose(number, *arguments, "--format", "json"))
     if said.returncode != 0:
-        raise Problem(said.stderr.strip(), "The file may have been edited: git diff docker-compose.*.yml .env")
+        raise Problem(said.stderr.strip(), "The file may have been edited: git diff docker-compose.*.yml; or .env")
     text = said.stdout.strip()
     if not text:
         return []

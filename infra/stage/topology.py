@@ -75,9 +75,12 @@ class Box:
     """How many of them there are."""
 
 
-def config(command: Sequence[str]) -> dict[str, Any]:
-    """What Compose makes of a stage's files and settings. Raises Problem where it cannot read them."""
-    said = answer([*command, "config", "--format", "json"])
+def config(command: Sequence[str], env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What Compose makes of a stage's files and settings, those in ``env`` before all others.
+
+    Raises Problem where it cannot read them.
+    """
+    said = answer([*command, "config", "--format", "json"], env)
     if said.returncode != 0:
         raise Problem(
             f"Compose cannot read the stage:\n{said.stderr.strip()}",

@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import yaml
 
-from infra.stage import topology
+from infra.stage import nginx, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import run
 from infra.stage.stages import ROOT, compose_file, files
@@ -124,6 +124,7 @@ def _start(stage: topology.Topology, override: Path) -> None:
         for name, service in services.items()
     }
     override.write_text(yaml.safe_dump({"services": without}))
+    nginx.configure(stage.number)
     read = [word for file in (*files(stage.number), str(override)) for word in ("-f", file)]
     if run(["docker", "compose", *read, "up", "--build", "--detach"]) != 0:
         raise Problem("The stage did not start; Docker's output is above.", "Check with: make doctor")

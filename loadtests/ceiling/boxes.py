@@ -60,6 +60,11 @@ class Box:
         return int(self.container.attrs["HostConfig"].get("CpuPeriod") or DEFAULT_PERIOD_US)
 
     @property
+    def one_core(self) -> bool:
+        """Whether it may run on one core only (BOX_CORES)."""
+        return bool(re.fullmatch(r"[0-9]+", self.container.attrs["HostConfig"].get("CpusetCpus") or ""))
+
+    @property
     def settings(self) -> dict[str, str]:
         """What the topology sets of its environment, on top of the image's own and without secrets."""
         pairs = set(self.container.attrs["Config"].get("Env") or ())

@@ -90,6 +90,7 @@ def described(mix: mixes.Mix, rig: Rig) -> dict[str, Any]:
                 "background": box.is_background,
                 "cpus": box.quota,
                 "period_us": box.period_us,
+                "one_core": box.one_core,
                 "memory": box.memory_limit,
                 "settings": box.settings,
                 "image": box.container.image.tags[:1],

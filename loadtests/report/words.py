@@ -225,11 +225,10 @@ def remedy(run: dict[str, Any]) -> str:
     limits = [limit for trial in run["trials"] if trial.get("judged", True) for limit in trial["limits"]]
     if not any(limit.startswith("host") for limit in limits):
         return ""
-    size = "BOX_CPU_QUOTA=2500 BOX_CPU_PERIOD=20000"
     if any(box["cpus"] > SMALL_BOX_CPUS for box in run["boxes"]):
         return (
             f"This machine has too little CPU for {len(run['boxes'])} boxes of this size and the generator: close "
-            f"other programs, or take boxes of half the size, at every stage that is compared: {size} make ..."
+            f"other programs, or take smaller boxes for all stages: make box CPU={SMALL_BOX_CPUS:g}"
         )
     return f"This machine has too little CPU for {len(run['boxes'])} boxes and the generator: close other programs."
 

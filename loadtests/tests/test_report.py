@@ -203,11 +203,11 @@ def test_a_host_without_idle_cpu_is_told_with_what_to_do(tmp_path: Path) -> None
     run = record(capacity=300, stage=3)
     assert remedy(run) == ""
     run["trials"][3] |= {"valid": False, "limits": ["host with 2% idle CPU"]}
-    assert "BOX_CPU_QUOTA=2500 BOX_CPU_PERIOD=20000" in written(tmp_path, run)
+    assert "make box CPU=0.125" in written(tmp_path, run)
     for box in run["boxes"]:
         box["cpus"] = 0.125
     assert "close other programs" in remedy(run)
-    assert "BOX_CPU" not in remedy(run)
+    assert "make box" not in remedy(run)
 
 
 @pytest.mark.parametrize("trials", [0, 1, 2, 4])
@@ -371,7 +371,7 @@ def test_pages_with_covers_and_pages_without_are_refused(tmp_path: Path, monkeyp
         compare.pair("stage1", "stage2", None)
 
 
-@pytest.mark.parametrize(("field", "value"), [("cpus", 0.5), ("period_us", 100_000)])
+@pytest.mark.parametrize(("field", "value"), [("cpus", 0.5), ("period_us", 100_000), ("one_core", True)])
 def test_other_boxes_are_refused_and_the_newest_like_run_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, value: float
 ) -> None:

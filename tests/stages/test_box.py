@@ -11,6 +11,7 @@ import pytest
 from conduit_testing.client import Api
 from conduit_testing.pictures import LARGEST, largest
 from conduit_testing.waiting import until
+from infra.stage import settings
 from tests.stages.conftest import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.stage]
@@ -30,7 +31,7 @@ def docker(*arguments: str, check: bool = True) -> str:
 
 def compose(*arguments: str) -> None:
     command = ["docker", "compose", "-p", PROJECT, "-f", "docker-compose.stage1.yml", *arguments]
-    env = {**os.environ, "STAGE1_PORT": PORT, "STAGE1_MAIL_PORT": MAIL_PORT}
+    env = {**os.environ, **settings.defaults(), "STAGE1_PORT": PORT, "STAGE1_MAIL_PORT": MAIL_PORT}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 

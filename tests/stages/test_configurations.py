@@ -1,8 +1,10 @@
 """NGINX's configurations: what is committed is what the compose files say, and NGINX takes it."""
 
 import json
+import os
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from conduit.routes.cover_routes import MAX_UPLOAD_BYTES
 from conduit.routing.body import LARGE_BYTES
 from infra.nginx import render
 from infra.nginx.render import Rendered
-from infra.stage import apps, nginx, stages, topology
+from infra.stage import apps, nginx, settings, stages, topology
 from infra.stage.problems import Problem
 from tests.running import ROOT
 
@@ -21,9 +23,16 @@ BALANCED = [number for number in stages.available() if number >= 3]
 BEFORE_THE_APP = [*((number, "lb") for number in BALANCED), (4, "cdn")]
 
 
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(settings, "FILE", tmp_path / "none")
+
+
 def config(number: int, *overrides: str) -> dict[str, Any]:
+    """By the environment and the defaults, whatever this machine's .env says."""
     files = [stages.compose_file(number).name, *overrides]
-    return topology.config(["docker", "compose", *(word for file in files for word in ("-f", file))])
+    usual = {name: value for name, value in settings.defaults().items() if name not in os.environ}
+    return topology.config(["docker", "compose", *(word for file in files for word in ("-f", file))], usual)
 
 
 def rendered(number: int, role: str = "lb") -> str:
@@ -37,6 +46,31 @@ def test_what_is_committed_is_what_the_compose_files_say() -> None:
         "render them: python -m infra.nginx.render"
     )
     assert {one.file for one in found} == {*(ROOT / "infra/nginx/rendered").iterdir()}
+
+
+@pytest.mark.docker
+def test_what_is_committed_follows_no_setting_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {one.file: one.text for one in render.everything()}
+    monkeypatch.setenv("BOX_CPU_QUOTA", "1250")
+    monkeypatch.setenv("STAGE3_NETWORK", "10.99.3")
+    assert {one.file: one.text for one in render.everything()} == before
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("number", BALANCED)
+def test_what_a_stage_runs_with_is_not_written_where_git_sees_it(number: int) -> None:
+    found = [*render.render(config(number)), *render.exercises(number)]
+    assert found
+    assert {one.file.parent for one in found} == {ROOT / ".stages"}
+
+
+def test_a_folder_that_docker_made_gives_way_to_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "lb.conf"
+    file.mkdir()
+    one = Rendered("lb", "lb", file, "events {}\n")
+    assert one.write()
+    assert file.read_text() == one.text
+    assert not one.write()
 
 
 @pytest.mark.docker
@@ -177,6 +211,14 @@ def test_more_app_boxes_are_in_the_balancer_and_each_is_its_first_again(
 
 def test_as_many_as_the_file_has_need_no_file_of_their_own() -> None:
     assert apps.more(3, "2") == ""
+
+
+def test_boxes_that_are_spread_over_cores_have_one_each_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOX_CORES", "2")
+    added = json.loads(apps.more(3, "3").partition("\n")[2])["services"]
+    cores = {name: service["cpuset"] for name, service in added.items()}
+    assert cores == {"lb": "0", "app1": "1", "app2": "0", "cache": "1", "media": "0", "db": "1", "app3": "0"}
+    assert json.loads(apps.more(1, "").partition("\n")[2])["services"] == {"box": {"cpuset": "0"}}
 
 
 @pytest.mark.parametrize("wanted", ["0", "1", "20", "x", "-2", "2.5", "٣", "99999", " 3"])

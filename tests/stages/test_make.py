@@ -56,6 +56,9 @@ def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
         (["stage2", "rolling-restart"], "make stage3 rolling-restart"),
         (["stage2", "queue"], "make stage4 queue"),
         (["compare"], "make compare A=stage1 B=stage2"),
+        (["box", "CPU=x"], "CPU=x is no number"),
+        (["box", "CPU=0.05"], "0.05 CPU in periods of 10 ms cannot be a box"),
+        (["box", "CORES=all"], "BOX_CORES=all is no number of cores"),
     ],
 )
 def test_what_cannot_work_says_what_can(make: Run, words: list[str], says: str) -> None:

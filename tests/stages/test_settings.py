@@ -16,7 +16,7 @@ DEFAULT = tools.LOCUST_PORT
 def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of .env, read in its place; the environment says nothing."""
     copy = tmp_path / ".env"
-    copy.write_text((ROOT / ".env").read_text())
+    copy.write_text((ROOT / ".env.example").read_text())
     monkeypatch.setattr(settings, "FILE", copy)
     monkeypatch.delenv("LOCUST_PORT", raising=False)
     return copy
