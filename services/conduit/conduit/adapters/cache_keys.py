@@ -16,8 +16,8 @@ article that was deleted, since nobody knows in whose lists that one stands.
 **Positions.** A change that only adds to a value, or counts, is made in the value, which stays (``cache_changes``).
 That is right only in the order of the commits, and two boxes may call in another one. So a change has the position that
 it has in its database's log, and ``versions`` holds the last one of each cache tag (``at:<tag>``). A change that comes
-after a later one deletes what it would have changed. Positions are those of one server, as a cache tag's rows are on one;
-where they move to another whose log is shorter, changes delete until its positions are higher.
+after a later one deletes what it would have changed. The rows of a cache tag are on one server, so positions compare;
+where rows move to a server whose log is shorter, changes delete until its positions are higher.
 
 Several ids share a cache tag. That costs a refused set now and then and is never wrong. The cache tags of rows belong
 to logical shards. Where replicas are read, the position of a commit in its shard's log can stand beside a tag's number,
