@@ -178,7 +178,7 @@ def test_a_cover_that_is_made_after_its_article_is_deleted_leaves_no_file(
     def away(*_: object) -> None:
         raise UnavailableError("the media store")
 
-    use, content = hand.services, upload("PNG", 51, 20)
+    use, content = hand.services, upload("PNG", 57, 20)
     slug = articles.publish(use.database, use.tasks, author, DRAFT).slug
     covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
     task = cover_task(slug, content)
