@@ -11,8 +11,9 @@ const TRIED_MS = 1000;
 const SLOW_MS = 10000;
 // What a question has in @held, before it is given up.
 const LITTLE_PATIENCE_MS = 500;
-// A turn in which NGINX has answered others for so long is too long: an answer that comes from the origin takes up to four.
-const TURN_MS = 100;
+// A turn in which NGINX has answered others for so long is too long: an answer that comes from the origin takes up to four,
+// and the apps may take the rest of the half second.
+const TURN_MS = 50;
 
 // Seconds since the origin made the answer (RFC 9111, 4.2.3); nothing where no cache was asked.
 function age(r) {

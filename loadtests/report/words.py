@@ -166,6 +166,9 @@ def why_overloaded(run: Mapping[str, Any]) -> str:
     said += f"{'longer than' if late else 'within'} the {slo:.0f} ms of the SLO. "
     if late == (overload["verdict"] == "cliff"):
         return said + ("So the stage answers, but too late: a cliff." if late else "So it is graceful.")
+    if late:
+        in_time = percent(load["goodput"] / load["answered_rate"])
+        return said + f"But {in_time} of the answers came within it: most of those in flight were kept waiting outside."
     return said + f"So that alone does not explain why it is {overload['verdict'].replace('cliff', 'a cliff')}."
 
 
