@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from infra.stage import topology
 from loadtests.bench import box
 from loadtests.bench.box import CANDIDATES, SHORT, WHOLE, Candidate, Trials, kept
 from loadtests.bench.box_figures import demand, fit, table
@@ -89,7 +90,7 @@ def test_boxes_have_another_size_meanwhile_and_each_its_core_in_the_order_of_the
         info={"NCPU": 2},
         boxes=[SimpleNamespace(service=name, container=one, quota=0.25) for name, one in containers.items()],
     )
-    monkeypatch.setattr(box.topology, "read", lambda _stage: SimpleNamespace(boxes=["lb", "app1", "cache"]))
+    monkeypatch.setattr(topology, "read", lambda _stage: SimpleNamespace(boxes=["lb", "app1", "cache"]))
     monkeypatch.setattr(box, "Bench", lambda *_: None)
     rig: Any = SimpleNamespace(boxes=boxes)
     silent: Any = SimpleNamespace(say=lambda _text: None)
