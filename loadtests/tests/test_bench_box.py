@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from infra.stage import topology
 from loadtests.bench import box
 from loadtests.bench.box import CANDIDATES, SHORT, WHOLE, Candidate, Trials, kept
 from loadtests.bench.box_figures import demand, fit, table
+from loadtests.ceiling.verdict import Outcome
+from loadtests.tests.runs import System
 
 COST = {"whole": 0.002, "eighth": 0.004}
 
@@ -87,7 +90,7 @@ def test_boxes_have_another_size_meanwhile_and_each_its_core_in_the_order_of_the
         info={"NCPU": 2},
         boxes=[SimpleNamespace(service=name, container=one, quota=0.25) for name, one in containers.items()],
     )
-    monkeypatch.setattr(box.topology, "read", lambda _stage: SimpleNamespace(boxes=["lb", "app1", "cache"]))
+    monkeypatch.setattr(topology, "read", lambda _stage: SimpleNamespace(boxes=["lb", "app1", "cache"]))
     monkeypatch.setattr(box, "Bench", lambda *_: None)
     rig: Any = SimpleNamespace(boxes=boxes)
     silent: Any = SimpleNamespace(say=lambda _text: None)
@@ -100,6 +103,45 @@ def test_boxes_have_another_size_meanwhile_and_each_its_core_in_the_order_of_the
     expected = [(10_000, 1_875, "0-1"), (10_000, 2_500, "0-1")]
     assert all(one.sizes[0][:2] == (20_000, 2_500) and one.sizes[1:] == expected for one in containers.values())
     assert {one.quota for one in boxes.boxes} == {0.1875}
+
+
+class _MadeUp:
+    """In the place of Trials: stage 1's box takes 10 ms a request, stage 3's busiest a third of that."""
+
+    def __init__(self, cost: float) -> None:
+        self.done: list[tuple[str, int | None, str, float]] = []
+        self._cost = cost
+        self._taken: tuple[Candidate, int | None] = (WHOLE, None)
+
+    def take(self, candidate: Candidate, place: int | None = None) -> None:
+        self._taken = candidate, place
+
+    def trial(self, phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
+        candidate, place = self._taken
+        self.done.append((candidate.name, place, phase, rate))
+        return System(candidate.cpus / self._cost).trial(phase, rate, seconds, warmup)
+
+
+def test_each_is_loaded_by_its_own_ceiling_in_turn() -> None:
+    run: Any = SimpleNamespace(data={"ceilings": {}})
+    rig: Any = SimpleNamespace(generator=SimpleNamespace(warm=lambda _seconds: None))
+    silent: Any = SimpleNamespace(say=lambda _text: None)
+    alone: Any = _MadeUp(0.010)
+    box._alone(alone, SHORT, run, rig, silent)
+    assert all(60 * one.cpus < run.data["ceilings"][one.name]["rate"] < 105 * one.cpus for one in CANDIDATES)
+    halves = [one for one in alone.done if one[2] == "half"]
+    assert [name for name, *_ in halves[: len(CANDIDATES)]] == [one.name for one in CANDIDATES]
+    assert halves[len(CANDIDATES)][:2] == (CANDIDATES[1].name, 1), "the next round begins with the next one"
+    assert all(rate == run.data["ceilings"][name]["rate"] / 2 for name, _, _, rate in halves)
+
+    run.data["ceilings"][CANDIDATES[1].name] = {"rate": None}
+    many: Any = _MadeUp(0.010 / 3)
+    box._many(many, SHORT, run, rig, silent)
+    assert {name for name, *_ in many.done} == {one.name for one in CANDIDATES[2:]}
+    rates = {(name, phase): rate for name, _, phase, rate in many.done}
+    for one in CANDIDATES[2:]:
+        assert rates[one.name, "full"] == pytest.approx(0.85 * 300 * one.cpus)
+        assert rates[one.name, "overload"] == 3 * rates[one.name, "full"] == 6 * rates[one.name, "half"]
 
 
 def test_the_short_form_ends_within_25_minutes() -> None:
