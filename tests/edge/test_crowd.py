@@ -53,7 +53,8 @@ def test_all_of_a_crowd_are_answered_and_the_late_leave(edge: Edge, origin: Orig
             with _slow_and_stopped(edge):
                 for number, connection in enumerate(crowd):
                     connection.request("GET", paths[number % len(paths)])
-            stayed, left = [], []
+            stayed: list[http.client.HTTPConnection] = []
+            left: list[http.client.HTTPConnection] = []
             for number, connection in enumerate(crowd):
                 answer = connection.getresponse()
                 assert (answer.status, json.load(answer)) == (200, calm[paths[number % len(paths)]])
