@@ -114,7 +114,7 @@ def test_an_experiment_is_one_page_that_needs_no_network(tmp_path: Path, held: b
     assert f"{experiment.WORDS[held]}." in text
     assert "<killed>" not in html
     assert ("app1 <killed>" in text) == (events == 1)
-    assert "take boxes of half the size" in text, "the host had 1 % idle CPU"
+    assert "make box CPU=0.125" in text, "the host had 1 % idle CPU"
 
 
 def test_the_docs_cite_what_came_of_experiments_and_what_a_request_leads_to(
