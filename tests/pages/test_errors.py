@@ -342,7 +342,7 @@ def test_a_database_that_stops_for_real(visit: Visit, ann: Member, stage: Stage)
     visitor.expected = {503}
     stage.compose("stop", "--timeout", "5", "db")
     try:
-        page = visitor.go("/")
+        page = visitor.go("/feed")  # which nothing caches
         expect(alert(page).first).to_be_visible()
         expect(page.get_by_role("navigation", name="Site").get_by_role("link", name="Settings")).to_be_visible()
         visitor.shoot("error-database-away", whole=False)
