@@ -144,7 +144,7 @@ class ChangedUserRow(NamedTuple):
 
 
 class PersonFields(Protocol):
-    """The public fields of a user, in PersonRow, ArticleRow, ListRow and a cached author."""
+    """The public fields of a user, in PersonRow, ArticleRow and ListRow."""
 
     @property
     def username(self) -> str: ...
@@ -154,55 +154,21 @@ class PersonFields(Protocol):
     def image(self) -> str | None: ...
 
 
-class ArticleFields(Protocol):
-    """The fields of an article that are the same for every viewer, in ArticleRow, ListRow and a cached article."""
-
-    @property
-    def slug(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def description(self) -> str: ...
-    @property
-    def tag_list(self) -> list[str]: ...
-    @property
-    def created_at(self) -> str: ...
-    @property
-    def updated_at(self) -> str: ...
-    @property
-    def favorites_count(self) -> int: ...
-
-
-class CommentFields(Protocol):
-    """Fields of a comment: of CommentRow and of a cached comment."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def body(self) -> str: ...
-    @property
-    def created_at(self) -> str: ...
-    @property
-    def updated_at(self) -> str: ...
-
-
 def profile_from(person: PersonFields, following: bool) -> Profile:
     return Profile(person.username, person.bio, person.image, following)
 
 
-def summary_from(
-    article: ArticleFields, author: PersonFields, cover: Cover | None, favorited: bool, following: bool
-) -> ArticleSummary:
+def summary_of(row: ListRow, cover: Cover | None, following: bool) -> ArticleSummary:
     return ArticleSummary(
-        article.slug,
-        article.title,
-        article.description,
-        article.tag_list,
-        article.created_at,
-        article.updated_at,
-        favorited,
-        article.favorites_count,
-        Profile(author.username, author.bio, author.image, following),
+        row.slug,
+        row.title,
+        row.description,
+        row.tag_list,
+        row.created_at,
+        row.updated_at,
+        row.favorited,
+        row.favorites_count,
+        Profile(row.username, row.bio, row.image, following),
         cover,
     )
 
@@ -223,7 +189,7 @@ def article_of(row: ArticleRow, cover: Cover | None, following: bool) -> Article
     )
 
 
-def comment_from(comment: CommentFields, author: PersonFields, following: bool) -> Comment:
+def comment_from(comment: CommentRow, author: PersonFields, following: bool) -> Comment:
     return Comment(
         comment.id,
         comment.created_at,

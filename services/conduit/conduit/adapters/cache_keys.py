@@ -1,11 +1,13 @@
 """The cache's keys, its cache tags, and how long its entries live.
 
-    s:<article>   an article without its body    body:<article>  its body       m:<article>  its newest comments
-    by:<user>     a user beside what they wrote  u:<name>        a user's id    t            the tags in use
-    v:<user>      a viewer's own marks: the favourites, and who is followed
+    shown:<article>  an article without its body    body:<article>  its body     said:<article>  its newest comments
+    by:<user>        a user beside what they wrote  u:<name>        a user's id  tags            the tags in use
+    v:<user>         a viewer's own marks: the favourites, and who is followed
     l:<kind>:<whose>   a list: the ids of its newest articles, and how many it has; <whose> is a tag or a user's id
     lease:<key>   held by the caller that asks the database; of a list by its name and page
     versions      the version counters
+
+A value of another form gets another name: the cache may still have what an older app set.
 
 **Version counters.** Each invalidation has a number. The hash ``versions`` holds the last one (``latest``) and, by
 cache tag, that of the tag's last invalidation. A get that misses returns ``latest``, and the set that follows states
@@ -89,7 +91,7 @@ def article_keys(article_id: int) -> list[bytes]:
 
 
 def summary_key(article_id: int) -> bytes:
-    return b"s:%d" % article_id
+    return b"shown:%d" % article_id
 
 
 def body_key(article_id: int) -> bytes:
@@ -97,7 +99,7 @@ def body_key(article_id: int) -> bytes:
 
 
 def comments_key(article_id: int) -> bytes:
-    return b"m:%d" % article_id
+    return b"said:%d" % article_id
 
 
 def user_keys(user_id: int, names: Iterable[str]) -> list[bytes]:
@@ -141,4 +143,4 @@ def page_key(key: ListKey) -> bytes:
     return b"%b/%d/%d" % (list_key(key, None), key.limit, key.offset)
 
 
-TAGS_KEY = b"t"
+TAGS_KEY = b"tags"

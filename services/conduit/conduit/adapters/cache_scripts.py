@@ -81,11 +81,11 @@ GET_ARTICLE = (
     _GET
     + """
 local id = ARGV[3]
-local summary, body = unpack(redis.call('MGET', 's:' .. id, 'body:' .. id))
+local summary, body = unpack(redis.call('MGET', 'shown:' .. id, 'body:' .. id))
 if summary == NOT_FOUND then return {summary, false, false, false} end
 local author_id = summary and tonumber(string.sub(summary, AUTHOR_AT + 1, ARTICLE_AT))
 local author = author_id and redis.call('GET', key('by:', author_id)) or false  -- nil would end the reply
-return {summary, body, author, not (summary and body and author) and miss('s:' .. id)}
+return {summary, body, author, not (summary and body and author) and miss('shown:' .. id)}
 """
 )
 
@@ -111,7 +111,7 @@ if kind == 'favorited' and not is_current(parts, version_of('{DELETED.decode()}'
 local first, last = offset + 1, math.min(offset + limit, #ids)
 local page, people = {{}}, distinct(authors, first, last)
 for i = first, last do page[#page + 1] = ids[i] end
-local summaries, all_summaries = get_all('s:', page)
+local summaries, all_summaries = get_all('shown:', page)
 local shown, all_shown = get_all('by:', people)
 return {{total, {{page, summaries}}, {{people, shown}}, not (all_summaries and all_shown) and miss(lease)}}
 """
@@ -123,13 +123,13 @@ GET_COMMENTS = (
     _GET
     + """
 local id = ARGV[3]
-local found = redis.call('GET', 'm:' .. id)
-if not found then return {{}, false, {{}, {}}, miss('m:' .. id)} end
+local found = redis.call('GET', 'said:' .. id)
+if not found then return {{}, false, {{}, {}}, miss('said:' .. id)} end
 if found == NOT_FOUND or found == TOO_LARGE then return {{}, found, {{}, {}}, false} end
 local _, authors, comments = comments_of(found)
 local people = distinct(authors, 1, #authors)
 local shown, complete = get_all('by:', people)
-return {authors, comments, {people, shown}, not complete and miss('m:' .. id)}
+return {authors, comments, {people, shown}, not complete and miss('said:' .. id)}
 """
 )
 
@@ -170,8 +170,8 @@ return {false, among(favorites, 5, 4 + articles), among(followed, 5 + articles, 
 GET_TAGS = (
     _GET
     + """
-local found = redis.call('GET', 't')
-return {found, not found and miss('t')}
+local found = redis.call('GET', 'tags')
+return {found, not found and miss('tags')}
 """
 )
 

@@ -20,7 +20,7 @@ from conduit.rows import (
     comment_from,
     cover_from,
     profile_from,
-    summary_from,
+    summary_of,
 )
 from conduit.schemas import Article, ArticleSummary, Comment, Profile
 from conduit.statements import Statement
@@ -62,13 +62,7 @@ class SqlReads:
         followed = self._followed(viewer, {row.author_id for row in rows})
         media = self._media
         return [
-            summary_from(
-                row,
-                row,
-                cover_from(media, row.cover_digest, row.cover_state),
-                row.favorited,
-                row.author_id in followed,
-            )
+            summary_of(row, cover_from(media, row.cover_digest, row.cover_state), row.author_id in followed)
             for row in rows
         ], total
 
@@ -108,7 +102,7 @@ class SqlReads:
         rows, total, _ = self._newest(list_queries.FEED, readers, page, parameters, ids_at)
         media = self._media
         return [
-            summary_from(row, row, cover_from(media, row.cover_digest, row.cover_state), row.favorited, following=True)
+            summary_of(row, cover_from(media, row.cover_digest, row.cover_state), following=True)
             for row in rows
         ], total
 

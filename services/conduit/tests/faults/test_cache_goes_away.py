@@ -210,7 +210,7 @@ def test_no_request_waits_for_a_dns_lookup(monkeypatch: pytest.MonkeyPatch) -> N
     started = time.monotonic()
     cache.open()
     for _ in range(50):
-        cache.invalidate([b"1"], [b"s:1"])
+        cache.invalidate([b"1"], [b"shown:1"])
         with pytest.raises(UnavailableError):
             cache.get_article(1, cache.new_token())
     assert time.monotonic() - started < 1

@@ -21,7 +21,7 @@ from conduit.rows import (
     article_of,
     comment_from,
     profile_from,
-    summary_from,
+    summary_of,
 )
 from conduit.schemas import (
     Answer,
@@ -146,7 +146,7 @@ def _check_article(row: ArticleRow, cover: Cover | None, *, following: bool) -> 
     article = article_of(row, cover, following)
     assert bytes(_joined_article(row, cover, following=following)) == encode(article)
     listed = _listed(row)
-    summary = encode(summary_from(listed, listed, cover, row.favorited, following))
+    summary = encode(summary_of(listed, cover, following))
     assert _joined_summary(listed, cover, following=following) == summary
     assert _joined_summary(row, cover, following=following) == summary
 
@@ -224,7 +224,7 @@ class Pairs:
         spoken = [(draw.comment(), draw.person(), draw.mark()) for _ in range(length)]
         row, cover, follows = draw.article(), draw.cover(), draw.mark()
         person = draw.person()
-        summaries = [summary_from(each, each, its, each.favorited, following) for each, its, following in rows]
+        summaries = [summary_of(_listed(each), its, following) for each, its, following in rows]
         comments = [comment_from(comment, author, following) for comment, author, following in spoken]
         self.plain: dict[str, Answer] = {
             "article": ArticleBody(article_of(row, cover, follows)),

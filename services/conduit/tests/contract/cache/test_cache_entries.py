@@ -71,7 +71,7 @@ def test_deep_lists_and_lists_by_several_filters_are_not_cached(
     ):
         assert reads.articles(page, None, **NOWHERE | filters) is not None
     assert DecodedReads(reads).comments(story.article_id, None, Page(20, 0, story.article_id)) == []
-    assert inside.keys("[lm]:*") == []
+    assert inside.keys("l:*") == inside.keys("said:*") == []
 
 
 def test_everything_but_the_version_counters_expires(story: Story, reads: CachedReads, inside: Redis) -> None:
@@ -105,9 +105,9 @@ def test_missing_parts_are_filled_by_one_query(story: Story, reads: CachedReads,
     looks = story.looks(reads)
     whole = {name: looks[name]() for name in ("by author", "comments")}
     for keys, name, question in (
-        ([f"s:{story.article_id}"], "by author", "summaries"),
+        ([f"shown:{story.article_id}"], "by author", "summaries"),
         ([f"by:{story.author}"], "by author", "summaries"),
-        ([f"s:{story.article_id}", f"by:{story.author}"], "by author", "summaries"),
+        ([f"shown:{story.article_id}", f"by:{story.author}"], "by author", "summaries"),
         ([f"by:{story.fan}"], "comments", "people"),
     ):
         assert inside.delete(*keys) == len(keys)
@@ -137,11 +137,11 @@ def test_comments_too_large_for_the_cache_are_read_each_time_without_a_lease(
         comments.add(database, story.fan, story.slug, "long" * (LARGEST_VALUE // 6))
     for _ in range(2):
         assert len(DecodedReads(reads).comments(story.article_id, None, PAGE) or ()) == 3
-        assert inside.get(f"m:{story.article_id}") == TOO_LARGE
-        assert not inside.exists(f"lease:m:{story.article_id}")
-    assert 0 < inside.ttl(f"m:{story.article_id}") <= NEGATIVE_SECONDS
+        assert inside.get(f"said:{story.article_id}") == TOO_LARGE
+        assert not inside.exists(f"lease:said:{story.article_id}")
+    assert 0 < inside.ttl(f"said:{story.article_id}") <= NEGATIVE_SECONDS
     # A caller that reads at this moment keeps nobody waiting: there is no miss, and so no lease.
-    inside.set(f"lease:m:{story.article_id}", "somebody's")
+    inside.set(f"lease:said:{story.article_id}", "somebody's")
     started = time.monotonic()
     assert len(DecodedReads(reads).comments(story.article_id, None, Page(2, 0, ids.MAX_ID + 1)) or ()) == 2
     assert time.monotonic() - started < read_through.LEASE_WAIT_SECONDS
@@ -165,7 +165,7 @@ def test_a_value_of_another_format_is_a_miss_at_the_first_get(
     story: Story, reads: CachedReads, cache: RedisCache, inside: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = reads.article(story.article_id, None)
-    inside.set(f"s:{story.article_id}", msgspec.msgpack.encode([story.author, "set by an older app"]))
+    inside.set(f"shown:{story.article_id}", msgspec.msgpack.encode([story.author, "set by an older app"]))
     get, gets = cache.get_article, count()
 
     def counted(article_id: int, token: bytes) -> FoundArticle:

@@ -39,8 +39,8 @@ def test_a_late_first_answer_is_asked_for_again_and_its_lease_is_kept(
     started = time.monotonic()
     assert reads.article(story.article_id, None) is not None
     assert time.monotonic() - started < read_through.LEASE_WAIT_SECONDS
-    assert inside.exists(f"s:{story.article_id}")
-    assert not inside.exists(f"lease:s:{story.article_id}")
+    assert inside.exists(f"shown:{story.article_id}")
+    assert not inside.exists(f"lease:shown:{story.article_id}")
 
 
 def test_two_late_answers_are_enough(
@@ -61,7 +61,7 @@ def test_a_lease_that_came_with_a_late_answer_is_given_back(
     story: Story, reads: CachedReads, cache: RedisCache, inside: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else nobody would read the key until the lease expires, and everybody wait for it."""
-    get, lease = cache.get_article, f"lease:s:{story.article_id}"
+    get, lease = cache.get_article, f"lease:shown:{story.article_id}"
 
     def late(article_id: int, token: bytes) -> Any:
         get(article_id, token)
@@ -86,7 +86,7 @@ def test_a_redis_that_falls_silent_while_a_caller_waits_for_a_lease_is_given_up_
         raise LateError("Redis")
 
     monkeypatch.setattr(cache, "get_article", silent)
-    inside.set(f"lease:s:{story.article_id}", "somebody's", px=5000)
+    inside.set(f"lease:shown:{story.article_id}", "somebody's", px=5000)
     assert reads.article(story.article_id, None) is not None
     assert next(calls) == 4
 
@@ -102,10 +102,10 @@ def test_one_late_answer_does_not_end_the_wait_for_a_lease(
         return get(article_id, token)
 
     monkeypatch.setattr(cache, "get_article", sometimes_late)
-    inside.set(f"lease:s:{story.article_id}", "somebody's", px=30)
+    inside.set(f"lease:shown:{story.article_id}", "somebody's", px=30)
     assert reads.article(story.article_id, None) is not None
     # A read without the cache would have set nothing.
-    assert inside.exists(f"s:{story.article_id}")
+    assert inside.exists(f"shown:{story.article_id}")
 
 
 @pytest.mark.parametrize(("others_are_answered", "queries"), [(True, 0), (False, 1)])

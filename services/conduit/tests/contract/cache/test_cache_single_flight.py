@@ -44,7 +44,7 @@ def test_of_concurrent_misses_in_two_boxes_one_queries_the_database(
     other.open()
     boxes = [CachedReads(behind, cache, media), CachedReads(behind, other, media)]
     assert _all_at_once(boxes, story.article_id, behind) == [100, 1]
-    inside.delete(f"s:{story.article_id}")
+    inside.delete(f"shown:{story.article_id}")
     assert _all_at_once(boxes, story.article_id, behind) == [100, 1]
     other.close()
 
