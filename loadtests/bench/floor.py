@@ -22,7 +22,7 @@ from conduit.adapters.postgres_times import TimeLoader
 from conduit.ids import MAX_ID, id_from_slug
 from conduit.list_queries import FEED, list_statement
 from conduit.media_names import public_address
-from conduit.rows import ListRow, article_of, cover_from, summary_from
+from conduit.rows import ListRow, article_of, cover_from, summary_of
 from conduit.schemas import ArticleBody, ArticlesBody
 from conduit.statements import Row, Statement
 
@@ -85,9 +85,7 @@ def _feed(viewer: int | None) -> bytes:
 
 def _listed(rows: list[ListRow], followed: set[int]) -> bytes:
     summaries = [
-        summary_from(
-            row, row, cover_from(_media, row.cover_digest, row.cover_state), row.favorited, row.author_id in followed
-        )
+        summary_of(row, cover_from(_media, row.cover_digest, row.cover_state), row.author_id in followed)
         for row in rows
     ]
     return _encode(ArticlesBody(summaries, rows[0].total))
