@@ -4,7 +4,7 @@ from conduit import writes
 from conduit.conflicts import retry_on_conflict
 from conduit.errors import InvalidError, NotFoundError, UserGoneError, missing_owner_as
 from conduit.events import AuthorFollowed
-from conduit.ports import Database
+from conduit.ports import Database, Writer
 from conduit.queries import read_person
 from conduit.rows import profile_from
 from conduit.schemas import Profile
@@ -25,11 +25,24 @@ def follow(database: Database, viewer: int, username: str, *, following: bool) -
     if person.id == viewer:
         raise InvalidError({"username": ["is your own"]})
     with missing_owner_as(UserGoneError()), database.writing(viewer) as writer:
-        if following:
-            row = writer.first(writes.FOLLOW, viewer=viewer, followee=person.id, most=MOST_FOLLOWED)
-            if row is None or not row.follows:
-                raise InvalidError({"username": [f"can't be followed: you follow {MOST_FOLLOWED} people already"]})
-        elif writer.first(writes.UNFOLLOW, viewer=viewer, followee=person.id) is None:
-            raise UserGoneError
-        writer.record(AuthorFollowed(viewer, person.id, following))
+        position = _follow(writer, viewer, person.id) if following else _unfollow(writer, viewer, person.id)
+        if position is not None:  # it may have been so already
+            writer.record(AuthorFollowed(viewer, person.id, following, position=position))
     return profile_from(person, following)
+
+
+def _follow(writer: Writer, viewer: int, followee: int) -> int | None:
+    """The position of the change, if it is one. Raises InvalidError beyond MOST_FOLLOWED."""
+    followed = writer.first(writes.FOLLOW, viewer=viewer, followee=followee, most=MOST_FOLLOWED)
+    assert followed is not None, "the statement always gives a row"
+    if not followed.row.follows:
+        raise InvalidError({"username": [f"can't be followed: you follow {MOST_FOLLOWED} people already"]})
+    return followed.position
+
+
+def _unfollow(writer: Writer, viewer: int, followee: int) -> int | None:
+    """The position of the change, if it is one. Raises UserGoneError."""
+    unfollowed = writer.first(writes.UNFOLLOW, viewer=viewer, followee=followee)
+    if unfollowed is None:
+        raise UserGoneError
+    return unfollowed.position

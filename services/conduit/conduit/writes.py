@@ -94,27 +94,29 @@ CHANGE_USER = _statement(
     """,
 )
 # Counted as far as the bound. Two transactions at the same time may each add the last one. If both add the same one,
-# the second waits for the first, but its snapshot is too old to show the row. So an update without effect returns it.
-FOLLOW = _statement(
+# the second waits for the first, but its snapshot is too old to show the row: below the bound it is there in any case.
+FOLLOW = _changing(
     "follow",
     FollowedRow,
-    """
+    f"""
     WITH held AS (SELECT count(*) AS n FROM (SELECT FROM follows WHERE follower_id = :viewer LIMIT :most) AS f),
     added AS (
         INSERT INTO follows (follower_id, followee_id) SELECT :viewer, :followee FROM held WHERE n < :most
-        ON CONFLICT (follower_id, followee_id) DO UPDATE SET created_at = follows.created_at RETURNING 1
+        ON CONFLICT DO NOTHING RETURNING {_POSITION}
     )
-    SELECT EXISTS (SELECT FROM added)
-        OR EXISTS (SELECT FROM follows WHERE follower_id = :viewer AND followee_id = :followee) AS follows
+    SELECT n < :most
+        OR EXISTS (SELECT FROM follows WHERE follower_id = :viewer AND followee_id = :followee) AS follows,
+        (SELECT position FROM added) AS position
+    FROM held
     """,
 )
 # The viewer, or no row where there is none: deleting checks no foreign key.
-UNFOLLOW = _statement(
+UNFOLLOW = _changing(
     "unfollow",
     IdRow,
-    """
-    WITH gone AS (DELETE FROM follows WHERE follower_id = :viewer AND followee_id = :followee)
-    SELECT id FROM users WHERE id = :viewer
+    f"""
+    WITH gone AS (DELETE FROM follows WHERE follower_id = :viewer AND followee_id = :followee RETURNING {_POSITION})
+    SELECT id, (SELECT position FROM gone) AS position FROM users WHERE id = :viewer
     """,
 )
 

@@ -172,11 +172,12 @@ def test_each_change_of_a_row_has_a_higher_position(jo: Person, ann: Person, eve
 
 
 def test_a_follow_is_told_with_both_users(jo: Person, ann: Person, committed: Committed) -> None:
-    jo.follow(ann)
     told = {"follower_id": user_id(jo), "followee_id": user_id(ann)}
-    assert committed() == [AuthorFollowed(**told, following=True)]
-    jo.delete(f"/profiles/{ann.username}/follow")
-    assert committed() == [AuthorFollowed(**told, following=False)]
+    for following, ask in ((True, jo.post), (False, jo.delete)):
+        assert ask(f"/profiles/{ann.username}/follow").status_code == 200
+        assert committed() == [AuthorFollowed(**told, following=following)]
+        assert ask(f"/profiles/{ann.username}/follow").status_code == 200
+        assert committed() == [], "it was so already"
 
 
 def test_a_renamed_user_is_told_with_both_names(api: Api, committed: Committed) -> None:
