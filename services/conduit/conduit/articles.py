@@ -65,7 +65,7 @@ def _send_in_any_case(tasks: Tasks, announcement: Enqueued) -> None:
 def change(database: Database, media: Media, viewer: int, slug: str, changes: ArticleChanges) -> Article:
     """Change the given fields. A new title gives a new slug; the old slug still works, by the id at its end.
 
-    Raises NotFoundError and ForbiddenError.
+    What the article has already changes nothing, so ``updated_at`` stays. Raises NotFoundError and ForbiddenError.
     """
     article_id = id_of(slug)
     given = changes.model_dump(exclude_unset=True)
@@ -86,8 +86,9 @@ def change(database: Database, media: Media, viewer: int, slug: str, changes: Ar
         )
         assert changed is not None, "it is locked by this transaction"
         row, position = changed
-        changed_tags = tuple(sorted({*former_tags} ^ {*row.tag_list}))
-        writer.record(ArticleChanged(article_id, viewer, changed_tags, position=position or 0))
+        if position is not None:  # it may have been so already
+            changed_tags = tuple(sorted({*former_tags} ^ {*row.tag_list}))
+            writer.record(ArticleChanged(article_id, viewer, changed_tags, position=position))
     return article_of(row, cover_from(media, row.cover_digest, row.cover_state), following=False)
 
 

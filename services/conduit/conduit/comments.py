@@ -54,4 +54,6 @@ def delete(database: Database, viewer: int, slug: str, comment_id: int) -> None:
             raise NotFoundError("comment")
         if deleted.row.author_id != viewer:
             raise ForbiddenError("comment")
-        writer.record(CommentDeleted(article_id, comment_id, position=deleted.position or 0))
+        if deleted.position is None:  # another request deleted it while this one waited for its lock
+            raise NotFoundError("comment")
+        writer.record(CommentDeleted(article_id, comment_id, position=deleted.position))

@@ -76,12 +76,14 @@ def replace(database: Database, media: Media, tasks: Tasks, viewer: int, slug: s
     try:
         with database.writing(article_id) as writer:
             former = _own(writer.first(writes.LOCK_COVER, article_id=article_id), viewer)
-            if (former.cover_digest, former.cover_state) != (digest, "ready"):
-                writer.all(writes.SET_COVER, article_id=article_id, digest=digest, state="pending")
+            shown = former.cover_digest, former.cover_state
+            if shown != (digest, "ready"):
+                if shown != (digest, "pending"):
+                    writer.all(writes.SET_COVER, article_id=article_id, digest=digest, state="pending")
+                    writer.record(ArticleChanged(article_id, viewer))
                 enqueued = tasks.enqueue(writer, task)
                 if former.cover_digest is not None and former.cover_digest != digest:
                     dropped = tasks.enqueue(writer, DropCover(article_id, former.cover_digest))
-                writer.record(ArticleChanged(article_id, viewer))
     except AppError:
         # After a lost answer the commit may have succeeded, and then the task needs the upload.
         if enqueued is None:

@@ -14,6 +14,8 @@ class Event(Struct, frozen=True, tag=True, kw_only=True):
 
 
 class UserChanged(Event, frozen=True):
+    """A user is new, or the profile shows something else."""
+
     user_id: int
     username: str
     former_username: str | None = None

@@ -130,7 +130,7 @@ class DeletedCommentRow(NamedTuple):
 
 
 class ChangedUserRow(NamedTuple):
-    """A user after a change, with the former names."""
+    """A user after a change, with the former names, and whether the change shows in the profile."""
 
     former_username: str
     former_email: str
@@ -138,6 +138,7 @@ class ChangedUserRow(NamedTuple):
     email: str
     bio: str | None
     image: str | None
+    shows: bool
 
 
 # The API's models ------------------------------------------------------------------------------------------

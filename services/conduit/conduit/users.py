@@ -121,5 +121,6 @@ def _change(database: Database, user_id: int, given: Mapping[str, Any], password
         )
         if row is None:
             raise UserGoneError
-        writer.record(UserChanged(user_id, row.username, row.former_username))
+        if row.shows:
+            writer.record(UserChanged(user_id, row.username, row.former_username))
     return row

@@ -83,14 +83,15 @@ CHANGE_USER = _statement(
     "change user",
     ChangedUserRow,
     """
-    WITH old AS (SELECT id, username, email FROM users WHERE id = :viewer FOR NO KEY UPDATE)
+    WITH old AS (SELECT id, username, email, bio, image FROM users WHERE id = :viewer FOR NO KEY UPDATE)
     UPDATE users SET username = coalesce(:username, users.username), email = coalesce(:email, users.email),
         password_hash = coalesce(:password_hash, users.password_hash),
         bio = CASE WHEN :bio_given THEN :bio ELSE users.bio END,
         image = CASE WHEN :image_given THEN :image ELSE users.image END
     FROM old WHERE users.id = old.id
     RETURNING old.username AS former_username, old.email AS former_email, users.username, users.email,
-              users.bio, users.image
+              users.bio, users.image,
+              (old.username, old.bio, old.image) IS DISTINCT FROM (users.username, users.bio, users.image) AS shows
     """,
 )
 # Counted as far as the bound. Two transactions at the same time may each add the last one. If both add the same one,
@@ -176,7 +177,14 @@ CHANGE_ARTICLE = _changing(
         UPDATE articles SET title = coalesce(:title, title), description = coalesce(:description, description),
             body = coalesce(:body, body), slug = coalesce(:slug, slug), tag_list = coalesce(:tags, tag_list),
             updated_at = date_trunc('milliseconds', clock_timestamp())
-        WHERE id = :article_id RETURNING *, {_POSITION}
+        WHERE id = :article_id AND (title, description, body, slug, tag_list) IS DISTINCT FROM (
+            coalesce(:title, title), coalesce(:description, description),
+            coalesce(:body, body), coalesce(:slug, slug), coalesce(:tags, tag_list))
+        RETURNING *, {_POSITION}
+    ),
+    shown AS (
+        SELECT * FROM changed
+        UNION ALL SELECT *, NULL FROM articles WHERE id = :article_id AND NOT EXISTS (SELECT FROM changed)
     ),
     old AS (DELETE FROM article_tags WHERE article_id = :article_id AND tag <> ALL (:tags) RETURNING tag),
     fresh AS (
@@ -193,7 +201,7 @@ CHANGE_ARTICLE = _changing(
     SELECT a.id, a.author_id, a.slug, a.title, a.description, a.body, a.tag_list, a.created_at, a.updated_at,
            a.favorites_count, u.username, u.bio, u.image, a.cover_digest, a.cover_state,
            EXISTS (SELECT FROM favorites f WHERE f.article_id = a.id AND f.user_id = :viewer) AS favorited, a.position
-    FROM changed a JOIN users u ON u.id = a.author_id
+    FROM shown a JOIN users u ON u.id = a.author_id
     """,
 )
 DELETE_ARTICLE = _changing(
@@ -245,7 +253,7 @@ FINISH_COVER = _statement(
     "finish cover",
     AuthorRow,
     "UPDATE articles SET cover_state = :state "
-    "WHERE id = :article_id AND cover_digest = :digest AND cover_state <> 'ready' RETURNING author_id",
+    "WHERE id = :article_id AND cover_digest = :digest AND cover_state NOT IN ('ready', :state) RETURNING author_id",
 )
 RESTORE_COVER = _statement(
     "restore cover",

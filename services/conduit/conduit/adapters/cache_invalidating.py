@@ -51,7 +51,7 @@ def _collect(event: Event, tags: set[bytes], keys: set[bytes]) -> Change | None:
     change: Change | None = None
     match event:
         case UserChanged(user_id, username, former):
-            names = [name for name in (username, former) if name is not None]
+            names = [name for name in (username, former) if name is not None] if username != former else []
             tags.update([cache.cache_tag(user_id), *map(cache.cache_tag_of_name, names)])
             keys.update(cache.user_keys(user_id, names))
         case UsernameReleased(username):
@@ -67,14 +67,17 @@ def _collect(event: Event, tags: set[bytes], keys: set[bytes]) -> Change | None:
             change = _change(event, article_id, *steps, uses_tags(article_tags))
         case ArticleChanged(article_id, _, article_tags):
             tags.update([cache.cache_tag(article_id), *_tagged(article_tags)])
-            keys.update([*cache.article_keys(article_id), *map(cache.tag_list_key, article_tags)])
+            keys.update([cache.summary_key(article_id), cache.body_key(article_id)])  # its comments stay
+            keys.update(map(cache.tag_list_key, article_tags))
             if article_tags:
                 keys.add(cache.TAGS_KEY)
             change = _change(event, article_id)
         case ArticleDeleted(article_id, author_id, article_tags):
             tags.update([cache.cache_tag(article_id), cache.cache_tag(author_id)])
             tags.update([cache.PUBLISHED, cache.DELETED, *_tagged(article_tags)])
-            keys.update([*cache.article_keys(article_id), cache.TAGS_KEY])
+            keys.update(cache.article_keys(article_id))
+            if article_tags:
+                keys.add(cache.TAGS_KEY)
             change = _change(
                 event, article_id, *(list_loses(key, article_id) for key in _lists(author_id, article_tags))
             )

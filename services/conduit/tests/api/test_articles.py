@@ -57,6 +57,8 @@ def test_a_change_keeps_what_it_leaves_out_and_moves_updated_at(api: Api, jo: Pe
     after = response.json()["article"]
     assert after["updatedAt"] > before["updatedAt"]
     assert after | {"updatedAt": before["updatedAt"]} == before | {"body": "new body"}
+    again = {name: after[name] for name in ("title", "description", "body", "tagList")}
+    assert jo.put(f"/articles/{after['slug']}", {"article": again}).json()["article"] == after
     assert api.article(before["slug"]) == after
 
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from redis import Redis
 
-from conduit import articles, comments, ids, profiles
+from conduit import articles, comments, ids, profiles, users
 from conduit.adapters import cache_keys as keys
 from conduit.adapters.cache_changes import Change, Step, is_favorite_of, list_gains, list_loses, uses_tags
 from conduit.adapters.cache_entries import LARGEST_VALUE, Absent, encode
@@ -22,8 +22,9 @@ from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.errors import UnavailableError
 from conduit.events import Event
+from conduit.passwords import Passwords
 from conduit.ports import Listener, Media, Page, Tasks
-from conduit.request_bodies import NewArticle
+from conduit.request_bodies import ArticleChanges, NewArticle, UserChanges
 from conduit_testing.client import fresh
 from conduit_testing.decoded_reads import DecodedReads
 from conduit_testing.deployments import SignUp
@@ -202,6 +203,35 @@ def test_favourites_and_comments_show_and_nothing_is_read(
     assert behind.asked == ["comments", "people"]
 
 
+def test_a_change_outdates_only_what_shows_it(
+    *,
+    story: Story,
+    reads: CachedReads,
+    behind: Slow,
+    truth: SqlReads,
+    database: PostgresDatabase,
+    tasks: Tasks,
+    media: Media,
+) -> None:
+    untagged = articles.publish(database, tasks, story.author, NewArticle(title="T", description="d", body="b"))
+
+    def asked(change: Callable[[], object]) -> list[str]:
+        _fill(story, reads, behind)
+        change()
+        _same(story, reads, truth)
+        return behind.asked
+
+    def edit() -> object:
+        return articles.change(database, media, story.author, story.slug, ArticleChanges(body="another"))
+
+    def introduce() -> object:
+        return users.change(database, Passwords(1), story.author, "token", UserChanges(bio="new"))
+
+    assert asked(edit) == ["article"], "and not its comments"
+    assert asked(introduce) == ["article"], "and not the lists by the author's name"
+    assert asked(lambda: articles.delete(database, tasks, story.author, untagged.slug)) == ["list"], "and not the tags"
+
+
 def test_a_viewers_marks_show_and_nothing_is_read_but_after_following(
     *, story: Story, reads: CachedReads, behind: Slow, truth: SqlReads, database: PostgresDatabase, media: Media
 ) -> None:
@@ -218,8 +248,9 @@ def test_a_viewers_marks_show_and_nothing_is_read_but_after_following(
             same(viewer)
     assert behind.asked == ["all marks"] * 2
     for following in (False, True):
-        profiles.follow(database, story.fan, story.name, following=following)
-        same(story.fan)
+        for _ in range(2):  # the second changes nothing
+            profiles.follow(database, story.fan, story.name, following=following)
+            same(story.fan)
     assert behind.asked == ["all marks"] * 4
 
 

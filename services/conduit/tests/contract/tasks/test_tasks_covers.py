@@ -4,7 +4,7 @@ The tests do not depend on whether a failed task raises in its sender. They chec
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -14,9 +14,10 @@ from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.errors import ForbiddenError, UnavailableError
+from conduit.events import ArticleChanged, Event
 from conduit.image_structure import ImageError
 from conduit.media_names import SIZES, cover_file, digest_of, upload_file
-from conduit.ports import Writer
+from conduit.ports import Listener, Writer
 from conduit_testing.client import fresh
 from conduit_testing.decoded_reads import DecodedReads
 from conduit_testing.deployments import SignUp
@@ -133,6 +134,29 @@ def test_every_step_of_a_cover_invalidates_the_cache(queued: Work, author: int, 
     assert state() == "failed"
     covers.remove(use.database, use.media, use.tasks, author, slug)
     assert state() is None
+
+
+def test_a_cover_that_is_pending_or_has_failed_is_not_told_again(
+    queued: Work, author: int, told: list[Listener]
+) -> None:
+    use, content, committed = queued.services, png(40, 40, b"\x09" * 8_000), list[Event]()
+    slug = published(queued, author).slug
+
+    def keep(events: Sequence[Event]) -> None:
+        committed.extend(events)
+
+    told.append(keep)
+    try:
+        for _ in range(2):
+            covers.replace(use.database, use.media, use.tasks, author, slug, upload=content)
+        assert committed == [ArticleChanged(articles.id_of(slug), author)]
+        queued.settle()
+        assert committed == [ArticleChanged(articles.id_of(slug), author)] * 2
+        with use.database.writing(articles.id_of(slug)) as writer:
+            covers.fail(writer, cover_task(slug, content))
+        assert len(committed) == 2
+    finally:
+        told.remove(keep)
 
 
 # Its end ----------------------------------------------------------------------------------------------------
