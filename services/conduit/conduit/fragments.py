@@ -87,6 +87,11 @@ def comment_fragment(row: CommentRow) -> CommentFragment:
     return CommentFragment(row.id, row.author_id, _encode(comment).partition(_GAP)[0])
 
 
+def tags_fragment(tags: list[str]) -> Encoded:
+    """A whole list of tags, which is the same for every viewer."""
+    return Encoded(_encode(tags))
+
+
 # Joined for one viewer -------------------------------------------------------------------------------------
 
 

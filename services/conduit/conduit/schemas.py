@@ -133,7 +133,7 @@ class ReportBody(Answer):
 
 
 class TagsBody(Answer):
-    tags: list[str]
+    tags: list[str] | Encoded
 
 
 class ErrorsBody(Answer):

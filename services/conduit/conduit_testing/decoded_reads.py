@@ -35,7 +35,7 @@ class DecodedReads:
         return _decoded(self._reads.profile(username, viewer), Profile)
 
     def tags(self) -> list[str]:
-        return self._reads.tags()
+        return _decoded(self._reads.tags(), list[str])
 
 
 def _decoded(shown: Shown | Encoded, kind: type[Shown]) -> Shown:

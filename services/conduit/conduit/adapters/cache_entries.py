@@ -15,6 +15,7 @@ import msgspec
 from conduit.adapters import cache_keys as keys
 from conduit.adapters.cache_keys import ENTRY_SECONDS, LIST_SECONDS, NEGATIVE_SECONDS, ListKey
 from conduit.fragments import ArticleFragments, CommentFragment
+from conduit.schemas import Encoded
 
 # A reply that is long on its way would look like one of a Redis that does not answer.
 LARGEST_VALUE = 64 << 10
@@ -101,8 +102,8 @@ def no_marks_entry(user_id: int) -> Entry:
     return _absent(keys.marks_key(user_id), keys.cache_tag(user_id), Absent.TOO_LARGE)
 
 
-def tags_entry(tags: list[str]) -> Entry:
-    return Entry(keys.TAGS_KEY, keys.TAGGED, encode(tags), LIST_SECONDS)
+def tags_entry(tags: Encoded) -> Entry:
+    return Entry(keys.TAGS_KEY, keys.TAGGED, bytes(tags), LIST_SECONDS)
 
 
 def comments_entry(article_id: int, comments: Sequence[CommentFragment] | None) -> Entry:

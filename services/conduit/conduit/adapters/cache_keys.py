@@ -1,7 +1,7 @@
 """The cache's keys, its cache tags, and how long its entries live.
 
     shown:<article>  an article without its body    body:<article>  its body     said:<article>  its newest comments
-    by:<user>        a user beside what they wrote  u:<name>        a user's id  tags            the tags in use
+    by:<user>        a user beside what they wrote  u:<name>        a user's id  used            the tags in use
     v:<user>         a viewer's own marks: the favourites, and who is followed
     l:<kind>:<whose>   a list: the ids of its newest articles, and how many it has; <whose> is a tag or a user's id
     lease:<key>   held by the caller that asks the database; of a list by its name and page
@@ -143,4 +143,4 @@ def page_key(key: ListKey) -> bytes:
     return b"%b/%d/%d" % (list_key(key, None), key.limit, key.offset)
 
 
-TAGS_KEY = b"tags"
+TAGS_KEY = b"used"

@@ -47,6 +47,7 @@ from conduit.adapters.cache_results import (
 from conduit.adapters.redis_server import RedisServer
 from conduit.errors import UnavailableError
 from conduit.fragments import ArticleFragments
+from conduit.schemas import Encoded
 
 Found = TypeVar("Found")
 Value = TypeVar("Value")
@@ -146,8 +147,8 @@ class RedisCache:
         return self._get(self._get_marks, token, marks_key(viewer), decode, *ids)
 
     def get_tags(self, token: bytes) -> FoundTags:
-        def decode(found: bytes, miss: Miss | None) -> FoundTags:
-            return FoundTags([] if found is None else _TAGS(found), miss)
+        def decode(found: bytes | None, miss: Miss | None) -> FoundTags:
+            return FoundTags(None if found is None else Encoded(found), miss)
 
         return self._get(self._get_tags, token, TAGS_KEY, decode)
 
@@ -236,7 +237,6 @@ class RedisCache:
 
 
 _ARTICLE = msgspec.msgpack.Decoder(ArticleFragments).decode
-_TAGS = msgspec.msgpack.Decoder(list[str]).decode
 _ABSENT: dict[bytes | None, Absent | None] = {None: None, **{absent.value: absent for absent in Absent}}
 
 

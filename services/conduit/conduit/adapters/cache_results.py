@@ -6,6 +6,7 @@
 from typing import NamedTuple, Protocol, TypeVar
 
 from conduit.adapters.cache_entries import Absent, CachedArticle
+from conduit.schemas import Encoded
 
 
 class Miss(NamedTuple):
@@ -143,8 +144,8 @@ class FoundMarks(NamedTuple):
 
 
 class FoundTags(NamedTuple):
-    tags: list[str]
+    tags: Encoded | None
     miss: Miss | None
 
-    def value(self) -> list[str]:
-        return self.tags
+    def value(self) -> Encoded:
+        return self.tags  # type: ignore[return-value]  # a hit has them

@@ -170,8 +170,8 @@ return {false, among(favorites, 5, 4 + articles), among(followed, 5 + articles, 
 GET_TAGS = (
     _GET
     + """
-local found = redis.call('GET', 'tags')
-return {found, not found and miss('tags')}
+local found = redis.call('GET', 'used')
+return {found, not found and miss('used')}
 """
 )
 
@@ -197,7 +197,8 @@ return refused
 """
 )
 
-# The steps of cache_changes.py. A list is {generation, version, ids, authors, total}, the newest first.
+# The steps of cache_changes.py. A list is {generation, version, ids, authors, total}, the newest first. Only lists of
+# favourites are compared with the first two, but with one form for all lists no step has to tell them apart.
 _STEPS = f"""
 local DEPTH, LARGEST_VALUE, MOST_MARKS = {DEPTH}, {LARGEST_VALUE}, {MOST_MARKS}
 local steps = {{}}
@@ -294,7 +295,7 @@ function steps.use(key, tags)
   local found = cached(key)
   if not found then return end
   local used = {{}}
-  for _, tag in ipairs(cmsgpack.unpack(found)) do used[tag] = true end
+  for _, tag in ipairs(cjson.decode(found)) do used[tag] = true end
   for _, tag in ipairs(tags) do
     if not used[tag] then redis.call('DEL', key) return end
   end

@@ -40,6 +40,7 @@ from conduit.fragments import (
     join_list,
     join_profile,
     join_summary,
+    tags_fragment,
 )
 from conduit.ids import MAX_ID
 from conduit.ports import Media, Page, Reads
@@ -70,6 +71,8 @@ class SharedReads(Reads, Protocol):
     def people(self, user_ids: Iterable[int]) -> list[PersonRow]: ...
 
     def shared_profile(self, username: str) -> PersonRow | None: ...
+
+    def tags(self) -> list[str]: ...
 
     def all_marks(self, viewer: int, most: int) -> tuple[set[int], set[int]] | None: ...
 
@@ -240,9 +243,9 @@ class CachedReads:
         user_id, person = found
         return join_profile(person, user_id in self._own(viewer, (), (user_id,)).followed)
 
-    def tags(self) -> list[str]:
-        def fetch(_found: FoundTags | None) -> tuple[list[str], list[Entry]]:
-            tags = self._reads.tags()
+    def tags(self) -> Encoded:
+        def fetch(_found: FoundTags | None) -> tuple[Encoded, list[Entry]]:
+            tags = tags_fragment(self._reads.tags())
             return tags, [entries.tags_entry(tags)]
 
         return self._through.read("tags", keys.TAGS_KEY, self._cache.get_tags, FoundTags.value, fetch)

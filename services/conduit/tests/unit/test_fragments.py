@@ -35,6 +35,7 @@ from conduit.schemas import (
     Encoded,
     Profile,
     ProfileBody,
+    TagsBody,
 )
 
 encode = msgspec.json.Encoder().encode
@@ -231,6 +232,7 @@ class Pairs:
             "articles": ArticlesBody(summaries, 12),
             "comments": CommentsBody(comments),
             "profile": ProfileBody(profile_from(person, follows)),
+            "tags": TagsBody(TEXTS[:length]),
         }
         joined_summaries = [_joined_summary(each, its, following=following) for each, its, following in rows]
         joined_comments = [
@@ -241,10 +243,11 @@ class Pairs:
             "articles": ArticlesBody(fragments.join_list(joined_summaries), 12),
             "comments": CommentsBody(fragments.join_list(joined_comments)),
             "profile": ProfileBody(fragments.join_profile(fragments.author_fragment(person), follows)),
+            "tags": TagsBody(fragments.tags_fragment(TEXTS[:length])),
         }
 
 
-KINDS = ["article", "articles", "comments", "profile"]
+KINDS = ["article", "articles", "comments", "profile", "tags"]
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 20])
@@ -283,6 +286,7 @@ def _same(answer: Any) -> Any:
         (ArticlesBody, "articles", list[ArticleSummary]),
         (CommentsBody, "comments", list[Comment]),
         (ProfileBody, "profile", Profile),
+        (TagsBody, "tags", list[str]),
     ],
 )
 def test_what_may_be_encoded_is_described_as_what_it_is(answer: type[Answer], name: str, kind: Any) -> None:

@@ -15,13 +15,14 @@ from redis import Redis
 from conduit import articles, comments, ids, profiles, users
 from conduit.adapters import cache_keys as keys
 from conduit.adapters.cache_changes import Change, Step, is_favorite_of, list_gains, list_loses, uses_tags
-from conduit.adapters.cache_entries import LARGEST_VALUE, Absent, encode
+from conduit.adapters.cache_entries import LARGEST_VALUE, Absent, encode, tags_entry
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.database_postgres import PostgresDatabase
 from conduit.adapters.reads_cached import CachedReads
 from conduit.adapters.reads_sql import SqlReads
 from conduit.errors import UnavailableError
 from conduit.events import Event
+from conduit.fragments import tags_fragment
 from conduit.passwords import Passwords
 from conduit.ports import Listener, Media, Page, Tasks
 from conduit.request_bodies import ArticleChanges, NewArticle, UserChanges
@@ -125,6 +126,15 @@ def test_a_change_of_what_is_not_cached_does_nothing_and_of_what_stands_for_it_d
         inside.set(step.key, absent.value)
         cache.invalidate([TAG], [], [Change(TAG, 1, (step,))])
         assert not inside.exists(step.key)
+
+
+def test_the_tags_in_use_stay_where_an_article_gets_some_of_them(cache: RedisCache, inside: Redis) -> None:
+    tags = ["", "plain", 'quo"ted', "back\\slash", "\x01\n", "é ß 中文 😀", "\u2028"]
+    entry = tags_entry(tags_fragment(tags))
+    for used, stays in (*((tag, True) for tag in tags), ("Plain", False)):
+        inside.set(entry.key, entry.value)
+        cache.invalidate([TAG], [], [Change(TAG, 1, (uses_tags([used]),))])
+        assert inside.exists(entry.key) == stays, used
 
 
 def test_a_change_that_was_not_answered_deletes_the_value_later(
