@@ -1,9 +1,10 @@
 """The compose files are the lesson: held against each other, so that a diff of two neighbours shows the step only."""
 
 import re
+import subprocess
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,9 +12,11 @@ import yaml
 
 from conduit.__main__ import DRAIN_SECONDS
 from conduit.worker import ALIVE, ALIVE_SECONDS
+from infra.stage.shell import OWN
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(ROOT.glob("docker-compose.stage*.yml"))
+EXERCISES = sorted(ROOT.glob("infra/exercises/*.yml"))
 TOOLS = ROOT / "infra/tools.compose.yml"
 HEALTHY = ROOT / "infra/images/healthy"
 TOP_LEVEL = ["name", "include", "x-image", "x-box", "services", "networks", "volumes"]
@@ -49,6 +52,23 @@ def networks_of(service: dict[str, Any]) -> dict[str, dict[str, str]]:
     """What a service's file says of it on each of its networks."""
     said = service.get("networks", ["default"])
     return said if isinstance(said, dict) else {name: {} for name in said}
+
+
+class Mount(NamedTuple):
+    """One of a service's volumes, where no setting says anything; ``mode`` is "" where the file gives none."""
+
+    source: str
+    target: str
+    mode: str = ""
+
+
+def mounts_of(service: dict[str, Any]) -> list[Mount]:
+    volumes = service.get("volumes", [])
+    return [Mount(*re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", volume).split(":")) for volume in volumes]
+
+
+def mounts(path: Path) -> list[Mount]:
+    return [mount for service in load(path)["services"].values() for mount in mounts_of(service)]
 
 
 def keys_as_written(path: Path) -> dict[str, list[str]]:
@@ -205,8 +225,7 @@ def test_a_label_says_which_box_keeps_the_files_and_its_volume_does(path: Path) 
     ((name, directory),) = [
         (name, box["labels"]["stage.media"]) for name, box in boxes(path).items() if "stage.media" in box["labels"]
     ]
-    mounted = [volume.split(":")[1] for volume in boxes(path)[name]["volumes"]]
-    assert any(directory.startswith(f"{place}/") for place in mounted)
+    assert any(directory.startswith(f"{mount.target}/") for mount in mounts_of(boxes(path)[name]))
 
 
 # By the beginning of a box's name: which other boxes it is not ready without, where the stage has them.
@@ -231,13 +250,18 @@ def test_a_box_waits_until_what_it_depends_on_is_healthy(path: Path) -> None:
 
 @each_file
 def test_data_is_in_named_volumes_and_files_of_this_repository_cannot_be_written(path: Path) -> None:
-    parsed = load(path)
-    mounts = [volume.split(":") for one in parsed["services"].values() for volume in one.get("volumes", [])]
-    assert {source for source, *_ in mounts if not source.startswith("./")} == set(parsed["volumes"])
-    for source, _, *how in (mount for mount in mounts if mount[0].startswith("./")):
-        # What a stage runs with is made by `up`; what the defaults give is kept as an example.
-        assert (ROOT / source.replace("./.stages/", "infra/nginx/rendered/")).is_file()
-        assert how == ["ro"]
+    named = {mount.source for mount in mounts(path) if not mount.source.startswith("./")}
+    assert named == set(load(path)["volumes"])
+    assert {mount.mode for mount in mounts(path) if mount.source not in named} <= {"ro"}
+
+
+@pytest.mark.parametrize("path", [*FILES, *EXERCISES], ids=lambda path: path.name)
+def test_what_compose_alone_mounts_of_this_repository_is_in_git(path: Path) -> None:
+    """In a fresh clone, in which no command has rendered anything, Docker would make a folder in a file's place."""
+    command = ["git", "ls-files"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    mounted = {mount.source.removeprefix("./") for mount in mounts(path) if mount.source.startswith("./")}
+    assert mounted - {*said.splitlines()} == set()
 
 
 @each_file
@@ -286,7 +310,8 @@ def test_defaults_are_those_of_the_settings_file(path: Path) -> None:
     used = re.findall(r"\$\{(\w+):?-([^}]*)\}", path.read_text() + TOOLS.read_text())
     assert used
     for name, default in used:
-        assert settings[name] == default
+        # What the commands always say themselves is no setting of a machine.
+        assert name in OWN or settings[name] == default
 
 
 @each_pair
