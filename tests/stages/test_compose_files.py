@@ -2,23 +2,28 @@
 
 import re
 import subprocess
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
 from conduit.__main__ import DRAIN_SECONDS
-from conduit.worker import ALIVE, ALIVE_SECONDS
 from infra.stage.shell import OWN
+from tests.running import ROOT
+from tests.stages.compose_files import (
+    EXERCISES,
+    FILES,
+    TOOLS,
+    boxes,
+    each_file,
+    each_pair,
+    keys_as_written,
+    load,
+    mounts,
+    mounts_of,
+    networks_of,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted(ROOT.glob("docker-compose.stage*.yml"))
-EXERCISES = sorted(ROOT.glob("infra/exercises/*.yml"))
-TOOLS = ROOT / "infra/tools.compose.yml"
-HEALTHY = ROOT / "infra/images/healthy"
 TOP_LEVEL = ["name", "include", "x-image", "x-box", "services", "networks", "volumes"]
 SERVICE = [
     "<<",
@@ -37,50 +42,6 @@ SERVICE = [
 ]
 # What the step to a stage may change beside its services. Anything else in a diff would distract from the step.
 MAY_DIFFER = {"name", "services", "networks", "volumes"}
-
-
-def load(path: Path) -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml.safe_load(path.read_text())
-    return parsed
-
-
-def boxes(path: Path) -> dict[str, dict[str, Any]]:
-    return {name: one for name, one in load(path)["services"].items() if one["labels"].get("stage.box") == "true"}
-
-
-def networks_of(service: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """What a service's file says of it on each of its networks."""
-    said = service.get("networks", ["default"])
-    return said if isinstance(said, dict) else {name: {} for name in said}
-
-
-class Mount(NamedTuple):
-    """One of a service's volumes, where no setting says anything; ``mode`` is "" where the file gives none."""
-
-    source: str
-    target: str
-    mode: str = ""
-
-
-def mounts_of(service: dict[str, Any]) -> list[Mount]:
-    volumes = service.get("volumes", [])
-    return [Mount(*re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", volume).split(":")) for volume in volumes]
-
-
-def mounts(path: Path) -> list[Mount]:
-    return [mount for service in load(path)["services"].values() for mount in mounts_of(service)]
-
-
-def keys_as_written(path: Path) -> dict[str, list[str]]:
-    """The keys of each service in the order of the file, merges not yet resolved."""
-    node = yaml.compose(path.read_text())
-    assert isinstance(node, yaml.MappingNode)
-    services = next(value for key, value in node.value if key.value == "services")
-    return {name.value: [key.value for key, _ in service.value] for name, service in services.value}
-
-
-each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-each_pair = pytest.mark.parametrize(("before", "after"), list(pairwise(FILES)), ids=lambda path: path.name)
 
 
 @each_file
@@ -123,57 +84,6 @@ def test_every_service_is_a_box_of_one_size_and_without_rights(path: Path) -> No
         assert box["security_opt"] == ["no-new-privileges:true"]
         assert box["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
         assert "stop_grace_period" in box
-
-
-# By image: what a box has to answer at, as its health check asks it.
-ANSWERS_AT = {
-    "conduit/box": ["postgresql://127.0.0.1:5432", "http://127.0.0.1:8000/ready"],
-    "conduit/app": ["http://127.0.0.1:8000/ready"],
-    "conduit/nginx": ["http://127.0.0.1:8081/alive"],
-    "conduit/redis": ["redis://127.0.0.1:6379"],
-    "conduit/postgres": ["postgresql://127.0.0.1:5432"],
-    "conduit/mail": ["http://127.0.0.1:8025/health"],
-    "conduit/browser": ["http://127.0.0.1:3000/"],
-}
-
-
-def places_of(name: str, service: dict[str, Any]) -> list[str]:
-    if name == "worker":
-        return [str(ALIVE)]
-    limits = ["redis://127.0.0.1:6380"] if name == "cache" else []
-    return ANSWERS_AT[service["image"]] + limits
-
-
-@pytest.mark.parametrize("path", [*FILES, TOOLS], ids=lambda path: path.name)
-def test_a_box_is_asked_how_it_is_by_one_program_that_stays(path: Path) -> None:
-    """Without a start_period: in it Docker 25 and newer look every five seconds; older ones know no other way."""
-    # The tools end by themselves, and who starts the observer hears from it.
-    checks = {name: one for name, one in load(path)["services"].items() if name not in ("tools", "observer")}
-    assert checks
-    for name, service in checks.items():
-        assert service["healthcheck"] == {
-            "test": ["CMD", "healthy", *places_of(name, service)],
-            "interval": "1s",
-            "timeout": "240s",
-            "retries": 2,
-        }, name
-    # It ends by itself before Docker ends it, and a start has a minute and more.
-    times = {name: float(value) for name, value in re.findall(r"\b([A-Z_]+)=([0-9.]+)", HEALTHY.read_text())}
-    most = max(len(one["healthcheck"]["test"]) - 2 for one in checks.values()) * 2 * times["ANSWERS_WITHIN"]
-    assert max(times["STAYS"] + times["PAUSE"] + times["ILL_AFTER"], times["NOT_STARTED_AFTER"]) + most < 240
-    assert 2 * times["NOT_STARTED_AFTER"] > 60
-    assert times["ALIVE_WITHIN"] > 2 * ALIVE_SECONDS
-
-
-def test_every_image_whose_box_is_asked_has_what_asks() -> None:
-    stages = re.split(r"^FROM ", (ROOT / "infra/images/Dockerfile").read_text(), flags=re.MULTILINE)[1:]
-    targets: dict[str, bool] = {}
-    for text in stages:
-        based_on, _, name = text.split("\n")[0].partition(" AS ")
-        targets[name] = "infra/images/healthy" in text or targets.get(based_on, False)
-    services = [one for path in [*FILES, TOOLS] for one in load(path)["services"].values() if "healthcheck" in one]
-    assert {one["build"]["target"] for one in services if not targets[one["build"]["target"]]} == set()
-    assert not targets["base"], "a change of it would make every layer anew"
 
 
 @each_file
