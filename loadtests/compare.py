@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from loadtests import machines
 from loadtests.ceiling.record import RUNS
-from loadtests.ceiling.speed import usual
 from loadtests.ceiling.verdict import SPEED_OFF_AT_MOST
 from loadtests.load import mixes
 from loadtests.report import words
@@ -110,7 +110,7 @@ def differences(first: dict[str, Any], second: dict[str, Any], in_turn: bool = F
     if first["mix"]["name"] != second["mix"]["name"]:
         found.append(f"mix {first['mix']['name']} and {second['mix']['name']}")
     if not in_turn:
-        found += _machines(first, second)
+        found += machines.differences(first, second)
     sizes = [sorted({_size(box) for box in run["boxes"]}) for run in (first, second)]
     if sizes[0] != sizes[1]:
         found.append("boxes of " + " and of ".join(", ".join(size) for size in sizes))
@@ -129,27 +129,6 @@ def differences(first: dict[str, Any], second: dict[str, Any], in_turn: bool = F
             "published since the seed have none and fill the lists (make stageN seed REPLACE=1 begins anew)"
         )
     return found
-
-
-def _machines(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """How the machines differ, and their speeds. A record of before both were kept is as it is."""
-    machines = [", ".join(words.machine(run["machine"])) for run in (first, second)]
-    if machines[0] != machines[1]:
-        return ["machines: " + " and ".join(machines)]
-    speeds = [usual(run["trials"]) for run in (first, second)]
-    if None in speeds:
-        told = [name for name, ns in zip(("first", "second"), speeds, strict=True) if ns is not None]
-        return [f"the machine's speed is known of the {told[0]} only"] if told else []
-    kernels = [str(run["machine"].get("kernel")) for run in (first, second)]
-    if kernels[0] != kernels[1]:
-        return ["machines with the kernels " + " and ".join(kernels)]
-    one, other = (ns or 1.0 for ns in speeds)
-    if max(one, other) / min(one, other) - 1 > SPEED_OFF_AT_MOST:
-        return [
-            f"the machine did the canary's work in {one:.0f} and {other:.0f} ns, so its own speed was another one: "
-            "measure both again, one right after the other"
-        ]
-    return []
 
 
 def notes(first: dict[str, Any], second: dict[str, Any]) -> list[str]:

@@ -7,98 +7,32 @@ nearly the weight of photographs, which flat colours do not have.
 import math
 import random
 from collections.abc import Callable
-from typing import NamedTuple
 
-from PIL import Image, ImageChops, ImageDraw, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
-WIDTH, HEIGHT = 1600, 900
-_SCALE = 2
-_W, _H = WIDTH * _SCALE, HEIGHT * _SCALE
+from data.pictures.canvas import HEIGHT, PALETTES, SCALE, WIDTH, Canvas, Colour, H, Point, W, between, clear, summed
+
 # Levels of brightness, of 255, by which neighbours differ at most from what was drawn.
 _GRAIN = 9
-
-Colour = tuple[int, int, int]
-Point = tuple[float, float]
-
-
-class Palette(NamedTuple):
-    """The two ends of a background and four colours that go with it, the last one an accent."""
-
-    top: Colour
-    bottom: Colour
-    colours: tuple[Colour, Colour, Colour, Colour]
-
-
-def _palette(*hexes: str) -> Palette:
-    top, bottom, *rest = ((int(one[:2], 16), int(one[2:4], 16), int(one[4:], 16)) for one in hexes)
-    return Palette(top, bottom, (rest[0], rest[1], rest[2], rest[3]))
-
-
-PALETTES = (
-    _palette("fde2c4", "f6a77b", "d9684f", "9c3d54", "4a2545", "ffd166"),
-    _palette("cfe8ef", "8fbcd4", "4f86ab", "2c5a85", "1b2f55", "ffb454"),
-    _palette("1b2440", "3d3a6b", "5f4b8b", "8f5e99", "c987a4", "ffd97d"),
-    _palette("eaf3d9", "b9d3a0", "7ba368", "47764d", "22463b", "f28f5b"),
-    _palette("f7ede2", "f5cac3", "84a59d", "4f7a78", "33485c", "f28482"),
-    _palette("0f2d3a", "16535a", "2b7f75", "62ad8b", "b9dba0", "ffc857"),
-)
 _NIGHT: Colour = (8, 10, 26)
 _WHITE: Colour = (255, 255, 255)
-
-
-class Canvas:
-    """What the motifs draw on: Pillow's pen, the random numbers and the colours of one picture.
-
-    ``glass`` is the pen for what shines through: it blends every pixel, which takes several times as long.
-    """
-
-    def __init__(self, image: Image.Image, rng: random.Random, palette: Palette) -> None:
-        self.pen = ImageDraw.Draw(image)
-        self.glass = ImageDraw.Draw(image, "RGBA")
-        self.rng = rng
-        self.palette = palette
-        self.colours = palette.colours
-        self.accent = palette.colours[3]
-
-    def disc(self, x: float, y: float, radius: float, fill: Colour) -> None:
-        """A disc by its middle."""
-        self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
-
-    def wave(self) -> list[tuple[float, float, float]]:
-        """Four waves of random heights, frequencies and phases, to be summed."""
-        uniform = self.rng.uniform
-        return [(uniform(0.4, 1), uniform(1, 6), uniform(0, math.tau)) for _ in range(4)]
-
-
-def _between(one: Colour, other: Colour, share: float) -> Colour:
-    """The colour that lies a ``share`` (0 to 1) of the way from one to another."""
-    r, g, b = (round(a + (z - a) * share) for a, z in zip(one, other, strict=True))
-    return r, g, b
-
-
-def _clear(colour: Colour, alpha: int) -> tuple[int, int, int, int]:
-    return (*colour, alpha)
-
-
-def _sum(waves: list[tuple[float, float, float]], at: float) -> float:
-    return sum(size * math.sin(math.tau * often * at + phase) for size, often, phase in waves)
 
 
 def _code(on: Canvas) -> None:
     """Lines of a program on a page of their own, as bars of its words."""
     rng, colours, top = on.rng, on.colours, on.palette.top
-    on.pen.rounded_rectangle((0.09 * _W, 0.1 * _H, 0.91 * _W, 1.1 * _H), 50, fill=colours[2])
+    on.pen.rounded_rectangle((0.09 * W, 0.1 * H, 0.91 * W, 1.1 * H), 50, fill=colours[2])
     for dot in range(3):
-        on.disc(0.125 * _W + dot * 70, 0.16 * _H, 22, fill=colours[(dot + 3) % 4])
+        on.disc(0.125 * W + dot * 70, 0.16 * H, 22, fill=colours[(dot + 3) % 4])
     inks = (top, top, on.palette.bottom, colours[0], on.accent)
     depth = 0
     for line in range(15):
-        x, y = 0.13 * _W + depth * 130, (0.24 + 0.055 * line) * _H
+        x, y = 0.13 * W + depth * 130, (0.24 + 0.055 * line) * H
         for _ in range(rng.randint(1, 5)):
             width = rng.uniform(70, 420)
-            if x + width > 0.86 * _W:
+            if x + width > 0.86 * W:
                 break
-            on.glass.rounded_rectangle((x, y, x + width, y + 44), 22, fill=_clear(rng.choice(inks), 225))
+            on.glass.rounded_rectangle((x, y, x + width, y + 44), 22, fill=clear(rng.choice(inks), 225))
             x += width + 36
         depth = max(0, min(4, depth + rng.choice((-1, 0, 1, 1, -1))))
 
@@ -106,11 +40,11 @@ def _code(on: Canvas) -> None:
 def _blocks(on: Canvas) -> None:
     """A field of boxes of different heights, seen from a corner and drawn from the back."""
     wide, half = 160, 92
-    for row in range(-1, _H // half + 6):
-        for column in range(-1, _W // (2 * wide) + 2):
+    for row in range(-1, H // half + 6):
+        for column in range(-1, W // (2 * wide) + 2):
             x, y = column * 2 * wide + (row % 2) * wide, row * half
             lift = on.rng.choice((0, 30, 90, 180, 320))
-            lid = _between(on.palette.top, on.colours[0], on.rng.random())
+            lid = between(on.palette.top, on.colours[0], on.rng.random())
             if on.rng.random() < 0.08:
                 lid = on.accent
             back, right = (x, y - half - lift), (x + wide, y - lift)
@@ -126,11 +60,11 @@ def _network(on: Canvas) -> None:
     """Points, each joined to its nearest."""
     rng = on.rng
     points: list[Point] = [
-        ((n % 9 + rng.uniform(0.15, 0.85)) * _W / 9, (n // 9 + rng.uniform(0.15, 0.85)) * _H / 5) for n in range(45)
+        ((n % 9 + rng.uniform(0.15, 0.85)) * W / 9, (n // 9 + rng.uniform(0.15, 0.85)) * H / 5) for n in range(45)
     ]
     for point in points:
         for other in sorted(points, key=lambda there: math.dist(there, point))[1:4]:
-            on.glass.line([point, other], fill=_clear(on.colours[1], 170), width=9)
+            on.glass.line([point, other], fill=clear(on.colours[1], 170), width=9)
     for x, y in points:
         radius = rng.choice((28, 34, 44, 44, 78))
         on.disc(x, y, radius + 12, fill=on.palette.top)
@@ -142,16 +76,16 @@ def _plates(on: Canvas) -> None:
     rng, colours = on.rng, on.colours
     placed: list[tuple[float, float, float]] = []
     for _ in range(400):
-        x, y, radius = rng.uniform(0, _W), rng.uniform(0, _H), rng.uniform(150, 430)
+        x, y, radius = rng.uniform(0, W), rng.uniform(0, H), rng.uniform(150, 430)
         if any(math.dist((x, y), (ox, oy)) < radius + other + 30 for ox, oy, other in placed):
             continue
         placed.append((x, y, radius))
         rim, inside = colours[rng.randrange(3)], colours[rng.randrange(4)]
         shadow = (x + 14 - radius, y + 18 - radius, x + 14 + radius, y + 18 + radius)
         on.glass.ellipse(shadow, fill=(0, 0, 0, 46))
-        on.disc(x, y, radius, fill=_between(rim, on.palette.top, 0.75))
+        on.disc(x, y, radius, fill=between(rim, on.palette.top, 0.75))
         on.disc(x, y, radius * 0.86, fill=rim)
-        on.disc(x, y, radius * 0.78, fill=_between(inside, on.palette.top, 0.2))
+        on.disc(x, y, radius * 0.78, fill=between(inside, on.palette.top, 0.2))
         for _ in range(int(radius / 22)):
             angle, far = rng.uniform(0, math.tau), math.sqrt(rng.random()) * radius * 0.6
             bite = rng.uniform(12, radius * 0.13)
@@ -161,33 +95,33 @@ def _plates(on: Canvas) -> None:
 def _mountains(on: Canvas) -> None:
     """Ridges behind ridges, paler with distance, under a sun."""
     uniform = on.rng.uniform
-    on.disc(uniform(0.2, 0.8) * _W, uniform(0.2, 0.4) * _H, uniform(120, 260), fill=on.accent)
+    on.disc(uniform(0.2, 0.8) * W, uniform(0.2, 0.4) * H, uniform(120, 260), fill=on.accent)
     for layer in range(6):
         share = layer / 5
         # A hill's longest wave is its highest.
         waves = [(uniform(0.5, 1.0) / n, n * uniform(0.8, 1.3), uniform(0, math.tau)) for n in (1, 2, 5, 11)]
         ridge = [
-            (at / 160 * _W, (0.46 + 0.46 * share) * _H - (150 - 70 * share) * _sum(waves, at / 160))
+            (at / 160 * W, (0.46 + 0.46 * share) * H - (150 - 70 * share) * summed(waves, at / 160))
             for at in range(161)
         ]
-        colour = _between(on.palette.bottom, on.colours[2], 0.15 + 0.85 * share)
-        on.pen.polygon([*ridge, (_W, _H), (0, _H)], fill=colour)
+        colour = between(on.palette.bottom, on.colours[2], 0.15 + 0.85 * share)
+        on.pen.polygon([*ridge, (W, H), (0, H)], fill=colour)
 
 
 def _leaves(on: Canvas) -> None:
     """Stems with pairs of leaves."""
     rng = on.rng
     for stem in range(9):
-        x, lean = (stem + rng.random()) / 9 * _W, rng.uniform(-0.5, 0.5)
-        length, colour = rng.uniform(0.55, 1.05) * _H, on.colours[rng.randrange(3)]
-        tip = (x + lean * length, _H - length)
-        on.pen.line([(x, _H), tip], fill=colour, width=12)
-        up, pairs = math.atan2(tip[1] - _H, tip[0] - x), rng.randint(6, 10)
+        x, lean = (stem + rng.random()) / 9 * W, rng.uniform(-0.5, 0.5)
+        length, colour = rng.uniform(0.55, 1.05) * H, on.colours[rng.randrange(3)]
+        tip = (x + lean * length, H - length)
+        on.pen.line([(x, H), tip], fill=colour, width=12)
+        up, pairs = math.atan2(tip[1] - H, tip[0] - x), rng.randint(6, 10)
         for pair in range(1, pairs + 1):
             share = pair / (pairs + 0.5)
-            foot = (x + (tip[0] - x) * share, _H + (tip[1] - _H) * share)
+            foot = (x + (tip[0] - x) * share, H + (tip[1] - H) * share)
             for side in (-1, 1):
-                shade = _between(colour, on.accent, 0.12 if side > 0 else 0.0)
+                shade = between(colour, on.accent, 0.12 if side > 0 else 0.0)
                 on.pen.polygon(_leaf(foot, up + side * 0.8, 330 * (1.15 - share)), fill=shade)
 
 
@@ -205,11 +139,11 @@ def _leaf(foot: Point, angle: float, size: float) -> list[Point]:
 def _books(on: Canvas) -> None:
     """Two shelves of spines."""
     rng, pen, top = on.rng, on.pen, on.palette.top
-    for floor in (0.49 * _H, 0.99 * _H):
+    for floor in (0.49 * H, 0.99 * H):
         x = rng.uniform(20, 90)
-        while x < _W - 90:
-            width, height = rng.uniform(60, 150), rng.uniform(0.28, 0.4) * _H
-            colour = _between(on.colours[rng.randrange(4)], top, rng.uniform(0, 0.25))
+        while x < W - 90:
+            width, height = rng.uniform(60, 150), rng.uniform(0.28, 0.4) * H
+            colour = between(on.colours[rng.randrange(4)], top, rng.uniform(0, 0.25))
             lean = rng.choice((0, 0, 0, 0, 0, 70))
             left, right = x, x + width
             pen.polygon(
@@ -219,52 +153,52 @@ def _books(on: Canvas) -> None:
             if not lean:
                 for share in (0.14, 0.2, 0.82):
                     y = floor - height * (1 - share)
-                    on.glass.rectangle((left, y, right, y + 10), fill=_clear(top, 170))
+                    on.glass.rectangle((left, y, right, y + 10), fill=clear(top, 170))
             x += width + lean + rng.choice((6, 6, 6, 10, 90))
-        pen.rectangle((0, floor, _W, floor + 34), fill=on.colours[2])
+        pen.rectangle((0, floor, W, floor + 34), fill=on.colours[2])
 
 
 def _sound(on: Canvas) -> None:
     """The bars of a sound, mirrored at the middle."""
     bars, waves = 56, on.wave()
-    width = _W / bars
+    width = W / bars
     for bar in range(bars):
         at = (bar + 0.5) / bars
-        height = (0.04 + 0.36 * min(1.0, abs(_sum(waves, at)) / 2.2) * math.sin(math.pi * at) ** 0.5) * _H
-        colour = on.accent if on.rng.random() < 0.12 else _between(on.colours[0], on.colours[2], at)
+        height = (0.04 + 0.36 * min(1.0, abs(summed(waves, at)) / 2.2) * math.sin(math.pi * at) ** 0.5) * H
+        colour = on.accent if on.rng.random() < 0.12 else between(on.colours[0], on.colours[2], at)
         left = (bar + 0.2) * width
-        box = (left, _H / 2 - height, left + width * 0.6, _H / 2 + height)
+        box = (left, H / 2 - height, left + width * 0.6, H / 2 + height)
         on.pen.rounded_rectangle(box, width * 0.3, fill=colour)
 
 
 def _night_sky(on: Canvas) -> None:
     """Stars, a banded planet, its moons on their orbits."""
     rng, uniform = on.rng, on.rng.uniform
-    on.glass.rectangle((0, 0, _W, _H), fill=_clear(_between(on.colours[2], _NIGHT, 0.6), 235))
-    star = _between(on.accent, _WHITE, 0.7)
+    on.glass.rectangle((0, 0, W, H), fill=clear(between(on.colours[2], _NIGHT, 0.6), 235))
+    star = between(on.accent, _WHITE, 0.7)
     for _ in range(420):
-        on.disc(uniform(0, _W), uniform(0, _H), rng.choice((2, 3, 3, 4, 7)), fill=star)
-    x, y = uniform(0.3, 0.7) * _W, uniform(0.4, 0.6) * _H
+        on.disc(uniform(0, W), uniform(0, H), rng.choice((2, 3, 3, 4, 7)), fill=star)
+    x, y = uniform(0.3, 0.7) * W, uniform(0.4, 0.6) * H
     for orbit in range(4):
         far, near, angle = 420 + 240 * orbit, 0.42 * (420 + 240 * orbit), uniform(0, math.tau)
-        on.glass.ellipse((x - far, y - near, x + far, y + near), outline=_clear(on.accent, 90), width=5)
+        on.glass.ellipse((x - far, y - near, x + far, y + near), outline=clear(on.accent, 90), width=5)
         moon = (x + far * math.cos(angle), y + near * math.sin(angle))
         on.disc(*moon, uniform(26, 80), fill=on.colours[(orbit + 1) % 4])
     on.disc(x, y, 250, fill=on.accent)
     for band in range(-2, 3):
         half, middle = math.sqrt(250**2 - (75 * band) ** 2) - 6, y + 75 * band
         box = (x - half, middle - 12, x + half, middle + 12)
-        on.glass.rounded_rectangle(box, 12, fill=_clear(on.colours[0], 120))
+        on.glass.rounded_rectangle(box, 12, fill=clear(on.colours[0], 120))
 
 
 def _tiles(on: Canvas) -> None:
     """A quilt of quarter discs, rings, bars, triangles and half discs."""
     across, down = 8, 5
-    size = _W / across
+    size = W / across
     inks = (*on.colours, on.palette.top, on.palette.bottom)
     for row in range(down):
         for column in range(across):
-            _tile(on, (column * size, row * size - 0.11 * _H), size, on.rng.sample(inks, 2))
+            _tile(on, (column * size, row * size - 0.11 * H), size, on.rng.sample(inks, 2))
 
 
 def _tile(on: Canvas, at: Point, size: float, inks: list[Colour]) -> None:
@@ -292,32 +226,32 @@ def _tile(on: Canvas, at: Point, size: float, inks: list[Colour]) -> None:
 def _sea(on: Canvas) -> None:
     """A low sun, its track on the water, and waves that grow towards the shore."""
     uniform = on.rng.uniform
-    x = uniform(0.3, 0.7) * _W
-    on.disc(x, 0.42 * _H, uniform(220, 320), fill=on.accent)
+    x = uniform(0.3, 0.7) * W
+    on.disc(x, 0.42 * H, uniform(220, 320), fill=on.accent)
     for row in range(11):
         share = row / 10
-        y, phase = (0.45 + 0.6 * share**1.3) * _H, uniform(0, math.tau)
+        y, phase = (0.45 + 0.6 * share**1.3) * H, uniform(0, math.tau)
         lift, length = 14 + 50 * share, 260 + 620 * share
-        crest = [(at, y + lift * math.sin(math.tau * at / length + phase)) for at in range(0, _W + 40, 40)]
-        colour = _between(on.colours[0], on.colours[2], share)
-        on.pen.polygon([*crest, (_W + 40, _H), (0, _H)], fill=colour)
+        crest = [(at, y + lift * math.sin(math.tau * at / length + phase)) for at in range(0, W + 40, 40)]
+        colour = between(on.colours[0], on.colours[2], share)
+        on.pen.polygon([*crest, (W + 40, H), (0, H)], fill=colour)
         if row < 7:
             width = 240 - 20 * row + uniform(-30, 60)
             box = (x - width, y + 40, x + width, y + 52 + 2 * row)
-            on.glass.rounded_rectangle(box, 8, fill=_clear(on.accent, 150))
+            on.glass.rounded_rectangle(box, 8, fill=clear(on.accent, 150))
 
 
 def _houses(on: Canvas) -> None:
     """Three rows of houses, some windows lit."""
     rng, pen = on.rng, on.pen
-    colours = (_between(on.palette.bottom, on.colours[0], 0.6), on.colours[1], on.colours[2])
+    colours = (between(on.palette.bottom, on.colours[0], 0.6), on.colours[1], on.colours[2])
     for row, colour in enumerate(colours):
         x = -rng.uniform(0, 120)
-        while x < _W:
+        while x < W:
             width = rng.uniform(130, 300)
-            height = rng.uniform(0.2, 0.5 - 0.06 * row) * _H + (2 - row) * 150
-            top = _H - height
-            pen.rectangle((x, top, x + width, _H), fill=colour)
+            height = rng.uniform(0.2, 0.5 - 0.06 * row) * H + (2 - row) * 150
+            top = H - height
+            pen.rectangle((x, top, x + width, H), fill=colour)
             if rng.random() < 0.25:
                 pen.polygon([(x, top), (x + width / 2, top - width / 2), (x + width, top)], fill=colour)
             windows = [(a, b) for b in range(int(height // 90)) for a in range(int(width // 60))] if row else []
@@ -349,11 +283,11 @@ def draw(motif: int, variant: int) -> Image.Image:
     """A picture of WIDTH × HEIGHT pixels (RGB); ``motif`` is a place in MOTIFS, ``variant`` any number."""
     rng = random.Random(f"{motif}/{variant}")
     palette = PALETTES[(variant + motif) % len(PALETTES)]
-    slope = Image.linear_gradient("L").resize((1, _H), Image.Resampling.BICUBIC)
-    canvas = ImageOps.colorize(slope, palette.top, palette.bottom).resize((_W, _H), Image.Resampling.NEAREST)
+    slope = Image.linear_gradient("L").resize((1, H), Image.Resampling.BICUBIC)
+    canvas = ImageOps.colorize(slope, palette.top, palette.bottom).resize((W, H), Image.Resampling.NEAREST)
     MOTIFS[motif](Canvas(canvas, rng, palette))
     # Grains of two pixels: of one, they would be gone in the smaller sizes.
     grain = Image.frombytes("L", (WIDTH // 2, HEIGHT // 2), rng.randbytes(WIDTH * HEIGHT // 4))
     grain = grain.point([128 + (level * (2 * _GRAIN + 1) >> 8) - _GRAIN for level in range(256)])
     grain = grain.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
-    return ImageChops.add(canvas.reduce(_SCALE), Image.merge("RGB", (grain, grain, grain)), 1, -128)
+    return ImageChops.add(canvas.reduce(SCALE), Image.merge("RGB", (grain, grain, grain)), 1, -128)

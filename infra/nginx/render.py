@@ -1,8 +1,9 @@
 """NGINX's configurations, rendered by what a stage's compose file says: so adding an app box is one edit in one place.
 
 A service's label `stage.nginx` names its role, and the role its template; the text goes where the service mounts its
-configuration from, a folder that is not in git. What the settings' defaults give is beside the templates, to be read:
-`python -m infra.nginx.render` brings it up to date. What a template may use:
+configuration from, for the commands a folder that is not in git. What the settings' defaults give is committed beside
+the templates, to be read and to be mounted by Compose alone: `python -m infra.nginx.render` brings it up to date. What
+a template may use:
 
     stage     the number
     network   the addresses of the network on which requests travel, as 10.83.3.0/25; `gateway` is this machine's
@@ -39,7 +40,7 @@ LEAST_AT_THE_DOOR = 16
 # On which NGINX asks another box, and is asked.
 NETWORK = "app"
 MOUNTED_AT = "/etc/nginx/nginx.conf"
-EXAMPLES = ROOT / "infra/nginx/rendered"
+COMMITTED = ROOT / "infra/nginx/rendered"
 # Overrides of a stage that mount a balancer's configuration of their own.
 EXERCISES = {"infra/exercises/state-in-the-app.yml": 3}
 
@@ -95,12 +96,12 @@ def render(config: Mapping[str, Any]) -> list[Rendered]:
 
 
 def everything() -> Iterator[Rendered]:
-    """What every stage and exercise has by the settings' defaults and with no box more, in the files to be read."""
+    """What every stage and exercise has by the settings' defaults and with no box more, in the committed files."""
     usual = settings.defaults()
     for number in available():
         own = render(topology.config(["docker", "compose", "-f", compose_file(number).name], usual))
         for one in (*own, *exercises(number, usual)):
-            yield replace(one, file=EXAMPLES / one.file.name)
+            yield replace(one, file=COMMITTED / one.file.name)
 
 
 def exercises(number: int, env: Mapping[str, str] | None = None) -> Iterator[Rendered]:

@@ -10,6 +10,9 @@ from typing import Any
 from infra.stage.problems import Problem
 from infra.stage.stages import ROOT, files
 
+# Where Compose mounts NGINX's configurations from. The commands render them by this machine's settings, into a folder
+# that git does not see; without this, Compose takes the committed ones, which have the settings' defaults.
+OWN = {"NGINX_CONFIGS": "./.stages"}
 # How long a child may take to end by itself after Ctrl-C, which the terminal sent to it as well.
 PATIENCE = 15.0
 
@@ -19,7 +22,7 @@ def run(command: Sequence[str], env: Mapping[str, str] | None = None) -> int:
 
     On Ctrl-C it is waited for, so that it can put away what it began; only then is it ended.
     """
-    child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(env or {})})
+    child = subprocess.Popen(command, cwd=ROOT, env=_environment(env))
     try:
         return child.wait()
     except KeyboardInterrupt:
@@ -36,7 +39,7 @@ def answer(command: Sequence[str], env: Mapping[str, str] | None = None) -> "sub
         return subprocess.run(
             command,
             cwd=ROOT,
-            env={**os.environ, **(env or {})},
+            env=_environment(env),
             capture_output=True,
             text=True,
             timeout=60,
@@ -70,3 +73,7 @@ def compose_rows(number: int, *arguments: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = json.loads(text)
         return rows
     return [json.loads(line) for line in text.splitlines()]
+
+
+def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
+    return {**os.environ, **OWN, **(more or {})}

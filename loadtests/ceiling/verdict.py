@@ -11,7 +11,7 @@ SLO_ERRORS = 0.001
 SLO_ACHIEVED = 0.99
 GENERATOR_AT_MOST = 0.7
 HOST_IDLE_AT_LEAST = 0.05
-# Of the arrivals, those that went out so late that they waited for the generator (``generator.LATE_SECONDS``). Where a
+# Of the arrivals, those that went out so late that they waited for the generator (``trial.LATE_SECONDS``). Where a
 # twentieth of them does, a p95 is not the stage's any more; one of a hundred moves it little.
 LATE_AT_MOST = 0.01
 # By so much the machine may be faster or slower than usual in a run (``speed.Speeds``).

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from loadtests import machines
 from loadtests.ceiling.record import RUNS
 from loadtests.experiments.plan import Plan
 from loadtests.experiments.rows import ask
@@ -57,7 +58,9 @@ def _newest(run: Mapping[str, Any], folders: Iterable[Any]) -> float | None:
             other = json.loads((folder / "run.json").read_text())
         except (OSError, ValueError):
             continue
-        if not other.get("complete") or other["verdict"]["held"] is not True or _asked(other) != _asked(run):
+        if not other.get("complete") or other["verdict"]["held"] is not True:
+            continue
+        if _asked(other) != _asked(run) or machines.differences(other, run):
             continue
         if (p95 := other["verdict"]["figures"].get("p95")) is not None:
             return float(p95)
@@ -71,7 +74,6 @@ def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
         "sizes": sorted(sizes),
         # Not of its articles, of which each run publishes more.
         "users": about(run["dataset"]["users"]),
-        "machine": [run["machine"].get(what) for what in ("processor", "cores")],
     }
 
 

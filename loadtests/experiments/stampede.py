@@ -5,7 +5,6 @@ reason the boxes are started with room for all of them (MAX_IN_FLIGHT, MAX_WAIT)
 """
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -81,7 +80,7 @@ def _recreate(scene: Scene, apps: Sequence[str], settings: Mapping[str, str]) ->
     up = ["up", "--detach", "--no-deps", "--no-build", "--wait", "--wait-timeout", "55", *apps]
     base = compose(scene.stage.number)
     try:
-        done = answer([*base, *(["-f", str(more.relative_to(ROOT))] if settings else []), *up], os.environ)
+        done = answer([*base, *(["-f", str(more.relative_to(ROOT))] if settings else []), *up])
     finally:
         more.unlink()
     if done.returncode:

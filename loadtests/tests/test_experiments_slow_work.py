@@ -58,13 +58,23 @@ def held_at(p95: float) -> dict[str, Any]:
     return {"held": True, "figures": {"p95": p95}}
 
 
+def done_in(ns: float) -> list[dict[str, Any]]:
+    """Loads during which the machine did the canary's work in so many ns."""
+    return [{"result": {"canary": {"ns": ns}}}]
+
+
 def test_publishing_is_compared_with_the_newest_run_that_is_alike(tmp_path: Path) -> None:
     run = record(capacity=100, stage=3) | {"settings": {"rate": 5}, "verdict": held_at(4000.0)}
+    run["trials"] = done_in(300.0)
     newer: list[dict[str, Any]] = [
         {"settings": {"rate": 9}},
         {"dataset": run["dataset"] | {"users": 10_000}},
         {"machine": run["machine"] | {"processor": "Another CPU"}},
         {"machine": run["machine"] | {"cores": 4}},
+        {"machine": run["machine"] | {"memory": 1 << 30}},
+        {"machine": run["machine"] | {"kernel": "another"}},
+        {"trials": done_in(400.0)},
+        {"trials": []},
         {"boxes": [box | {"cpus": 0.125} for box in run["boxes"]]},
         {"complete": False},
         {"verdict": held_at(9000.0) | {"held": None}},
@@ -79,6 +89,8 @@ def test_publishing_is_compared_with_the_newest_run_that_is_alike(tmp_path: Path
     assert publishing._newest(run | {"settings": {"rate": 1}}, tmp_path.iterdir()) is None
     grown = {what: 1 + count for what, count in run["dataset"].items()}
     assert publishing._newest(run | {"dataset": grown}, tmp_path.iterdir()) == 4000.0, "as by people who try the stage"
+    slower = run | {"trials": done_in(310.0)}
+    assert publishing._newest(slower, tmp_path.iterdir()) == 4000.0, "no machine is as fast from one minute to the next"
 
 
 def tasks(**states: int) -> list[dict[str, Any]]:

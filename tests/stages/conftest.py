@@ -10,6 +10,7 @@ import pytest
 
 from tests.running import PORTS, Stage, Stages
 from tests.stages.balanced import Balanced, balanced
+from tests.stages.checked import Check
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +31,11 @@ def stage(request: pytest.FixtureRequest, stages: Stages) -> Stage:
 def lb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Balanced]:
     with balanced(tmp_path_factory.mktemp("lb")) as found:
         yield found
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    return Check(tmp_path)
 
 
 @pytest.fixture

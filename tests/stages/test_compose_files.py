@@ -1,21 +1,29 @@
 """The compose files are the lesson: held against each other, so that a diff of two neighbours shows the step only."""
 
 import re
-from itertools import pairwise
+import subprocess
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
 from conduit.__main__ import DRAIN_SECONDS
-from conduit.worker import ALIVE, ALIVE_SECONDS
+from infra.stage.shell import OWN
+from tests.running import ROOT
+from tests.stages.compose_files import (
+    EXERCISES,
+    FILES,
+    TOOLS,
+    boxes,
+    each_file,
+    each_pair,
+    keys_as_written,
+    load,
+    mounts,
+    mounts_of,
+    networks_of,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted(ROOT.glob("docker-compose.stage*.yml"))
-TOOLS = ROOT / "infra/tools.compose.yml"
-HEALTHY = ROOT / "infra/images/healthy"
 TOP_LEVEL = ["name", "include", "x-image", "x-box", "services", "networks", "volumes"]
 SERVICE = [
     "<<",
@@ -34,33 +42,6 @@ SERVICE = [
 ]
 # What the step to a stage may change beside its services. Anything else in a diff would distract from the step.
 MAY_DIFFER = {"name", "services", "networks", "volumes"}
-
-
-def load(path: Path) -> dict[str, Any]:
-    parsed: dict[str, Any] = yaml.safe_load(path.read_text())
-    return parsed
-
-
-def boxes(path: Path) -> dict[str, dict[str, Any]]:
-    return {name: one for name, one in load(path)["services"].items() if one["labels"].get("stage.box") == "true"}
-
-
-def networks_of(service: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """What a service's file says of it on each of its networks."""
-    said = service.get("networks", ["default"])
-    return said if isinstance(said, dict) else {name: {} for name in said}
-
-
-def keys_as_written(path: Path) -> dict[str, list[str]]:
-    """The keys of each service in the order of the file, merges not yet resolved."""
-    node = yaml.compose(path.read_text())
-    assert isinstance(node, yaml.MappingNode)
-    services = next(value for key, value in node.value if key.value == "services")
-    return {name.value: [key.value for key, _ in service.value] for name, service in services.value}
-
-
-each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-each_pair = pytest.mark.parametrize(("before", "after"), list(pairwise(FILES)), ids=lambda path: path.name)
 
 
 @each_file
@@ -103,57 +84,6 @@ def test_every_service_is_a_box_of_one_size_and_without_rights(path: Path) -> No
         assert box["security_opt"] == ["no-new-privileges:true"]
         assert box["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
         assert "stop_grace_period" in box
-
-
-# By image: what a box has to answer at, as its health check asks it.
-ANSWERS_AT = {
-    "conduit/box": ["postgresql://127.0.0.1:5432", "http://127.0.0.1:8000/ready"],
-    "conduit/app": ["http://127.0.0.1:8000/ready"],
-    "conduit/nginx": ["http://127.0.0.1:8081/alive"],
-    "conduit/redis": ["redis://127.0.0.1:6379"],
-    "conduit/postgres": ["postgresql://127.0.0.1:5432"],
-    "conduit/mail": ["http://127.0.0.1:8025/health"],
-    "conduit/browser": ["http://127.0.0.1:3000/"],
-}
-
-
-def places_of(name: str, service: dict[str, Any]) -> list[str]:
-    if name == "worker":
-        return [str(ALIVE)]
-    limits = ["redis://127.0.0.1:6380"] if name == "cache" else []
-    return ANSWERS_AT[service["image"]] + limits
-
-
-@pytest.mark.parametrize("path", [*FILES, TOOLS], ids=lambda path: path.name)
-def test_a_box_is_asked_how_it_is_by_one_program_that_stays(path: Path) -> None:
-    """Without a start_period: in it Docker 25 and newer look every five seconds; older ones know no other way."""
-    # The tools end by themselves, and who starts the observer hears from it.
-    checks = {name: one for name, one in load(path)["services"].items() if name not in ("tools", "observer")}
-    assert checks
-    for name, service in checks.items():
-        assert service["healthcheck"] == {
-            "test": ["CMD", "healthy", *places_of(name, service)],
-            "interval": "1s",
-            "timeout": "240s",
-            "retries": 2,
-        }, name
-    # It ends by itself before Docker ends it, and a start has a minute and more.
-    times = {name: float(value) for name, value in re.findall(r"\b([A-Z_]+)=([0-9.]+)", HEALTHY.read_text())}
-    most = max(len(one["healthcheck"]["test"]) - 2 for one in checks.values()) * 2 * times["ANSWERS_WITHIN"]
-    assert max(times["STAYS"] + times["PAUSE"] + times["ILL_AFTER"], times["NOT_STARTED_AFTER"]) + most < 240
-    assert 2 * times["NOT_STARTED_AFTER"] > 60
-    assert times["ALIVE_WITHIN"] > 2 * ALIVE_SECONDS
-
-
-def test_every_image_whose_box_is_asked_has_what_asks() -> None:
-    stages = re.split(r"^FROM ", (ROOT / "infra/images/Dockerfile").read_text(), flags=re.MULTILINE)[1:]
-    targets: dict[str, bool] = {}
-    for text in stages:
-        based_on, _, name = text.split("\n")[0].partition(" AS ")
-        targets[name] = "infra/images/healthy" in text or targets.get(based_on, False)
-    services = [one for path in [*FILES, TOOLS] for one in load(path)["services"].values() if "healthcheck" in one]
-    assert {one["build"]["target"] for one in services if not targets[one["build"]["target"]]} == set()
-    assert not targets["base"], "a change of it would make every layer anew"
 
 
 @each_file
@@ -205,8 +135,7 @@ def test_a_label_says_which_box_keeps_the_files_and_its_volume_does(path: Path) 
     ((name, directory),) = [
         (name, box["labels"]["stage.media"]) for name, box in boxes(path).items() if "stage.media" in box["labels"]
     ]
-    mounted = [volume.split(":")[1] for volume in boxes(path)[name]["volumes"]]
-    assert any(directory.startswith(f"{place}/") for place in mounted)
+    assert any(directory.startswith(f"{mount.target}/") for mount in mounts_of(boxes(path)[name]))
 
 
 # By the beginning of a box's name: which other boxes it is not ready without, where the stage has them.
@@ -231,13 +160,18 @@ def test_a_box_waits_until_what_it_depends_on_is_healthy(path: Path) -> None:
 
 @each_file
 def test_data_is_in_named_volumes_and_files_of_this_repository_cannot_be_written(path: Path) -> None:
-    parsed = load(path)
-    mounts = [volume.split(":") for one in parsed["services"].values() for volume in one.get("volumes", [])]
-    assert {source for source, *_ in mounts if not source.startswith("./")} == set(parsed["volumes"])
-    for source, _, *how in (mount for mount in mounts if mount[0].startswith("./")):
-        # What a stage runs with is made by `up`; what the defaults give is kept as an example.
-        assert (ROOT / source.replace("./.stages/", "infra/nginx/rendered/")).is_file()
-        assert how == ["ro"]
+    named = {mount.source for mount in mounts(path) if not mount.source.startswith("./")}
+    assert named == set(load(path)["volumes"])
+    assert {mount.mode for mount in mounts(path) if mount.source not in named} <= {"ro"}
+
+
+@pytest.mark.parametrize("path", [*FILES, *EXERCISES], ids=lambda path: path.name)
+def test_what_compose_alone_mounts_of_this_repository_is_in_git(path: Path) -> None:
+    """In a fresh clone, in which no command has rendered anything, Docker would make a folder in a file's place."""
+    command = ["git", "ls-files"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    mounted = {mount.source.removeprefix("./") for mount in mounts(path) if mount.source.startswith("./")}
+    assert mounted - {*said.splitlines()} == set()
 
 
 @each_file
@@ -286,7 +220,8 @@ def test_defaults_are_those_of_the_settings_file(path: Path) -> None:
     used = re.findall(r"\$\{(\w+):?-([^}]*)\}", path.read_text() + TOOLS.read_text())
     assert used
     for name, default in used:
-        assert settings[name] == default
+        # What the commands always say themselves is no setting of a machine.
+        assert name in OWN or settings[name] == default
 
 
 @each_pair

@@ -14,7 +14,7 @@ from conduit.routes.cover_routes import MAX_UPLOAD_BYTES
 from conduit.routing.body import LARGE_BYTES
 from infra.nginx import render
 from infra.nginx.render import Rendered
-from infra.stage import apps, nginx, settings, stages, topology
+from infra.stage import apps, nginx, settings, shell, stages, topology
 from infra.stage.problems import Problem
 from tests.running import ROOT
 
@@ -62,6 +62,12 @@ def test_what_a_stage_runs_with_is_not_written_where_git_sees_it(number: int) ->
     found = [*render.render(config(number)), *render.exercises(number)]
     assert found
     assert {one.file.parent for one in found} == {ROOT / ".stages"}
+
+
+def test_every_command_says_where_it_renders_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NGINX_CONFIGS", "elsewhere")
+    asked = ["sh", "-c", 'test "$NGINX_CONFIGS" = ./.stages']
+    assert shell.run(asked) == shell.answer(asked).returncode == 0
 
 
 def test_a_folder_that_docker_made_gives_way_to_the_file(tmp_path: Path) -> None:

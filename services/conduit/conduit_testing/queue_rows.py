@@ -39,6 +39,10 @@ _OVERDUE = Statement(
 )
 
 
+# Of a task whose Mail raised UnavailableError("the mail server").
+MAIL_ERROR = "body the mail server is unavailable; try again shortly"
+
+
 class Letters:
     """A Mail that keeps its letters, or raises ``fails``."""
 
