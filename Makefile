@@ -68,7 +68,7 @@ bench-box: venv  ## Measure boxes of other sizes, periods and cores beside a who
 
 ##@ Development
 test: lint  ## What CI runs: lint, types, all tests except the long ones
-	@$(PYTHON) -m pytest -m 'not long'
+	@$(PYTHON) -m pytest -m 'not long' --durations=40 --durations-min=1
 test-unit: venv  ## Quick tests without Docker
 	@$(PYTHON) -m pytest -q -m 'not docker and not stage and not realtime and not long and not slow' $(UNITS)
 test-long: venv  ## Tests that take minutes

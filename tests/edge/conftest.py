@@ -127,19 +127,20 @@ def origin(origin_server: Origin) -> Origin:
     return origin_server
 
 
-_ids = itertools.count(secrets.randbelow(2**40))
+# Of articles, and of words, that no test asked for before.
+ids = itertools.count(secrets.randbelow(2**40))
 
 
 @pytest.fixture
 def article() -> int:
     """The id of an article that no test asked for before."""
-    return next(_ids)
+    return next(ids)
 
 
 @pytest.fixture
 def word() -> str:
     """What makes an address new to the edge."""
-    return f"w{next(_ids)}"
+    return f"w{next(ids)}"
 
 
 def at_a_seconds_start() -> None:

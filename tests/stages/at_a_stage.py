@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 from conduit_testing.waiting import until
-from tests.running import Stage, run
+from tests.running import PORTS, Stage, run
 
 HEALS_WITHIN_SECONDS = 45
 APPS = {1: ["box"], 2: ["app"], 3: ["app1", "app2"], 4: ["app1", "app2"]}
@@ -17,6 +18,17 @@ BOXES = {
     3: ["app1", "app2", "cache", "db", "lb", "media"],
     4: ["app1", "app2", "broker", "cache", "cdn", "db", "lb", "media", "worker"],
 }
+
+# For what is the same at every stage and takes long: the first and the last have each kind of box between them, and
+# what stands before an app or nothing. CI asks these, and make test-long those between.
+at_first_and_last = pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param(number, id=f"stage{number}", marks=[pytest.mark.long] if 1 < number < max(PORTS) else [])
+        for number in sorted(PORTS)
+    ],
+    indirect=True,
+)
 
 
 def seconds_until(holds: Callable[[], bool], most: float, what: str) -> float:

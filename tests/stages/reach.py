@@ -1,9 +1,13 @@
 """Who of a stage's containers can open a connection to which port of which other: as it should be, and as it is."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from tests.running import Stage, run
+
+Found = TypeVar("Found")
 
 METRICS = 9100
 # Ports that other containers may try. What listens on a loopback address only is not among them.
@@ -72,22 +76,20 @@ def expected(number: int) -> dict[str, set[str]]:
 
 def listening(stage: Stage, names: Iterable[str]) -> dict[str, set[int]]:
     """The ports of each that listen on more than a loopback address."""
-    return {
-        name: {
-            int(port, 16)
-            for address, port in _LISTENING.findall(stage.compose("exec", "-T", name, "sh", "-c", _SOCKETS))
-            if not _LOOPBACK.match(address)
-        }
-        for name in names
-    }
+
+    def ports(name: str) -> set[int]:
+        sockets = stage.compose("exec", "-T", name, "sh", "-c", _SOCKETS)
+        return {int(port, 16) for address, port in _LISTENING.findall(sockets) if not _LOOPBACK.match(address)}
+
+    return _of_each(names, ports)
 
 
 def reached(stage: Stage, ports: Mapping[str, set[int]]) -> dict[str, set[str]]:
     """What each does reach, at any of the other's addresses."""
     every = sorted(set().union(*ports.values()))
-    addresses = {name: _addresses(stage, name) for name in ports}
-    found = {}
-    for one in ports:
+    addresses = _of_each(ports, lambda name: _addresses(stage, name))
+
+    def of(one: str) -> set[str]:
         targets = {
             f"{address}:{port}": f"{other}:{port}"
             for other in ports.keys() - {one}
@@ -97,8 +99,16 @@ def reached(stage: Stage, ports: Mapping[str, set[int]]) -> dict[str, set[str]]:
         # In its network and not in the container: not every box has Python.
         within = ["docker", "run", "--rm", "--network", f"container:{stage.container(one)}", IMAGE]
         said = run([*within, "python", "-c", _REACHED, *targets], stage.folder)
-        found[one] = {targets[target] for target in said.split()}
-    return found
+        return {targets[target] for target in said.split()}
+
+    return _of_each(ports, of)
+
+
+def _of_each(names: Iterable[str], find: Callable[[str], Found]) -> dict[str, Found]:
+    """By name. All at once, for most of it is waiting for who does not answer."""
+    every = [*names]
+    with ThreadPoolExecutor(len(every)) as threads:
+        return dict(zip(every, threads.map(find, every), strict=True))
 
 
 def _addresses(stage: Stage, name: str) -> list[str]:

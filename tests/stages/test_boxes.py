@@ -8,7 +8,15 @@ import pytest
 
 from conduit_testing.pictures import LARGEST, largest
 from tests.running import MAIL_PORTS, PORTS, Stage, run
-from tests.stages.at_a_stage import APPS, BOXES, HEALS_WITHIN_SECONDS, is_well, published, seconds_until
+from tests.stages.at_a_stage import (
+    APPS,
+    BOXES,
+    HEALS_WITHIN_SECONDS,
+    at_first_and_last,
+    is_well,
+    published,
+    seconds_until,
+)
 from tests.stages.reach import LISTENS, expected, listening, reached
 
 TOLD_WITHIN_SECONDS = 2.0
@@ -27,6 +35,7 @@ def test_only_the_api_and_the_page_of_mails_are_published_and_only_to_this_machi
     ]
 
 
+@at_first_and_last
 def test_at_rest_docker_starts_nothing_in_a_box_for_minutes(stage: Stage) -> None:
     """Each start takes some of the box's CPU, while it is measured as well."""
     began = time.time()

@@ -18,7 +18,14 @@ from conduit.ids import id_from_slug
 from conduit_testing.client import errors
 from conduit_testing.pictures import png
 from tests.running import ROOT, Stage, environment, run
-from tests.stages.at_a_stage import BOXES, HEALS_WITHIN_SECONDS, is_well, published, seconds_until
+from tests.stages.at_a_stage import (
+    BOXES,
+    HEALS_WITHIN_SECONDS,
+    at_first_and_last,
+    is_well,
+    published,
+    seconds_until,
+)
 
 TOLD_WITHIN_SECONDS = 2.0
 FILES = {2: "app", 3: "media", 4: "media"}
@@ -37,6 +44,7 @@ def _passes(stage: Stage, tests: str) -> int:
     return int(passed.group(1))
 
 
+@at_first_and_last
 def test_the_api_suite_passes_against_the_stage(stage: Stage) -> None:
     assert _passes(stage, "services/conduit/tests/api") > 100
 
@@ -102,6 +110,11 @@ def _publish_with_a_cover(stage: Stage) -> str:
 def test_what_is_dead_in_the_queue_is_told_and_put_back(stage: Stage) -> None:
     if stage.number != 4:
         pytest.skip("there is no queue")
+    with stage.whole_cores():  # each command starts a Python in a box
+        _is_told_and_put_back(stage)
+
+
+def _is_told_and_put_back(stage: Stage) -> None:
     stage.make("queue", "RETRY=all")  # of the dead only the oldest are listed
     # Its head is that of a picture; what follows is seen to be none when it is decoded.
     slug = published(stage, png(40, 40, b"\x09" * 8_000))["slug"]

@@ -11,9 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
 import uvicorn
 from pydantic import SecretStr
 
+from conduit import passwords
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
 from conduit.adapters.events_null import NullEvents
 from conduit.adapters.postgres_server import PostgresServer
@@ -87,6 +89,18 @@ def database_on_two_servers(
     """Logical shards 0-31 and 32-63 on two servers, and the directory on a third, which uses the first's database."""
     one, two = PostgresServer("one", first, 10), PostgresServer("two", second, 10)
     return kind([one] * 32 + [two] * 32, PostgresServer("directory", first, 10), NullEvents(), listeners)
+
+
+@contextmanager
+def quick_hashes() -> Iterator[None]:
+    """Within it, a new Passwords hashes with the least that Argon2 takes: most of a suite's time would go to signing up.
+
+    The app's own parameters are held by a test of theirs, and by the API suite against a stage.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "MEMORY_KIB", 8)
+        patch.setattr(passwords, "PASSES", 1)
+        yield
 
 
 @contextmanager

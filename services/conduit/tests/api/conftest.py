@@ -2,6 +2,7 @@
 (--stage-url)."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from conduit_testing.deployments import (
     NewRedis,
     deployed_on_one_server,
     deployed_on_two_servers,
+    quick_hashes,
 )
 
 _CACHED = "one server, cached"
@@ -41,7 +43,9 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     if name == _CACHED:
         new_redis: NewRedis = request.getfixturevalue("new_redis")
         redis = {"cache_url": new_redis(), "limits_url": new_redis()}
-    with _IN_PROCESS[name](new_database, **redis) as deployment:
+    with ExitStack() as running:
+        with quick_hashes():  # while it is put together; it lives on while other suites run
+            deployment = running.enter_context(_IN_PROCESS[name](new_database, **redis))
         yield deployment
 
 

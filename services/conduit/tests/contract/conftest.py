@@ -24,6 +24,7 @@ from conduit_testing.deployments import (
     database_on_one_server,
     database_on_two_servers,
     migrated,
+    quick_hashes,
 )
 
 
@@ -111,7 +112,8 @@ def tokens() -> Tokens:
 
 @pytest.fixture(scope="session")
 def passwords() -> Passwords:
-    return Passwords(2)
+    with quick_hashes():
+        return Passwords(2)
 
 
 @pytest.fixture
