@@ -63,8 +63,8 @@ bench-sizes: venv  ## Measure the database time of every route, SIZE=large again
 	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.sizes
 bench-checks: venv  ## Measure the CPU that a stage's health checks take: make stage4 bench-checks
 	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.checks $(STAGES)
-bench-box: venv  ## Measure boxes of other sizes, periods and cores beside a whole core, for this machine: QUICK=1
-	@$(PYTHON) -m loadtests.bench.box $(if $(filter-out 0,$(QUICK)),--quick)
+bench-box: venv  ## Measure boxes of other sizes, periods and cores beside a whole core, for this machine: QUICK=1, CPU=0.1875
+	@$(PYTHON) -m loadtests.bench.box $(if $(filter-out 0,$(QUICK)),--quick) $(if $(CPU),--cpu '$(CPU)')
 
 ##@ Development
 test: lint  ## What CI runs: lint, types, all tests except the long ones

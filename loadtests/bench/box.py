@@ -1,4 +1,5 @@
-"""``make bench-box``: which size of box suits this machine. QUICK=1 takes 25 minutes, without it an hour and a half.
+"""``make bench-box``: which size of box suits this machine. QUICK=1 takes half an hour, without it almost two; with
+CPU=0.1875 only boxes of that share are measured, which takes a third of that.
 
 Boxes of several shares of a CPU, lengths of period, and on any core or on one each, beside a whole core. At stage 1
 each candidate's ceiling is searched, then all are loaded at half of their own, in turn and in rounds. At stage 3, which
@@ -9,6 +10,7 @@ they have the size that is set. The balancer's bound stays that of the size that
 ``runs/<time>-stage1-box``, as those of a ceiling do.
 """
 
+import argparse
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
@@ -57,8 +59,22 @@ class Candidate(NamedTuple):
 
 
 WHOLE = Candidate(1.0, 10)
-SIZES = (Candidate(0.25, 10), Candidate(0.25, 20), Candidate(0.125, 10), Candidate(0.125, 20), Candidate(0.1875, 10))
-CANDIDATES = (WHOLE, *(size._replace(one_core=one_core) for one_core in (False, True) for size in SIZES))
+SHARES, PERIODS = (0.25, 0.1875, 0.125), (10, 20)
+CANDIDATES = (
+    WHOLE,
+    *(Candidate(share, period, one_core) for one_core in (False, True) for share in SHARES for period in PERIODS),
+)
+
+
+def chosen(share: str) -> tuple[Candidate, ...]:
+    """A whole core and the candidates of a share of a CPU, or all where it is empty. Raises Problem for another share."""
+    if share in ("", *(f"{one:g}" for one in SHARES)):
+        return tuple(one for one in CANDIDATES if one is WHOLE or share in ("", f"{one.cpus:g}"))
+    raise Problem(
+        f"CPU={share} is not among the shares that are measured.",
+        f"There are: {', '.join(f'make bench-box CPU={one:g}' for one in SHARES)}",
+        status=2,
+    )
 
 
 @dataclass(frozen=True)
@@ -151,8 +167,12 @@ def _resize(container: Any, period: int, quota: int, core: str | None, cores: in
         raise DockerUnreachableError(f"{container.name} cannot have another size: {error}") from error
 
 
-def main(quick: bool) -> int:
-    """Measure, keep and print. Returns the exit code: 0, 1 where it cannot be done, 130 interrupted."""
+def main(quick: bool, share: str = "") -> int:
+    """Measure, keep and print; boxes of a ``share`` of a CPU, or of all.
+
+    Returns the exit code: 0, 1 where it cannot be done, 130 interrupted. Raises Problem for what was typed.
+    """
+    candidates = chosen(share)
     interruptible()
     times = SHORT if quick else LONG
     run = Run(ALONE, "box")
@@ -160,7 +180,7 @@ def main(quick: bool) -> int:
         "kind": "box",
         "mode": times.mode,
         "settings": asdict(times) | NO_LIMITS,
-        "candidates": [candidate._asdict() | {"name": candidate.name} for candidate in CANDIDATES],
+        "candidates": [candidate._asdict() | {"name": candidate.name} for candidate in candidates],
         "ceilings": {},
     }
     code = 0
@@ -171,7 +191,7 @@ def main(quick: bool) -> int:
             if stage == ALONE:
                 run.data |= described(mixes.load(MIX), rig)
             with rig, kept(rig.boxes), Progress(f"Stage {stage}, boxes") as progress:
-                measure(Trials(stage, rig, run, progress), times, run, rig, progress)
+                measure(Trials(stage, rig, run, progress), candidates, times, run, rig, progress)
         run.data |= {"complete": True, "why_incomplete": None}
     except KeyboardInterrupt:
         run.data["why_incomplete"] = "interrupted"
@@ -190,21 +210,25 @@ def main(quick: bool) -> int:
     return code
 
 
-def _alone(trials: Trials, times: Times, run: Run, _rig: Rig, progress: Progress) -> None:
+def _alone(
+    trials: Trials, candidates: Sequence[Candidate], times: Times, run: Run, _rig: Rig, progress: Progress
+) -> None:
     """The ceiling of each, then windows at half of it."""
-    for candidate in CANDIDATES:
+    for candidate in candidates:
         trials.take(candidate)
         run.data["ceilings"][candidate.name] = Search(trials.trial, times.search, progress.say).run().summary()
-    for place, candidate in _turns(run, CANDIDATES, times.rounds):
+    for place, candidate in _turns(run, candidates, times.rounds):
         trials.take(candidate, place)
         trials.trial(HALF, _ceiling(run, candidate) / 2, times.half_seconds, times.warmup)
 
 
-def _many(trials: Trials, times: Times, run: Run, rig: Rig, _progress: Progress) -> None:
+def _many(
+    trials: Trials, candidates: Sequence[Candidate], times: Times, run: Run, rig: Rig, _progress: Progress
+) -> None:
     """Half, full and three times of what each lets hope for."""
     rig.generator.warm(times.search.warm_seconds)
     # So many whole cores there are not.
-    for place, candidate in _turns(run, [one for one in CANDIDATES if one is not WHOLE], times.many_rounds):
+    for place, candidate in _turns(run, [one for one in candidates if one is not WHOLE], times.many_rounds):
         trials.take(candidate, place)
         rate = PROBED * _ceiling(run, candidate)
         shown = trials.trial("probe", rate, times.search.probe_seconds, times.warmup)
@@ -226,7 +250,11 @@ def _ceiling(run: Run, candidate: Candidate) -> float:
 if __name__ == "__main__":
     try:
         engine.usable()
-        sys.exit(main("--quick" in sys.argv[1:]))
+        parser = argparse.ArgumentParser(prog="make bench-box")
+        parser.add_argument("--quick", action="store_true")
+        parser.add_argument("--cpu", default="")
+        options = parser.parse_args()
+        sys.exit(main(options.quick, options.cpu))
     except Problem as problem:
         print(problem, file=sys.stderr)
         sys.exit(problem.status)
