@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from infra.stage import engine, settings
 from infra.stage.problems import Problem
 
-# What is proposed, the largest first. Larger boxes are no truer, and figures of boxes of one size compare.
+# What is proposed, the largest first (docs/measuring.md says what a smaller one costs).
 SHARES = (0.25, 0.1875, 0.125)
-# Of the largest stage's nine, those that work at once under load: all but the object store and the broker.
-BUSY_BOXES = 7
+# The nine boxes of the largest stage together at three times its ceiling: some are as busy as they can be, most are not.
+BUSY_BOXES = 5
 # What the load generator may use (TOOLS_CPUS).
 GENERATOR_CPUS = 1
 # The kernel gives a quota of no less, in periods of no other lengths.
@@ -44,7 +44,7 @@ def now() -> Size:
     for name in ("BOX_CPU_QUOTA", "BOX_CPU_PERIOD"):
         given = settings.said(name, usual[name])
         if not re.fullmatch(r"[0-9]{1,9}", given, re.ASCII) or not int(given):
-            raise Problem(f"{name}={given} is no number of microseconds.", "Set the box: make box CPU=0.25", status=2)
+            raise Problem(f"{name}={given} is no number of microseconds.", "Set the box: make box CPU=0.1875", status=2)
         numbers.append(int(given))
     return Size(*numbers)
 
@@ -70,7 +70,7 @@ def told(cores: int) -> tuple[str, str]:
     if size.cpus == wanted:
         return found, ""
     machine = f"{cores} core{'' if cores == 1 else 's'}"
-    return found, f"the largest stage has {BUSY_BOXES}; with {machine}, to compare all stages: make box CPU={wanted:g}"
+    return found, f"the largest stage needs CPU for {BUSY_BOXES}; with {machine}, to compare all stages: make box CPU={wanted:g}"
 
 
 def main(cpu: str, period: str, cores: str) -> None:
@@ -98,7 +98,7 @@ def _asked(cpu: str, period: str, cores: str) -> dict[str, str]:
             raise Problem(
                 f"{share:g} CPU in periods of {length / 1000:g} ms cannot be a box: the kernel gives at least 1 ms, in "
                 "periods of 1 to 1000 ms.",
-                "Usual ones: make box CPU=0.25, or make box CPU=0.125 PERIOD=10",
+                "Usual ones: make box CPU=0.25, or make box CPU=0.1875 PERIOD=20",
                 status=2,
             )
         values = {"BOX_CPU_PERIOD": str(length), "BOX_CPU_QUOTA": str(quota)}
@@ -109,7 +109,7 @@ def _asked(cpu: str, period: str, cores: str) -> dict[str, str]:
 
 def _number(name: str, given: str) -> float:
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", given, re.ASCII):
-        raise Problem(f"{name}={given} is no number.", "For example: make box CPU=0.125 PERIOD=10", status=2)
+        raise Problem(f"{name}={given} is no number.", "For example: make box CPU=0.1875 PERIOD=20", status=2)
     return float(given)
 
 

@@ -19,7 +19,6 @@ from loadtests.report.words import NONE, a_request, about, kept, ms, percent, ra
 ROOT = Path(__file__).resolve().parents[2]
 _KINDS = "figures|requests|shares|journeys|experiments"
 _BLOCK = re.compile(rf"(<!-- ({_KINDS}): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
-USUAL_CPUS = 0.25
 Runs = list[tuple[str, dict[str, Any]]]
 Table = tuple[list[str], list[list[str]]]
 
@@ -152,7 +151,7 @@ def _cells(name: str, run: dict[str, Any], above: str) -> list[str]:
         ", ".join(f"{box['name']} {percent(box['utilisation'])}" for box in demand["boxes"]),
         ", ".join(_demand(box) for box in demand["boxes"]),
         kept(overload) if overload else NONE,
-        f"[{run['mode']}, {run['dataset']['users']:,} users{_unusual(run)}, {run['started'][:10]}]"
+        f"[{run['mode']}, {run['dataset']['users']:,} users{_size(run)}, {run['started'][:10]}]"
         f"({above}docs/runs/{name}/report.html)",
     ]
 
@@ -162,10 +161,11 @@ def _interval(ceiling: dict[str, Any]) -> str:
     return f" ({rate(ceiling['low'])} to {rate(ceiling['high'])})" if ceiling.get("low") else ""
 
 
-def _unusual(run: dict[str, Any]) -> str:
-    """What is said of boxes that are not of the usual size."""
-    cpus = {box["cpus"] for box in run["boxes"]}
-    return "" if cpus == {USUAL_CPUS} else f", boxes of {' and '.join(f'{one:g}' for one in sorted(cpus))} CPU"
+def _size(run: dict[str, Any]) -> str:
+    """The CPU of its boxes, and in which periods they have it."""
+    cpus = " and ".join(f"{one:g}" for one in sorted({box["cpus"] for box in run["boxes"]}))
+    periods = sorted({box["period_us"] / 1000 for box in run["boxes"] if box.get("period_us")})
+    return f", boxes of {cpus} CPU" + "".join(f" in {period:g} ms" for period in periods)
 
 
 def _demand(box: dict[str, Any]) -> str:

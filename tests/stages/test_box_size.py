@@ -25,18 +25,18 @@ def _engine(cores: int) -> engine.Engine:
 
 
 def test_without_a_file_it_is_the_default() -> None:
-    assert box.now() == Size(2500, 10000)
+    assert box.now() == Size(3750, 20000)
     assert box.spread_over() == 0
 
 
 @pytest.mark.parametrize(
     ("cpu", "period", "cores", "size", "over"),
     [
-        ("0.125", "", "", Size(1250, 10000), 0),
-        ("0.125", "20", "", Size(2500, 20000), 0),
-        ("", "20", "", Size(5000, 20000), 0),
+        ("0.125", "", "", Size(2500, 20000), 0),
+        ("0.125", "10", "", Size(1250, 10000), 0),
+        ("", "10", "", Size(1875, 10000), 0),
         ("1", "100", "2", Size(100_000, 100_000), 2),
-        ("", "", "2", Size(2500, 10000), 2),
+        ("", "", "2", Size(3750, 20000), 2),
         ("0.1875", "10", "0", Size(1875, 10000), 0),
     ],
 )
@@ -49,7 +49,7 @@ def test_it_is_written_once_and_the_rest_of_the_file_stays(env_file: Path) -> No
     env_file.write_text("# mine\nSTAGE1_PORT=9001\nexport BOX_CPU_QUOTA=5000\nBOX_CPU_QUOTA=2000\nWORKERS=2")
     box.main("0.125", "", "")
     box.main("0.25", "", "")
-    lines = ["# mine", "STAGE1_PORT=9001", "WORKERS=2", "BOX_CPU_PERIOD=10000", "BOX_CPU_QUOTA=2500"]
+    lines = ["# mine", "STAGE1_PORT=9001", "WORKERS=2", "BOX_CPU_PERIOD=20000", "BOX_CPU_QUOTA=5000"]
     assert env_file.read_text().splitlines() == lines
 
 
@@ -57,14 +57,14 @@ def test_who_only_asks_changes_nothing(env_file: Path, capsys: pytest.CaptureFix
     box.main("", "", "")
     assert not env_file.exists()
     said = capsys.readouterr().out
-    assert said.startswith("Box: 0.25 CPU (2.5 ms in every 10): 4 busy ones fit beside the generator.\n")
-    assert "make box CPU=0.125" in said
+    assert said.startswith("Box: 0.1875 CPU (3.75 ms in every 20): 5 busy ones fit beside the generator.\n")
+    assert "make box" not in said
 
 
 @pytest.mark.parametrize(
     ("cpu", "period", "cores"),
     [
-        ("0.05", "", ""),
+        ("0.04", "", ""),
         ("0.25", "0", ""),
         ("0.25", "1001", ""),
         ("0.25", "3", ""),
@@ -90,10 +90,10 @@ def test_what_is_no_size_in_the_file_is_told(env_file: Path) -> None:
     assert checks._box(_engine(2)).remedy
 
 
-@pytest.mark.parametrize(("cores", "share"), [(1, 0.125), (2, 0.125), (3, 0.25), (4, 0.25), (64, 0.25)])
+@pytest.mark.parametrize(("cores", "share"), [(1, 0.125), (2, 0.1875), (3, 0.25), (4, 0.25), (64, 0.25)])
 def test_the_doctor_proposes_by_the_cores_and_that_is_no_illness(cores: int, share: float) -> None:
     found = checks._box(_engine(cores))
     assert found.remedy == ""
-    assert found.advice == "" if share == 0.25 else f"make box CPU={share:g}" in found.advice
+    assert found.advice == "" if share == 0.1875 else f"make box CPU={share:g}" in found.advice
     box.main(f"{share:g}", "", "")
     assert checks._box(_engine(cores)).advice == ""

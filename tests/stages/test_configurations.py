@@ -149,28 +149,28 @@ def test_every_box_is_bounded_and_pages_by_twice_as_much(number: int) -> None:
 
 @pytest.mark.docker
 @pytest.mark.parametrize(
-    ("quota", "wanted", "bound"), [("2500", "", 47), ("1250", "", 23), ("100", "", 4), ("2500", "7", 7)]
+    ("quota", "wanted", "bound"), [("5000", "", 47), ("2500", "", 23), ("200", "", 4), ("5000", "7", 7)]
 )
 def test_the_bound_follows_from_the_boxes_cpu_unless_it_is_given(quota: str, wanted: str, bound: int) -> None:
-    """0.3 s of an app's work, at 1.6 ms a request: 46.875 and 23.4 of them."""
+    """In every 20 ms. 0.3 s of an app's work, at 1.6 ms a request: 46.875 and 23.4 of them."""
     changed = json.loads(json.dumps(config(3)))
     changed["services"]["lb"]["labels"]["stage.at-once"] = wanted
     for name in ("app1", "app2"):
         changed["services"][name]["cpu_quota"] = quota
-    changed["services"]["app1"]["cpu_quota"] = "10000"  # the smallest counts
+    changed["services"]["app1"]["cpu_quota"] = "20000"  # the smallest counts
     (text,) = (one.text for one in render.render(changed) if one.role == "lb")
     pools = re.findall(r"upstream (api)\w* {(.*?)}", text, re.DOTALL)
     assert {found for _, servers in pools for found in _bounds(servers)} == {bound}
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize(("quota", "waiting"), [("2500", 500), ("1250", 250), ("100", 20), ("10", 16)])
+@pytest.mark.parametrize(("quota", "waiting"), [("5000", 500), ("2500", 250), ("200", 20), ("20", 16)])
 def test_as_many_wait_at_the_edges_door_as_it_answers_in_time(quota: str, waiting: int) -> None:
-    """0.3 s of its work, at 0.15 ms a hit, at its own quota and not at an app's."""
+    """In every 20 ms. 0.3 s of its work, at 0.15 ms a hit, at its own quota and not at an app's."""
     changed = json.loads(json.dumps(config(4)))
     for name, service in changed["services"].items():
         if service.get("cpu_quota"):
-            service["cpu_quota"] = quota if name == "cdn" else "5000"
+            service["cpu_quota"] = quota if name == "cdn" else "10000"
     (text,) = (one.text for one in render.render(changed) if one.role == "cdn")
     assert re.findall(r"listen 8000 backlog=(\d+);", text) == [str(waiting)]
     assert "multi_accept off;" in text

@@ -15,7 +15,7 @@ from tests.running import Stage, Stages, run
 pytestmark = pytest.mark.docker
 IN_TIME = 0.5
 # Of slow boxes, which a queue of fixed length would keep waiting for longer than an answer may take.
-PERIOD, QUOTA = 10_000, 1_250
+PERIOD, QUOTA = "10000", "1250"
 READERS = 12
 ALONE_SECONDS = 4.0
 OVERLOAD_SECONDS = 10.0
@@ -28,12 +28,17 @@ LEAST_SHARE = 0.5
 @contextmanager
 def _slow(stage: Stage, boxes: tuple[str, ...]) -> Iterator[None]:
     names = [stage.container(box) for box in boxes]
-    docker = ["docker", "update", "--cpu-period", str(PERIOD), "--cpu-quota"]
-    run([*docker, str(QUOTA), *names], stage.folder)
+    size = ["docker", "inspect", "-f", "{{.HostConfig.CpuPeriod}} {{.HostConfig.CpuQuota}}", names[0]]
+    usual = run(size, stage.folder).split()
+
+    def resize(period: str, quota: str) -> None:
+        run(["docker", "update", "--cpu-period", period, "--cpu-quota", quota, *names], stage.folder)
+
+    resize(PERIOD, QUOTA)
     try:
         yield
     finally:
-        run([*docker, str(2 * QUOTA), *names], stage.folder)
+        resize(*usual)
 
 
 async def _answered_a_second(http: httpx.AsyncClient, paths: Iterator[str]) -> float:

@@ -61,7 +61,7 @@ def _migrate_and_serve(settings: Settings) -> int:
         return 1
     if migrated:
         # Restart, so that modules that only the migration needs do not stay in memory. Without a migration, go on: a
-        # start takes seconds on a quarter of a core.
+        # start takes seconds on a small box.
         os.execv(sys.executable, [sys.executable, "-m", "conduit", "serve"])  # noqa: S606
     return _serve(settings)
 
