@@ -2,7 +2,9 @@
 # The comments after ## are the help. Works with GNU make 3.81, which macOS ships.
 
 PYTHON := .venv/bin/python
-STAGES := $(filter stage%,$(MAKECMDGOALS))
+# STAGES="3 4" is typed for transitions; what all others are about stands among the goals.
+ONLY := $(STAGES)
+override STAGES := $(filter stage%,$(MAKECMDGOALS))
 RUN = $(PYTHON) -m infra.stage
 # For seed and import: REPLACE=1 gives up what was written on top of a dataset.
 REPLACED = $(if $(filter-out 0,$(REPLACE)),--replace)
@@ -57,6 +59,8 @@ diff: venv  ## Show what changed since the stage before
 compare: venv  ## Compare two ceilings: A=stage1 B=stage2, MIX=pages; MEASURE=1 measures them now, in turn
 	@$(RUN) compare $(if $(A),--a '$(A)') $(if $(B),--b '$(B)') $(if $(filter-out 0,$(MEASURE)),--measure \
 	  $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick))
+transitions: venv  ## Measure all stages in turn, 1 2 3 4 4 3 2 1, and what each step gives: MIX=pages, STAGES="3 4", QUICK=1
+	@$(RUN) transitions $(if $(ONLY),--only '$(ONLY)',$(STAGES)) $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick)
 bench: venv  ## Measure CPU per request: the app, an earlier commit (BEFORE=), FastAPI alone, a floor
 	@$(PYTHON) -m loadtests.bench
 bench-sizes: venv  ## Measure the database time of every route, SIZE=large against SIZE=small
@@ -99,4 +103,5 @@ always:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
 .PHONY: always venv setup doctor box up down status logs seed load ceiling shares experiment check import nginx \
-  rolling-restart queue diff compare bench bench-sizes bench-checks bench-box test test-unit test-long mutants lint clean help
+  rolling-restart queue diff compare transitions bench bench-sizes bench-checks bench-box test test-unit test-long \
+  mutants lint clean help

@@ -15,6 +15,10 @@ SIZES = ("small", "medium", "large")
 MIXES = ("browse", "read-mostly", "pages", "publish", "feed", "login", "spike")
 MIXES_WITH_PARTS = ("pages", "publish")
 EXPERIMENTS = ("stampede", "kill", "restart", "cache", "queue", "publishing")
+SEVERAL = (
+    "Name two stages or more, each once, as in: "
+    'make transitions STAGES="3 4", or make compare A=stage3 B=stage4 MEASURE=1'
+)
 INTERRUPTED = 130
 
 Given = ParamSpec("Given")
@@ -62,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--a", default="")
     parser.add_argument("--b", default="")
     parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--only", default="")
     return parser
 
 
@@ -92,6 +97,7 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
         "queue": lambda given: _with_docker(backlog.show)(_stage(given), given.retry),
         "diff": lambda given: diff(_stage(given)),
         "compare": compare,
+        "transitions": transitions,
         "box": lambda given: box.main(given.cpu, given.period, given.cores),
         "doctor": lambda _: doctor(),
         "verbs": lambda given: verbs(_stage(given)),
@@ -132,10 +138,30 @@ def compare(given: argparse.Namespace) -> int:
         from loadtests.compare import main as side_by_side  # noqa: PLC0415 - only this verb needs it
 
         return side_by_side(given.a, given.b)
-    mix = _one_of("MIX", given.mix or "browse", MIXES)
-    from loadtests.turns import main as in_turn  # noqa: PLC0415 - its libraries take a second
+    return _in_turn([given.a, given.b], given)
 
-    return _with_docker(in_turn)(given.a, given.b, mix, given.quick)
+
+def transitions(given: argparse.Namespace) -> int:
+    """Measure stages in turn, lowest first: all that there are, or those that were named."""
+    words = [*given.stages, *given.only.split()] or [f"stage{number}" for number in stages.available()]
+    return _in_turn(sorted(words, key=stages.parse), given)
+
+
+def _in_turn(words: list[str], given: argparse.Namespace) -> int:
+    numbers = [stages.parse(word) for word in words]
+    if twice := sorted({number for number in numbers if numbers.count(number) > 1}):
+        raise Problem(f"Stage {twice[0]} is named twice.", SEVERAL, status=2)
+    if len(numbers) < 2:
+        raise Problem(f"Stage {numbers[0]} alone makes no step.", SEVERAL, status=2)
+    mix = _one_of("MIX", given.mix or "browse", MIXES)
+    # Its libraries take a second.
+    from loadtests.load import mixes  # noqa: PLC0415
+    from loadtests.turns.cli import main as in_turn  # noqa: PLC0415
+
+    if not mixes.load(mix).steady:
+        possible = f"Possible: {', '.join(mixes.steady())}"
+        raise Problem(f"MIX={mix} changes its rate, so it has no ceiling.", possible, status=2)
+    return _with_docker(in_turn)(numbers, mix, given.quick)
 
 
 def doctor() -> int:

@@ -34,9 +34,8 @@ def main(stage: int, mix: str = "browse", quick: bool = False, strangers: bool =
     except mixes.UnknownMixError as error:
         return _complain(str(error))
     if not traffic.steady:
-        steady = ", ".join(name for name in mixes.NAMES if mixes.load(name).steady)
         return _complain(
-            f"the mix '{mix}' changes its rate, so it has no ceiling; take one of {steady}, "
+            f"the mix '{mix}' changes its rate, so it has no ceiling; take one of {', '.join(mixes.steady())}, "
             f"or watch it with: make stage{stage} load MIX={mix}"
         )
     interruptible()

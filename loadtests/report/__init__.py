@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from loadtests.report import turns
 from loadtests.report.page import run_page
 from loadtests.report.words import sentence
 
@@ -13,5 +14,5 @@ def write(folder: Path) -> Path:
     """Make report.html from run.json of a folder; returns its path."""
     data = json.loads((folder / "run.json").read_text())
     path = folder / "report.html"
-    path.write_text(run_page(data))
+    path.write_text(turns.page(data) if data.get("kind") == "turns" else run_page(data))
     return path

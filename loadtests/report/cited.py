@@ -3,7 +3,7 @@
 A table stands between ``<!-- figures: NAME NAME -->`` and ``<!-- end -->``; each name is a folder in ``docs/runs``. No
 figure is typed by hand, and a test holds the pages against the runs. ``figures`` are of ceilings, and ``requests`` what
 one request leads to there; ``shares`` what parts of the load take of the CPU; ``journeys`` how long what people do one
-after another takes; ``experiments`` what came of them.
+after another takes; ``experiments`` what came of them; ``transitions`` what each step from a stage to the next gives.
 """
 
 import json
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.compare import differences
-from loadtests.report import experiment, shares
+from loadtests.report import experiment, shares, turns
 from loadtests.report.words import NONE, a_request, about, kept, ms, percent, rate
 
 ROOT = Path(__file__).resolve().parents[2]
-_KINDS = "figures|requests|shares|journeys|experiments"
+_KINDS = "figures|requests|shares|journeys|experiments|transitions"
 _BLOCK = re.compile(rf"(<!-- ({_KINDS}): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 Runs = list[tuple[str, dict[str, Any]]]
 Table = tuple[list[str], list[list[str]]]
@@ -127,12 +127,28 @@ def _journeys(runs: Runs, above: str) -> Table:
     return [*head, "run"], rows
 
 
+def _transitions(runs: Runs, above: str) -> Table:
+    """A row for each step of each run in which stages were measured in turn."""
+    first: dict[str, tuple[str, tuple[str, list[float]]]] = {}
+    rows = []
+    for name, run in runs:
+        measured = about(run["dataset"]["users"]), run["cpus"]
+        other, before = first.setdefault(run["mix"]["name"], (name, measured))
+        if measured != before:
+            raise UnlikeError(f"{other} and {name} stand in one table, and have other datasets or boxes")
+        for row in turns.rows(run):
+            step, ratio = f"{row.step}, {row.mix}", row.with_interval("**{}**")
+            rows.append([step, row.ceilings, ratio, *row.beside, _link(name, run, set(run["cpus"]), above)])
+    return [*turns.HEAD, "run"], rows
+
+
 _TABLES = {
     "figures": _ceilings,
     "requests": _requests,
     "shares": _shares,
     "journeys": _journeys,
     "experiments": _experiments,
+    "transitions": _transitions,
 }
 
 
@@ -151,8 +167,7 @@ def _cells(name: str, run: dict[str, Any], above: str) -> list[str]:
         ", ".join(f"{box['name']} {percent(box['utilisation'])}" for box in demand["boxes"]),
         ", ".join(_demand(box) for box in demand["boxes"]),
         kept(overload) if overload else NONE,
-        f"[{run['mode']}, {run['dataset']['users']:,} users{_size(run)}, {run['started'][:10]}]"
-        f"({above}docs/runs/{name}/report.html)",
+        _link(name, run, {box["cpus"] for box in run["boxes"]}, above),
     ]
 
 
@@ -161,11 +176,11 @@ def _interval(ceiling: dict[str, Any]) -> str:
     return f" ({rate(ceiling['low'])} to {rate(ceiling['high'])})" if ceiling.get("low") else ""
 
 
-def _size(run: dict[str, Any]) -> str:
-    """The CPU of its boxes, and in which periods they have it."""
-    cpus = " and ".join(f"{one:g}" for one in sorted({box["cpus"] for box in run["boxes"]}))
-    periods = sorted({box["period_us"] / 1000 for box in run["boxes"] if box.get("period_us")})
-    return f", boxes of {cpus} CPU" + "".join(f" in {period:g} ms" for period in periods)
+def _link(name: str, run: dict[str, Any], cpus: set[float], above: str) -> str:
+    """To the run's report; ``cpus`` are those of its boxes."""
+    size = " and ".join(f"{one:g}" for one in sorted(cpus))
+    said = f"{run['mode']}, {run['dataset']['users']:,} users, boxes of {size} CPU, {run['started'][:10]}"
+    return f"[{said}]({above}docs/runs/{name}/report.html)"
 
 
 def _demand(box: dict[str, Any]) -> str:

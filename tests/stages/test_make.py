@@ -16,7 +16,8 @@ VERBS = ("up", "down", "status", "logs", "seed", "load", "ceiling", "shares", "e
 def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
     shown = make().stdout
     documented = re.findall(r"^([a-z-]+):.*?## (.+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    assert {"setup", "doctor", "test", "test-unit", "test-long", "bench", "compare", *VERBS} <= dict(documented).keys()
+    without_a_stage = {"setup", "doctor", "test", "test-unit", "test-long", "bench", "compare", "transitions"}
+    assert without_a_stage | {*VERBS} <= dict(documented).keys()
     for target, comment in documented:
         assert re.search(rf"^  {target} +{re.escape(comment)}$", shown, flags=re.MULTILINE)
 
@@ -56,6 +57,10 @@ def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
         (["stage2", "rolling-restart"], "make stage3 rolling-restart"),
         (["stage2", "queue"], "make stage4 queue"),
         (["compare"], "make compare A=stage1 B=stage2"),
+        (["transitions", "STAGES=3"], "Stage 3 alone makes no step"),
+        (["transitions", "STAGES=3 9"], "There is no '9'"),
+        (["stage3", "transitions"], "Stage 3 alone makes no step"),
+        (["transitions", "MIX=spike"], "MIX=spike changes its rate, so it has no ceiling"),
         (["box", "CPU=x"], "CPU=x is no number"),
         (["box", "CPU=0.05"], "0.05 CPU in periods of 10 ms cannot be a box"),
         (["box", "CORES=all"], "BOX_CORES=all is no number of cores"),
@@ -73,6 +78,12 @@ def test_words_are_done_in_their_order(make: Run, jobs: list[str]) -> None:
     lines = make("-n", *jobs, "setup", "stage1", "up").stdout.splitlines()
     steps = [line for line in lines if "infra/setup/setup.sh" in line or "infra.stage up" in line]
     assert steps == ["bash infra/setup/setup.sh", ".venv/bin/python -m infra.stage up stage1"]
+
+
+def test_the_stages_that_are_measured_in_turn_are_nobody_else_s(make: Run) -> None:
+    lines = make("-n", "stage1", "up", "transitions", "STAGES=3 4").stdout.splitlines()
+    steps = [line.split(" -m infra.stage ")[1].split() for line in lines if " -m infra.stage " in line]
+    assert steps == [["up", "stage1"], ["transitions", "--only", "'3", "4'"]]
 
 
 def test_without_an_environment_every_verb_names_the_setup(make: Run, tmp_path: Path) -> None:

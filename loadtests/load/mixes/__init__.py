@@ -72,3 +72,8 @@ def load(name: str) -> Mix:
         first_rate=getattr(module, "FIRST_RATE", FIRST_RATE),
         steady=not hasattr(module, "factor"),
     )
+
+
+def steady() -> list[str]:
+    """The names of the mixes that have a ceiling, because their rate is constant."""
+    return [name for name in NAMES if load(name).steady]
