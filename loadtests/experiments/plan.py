@@ -30,7 +30,7 @@ class Plan:
         return asdict(self)
 
 
-# Rates that one app box of half the usual size holds by itself, so that what fails does not fail of overload.
+# Rates that one app box of an eighth of a core holds by itself, so that what fails does not fail of overload.
 QUICK = {
     "stampede": Plan("quick", before=0, during=0, after=0, rate=0, times=1),
     "kill": Plan("quick", before=4, during=12, after=12, rate=25),
