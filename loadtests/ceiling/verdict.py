@@ -16,6 +16,7 @@ HOST_IDLE_AT_LEAST = 0.05
 LATE_AT_MOST = 0.01
 # By so much the machine may be faster or slower than usual in a run (``speed.Speeds``).
 SPEED_OFF_AT_MOST = 0.1
+SPEED = "machine at"
 # A backlog is growing when it gains, from the window's first third to its last, what arrives in this many
 # seconds.
 BACKLOG_SECONDS = 0.15
@@ -82,6 +83,11 @@ class Outcome:
         return list(self.limited_by)
 
     @property
+    def may_pass_by(self) -> bool:
+        """Whether only the machine's speed limited it, which is another one a little later."""
+        return bool(self.limited_by) and all(limit.startswith(SPEED) for limit in self.limited_by)
+
+    @property
     def passed(self) -> bool:
         """Whether the SLO was held."""
         return not self.failures()
@@ -137,7 +143,7 @@ def limits(window: Mapping[str, Any], errors: Mapping[str, int]) -> list[str]:
     if idle is not None and idle < HOST_IDLE_AT_LEAST:
         found.append(f"host with {idle:.0%} idle CPU")
     if abs(off := window.get("speed_off") or 0.0) > SPEED_OFF_AT_MOST:
-        found.append(f"machine at {1 + off:.0%} of its usual speed")
+        found.append(f"{SPEED} {1 + off:.0%} of its usual speed")
     # Thousands under way are the fault of a generator, or a machine, that is slow; else the stage keeps them.
     if found and (refused := sum(n for kind, n in errors.items() if kind.startswith(REFUSED_BY_GENERATOR))):
         found.append(f"generator could not send {refused} arrivals")

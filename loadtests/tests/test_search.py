@@ -87,6 +87,30 @@ def test_one_disturbed_trial_is_tried_again() -> None:
     assert said.count("No verdict (host busy); once more.") == 1
 
 
+@pytest.mark.parametrize(
+    ("limit", "tries"), [("machine at 62% of its usual speed", 4), ("host busy", 2), ("machine at 62%, host busy", 2)]
+)
+def test_a_machine_that_is_slow_for_a_while_is_waited_for(limit: str, tries: int) -> None:
+    """For three more trials; what does not pass by itself is tried once more."""
+    system = System(300)
+    limits = tuple(limit.split(", "))
+    disturbed = 0
+
+    def trial(phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
+        nonlocal disturbed
+        shown = system.trial(phase, rate, seconds, warmup)
+        if phase != "confirmation" or disturbed == tries - 1:
+            return shown
+        disturbed += 1
+        return dataclasses.replace(shown, limited_by=limits)
+
+    assert Search(trial, QUICK).run().estimate is not None
+    assert disturbed == tries - 1
+    tries += 1
+    disturbed = 0
+    assert Search(trial, QUICK).run().estimate is None
+
+
 @pytest.mark.parametrize(("good", "found_one"), [(2, False), (3, True)])
 def test_a_machine_that_tires_late_leaves_what_was_found(good: int, found_one: bool) -> None:
     """A full search wants three confirmations; what is found by then stays found."""
