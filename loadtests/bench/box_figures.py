@@ -27,16 +27,21 @@ HEAD = (
 Trial = Mapping[str, Any]
 
 
-def table(run: Mapping[str, Any]) -> str:
-    """A line for each candidate, the whole core first; a dash where there is no figure."""
+def lines(run: Mapping[str, Any]) -> list[list[str]]:
+    """The cells of each candidate, the whole core's first; a dash where there is no figure."""
     whole = demand(run, run["candidates"][0]["name"])
-    rows = [*zip(*HEAD, strict=True), *(_line(run, candidate, whole) for candidate in run["candidates"])]
+    return [_line(run, candidate, whole) for candidate in run["candidates"]]
+
+
+def table(run: Mapping[str, Any]) -> str:
+    """A line for each candidate, in columns."""
+    rows = [*zip(*HEAD, strict=True), *lines(run)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
+    shown = [
         "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(pairs))
         for pairs in (list(zip(row, widths, strict=True)) for row in rows)
     ]
-    return "\n".join(["", *(text.rstrip() for text in lines)])
+    return "\n".join(["", *(text.rstrip() for text in shown)])
 
 
 def _line(run: Mapping[str, Any], candidate: Mapping[str, Any], whole: Line | None) -> list[str]:

@@ -3,7 +3,8 @@
 A table stands between ``<!-- figures: NAME NAME -->`` and ``<!-- end -->``; each name is a folder in ``docs/runs``. No
 figure is typed by hand, and a test holds the pages against the runs. ``figures`` are of ceilings, and ``requests`` what
 one request leads to there; ``shares`` what parts of the load take of the CPU; ``journeys`` how long what people do one
-after another takes; ``experiments`` what came of them; ``transitions`` what each step from a stage to the next gives.
+after another takes; ``experiments`` what came of them; ``transitions`` what each step from a stage to the next gives;
+and ``boxes`` what boxes of each size can do.
 """
 
 import json
@@ -12,12 +13,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from loadtests.bench import box_figures
 from loadtests.compare import differences
 from loadtests.report import experiment, shares, turns
 from loadtests.report.words import NONE, a_request, about, kept, ms, percent, rate
 
 ROOT = Path(__file__).resolve().parents[2]
-_KINDS = "figures|requests|shares|journeys|experiments|transitions"
+_KINDS = "figures|requests|shares|journeys|experiments|transitions|boxes"
 _BLOCK = re.compile(rf"(<!-- ({_KINDS}): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 Runs = list[tuple[str, dict[str, Any]]]
 Table = tuple[list[str], list[list[str]]]
@@ -142,6 +144,14 @@ def _transitions(runs: Runs, above: str) -> Table:
     return [*turns.HEAD, "run"], rows
 
 
+def _boxes(runs: Runs, above: str) -> Table:
+    """What was measured of boxes of each size, in one run."""
+    ((name, run),) = runs
+    head = [" ".join(two).strip() for two in box_figures.HEAD]
+    head[0] = f"[box]({above}docs/runs/{name}/run.json)"
+    return head, box_figures.lines(run)
+
+
 _TABLES = {
     "figures": _ceilings,
     "requests": _requests,
@@ -149,6 +159,7 @@ _TABLES = {
     "journeys": _journeys,
     "experiments": _experiments,
     "transitions": _transitions,
+    "boxes": _boxes,
 }
 
 
