@@ -216,7 +216,7 @@ def test_what_the_doctor_is_said_to_check_is_what_it_checks(monkeypatch: pytest.
     text = " ".join((ROOT / "README.md").read_text().split())
     said = re.search(r"`make doctor` checks (.*?), and names", text)
     assert said
-    docker = engine.Engine("28.0", cores=2, memory=8 * checks.GIB, cgroups="2", limits_cpu=True, root="")
+    docker = engine.Engine("28.0", cores=2, memory=8 * checks.GIB, cgroups="2", limits_cpu=True, pins_cpu=True, root="")
     monkeypatch.setattr(engine, "look", lambda: docker)
     monkeypatch.setattr(engine, "compose_version", lambda: engine.COMPOSE_NEEDED)
     monkeypatch.setattr(checks, "set_up", lambda: "there")

@@ -3,7 +3,7 @@
 They are in a compose file beside the stage's, which every later command reads as well, until the next `up` without
 them. Each app is the file's first app again, at the next address, and the balancer waits for it. The database has no
 more connections for many of them, so that each of many takes fewer. In that file, too, each box has its core where the
-boxes are spread over the cores (BOX_CORES).
+boxes are spread over the cores (BOX_CORES), which differ from machine to machine.
 """
 
 import contextlib

@@ -18,7 +18,6 @@ GENERATOR_CPUS = 1
 LEAST_QUOTA = 1_000
 PERIODS = (1_000, 1_000_000)
 MOST_CPUS = 64.0
-MOST_CORES = 512
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,17 @@ def now() -> Size:
     return Size(*numbers)
 
 
-def spread_over() -> int:
-    """Cores that the boxes are spread over, each box on one; 0 where every box may run on all. Raises Problem."""
-    return _cores(settings.said("BOX_CORES", "0"))
+def spread_over(machine: engine.Engine | None = None) -> int:
+    """Cores that the boxes are spread over, each box on one: all of the machine's where nothing is set; 0 where every box
+    may run on all. Docker is asked for the machine where it is not given. Raises Problem for what cannot be.
+    """
+    given = settings.said("BOX_CORES", "")
+    if given == "0":
+        return 0
+    machine = machine or engine.look()
+    if not given:
+        return machine.cores if machine.pins_cpu else 0
+    return _cores(given, machine)
 
 
 def proposed(cores: int) -> float:
@@ -60,10 +67,11 @@ def proposed(cores: int) -> float:
     return next((share for share in SHARES if BUSY_BOXES * share <= left), SHARES[-1])
 
 
-def told(cores: int) -> tuple[str, str]:
-    """For a machine of so many cores: what is set, and what would be better, with the line that sets it; or nothing."""
-    size, on_one = now(), spread_over()
-    pinned = f", each on one of {on_one} cores" if on_one else ""
+def told(on: engine.Engine) -> tuple[str, str]:
+    """For a machine: what is set, and what would be better, with the line that sets it; or nothing."""
+    cores = on.cores
+    size, on_one = now(), spread_over(on)
+    pinned = f", each on one of {on_one} cores" if on_one > 1 else ", each on one core" if on_one else ""
     fit = int(max(0, cores - GENERATOR_CPUS) / size.cpus)
     found = f"{size}{pinned}: {fit} busy ones fit beside the generator"
     wanted = proposed(cores)
@@ -81,7 +89,7 @@ def main(cpu: str, period: str, cores: str) -> None:
     if cpu or period or cores:
         settings.keep(_asked(cpu, period, cores))
         print("Set in .env. A stage that is up has it from its next `up`, which whatever measures begins with.")
-    found, better = told(engine.look().cores)
+    found, better = told(engine.look())
     print(f"Box: {found}.")
     if better:
         print(f"{better[0].upper()}{better[1:]}")
@@ -103,7 +111,7 @@ def _asked(cpu: str, period: str, cores: str) -> dict[str, str]:
             )
         values = {"BOX_CPU_PERIOD": str(length), "BOX_CPU_QUOTA": str(quota)}
     if cores:
-        values["BOX_CORES"] = str(_cores(cores) or "")
+        values["BOX_CORES"] = str(_cores(cores, engine.look()))
     return values
 
 
@@ -113,7 +121,11 @@ def _number(name: str, given: str) -> float:
     return float(given)
 
 
-def _cores(given: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,3}", given, re.ASCII) or int(given) > MOST_CORES:
-        raise Problem(f"BOX_CORES={given} is no number of cores.", "Each box on any core: make box CORES=0", status=2)
+def _cores(given: str, machine: engine.Engine) -> int:
+    remedy = f"Each box on one of all cores: make box CORES={machine.cores}. On any core: make box CORES=0"
+    if not re.fullmatch(r"[0-9]{1,3}", given, re.ASCII):
+        raise Problem(f"BOX_CORES={given} is no number of cores.", remedy, status=2)
+    if int(given) > machine.cores:
+        has = f"{machine.cores} core{'' if machine.cores == 1 else 's'}"
+        raise Problem(f"BOX_CORES={given}: this machine has {has}.", remedy, status=2)
     return int(given)

@@ -212,7 +212,7 @@ def _cores(docker: engine.Engine) -> Finding:
 
 def _box(docker: engine.Engine) -> Finding:
     try:
-        found, better = box.told(docker.cores)
+        found, better = box.told(docker)
     except Problem as problem:
         wrong, _, remedy = str(problem).partition("\n")
         return Finding("Box", wrong, remedy)

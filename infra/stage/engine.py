@@ -23,6 +23,8 @@ class Engine:
     memory: int
     cgroups: str
     limits_cpu: bool
+    pins_cpu: bool
+    """Whether a container can be kept on one core."""
     root: str
     """Where its images and volumes lie, on the engine's machine."""
 
@@ -61,6 +63,7 @@ def look() -> Engine:
         memory=int(info.get("MemTotal", 0)),
         cgroups=str(info.get("CgroupVersion") or "1"),
         limits_cpu=bool(info.get("CpuCfsQuota", True)),
+        pins_cpu=bool(info.get("CPUSet", True)),
         root=info.get("DockerRootDir", ""),
     )
 

@@ -23,6 +23,12 @@ GAUGE = "conduit_requests_in_flight"
 STAGE = topology.Topology(3, "conduit-stage3", {}, "lb", 8000, 8003)
 
 
+@pytest.fixture(autouse=True)
+def _on_any_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no Docker is asked how many there are."""
+    monkeypatch.setenv("BOX_CORES", "0")
+
+
 def _pools(number: int, wanted: str = "", workers: str = "") -> list[int]:
     """The most connections of every box that asks the database, apps before workers."""
     own: dict[str, Any] = yaml.safe_load(stages.compose_file(number).read_text())["services"]
@@ -90,7 +96,7 @@ def test_what_the_workers_have_the_apps_have_not(wanted: int, workers: int) -> N
 
 
 def test_workers_that_env_asks_for_count_without_being_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "said", lambda name, default: "20" if name == "WORKERS" else default)
+    monkeypatch.setattr(settings, "said", lambda name, default: {"WORKERS": "20", "BOX_CORES": "0"}.get(name, default))
     added = json.loads(apps.more(4, "").partition("\n")[2])["services"]
     assert added == {name: {"environment": {"THREADS": "5", "POOL_SIZE": "5"}} for name in ("app1", "app2")}
 

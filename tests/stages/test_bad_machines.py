@@ -28,7 +28,7 @@ STAGE = Topology(1, "conduit-stage1", {"box": Box(0.25, GIB // 4)}, "box", 8000,
 
 
 def engine(memory: int = 8 * GIB) -> Engine:
-    return Engine("20.10", cores=2, memory=memory, cgroups="1", limits_cpu=True, root="")
+    return Engine("20.10", cores=2, memory=memory, cgroups="1", limits_cpu=True, pins_cpu=True, root="")
 
 
 def info(**said: object) -> str:

@@ -1,5 +1,6 @@
 """The one setting of how much of a CPU every box has: where it is written, what cannot be set, what is proposed."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -21,28 +22,36 @@ def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _engine(cores: int) -> engine.Engine:
-    return engine.Engine("28.0", cores=cores, memory=8 << 30, cgroups="2", limits_cpu=True, root="")
+    return engine.Engine("28.0", cores=cores, memory=8 << 30, cgroups="2", limits_cpu=True, pins_cpu=True, root="")
 
 
 def test_without_a_file_it_is_the_default() -> None:
     assert box.now() == Size(3750, 20000)
-    assert box.spread_over() == 0
+    assert box.spread_over(_engine(2)) == 2, "each on one of all cores"
+    assert box.spread_over(dataclasses.replace(_engine(2), pins_cpu=False)) == 0
 
 
 @pytest.mark.parametrize(
     ("cpu", "period", "cores", "size", "over"),
     [
-        ("0.125", "", "", Size(2500, 20000), 0),
-        ("0.125", "10", "", Size(1250, 10000), 0),
-        ("", "10", "", Size(1875, 10000), 0),
+        ("0.125", "", "", Size(2500, 20000), 2),
+        ("0.125", "10", "", Size(1250, 10000), 2),
+        ("", "10", "", Size(1875, 10000), 2),
         ("1", "100", "2", Size(100_000, 100_000), 2),
-        ("", "", "2", Size(3750, 20000), 2),
+        ("", "", "1", Size(3750, 20000), 1),
         ("0.1875", "10", "0", Size(1875, 10000), 0),
     ],
 )
 def test_what_is_set_is_what_every_command_reads(cpu: str, period: str, cores: str, size: Size, over: int) -> None:
     box.main(cpu, period, cores)
-    assert (box.now(), box.spread_over()) == (size, over)
+    assert (box.now(), box.spread_over(_engine(2))) == (size, over)
+
+
+def test_more_cores_than_there_are_are_told(env_file: Path) -> None:
+    env_file.write_text("BOX_CORES=3\n")
+    with pytest.raises(Problem, match=r"BOX_CORES=3: this machine has 2 cores\."):
+        box.spread_over(_engine(2))
+    assert "BOX_CORES=3" in checks._box(_engine(2)).found
 
 
 def test_it_is_written_once_and_the_rest_of_the_file_stays(env_file: Path) -> None:
@@ -57,7 +66,7 @@ def test_who_only_asks_changes_nothing(env_file: Path, capsys: pytest.CaptureFix
     box.main("", "", "")
     assert not env_file.exists()
     said = capsys.readouterr().out
-    assert said.startswith("Box: 0.1875 CPU (3.75 ms in every 20): 5 busy ones fit beside the generator.\n")
+    assert said.startswith("Box: 0.1875 CPU (3.75 ms in every 20), each on one of 2 cores: 5 busy ones fit beside the generator.\n")
     assert "make box" not in said
 
 

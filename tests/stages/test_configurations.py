@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from conduit.routes.cover_routes import MAX_UPLOAD_BYTES
 from conduit.routing.body import LARGE_BYTES
 from infra.nginx import render
 from infra.nginx.render import Rendered
-from infra.stage import apps, nginx, settings, shell, stages, topology
+from infra.stage import apps, box, nginx, settings, shell, stages, topology
+from infra.stage.engine import Engine
 from infra.stage.problems import Problem
 from tests.running import ROOT
 
@@ -26,6 +28,7 @@ BEFORE_THE_APP = [*((number, "lb") for number in BALANCED), (4, "cdn")]
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(settings, "FILE", tmp_path / "none")
+    monkeypatch.setenv("BOX_CORES", "0")
 
 
 def config(number: int, *overrides: str) -> dict[str, Any]:
@@ -220,7 +223,9 @@ def test_as_many_as_the_file_has_need_no_file_of_their_own() -> None:
 
 
 def test_boxes_that_are_spread_over_cores_have_one_each_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BOX_CORES", "2")
+    engine = Engine("28.0", cores=2, memory=8 << 30, cgroups="2", limits_cpu=True, pins_cpu=True, root="")
+    monkeypatch.setattr(box, "engine", SimpleNamespace(look=lambda: engine))
+    monkeypatch.delenv("BOX_CORES")
     added = json.loads(apps.more(3, "3").partition("\n")[2])["services"]
     cores = {name: service["cpuset"] for name, service in added.items()}
     assert cores == {"lb": "0", "app1": "1", "app2": "0", "cache": "1", "media": "0", "db": "1", "app3": "0"}

@@ -62,7 +62,7 @@ def test_help_lists_every_target_that_has_a_comment(make: Run) -> None:
         (["stage3", "transitions"], "Stage 3 alone makes no step"),
         (["transitions", "MIX=spike"], "MIX=spike changes its rate, so it has no ceiling"),
         (["box", "CPU=x"], "CPU=x is no number"),
-        (["box", "CPU=0.05"], "0.05 CPU in periods of 10 ms cannot be a box"),
+        (["box", "CPU=0.04"], "0.04 CPU in periods of 20 ms cannot be a box"),
         (["box", "CORES=all"], "BOX_CORES=all is no number of cores"),
     ],
 )
