@@ -10,7 +10,7 @@ from infra.stage.problems import Problem
 
 # What is proposed, the largest first (docs/measuring.md says what a smaller one costs).
 SHARES = (0.25, 0.1875, 0.125)
-# The nine boxes of the largest stage together at three times its ceiling: some are as busy as they can be, most are not.
+# The nine boxes of the largest stage together, at three times its ceiling: some are busy all the time, most are not.
 BUSY_BOXES = 5
 # What the load generator may use (TOOLS_CPUS).
 GENERATOR_CPUS = 1
@@ -49,8 +49,8 @@ def now() -> Size:
 
 
 def spread_over(machine: engine.Engine | None = None) -> int:
-    """Cores that the boxes are spread over, each box on one: all of the machine's where nothing is set; 0 where every box
-    may run on all. Docker is asked for the machine where it is not given. Raises Problem for what cannot be.
+    """Cores that the boxes are spread over, each box on one: all of the machine's where nothing is set; 0 where every
+    box may run on all. Docker is asked for the machine where it is not given. Raises Problem for what cannot be.
     """
     given = settings.said("BOX_CORES", "")
     if given == "0":
@@ -78,7 +78,8 @@ def told(on: engine.Engine) -> tuple[str, str]:
     if size.cpus == wanted:
         return found, ""
     machine = f"{cores} core{'' if cores == 1 else 's'}"
-    return found, f"the largest stage needs CPU for {BUSY_BOXES}; with {machine}, to compare all stages: make box CPU={wanted:g}"
+    needed = f"the largest stage needs CPU for {BUSY_BOXES}"
+    return found, f"{needed}; with {machine}, to compare all stages: make box CPU={wanted:g}"
 
 
 def main(cpu: str, period: str, cores: str) -> None:

@@ -67,7 +67,7 @@ CANDIDATES = (
 
 
 def chosen(share: str) -> tuple[Candidate, ...]:
-    """A whole core and the candidates of a share of a CPU, or all where it is empty. Raises Problem for another share."""
+    """A whole core and the candidates of a share of a CPU, or all where it is empty. Raises Problem for another one."""
     if share in ("", *(f"{one:g}" for one in SHARES)):
         return tuple(one for one in CANDIDATES if one is WHOLE or share in ("", f"{one.cpus:g}"))
     raise Problem(

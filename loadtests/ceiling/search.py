@@ -24,7 +24,8 @@ GUESSED_UTILISATION = 0.85
 LOWEST_RATE = 0.5
 FEWEST_REQUESTS = 100
 LONGEST_STRETCH = 1.5
-# Trials for one verdict: a shared machine is slow for some tens of seconds at a time, a generator that is too slow remains so.
+# Trials for one verdict: a shared machine is slow for some tens of seconds at a time, a generator that is too slow
+# remains so.
 TRIES, TRIES_OF_A_SLOW_MACHINE = 2, 4
 
 
@@ -237,7 +238,10 @@ class Search:
         return self._trial(phase, rate, seconds, warmup)
 
     def _valid(self, phase: str, rate: float, seconds: float, warmup: float) -> Outcome:
-        """A trial that is a verdict, at the second try or, where the machine is slow, the fourth. Raises NoVerdictError."""
+        """A trial that is a verdict, at the second try or, where the machine is slow, the fourth.
+
+        Raises NoVerdictError.
+        """
         shown = self._run(phase, rate, seconds, warmup)
         tried = 1
         while not shown.valid and tried < (TRIES_OF_A_SLOW_MACHINE if shown.may_pass_by else TRIES):

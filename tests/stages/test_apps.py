@@ -96,7 +96,7 @@ def test_what_the_workers_have_the_apps_have_not(wanted: int, workers: int) -> N
 
 
 def test_workers_that_env_asks_for_count_without_being_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "said", lambda name, default: {"WORKERS": "20", "BOX_CORES": "0"}.get(name, default))
+    monkeypatch.setattr(settings, "said", {"WORKERS": "20", "BOX_CORES": "0"}.get)
     added = json.loads(apps.more(4, "").partition("\n")[2])["services"]
     assert added == {name: {"environment": {"THREADS": "5", "POOL_SIZE": "5"}} for name in ("app1", "app2")}
 

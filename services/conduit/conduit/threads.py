@@ -1,6 +1,6 @@
 """The thread pool that runs requests' blocking work.
 
-Every request passes through it, and on a box of a fraction of a core its cost shows. Measured with one query in the thread, in
+Every request passes through it, and on a small box its cost shows. Measured with one query in the thread, in
 five interleaved rounds: 2,200 to 2,780 requests per CPU-second here, 1,890 to 2,440 with the standard library's
 executor, 1,600 to 2,040 with AnyIO's pool (docs/decisions/0001-the-app-s-stack.md). It does less: work is never
 cancelled once it has started, and a result returns by a single callback.
