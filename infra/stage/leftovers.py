@@ -3,7 +3,10 @@
 import json
 import re
 from collections.abc import Container
+from typing import Any
 
+from infra.stage import engine
+from infra.stage.problems import Problem
 from infra.stage.shell import answer, compose, compose_rows, run
 from infra.stage.topology import Topology
 
@@ -11,6 +14,7 @@ from infra.stage.topology import Topology
 STOPS_SINCE = "60s"
 # What `docker stop` sends to the boxes: the STOPSIGNALs of infra/images/Dockerfile, by their numbers.
 STOP_SIGNALS = {"2", "3", "15"}
+_BOXES = ["--filter", "label=stage.box=true", "--filter", "label=com.docker.compose.oneoff=False"]
 
 
 def put_right(stage: Topology) -> None:
@@ -55,6 +59,31 @@ def stop_unhealthy(stage: Topology, among: Container[str] | None = None) -> bool
     if ill:
         run(compose(stage.number, "stop", *sorted(ill)))
     return bool(ill)
+
+
+def give_back_sizes(stage: Topology) -> None:
+    """Give each box the CPU that the stage says. Compose has made anew those for which the stage says something else
+    than it did; what others have instead is of a command that gave them another size for a while, and was killed.
+
+    Raises Problem where Docker does not do it.
+    """
+    boxes = answer(["docker", "ps", "--quiet", *_of(stage), *_BOXES]).stdout.split()
+    found: list[dict[str, Any]] = json.loads(answer(["docker", "inspect", *boxes]).stdout or "[]") if boxes else []
+    every = f"0-{engine.look().cores - 1}"
+    for container in found:
+        name, host = container["Name"].lstrip("/"), container["HostConfig"]
+        box = stage.boxes[container["Config"]["Labels"]["com.docker.compose.service"]]
+        cores = box.cpuset or every
+        if (host["CpuPeriod"], host["CpuQuota"], host["CpusetCpus"] or every) == (box.period, box.quota, cores):
+            continue
+        size = ["--cpu-period", str(box.period), "--cpu-quota", str(box.quota), "--cpuset-cpus", cores]
+        done = answer(["docker", "update", *size, name])
+        if done.returncode:
+            raise Problem(
+                f"{name} has not the {box.cpu:g} CPU that is set, and cannot be given them: {done.stderr.strip()}",
+                f"Make it anew: make stage{stage.number} down, then make stage{stage.number} up; its data stays",
+            )
+        print(f"Stage {stage.number}: {name} has its {box.cpu:g} CPU again, which a killed command took", flush=True)
 
 
 def _remove_half_replaced(stage: Topology) -> None:

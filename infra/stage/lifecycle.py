@@ -47,6 +47,7 @@ def up(number: int, apps_wanted: str | None = None) -> None:
         ill = _ill(stage)
     if started != 0 or ill or not _boxes(stage):
         raise _why_not_up(stage, ill)
+    leftovers.give_back_sizes(stage)
     nginx.follow(stage, configurations)
     beside = "".join(f"  {service:<8} {url}\n" for service, url in stage.page_urls.items())
     print(

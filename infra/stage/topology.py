@@ -8,6 +8,8 @@ from typing import Any
 from infra.stage.problems import Problem
 from infra.stage.shell import answer, compose
 
+DEFAULT_PERIOD = 100_000  # Docker's
+
 
 @dataclass(frozen=True)
 class Topology:
@@ -73,6 +75,15 @@ class Box:
     memory: int
     count: int = 1
     """How many of them there are."""
+    period: int = DEFAULT_PERIOD
+    """In µs, of which it has its part."""
+    cpuset: str = ""
+    """The cores that it may use, as Docker writes them; empty for all of them."""
+
+    @property
+    def quota(self) -> int:
+        """What it may use of each period, in µs."""
+        return round(self.cpu * self.period)
 
 
 def config(command: Sequence[str], env: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -147,7 +158,8 @@ def _published(service: dict[str, Any], inside: str) -> int:
 
 def _box(service: dict[str, Any]) -> Box:
     count = int(service.get("deploy", {}).get("replicas", 1))
-    return Box(cpus(service), int(service["mem_limit"]), count)
+    period, cpuset = int(service["cpu_period"]), str(service.get("cpuset", ""))
+    return Box(cpus(service), int(service["mem_limit"]), count, period, cpuset)
 
 
 def cpus(service: Mapping[str, Any]) -> float:

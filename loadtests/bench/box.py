@@ -13,24 +13,31 @@ they have the size that is set. The balancer's bound stays that of the size that
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
-
-from docker.errors import DockerException
+from typing import NamedTuple
 
 from infra.stage import engine, tools, topology
 from infra.stage.problems import Problem
 from loadtests.bench.box_figures import FULL_LOAD, HALF, OVERLOAD, table
-from loadtests.ceiling.boxes import Boxes, DockerUnreachableError, StageDownError
+from loadtests.ceiling.boxes import DockerUnreachableError, StageDownError
 from loadtests.ceiling.drive import EmptyStageError
 from loadtests.ceiling.live import Progress
 from loadtests.ceiling.measure import Bench
 from loadtests.ceiling.plan import QUICK, Plan
 from loadtests.ceiling.record import RUNS, Run, now
 from loadtests.ceiling.search import GUESSED_UTILISATION, Search
-from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, Rig, StageCommandError, described, interruptible, ready
+from loadtests.ceiling.sizes import kept, resize
+from loadtests.ceiling.stage import (
+    INTERRUPTED,
+    NO_LIMITS,
+    Rig,
+    StageCommandError,
+    described,
+    interruptible,
+    ready,
+    warm,
+)
 from loadtests.ceiling.verdict import Outcome
 from loadtests.load import mixes
 from loadtests.process import ProcessError
@@ -134,7 +141,7 @@ class Trials:
         for box in self._boxes.boxes:
             core = str(self._places[box.service] % cores)
             period = round(1000 * candidate.period_ms)
-            _resize(box.container, period, round(candidate.cpus * period), core if candidate.one_core else None, cores)
+            resize(box.container, period, round(candidate.cpus * period), core if candidate.one_core else None, cores)
             box.quota = candidate.cpus
         self._candidate, self._round = candidate, place
         self._progress.say(f"Stage {self._stage}, {candidate.name}:")
@@ -145,26 +152,6 @@ class Trials:
         of = {"stage": self._stage, "candidate": self._candidate.name, "round": self._round}
         self._run.data["trials"][-1] |= of
         return shown
-
-
-@contextmanager
-def kept(boxes: Boxes) -> Iterator[None]:
-    """Whatever size the boxes have within, they have that of before after it."""
-    sizes = [(box.container, box.container.attrs["HostConfig"]) for box in boxes.boxes]
-    try:
-        yield
-    finally:
-        for container, host in sizes:
-            core = host.get("CpusetCpus") or None
-            _resize(container, host["CpuPeriod"], host["CpuQuota"], core, int(boxes.info["NCPU"]))
-
-
-def _resize(container: Any, period: int, quota: int, core: str | None, cores: int) -> None:
-    """In µs; without a core it runs on all of them, which Docker has no other word for."""
-    try:
-        container.update(cpu_period=period, cpu_quota=quota, cpuset_cpus=core or f"0-{cores - 1}")
-    except (DockerException, OSError) as error:
-        raise DockerUnreachableError(f"{container.name} cannot have another size: {error}") from error
 
 
 def main(quick: bool, share: str = "") -> int:
@@ -226,7 +213,7 @@ def _many(
     trials: Trials, candidates: Sequence[Candidate], times: Times, run: Run, rig: Rig, _progress: Progress
 ) -> None:
     """Half, full and three times of what each lets hope for."""
-    rig.generator.warm(times.search.warm_seconds)
+    warm(rig, times.search.warm_seconds)
     # So many whole cores there are not.
     for place, candidate in _turns(run, [one for one in candidates if one is not WHOLE], times.many_rounds):
         trials.take(candidate, place)

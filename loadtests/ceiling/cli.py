@@ -15,7 +15,16 @@ from loadtests.ceiling.measure import Bench
 from loadtests.ceiling.plan import FULL, QUICK, Plan
 from loadtests.ceiling.record import Run, now
 from loadtests.ceiling.search import Search
-from loadtests.ceiling.stage import INTERRUPTED, NO_LIMITS, Rig, StageCommandError, described, interruptible, ready
+from loadtests.ceiling.stage import (
+    INTERRUPTED,
+    NO_LIMITS,
+    Rig,
+    StageCommandError,
+    described,
+    interruptible,
+    ready,
+    warm,
+)
 from loadtests.ceiling.verdict import SLO_ACHIEVED, SLO_ERRORS, SLO_P95_MS
 from loadtests.load import mixes
 from loadtests.process import ProcessError
@@ -107,8 +116,8 @@ def _measure(stage: int, mix: mixes.Mix, plan: Plan, strangers: bool) -> int:
 
 
 def _warm(rig: Rig, plan: Plan, progress: Progress) -> dict[str, Any]:
-    progress.say(f"Warming the cache, for {plan.warm_seconds:.0f} s at most.")
-    warmed = rig.generator.warm(plan.warm_seconds)
+    progress.say(f"Warming the cache with the whole machine, for {plan.warm_seconds:.0f} s at most.")
+    warmed = warm(rig, plan.warm_seconds)
     progress.say(words.warmed(warmed))
     return warmed
 

@@ -52,7 +52,7 @@ QUICK = Plan(
     search_seconds=140,
     overload_seconds=10,
     recovery_seconds=12,
-    warm_seconds=15,
+    warm_seconds=30,
 )
 FULL = Plan(
     mode="full",
@@ -70,5 +70,5 @@ FULL = Plan(
     search_seconds=690,
     overload_seconds=30,
     recovery_seconds=30,
-    warm_seconds=180,
+    warm_seconds=60,
 )

@@ -12,6 +12,7 @@ from infra.stage import topology
 from loadtests.ceiling.boxes import Boxes
 from loadtests.ceiling.drive import EmptyStageError, Generator, command, container
 from loadtests.ceiling.record import ROOT, machine
+from loadtests.ceiling.sizes import whole_machine
 from loadtests.load import mixes
 from loadtests.observe.observer import Observer
 
@@ -75,6 +76,17 @@ def generator(stage: int, boxes: Boxes, size: str) -> Generator:
     except EmptyStageError:
         run("seed", stage, "--size", os.environ.get("SIZE") or size)
         return Generator(start, ROOT)
+
+
+def warm(rig: Rig, seconds: float) -> dict[str, Any]:
+    """Fill the stage's caches, for so many seconds at most, while each box may use all cores: boxes of their own size
+    would take minutes. They have that again when this returns or raises.
+
+    Returns what ``warming.warm`` does, and ``cpus``, how many each box had. Raises GeneratorError or
+    DockerUnreachableError.
+    """
+    with whole_machine(rig.boxes) as cores:
+        return rig.generator.warm(seconds) | {"cpus": cores}
 
 
 def described(mix: mixes.Mix, rig: Rig) -> dict[str, Any]:

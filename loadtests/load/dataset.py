@@ -8,6 +8,7 @@ hundred thousand articles gives a uniform sample of them, so that the generator'
 import datetime as dt
 import os
 import random
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -97,6 +98,14 @@ class Dataset:
         self._articles = Zipf(len(self.articles))
         self._authors = Zipf(len(self.users))
         self._tags = Zipf(len(self.tags)) if self.tags else None
+
+    def articles_by_popularity(self) -> Iterator[tuple[float, Article]]:
+        """Each after its share of all that ``article`` draws, the most popular first."""
+        return zip(self._articles.shares(), self.articles, strict=True)
+
+    def authors_by_popularity(self) -> Iterator[tuple[float, User]]:
+        """Each after its share of all that ``author`` draws, the most popular first."""
+        return zip(self._authors.shares(), self.users, strict=True)
 
     def article(self, rng: random.Random) -> Article:
         """An article, by popularity."""

@@ -4,6 +4,7 @@ import itertools
 import random
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterator
 
 TOP = 0.2
 SHARE = 0.8
@@ -28,6 +29,11 @@ class Zipf:
     def draw(self, rng: random.Random) -> int:
         """A rank, 0 the most popular."""
         return min(bisect_left(self._cumulative, rng.random() * self._cumulative[-1]), self.n - 1)
+
+    def shares(self) -> Iterator[float]:
+        """Of all draws, what each rank gets, the most popular first."""
+        every = self._cumulative[-1]
+        return (float(k) ** -self.exponent / every for k in range(1, self.n + 1))
 
     def share_of_top(self, part: float = TOP) -> float:
         """The share of all draws that the most popular ``part`` (0 to 1) of the ranks gets."""

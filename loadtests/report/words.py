@@ -317,4 +317,6 @@ def numbers(run: dict[str, Any]) -> list[dict[str, str]]:
 def warmed(what: Mapping[str, Any]) -> str:
     """What was read before the search, so that the stage's cache was not empty; ``what`` is as in run.json."""
     all_of_it = "all that was to be read" if what["whole"] else "the most popular, as far as there was time"
-    return f"The cache was warmed by {what['sent']:,} reads in {what['seconds']:.0f} s: {all_of_it}."
+    # Older records know of no other size.
+    cores = f", with {what['cpus']} CPU for each box meanwhile" if "cpus" in what else ""
+    return f"The cache was warmed by {what['sent']:,} reads in {what['seconds']:.0f} s{cores}: {all_of_it}."

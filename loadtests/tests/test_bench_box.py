@@ -8,8 +8,9 @@ import pytest
 from infra.stage import topology
 from infra.stage.problems import Problem
 from loadtests.bench import box
-from loadtests.bench.box import CANDIDATES, SHORT, WHOLE, Candidate, Trials, chosen, kept
+from loadtests.bench.box import CANDIDATES, SHORT, WHOLE, Candidate, Trials, chosen
 from loadtests.bench.box_figures import demand, fit, table
+from loadtests.ceiling.sizes import kept
 from loadtests.ceiling.verdict import Outcome
 from loadtests.tests.runs import System
 
@@ -137,9 +138,9 @@ class _MadeUp:
         return System(candidate.cpus / self._cost).trial(phase, rate, seconds, warmup)
 
 
-def test_each_is_loaded_by_its_own_ceiling_in_turn() -> None:
+def test_each_is_loaded_by_its_own_ceiling_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     run: Any = SimpleNamespace(data={"ceilings": {}})
-    rig: Any = SimpleNamespace(generator=SimpleNamespace(warm=lambda _seconds: None))
+    rig: Any = None
     silent: Any = SimpleNamespace(say=lambda _text: None)
     alone: Any = _MadeUp(0.010)
     box._alone(alone, CANDIDATES, SHORT, run, rig, silent)
@@ -149,9 +150,12 @@ def test_each_is_loaded_by_its_own_ceiling_in_turn() -> None:
     assert halves[len(CANDIDATES)][:2] == (CANDIDATES[1].name, 1), "the next round begins with the next one"
     assert all(rate == run.data["ceilings"][name]["rate"] / 2 for name, _, _, rate in halves)
 
+    warmed: list[float] = []
+    monkeypatch.setattr(box, "warm", lambda _rig, seconds: warmed.append(seconds))
     run.data["ceilings"][CANDIDATES[1].name] = {"rate": None}
     many: Any = _MadeUp(0.010 / 3)
     box._many(many, CANDIDATES, SHORT, run, rig, silent)
+    assert warmed == [SHORT.search.warm_seconds], "before the first of them"
     assert {name for name, *_ in many.done} == {one.name for one in CANDIDATES[2:]}
     rates = {(name, phase): rate for name, _, phase, rate in many.done}
     for one in CANDIDATES[2:]:

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from loadtests.ceiling.drive import EmptyStageError, Generator, GeneratorError, command
-from loadtests.load import warming
-from loadtests.tests.made_up import made_up
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -53,25 +51,6 @@ def test_a_cache_that_does_not_answer_is_left_out_and_none_is_not_asked(stub: Ca
         assert generator.caches({"cache": "redis://127.0.0.1:9/0"}) == {}
         assert generator.trial({"mix": "browse", "profile": [[0.5, 20]]}, nothing, nothing)["total"]["errors"] == {}
     assert generator.caches({}) == {}, "which would be an error of a generator that has ended"
-
-
-def test_what_is_popular_is_warmed_first() -> None:
-    requests = list(warming.requests(made_up()))
-    paths = [request.path for request in requests]
-    assert paths[:2] == ["/api/tags", "/api/articles?limit=20&offset=0"]
-    assert paths[5:8] == ["/api/articles?limit=20&offset=80", *(
-        f"/api/articles?limit=20&offset=0&tag={tag}" for tag in ("one", "two")
-    )]
-    assert paths[9:13] == [
-        "/api/articles/article-0",
-        "/api/articles/article-0/comments",
-        "/api/profiles/user0",
-        "/api/articles/article-1",
-    ]
-    assert paths[-1] == "/api/articles/article-99/comments"
-    read = [request.token for request in requests if request.route == "GET /api/articles/{slug}"]
-    assert len(set(read)) == len(made_up().users), "each by the next"
-    assert {request.token for request in requests if request.token not in read} == {None}
 
 
 def test_an_empty_stage_is_told_from_a_broken_one() -> None:

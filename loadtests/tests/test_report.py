@@ -13,7 +13,7 @@ from loadtests import compare, report
 from loadtests.ceiling import overload
 from loadtests.ceiling.plan import QUICK
 from loadtests.report.side_by_side import explanation, facts, page, ratio
-from loadtests.report.words import foretold, percent, remedy, sentence
+from loadtests.report.words import foretold, percent, remedy, sentence, warmed
 from loadtests.tests.runs import FIT, record
 
 ADDRESS = re.compile(r"""(?:src|href|url|@import)\s*[=(]|//[a-z]|https?:""")
@@ -400,3 +400,11 @@ def test_nothing_to_compare_says_what_to_do(
 def test_quick_is_called_quick(tmp_path: Path) -> None:
     assert QUICK.mode == "quick"
     assert "A quick search" in written(tmp_path, record(capacity=50))
+
+
+def test_a_warming_says_with_how_much_cpu_and_older_records_do_not_know() -> None:
+    what = {"sent": 12_345, "failed": 0, "whole": False, "seconds": 24.6}
+    assert warmed(what | {"cpus": 2}).startswith(
+        "The cache was warmed by 12,345 reads in 25 s, with 2 CPU for each box meanwhile: the most popular"
+    )
+    assert "in 25 s: the most popular" in warmed(what)

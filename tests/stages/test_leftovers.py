@@ -7,10 +7,12 @@ import socket
 import subprocess
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from infra.stage import leftovers, topology
+from infra.stage import engine, leftovers, topology
+from infra.stage.problems import Problem
 from tests.running import PORTS, Stage, Stages, environment, run
 
 
@@ -145,6 +147,80 @@ def test_a_box_that_is_unhealthy_from_before_is_started_anew(monkeypatch: pytest
     rows[0]["Health"] = "healthy"
     assert not leftovers.stop_unhealthy(topology.read(2))
     assert ran == []
+
+
+SIZE = {"CpuPeriod": 10_000, "CpuQuota": 1_250, "CpusetCpus": ""}
+
+
+def _boxes_of(sizes: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch, status: int = 0) -> list[list[str]]:
+    """Docker has these boxes on two cores; it says so in what is returned where it is told to change one."""
+    label = "com.docker.compose.service"
+    boxes = [
+        {"Name": f"/x-{name}-1", "Config": {"Labels": {label: name}}, "HostConfig": size}
+        for name, size in sizes.items()
+    ]
+    told: list[list[str]] = []
+
+    def answer(command: list[str]) -> "subprocess.CompletedProcess[str]":
+        if command[1] == "update":
+            told.append(command[2:])
+            return subprocess.CompletedProcess(command, status, "", "no such cores")
+        return _said(" ".join(sizes) if command[1] == "ps" else json.dumps(boxes))
+
+    monkeypatch.setattr(leftovers, "answer", answer)
+    monkeypatch.setattr(engine, "look", lambda: SimpleNamespace(cores=2))
+    return told
+
+
+def _of_boxes(*names: str, cpuset: str = "") -> topology.Topology:
+    boxes = {name: topology.Box(0.125, 2**28, period=10_000, cpuset=cpuset) for name in names}
+    return topology.Topology(3, "conduit-stage3", boxes, names[0], 8000, 8003)
+
+
+def test_a_box_that_a_killed_command_left_with_another_size_gets_its_own_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = {
+        "lb": SIZE,
+        "app": SIZE | {"CpusetCpus": "0-1"},
+        "db": SIZE | {"CpuQuota": 20_000},
+        "cache": SIZE | {"CpuPeriod": 20_000, "CpuQuota": 2_500},
+        "media": SIZE | {"CpusetCpus": "1"},
+    }
+    told = _boxes_of(sizes, monkeypatch)
+    leftovers.give_back_sizes(_of_boxes(*sizes))
+    own = ["--cpu-period", "10000", "--cpu-quota", "1250", "--cpuset-cpus", "0-1"]
+    assert told == [[*own, f"x-{name}-1"] for name in ("db", "cache", "media")]
+    assert capsys.readouterr().out.splitlines()[0].startswith("Stage 3: x-db-1 has its 0.125 CPU again")
+    told.clear()
+    leftovers.give_back_sizes(_of_boxes(*sizes, cpuset="1"))
+    assert [words[-2:] for words in told] == [["1", f"x-{name}-1"] for name in ("lb", "app", "db", "cache")]
+
+
+def test_where_it_cannot_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    _boxes_of({"db": SIZE | {"CpuQuota": 20_000}}, monkeypatch, status=1)
+    with pytest.raises(Problem, match=r"x-db-1 has not the 0.125 CPU that is set.*no such cores"):
+        leftovers.give_back_sizes(_of_boxes("db"))
+
+
+def test_a_stage_without_boxes_has_none_of_another_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not _boxes_of({}, monkeypatch)
+    leftovers.give_back_sizes(_of_boxes("db"))
+
+
+@pytest.mark.stage(1)
+@pytest.mark.docker
+def test_an_up_gives_back_sizes_that_a_killed_command_could_not(stages: Stages) -> None:
+    stage, _ = stages.bring_up(1)
+    shown = ["docker", "inspect", "-f", "{{.HostConfig.CpuPeriod}} {{.HostConfig.CpuQuota}}", stage.host("box")]
+    own = run(shown, stage.folder)
+    run(["docker", "update", "--cpu-period", "10000", "--cpu-quota", "20000", stage.host("box")], stage.folder)
+    started = _started_at(stage, stage.host("box"))
+    assert run(shown, stage.folder) != own
+    said = run(stage.make_command("up"), stage.folder)
+    assert run(shown, stage.folder) == own
+    assert "CPU again, which a killed command took" in said
+    assert _started_at(stage, stage.host("box")) == started, "without a start"
 
 
 def test_of_too_many_workers_the_last_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,4 +25,5 @@ WRITES: dict[actions.Action, float] = {
     actions.publish: 2,
 }
 
-draw = Readers(READS, WRITES, anonymous=0.7).draw
+readers = Readers(READS, WRITES, anonymous=0.7)
+draw = readers.draw

@@ -16,11 +16,12 @@ class Readers:
         all_reads = sum(reads.values())
         # The feed is always somebody's, so fewer of the other reads are signed in.
         of_others = all_reads - reads[actions.feed]
-        self._signed_in = ((1 - anonymous) * all_reads - reads[actions.feed]) / of_others
+        self.signed_in = ((1 - anonymous) * all_reads - reads[actions.feed]) / of_others
+        """The share of the reads other than the feed that somebody sends."""
         self._may_be_anonymous = reads.keys() - {actions.feed}
 
     def draw(self, rng: random.Random, data: Dataset) -> Request:
         """One request of the mix."""
         action = self._choice.draw(rng)
-        anonymous = action in self._may_be_anonymous and rng.random() >= self._signed_in
+        anonymous = action in self._may_be_anonymous and rng.random() >= self.signed_in
         return action(rng, data, None if anonymous else data.visitor(rng))

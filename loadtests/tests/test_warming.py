@@ -1,0 +1,106 @@
+"""What is read before a search, so that its stage's cache is that of a site that has run for a day."""
+
+import random
+from typing import Any
+
+import pytest
+
+from loadtests.load import warming
+from loadtests.load.dataset import Article, Dataset, User
+from loadtests.load.mixes import actions, browse, read_mostly
+from loadtests.load.mixes.actions import Request
+from loadtests.load.samples import Sample
+from loadtests.tests.made_up import made_up
+
+DRAWS = 20_000
+# The feed, which nothing caches.
+UNCACHED = "GET /api/articles/feed"
+
+
+def test_lists_come_first_then_what_is_popular() -> None:
+    paths = [request.path for request in warming.requests(made_up())]
+    assert paths[:2] == ["/api/tags", "/api/articles?limit=20&offset=0"]
+    assert paths[5:8] == ["/api/articles?limit=20&offset=80", *(
+        f"/api/articles?limit=20&offset=0&tag={tag}" for tag in ("one", "two")
+    )]
+    assert paths[9] == "/api/articles/article-0"
+    for kind in ("/api/articles/article-{}", "/api/articles/article-{}/comments"):
+        assert [path for path in paths if path in {kind.format(n) for n in range(100)}] == [
+            kind.format(n) for n in range(100)
+        ]
+    assert len(set(paths)) == len(paths) == 1 + 5 + 3 + 2 * 100 + 10
+
+
+@pytest.mark.parametrize("draw", [browse.draw, read_mostly.draw])
+def test_what_is_warmed_is_what_is_looked_up(draw: Any) -> None:
+    """By the same users, from the same paths."""
+    data, rng = made_up(), random.Random(1)
+    drawn = [draw(rng, data) for _ in range(DRAWS)]
+    looked_up = [request for request in drawn if request.method == "GET" and request.route != UNCACHED]
+    warmed = list(warming.requests(data))
+    assert {request.path for request in looked_up} <= {request.path for request in warmed}
+    assert {request.token for request in looked_up} == {request.token for request in warmed}
+    marked = [request for request in warmed if request.token]
+    assert {request.route for request in marked} == {"GET /api/articles/{slug}"}, "every article has an author"
+    assert len(marked) == len(data.users), "each once"
+
+
+def test_readers_who_are_not_among_the_users_are_warmed_too() -> None:
+    data = made_up()
+    data.heavy.append(User(9999, "heavy", "heavy@example.com"))
+    assert data.token(data.heavy[-1]) in {request.token for request in warming.requests(data)}
+
+
+def test_what_a_read_is_worth_is_how_many_look_ups_find_it() -> None:
+    """Held against what the mix draws. A read of an article by somebody is worth their marks, too."""
+    data, rng = made_up(), random.Random(1)
+    drawn = [browse.draw(rng, data) for _ in range(DRAWS)]
+    looked_up = [request for request in drawn if request.method == "GET" and request.route != UNCACHED]
+    signed_in = [request.token for request in looked_up if request.token]
+    look_ups = len(looked_up) + len(signed_in)
+    for read in list(warming.by_worth(data))[:30]:
+        path, token = read.request.path, read.request.token
+        found = sum(request.path == path for request in looked_up) + signed_in.count(token or '')
+        assert read.worth == pytest.approx(found / look_ups, rel=0.15, abs=0.001), path
+
+
+@pytest.mark.slow
+def test_nearly_all_of_a_small_dataset_is_read_and_of_a_larger_one_what_is_worth_it() -> None:
+    for articles, reads, hits in ((10_000, 19_362, 0.997), (100_000, 29_722, 0.883)):
+        read = [one.worth for one in warming.by_worth(_dataset(articles)) if one.worth >= warming.WORTH]
+        assert len(read) == pytest.approx(reads, abs=10)
+        lists = (browse.READS[actions.home] + browse.READS[actions.by_tag]) / warming._LOOK_UPS
+        assert lists + sum(read) == pytest.approx(hits, abs=0.0006)
+
+
+def _dataset(articles: int) -> Dataset:
+    users = [User(n, f"user{n}", "") for n in range(articles // 10)]
+    return Dataset([Article(f"article-{n}", "") for n in range(articles)], users, users[:1], [], {}, secret=32 * "x")
+
+
+class _Balancer:
+    """In the place of a sender: refuses each read ``times`` times, then answers it."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+        self.sent: list[str] = []
+
+    def send(self, request: Request, intended: float) -> tuple[Sample, None]:
+        self.sent.append(request.path)
+        refused = self.sent.count(request.path) <= self._times
+        return Sample(request.route, intended, intended, warming.BUSY if refused else ""), None
+
+
+def test_what_a_busy_balancer_refuses_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warming, "BUSY_SECONDS", 0)
+    balancer: Any = _Balancer(times=2)
+    warmed = warming.warm(balancer, made_up(), 60)
+    assert (warmed["sent"], warmed["failed"], warmed["whole"]) == (219, 0, True)
+    assert len(balancer.sent) == 3 * 219
+
+
+def test_what_is_refused_until_there_is_no_more_time_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warming, "BUSY_SECONDS", 0.01)
+    balancer: Any = _Balancer(times=1_000_000)
+    warmed = warming.warm(balancer, made_up(), 0.05)
+    assert (warmed["sent"], warmed["failed"], warmed["whole"]) == (warming.READERS, warming.READERS, False)
