@@ -93,7 +93,7 @@ def database_on_two_servers(
 
 @contextmanager
 def quick_hashes() -> Iterator[None]:
-    """Within it, a new Passwords hashes with the least that Argon2 takes: most of a suite's time would go to signing up.
+    """Within it, a new Passwords hashes with the least that Argon2 takes: else signing up were most of a suite's time.
 
     The app's own parameters are held by a test of theirs, and by the API suite against a stage.
     """
