@@ -172,7 +172,7 @@ def test_ends_with_its_input_and_survives_nonsense(stub: Stub, generator: Start)
 def test_what_goes_out_late_is_told_apart(stub: Stub, generator: Start) -> None:
     """At far more than one core can send, the waits are the generator's own, and it says so of that stretch."""
     process = generator(stub())
-    result, _ = run(process, profile=[[2, 50], [2, 30_000]])
+    result, _ = run(process, profile=[[2, 50], [0.5, 30_000]])
     calm, beyond = result["stretches"]
     assert calm["generator"]["late_share"] < beyond["generator"]["late_share"] / 2, "but for stalls of the machine"
     assert beyond["generator"]["late_share"] > 0.5

@@ -233,8 +233,9 @@ def test_while_the_edge_is_away_every_article_is_counted_as_not_tried() -> None:
         assert _count("not tried") - not_tried == 3
 
 
-def test_closed_it_asks_no_more(edge: Edge, port: int) -> None:
+def test_closed_it_asks_no_more(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its probe neither, of an edge that is away: a thread that is left behind would go on for ever."""
+    monkeypatch.setattr(edge_purge, "OPEN_SECONDS", 0.5)  # which both wait out, and a probe would be quicker
     away = PurgeEdge("http://localhost:1")
     away.purge([1])
     assert _probes("localhost:1")
