@@ -12,8 +12,8 @@ from infra.stage.problems import Problem
 SHARES = (0.25, 0.1875, 0.125)
 # The nine boxes of the largest stage together, at three times its ceiling: some are busy all the time, most are not.
 BUSY_BOXES = 5
-# What the load generator may use (TOOLS_CPUS).
-GENERATOR_CPUS = 1
+# What the load generator may use: of its core (TOOLS_CPUS), as much as leaves a trial a verdict.
+GENERATOR_CPUS = 0.7
 # The kernel gives a quota of no less, in periods of no other lengths.
 LEAST_QUOTA = 1_000
 PERIODS = (1_000, 1_000_000)

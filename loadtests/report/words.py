@@ -5,7 +5,7 @@ from typing import Any
 
 NONE = "–"
 NO_VERDICT = "no verdict"
-# What is proposed where the machine was the limit: two thirds of the usual size.
+# What is proposed where the machine was the limit: half of the usual size.
 SMALL_BOX_CPUS = 0.125
 
 

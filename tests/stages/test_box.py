@@ -88,7 +88,7 @@ def test_everything_runs_as_one_ordinary_user_with_no_rights() -> None:
 
 def test_it_has_the_size_of_a_box() -> None:
     host = json.loads(docker("inspect", "-f", "{{json .HostConfig}}", BOX))
-    assert (host["CpuPeriod"], host["CpuQuota"]) == (20_000, 3_750)
+    assert (host["CpuPeriod"], host["CpuQuota"]) == (20_000, 5_000)
     assert host["Memory"] == host["MemorySwap"] == 256 << 20
 
 

@@ -26,7 +26,7 @@ def _engine(cores: int) -> engine.Engine:
 
 
 def test_without_a_file_it_is_the_default() -> None:
-    assert box.now() == Size(3750, 20000)
+    assert box.now() == Size(5000, 20000)
     assert box.spread_over(_engine(2)) == 2, "each on one of all cores"
     assert box.spread_over(dataclasses.replace(_engine(2), pins_cpu=False)) == 0
 
@@ -36,9 +36,9 @@ def test_without_a_file_it_is_the_default() -> None:
     [
         ("0.125", "", "", Size(2500, 20000), 2),
         ("0.125", "10", "", Size(1250, 10000), 2),
-        ("", "10", "", Size(1875, 10000), 2),
+        ("", "10", "", Size(2500, 10000), 2),
         ("1", "100", "2", Size(100_000, 100_000), 2),
-        ("", "", "1", Size(3750, 20000), 1),
+        ("", "", "1", Size(5000, 20000), 1),
         ("0.1875", "10", "0", Size(1875, 10000), 0),
     ],
 )
@@ -66,7 +66,7 @@ def test_who_only_asks_changes_nothing(env_file: Path, capsys: pytest.CaptureFix
     box.main("", "", "")
     assert not env_file.exists()
     said = capsys.readouterr().out
-    size = "0.1875 CPU (3.75 ms in every 20), each on one of 2 cores"
+    size = "0.25 CPU (5 ms in every 20), each on one of 2 cores"
     assert said == f"Box: {size}: 5 busy ones fit beside the generator.\n"
 
 
@@ -99,10 +99,10 @@ def test_what_is_no_size_in_the_file_is_told(env_file: Path) -> None:
     assert checks._box(_engine(2)).remedy
 
 
-@pytest.mark.parametrize(("cores", "share"), [(1, 0.125), (2, 0.1875), (3, 0.25), (4, 0.25), (64, 0.25)])
+@pytest.mark.parametrize(("cores", "share"), [(1, 0.125), (2, 0.25), (3, 0.25), (4, 0.25), (64, 0.25)])
 def test_the_doctor_proposes_by_the_cores_and_that_is_no_illness(cores: int, share: float) -> None:
     found = checks._box(_engine(cores))
     assert found.remedy == ""
-    assert found.advice == "" if share == 0.1875 else f"make box CPU={share:g}" in found.advice
+    assert found.advice == "" if share == 0.25 else f"make box CPU={share:g}" in found.advice
     box.main(f"{share:g}", "", "")
     assert checks._box(_engine(cores)).advice == ""

@@ -75,7 +75,7 @@ def test_every_service_is_a_box_of_one_size_and_without_rights(path: Path) -> No
     assert found == load(path)["services"]
     for box in found.values():
         assert box["cpu_period"] == "${BOX_CPU_PERIOD:-20000}"
-        assert box["cpu_quota"] == "${BOX_CPU_QUOTA:-3750}"
+        assert box["cpu_quota"] == "${BOX_CPU_QUOTA:-5000}"
         assert box["mem_limit"] == box["memswap_limit"] == "${BOX_MEMORY:-256m}"
         assert box["user"] == "1000:1000"
         assert box["read_only"] is True

@@ -25,7 +25,6 @@ def stage(stages: Stages) -> Stage:
 
 
 def _until(holds: Callable[[], bool], most: float) -> None:
-    # To ask in a box takes its CPU, of which a start needs all.
     until(holds, f"not within {most} s", within=most, pause=1)
 
 
@@ -41,8 +40,8 @@ def _state(stage: Stage, app: str, what: str) -> str:
 
 def _answered(stage: Stage, app: str) -> float:
     """Requests to the API that a box has answered since it was started; none while it is not there."""
-    # By its name: Compose knows an app that was asked for besides only with the file that says so.
-    asking = ["docker", "exec", stage.host(app), "curl", "-fsS", "-m", "2", "http://127.0.0.1:9100/metrics"]
+    # From the balancer's box: to start a program in the app's would take its CPU, of which a start needs all.
+    asking = ["docker", "exec", stage.host("lb"), "curl", "-fsS", "-m", "2", f"http://{app}:9100/metrics"]
     said = subprocess.run(asking, capture_output=True, text=True, check=False).stdout
     counts = re.findall(r'^conduit_request_seconds_count{.*"/api/.* (\S+)$', said, re.MULTILINE)
     return sum(map(float, counts))
