@@ -1,12 +1,14 @@
 """How the app's process starts."""
 
 import gc
+import signal
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 
 from conduit import __main__ as process
+from conduit import logs
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +28,8 @@ def test_nothing_is_collected_until_it_serves(monkeypatch: pytest.MonkeyPatch) -
         return 0
 
     monkeypatch.setattr(process, "_run", serve)
-    monkeypatch.setattr(process.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(process.logs, "configure", lambda: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(logs, "configure", lambda: None)
     monkeypatch.setattr(process, "Settings", lambda: SimpleNamespace(jwt_secret=None))
     assert process.main(["migrate"]) == 0
     (before, _), (after, frozen) = seen
