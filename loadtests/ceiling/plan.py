@@ -52,7 +52,7 @@ QUICK = Plan(
     search_seconds=140,
     overload_seconds=10,
     recovery_seconds=12,
-    warm_seconds=30,
+    warm_seconds=45,
 )
 FULL = Plan(
     mode="full",
