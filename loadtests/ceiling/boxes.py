@@ -21,6 +21,7 @@ _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|AUTH|://[^/@]*:[^/@]*@")
 # Where an app tells its metrics, to who is on the network of databases and those who ask them.
 METRICS = "http://{}:9100/metrics"
 _METRICS_NETWORK = "_default"
+APP = "http://{}:8000"
 # CACHE_URL's port and database in every compose file.
 CACHE = "redis://{}:6379/0"
 
@@ -148,6 +149,10 @@ class Boxes:
             for box in self.boxes
             if box.name in before.boxes and box.name in after.boxes
         }
+
+    def app_urls(self) -> list[str]:
+        """Where each of the apps behind a balancer answers, on the stage's network."""
+        return [APP.format(box.container.name) for box in self.boxes if "stage.upstream" in box.labels]
 
     def cache_urls(self) -> dict[str, str]:
         """Where each Redis that keeps what was read answers, on the stage's network; its password is the asker's."""

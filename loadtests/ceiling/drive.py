@@ -1,6 +1,6 @@
 """Drives a load generator in its container."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,9 @@ class Generator:
                 return result
         raise AssertionError("messages end by an exception")
 
-    def warm(self, seconds: float) -> dict[str, Any]:
-        """Warm what the stage caches, as ``warming.warm`` has it. Raises GeneratorError."""
-        self._process.say(warm={"seconds": seconds})
+    def warm(self, seconds: float, targets: Sequence[str]) -> dict[str, Any]:
+        """Warm what the apps at these URLs cache, as ``warming.warm`` has it. Raises GeneratorError."""
+        self._process.say(warm={"seconds": seconds, "targets": targets})
         warmed: dict[str, Any] = next(message["warmed"] for message in self._messages() if "warmed" in message)
         return warmed
 

@@ -49,10 +49,10 @@ QUICK = Plan(
     confirm_seconds=25,
     confirm_warmup=5,
     precise=0.05,
-    search_seconds=140,
+    search_seconds=130,
     overload_seconds=10,
     recovery_seconds=12,
-    warm_seconds=30,
+    warm_seconds=40,
 )
 FULL = Plan(
     mode="full",

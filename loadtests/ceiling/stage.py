@@ -86,7 +86,7 @@ def warm(rig: Rig, seconds: float) -> dict[str, Any]:
     DockerUnreachableError.
     """
     with whole_machine(rig.boxes) as cores:
-        return rig.generator.warm(seconds) | {"cpus": cores}
+        return rig.generator.warm(seconds, rig.boxes.app_urls()) | {"cpus": cores}
 
 
 def described(mix: mixes.Mix, rig: Rig) -> dict[str, Any]:

@@ -5,7 +5,8 @@ In:   {"trial": {"mix": "browse", "seed": 1, "warmup": 5, "profile": [[20, 300],
       at the first one's rate. ``without`` names parts of the mix that are not sent; the others arrive as they
       would with them, so the rate stays that of the whole mix. ``"strangers": true`` opens a connection for each
       request, as people do who never came before; else arrivals share connections that are kept.
-      {"warm": {"seconds": 60}} reads what the stage may cache, as loadtests/load/warming.py has it.
+      {"warm": {"seconds": 60, "targets": ["http://app1:8000"]}} reads what the stage may cache, from these apps, as
+      loadtests/load/warming.py has it.
       {"caches": {"cache": "redis://cache:6379/0"}} asks each how full it is, as loadtests/load/caches.py has it.
 Out:  {"ready": …} once, {"warmed": …} and {"caches": …} where asked for; then for each trial {"window": "start"} and
       {"window": "end"} as they happen, {"progress": …} each second and {"result": …}; {"error": {"kind", "text"}}
@@ -75,7 +76,8 @@ def serve(data: dataset.Dataset, target: str) -> None:
         try:
             asked = json.loads(line)
             if "warm" in asked:
-                say(warmed=warming.warm(sender, data, float(asked["warm"]["seconds"])))
+                apps = [Sender(Environment(), resolved(target)) for target in asked["warm"]["targets"]]
+                say(warmed=warming.warm(apps, data, float(asked["warm"]["seconds"])))
                 continue
             if "caches" in asked:
                 say(caches=caches.held(asked["caches"]))

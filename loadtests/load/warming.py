@@ -1,9 +1,11 @@
 """Warms what a stage caches, so that it is measured as a site that has run for a day, and not as one that just began.
 
-Each is read once, as fast as the stage answers. First the lists. Then articles, comments and profiles, in the order of
-how many of the look-ups of ``browse`` a read turns into hits: by the mix's own shares, and by the law by which it draws
-what is read. Whoever signs in has marks to look up, and reads an article that is read anyway; with the marks of all of
-them, the others are nobody's.
+Each is read once, as fast as the apps answer. They are asked directly: what is before them keeps such answers for a
+second at most, and a balancer refuses more at once than boxes of their own size can answer in time.
+
+First the lists. Then articles, comments and profiles, in the order of how many of the look-ups of ``browse`` a read
+turns into hits: by the mix's own shares, and by the law by which it draws what is read. Whoever signs in has marks to
+look up. So the first articles are read by one user each; once all of them have read one, by nobody in particular.
 
 What is read least is left out. By the same laws, with the lists cached, so many of the look-ups of ``browse`` find what
 so many reads have put there; of those of ``read-mostly`` the share is the same within 0.1 %:
@@ -18,7 +20,8 @@ ends it, another thousand reads add 0.2 % at most.
 
 import heapq
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -31,14 +34,11 @@ from loadtests.load.mixes.actions import PAGE, Request
 if TYPE_CHECKING:
     from loadtests.load.sender import Sender
 
-# Two cores are busy with ten. A balancer of boxes of an eighth of a core lets through 46.
+# Two cores are busy with ten.
 READERS = 32
 # What is read turns at least so large a share of all look-ups into hits: a thousand reads 0.2 %.
 WORTH = 2e-6
 HOME_PAGES = 5
-# Of a balancer, which bounds what is under way by the boxes' own size.
-BUSY = "status 503"
-BUSY_SECONDS = 0.1
 
 # What each hundred requests of browse look up: all reads but the feed once, and those of somebody marks beside it.
 _LOOK_UPS_OF_READS = sum(browse.READS.values()) - browse.READS[actions.feed]
@@ -68,31 +68,27 @@ def by_worth(data: Dataset) -> Iterator[Read]:
     return heapq.merge(_articles(data), _comments(data), _profiles(data), key=lambda read: -read.worth)
 
 
-def warm(sender: "Sender", data: Dataset, seconds: float) -> dict[str, Any]:
-    """Read it all, or for so many seconds. Returns how many requests were sent and failed, and whether that was all."""
+def warm(senders: Sequence["Sender"], data: Dataset, seconds: float) -> dict[str, Any]:
+    """Read it all, or for so many seconds, from where these send in turn. Returns how many requests were sent and
+    failed, and whether that was all.
+    """
     began = time.perf_counter()
     left = requests(data)
     sent = failed = 0
     is_whole = False
 
-    def has_time() -> bool:
-        return time.perf_counter() - began < seconds
-
-    def read() -> None:
+    def read(sender: "Sender") -> None:
         nonlocal sent, failed, is_whole
-        while has_time():
+        while time.perf_counter() - began < seconds:
             request = next(left, None)
             if request is None:
                 is_whole = True
                 return
             sample, _ = sender.send(request, time.perf_counter())
-            while sample.error == BUSY and has_time():
-                gevent.sleep(BUSY_SECONDS)
-                sample, _ = sender.send(request, time.perf_counter())
             sent += 1
             failed += bool(sample.error)
 
-    gevent.joinall([gevent.spawn(read) for _ in range(READERS)], raise_error=True)
+    gevent.joinall([gevent.spawn(read, sender) for sender in islice(cycle(senders), READERS)], raise_error=True)
     took = round(time.perf_counter() - began, 1)
     return {"sent": sent, "failed": failed, "whole": is_whole, "seconds": took}
 

@@ -25,6 +25,15 @@ def test_a_cache_is_asked_where_the_apps_ask_it() -> None:
     assert boxes.cache_urls() == {"app": "redis://conduit-stage4-cache-1:6379/0"}
 
 
+def test_apps_are_those_behind_a_balancer() -> None:
+    app, balancer = _box(), _box()
+    app.labels["stage.upstream"] = "app"
+    app.container.name = "conduit-stage3-app1-1"
+    boxes = Boxes.__new__(Boxes)
+    boxes.boxes = [app, balancer]
+    assert boxes.app_urls() == ["http://conduit-stage3-app1-1:8000"]
+
+
 def test_a_box_that_its_stage_says_works_in_the_background_is_not_waited_for() -> None:
     worker, app = _box(), _box()
     worker.name, worker.labels["stage.background"] = "worker", "true"

@@ -38,8 +38,9 @@ def test_a_trial_through_the_real_generator(stub: Callable[..., str]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "whole"), [(60.0, True), (0.0, False)])
 def test_a_stage_is_warmed_once_or_for_so_long(stub: Callable[..., str], *, seconds: float, whole: bool) -> None:
-    with Generator([sys.executable, str(HERE / "generate.py"), stub()], ROOT) as generator:
-        warmed = generator.warm(seconds)
+    target = stub()
+    with Generator([sys.executable, str(HERE / "generate.py"), target], ROOT) as generator:
+        warmed = generator.warm(seconds, [target])
         # The tags, five pages, three tags' lists, a hundred articles with their comments, ten profiles.
         assert (warmed["sent"], warmed["failed"], warmed["whole"]) == (1 + 5 + 3 + 200 + 10 if whole else 0, 0, whole)
         assert generator.trial({"mix": "browse", "profile": [[0.5, 20]]}, nothing, nothing)["total"]["errors"] == {}

@@ -37,7 +37,8 @@ def containers() -> list[Container]:
 @pytest.fixture
 def boxes(containers: list[Container]) -> Any:
     """Of a machine of four cores."""
-    return SimpleNamespace(info={"NCPU": 4}, boxes=[SimpleNamespace(container=one) for one in containers])
+    each = [SimpleNamespace(container=one) for one in containers]
+    return SimpleNamespace(info={"NCPU": 4}, boxes=each, app_urls=lambda: ["http://app:8000"])
 
 
 BACK = [(*OWN, "0-3"), (*OWN, "1"), (*OWN, "0-3")]
@@ -46,7 +47,8 @@ BACK = [(*OWN, "0-3"), (*OWN, "1"), (*OWN, "0-3")]
 def test_caches_are_warmed_with_the_whole_machine_and_that_is_told(containers: list[Container], boxes: Any) -> None:
     seen: list[tuple[float, list[tuple[int, int, str]]]] = []
 
-    def read(seconds: float) -> dict[str, Any]:
+    def read(seconds: float, targets: list[str]) -> dict[str, Any]:
+        assert targets == ["http://app:8000"]
         seen.append((seconds, [one.size for one in containers]))
         return {"sent": 7}
 

@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import gevent
 import pytest
 
 from loadtests.load import warming
@@ -78,29 +79,23 @@ def _dataset(articles: int) -> Dataset:
     return Dataset([Article(f"article-{n}", "") for n in range(articles)], users, users[:1], [], {}, secret=32 * "x")
 
 
-class _Balancer:
-    """In the place of a sender: refuses each read ``times`` times, then answers it."""
+class _App:
+    """In the place of a sender: answers, or fails."""
 
-    def __init__(self, times: int) -> None:
-        self._times = times
+    def __init__(self, error: str = "") -> None:
+        self._error = error
         self.sent: list[str] = []
 
     def send(self, request: Request, intended: float) -> tuple[Sample, None]:
+        gevent.sleep(0)
         self.sent.append(request.path)
-        refused = self.sent.count(request.path) <= self._times
-        return Sample(request.route, intended, intended, warming.BUSY if refused else ""), None
+        return Sample(request.route, intended, intended, self._error), None
 
 
-def test_what_a_busy_balancer_refuses_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warming, "BUSY_SECONDS", 0)
-    balancer: Any = _Balancer(times=2)
-    warmed = warming.warm(balancer, made_up(), 60)
-    assert (warmed["sent"], warmed["failed"], warmed["whole"]) == (219, 0, True)
-    assert len(balancer.sent) == 3 * 219
-
-
-def test_what_is_refused_until_there_is_no_more_time_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warming, "BUSY_SECONDS", 0.01)
-    balancer: Any = _Balancer(times=1_000_000)
-    warmed = warming.warm(balancer, made_up(), 0.05)
-    assert (warmed["sent"], warmed["failed"], warmed["whole"]) == (warming.READERS, warming.READERS, False)
+def test_apps_share_the_reads_and_what_fails_is_counted() -> None:
+    first: Any = _App()
+    second: Any = _App(error="status 503")
+    warmed = warming.warm([first, second], made_up(), 60)
+    assert sorted(first.sent + second.sent) == sorted(request.path for request in warming.requests(made_up()))
+    assert 90 < len(second.sent) < 129
+    assert (warmed["sent"], warmed["failed"], warmed["whole"]) == (219, len(second.sent), True)
