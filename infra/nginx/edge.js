@@ -11,9 +11,6 @@ const TRIED_MS = 1000;
 const SLOW_MS = 10000;
 // What a question has in @held, before it is given up.
 const LITTLE_PATIENCE_MS = 500;
-// A turn in which NGINX has answered others for so long is too long: an answer that comes from the origin takes up to four,
-// and the apps may take the rest of the half second.
-const TURN_MS = 50;
 
 // Seconds since the origin made the answer (RFC 9111, 4.2.3); nothing where no cache was asked.
 function age(r) {
@@ -68,12 +65,6 @@ function patience(r) {
   return Number(trouble.get(r.variables.request_uri) || 0) > Date.now() ? "" : "little";
 }
 
-// Whether too many are connected: then who is late in a turn leaves with the answer, and the next turn is shorter. NGINX's
-// own clock stands still during a turn, at its start.
-function crowded(r) {
-  return Date.now() - Number(r.variables.msec) * 1000 > TURN_MS ? "1" : "";
-}
-
 // The origin answers.
 function answered(r) {
   const status = r.variables.upstream_status;
@@ -91,4 +82,4 @@ function hung(r) {
   r.return(504);
 }
 
-export default { age, query, mark, purge, patience, crowded, answered, hung };
+export default { age, query, mark, purge, patience, answered, hung };

@@ -9,7 +9,7 @@ a template may use:
     network   the addresses of the network on which requests travel, as 10.83.3.0/25; `gateway` is this machine's
     apps      the app boxes, in the order of their addresses: each has `name`, `address` and `port`
     at_once   requests under way at once for each of them: what it answers in a part of a second, or as its label says
-    at_the_door   connections that may wait until the edge takes them: as many as it answers in that part of a second
+    connections   that the edge has at once: as many as it answers in that part of a second
     origins   whose pages may read the API's answers from another origin (the apps' CORS_ORIGINS)
     lb, media, cdn   the box of that role, like one of `apps`, or None; `media` only where the app keeps its files there
 """
@@ -35,8 +35,8 @@ AT_ONCE_SECONDS = 0.3
 A_REQUEST_SECONDS = 0.0016
 LEAST_AT_ONCE = 4
 # What the edge has costs it so much CPU (docs/stage4.md).
-A_HIT_SECONDS = 0.00015
-LEAST_AT_THE_DOOR = 16
+A_HIT_SECONDS = 0.00018
+LEAST_CONNECTIONS = 64
 # On which NGINX asks another box, and is asked.
 NETWORK = "app"
 MOUNTED_AT = "/etc/nginx/nginx.conf"
@@ -137,7 +137,7 @@ def _known(config: Mapping[str, Any]) -> dict[str, Any]:
         "gateway": addresses.get("gateway"),
         "apps": sorted(apps, key=lambda app: ipaddress.ip_address(app.address)),
         "at_once": at_once,
-        "at_the_door": _in_time(edges, A_HIT_SECONDS, LEAST_AT_THE_DOOR),
+        "connections": _in_time(edges, A_HIT_SECONDS, LEAST_CONNECTIONS),
         "origins": [origin for origin in map(str.strip, wanted.split(",")) if origin],
         "lb": boxes.get("lb"),
         "media": boxes.get("media") if keep_files else None,

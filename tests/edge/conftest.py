@@ -18,6 +18,7 @@ from tests.edge.origin import Origin, as_the_app
 ROOT = Path(__file__).resolve().parents[2]
 _HOST = "host.docker.internal"
 _IMAGE = "conduit/nginx"
+CONNECTIONS = 417  # of the default box
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _rendered(port: int, subnet: str, gateway: str) -> str:
     )
     lb = Server("lb", _HOST, port)
     return templates.get_template("cdn.conf.j2").render(
-        stage="4", network=subnet, gateway=gateway, lb=lb, origins=["*"], at_the_door=500
+        stage="4", network=subnet, gateway=gateway, lb=lb, origins=["*"], connections=CONNECTIONS
     )
 
 
