@@ -114,9 +114,7 @@ def differences(first: dict[str, Any], second: dict[str, Any], in_turn: bool = F
     sizes = [sorted({_size(box) for box in run["boxes"]}) for run in (first, second)]
     if sizes[0] != sizes[1]:
         found.append("boxes of " + " and of ".join(", ".join(size) for size in sizes))
-    if not _same_dataset(first, second):
-        counts = (f"{run['dataset']['users']} users, {run['dataset']['articles']} articles" for run in (first, second))
-        found.append("datasets of " + " and of ".join(counts))
+    found += dataset_differences(first, second)
     if first.get("strangers", False) != second.get("strangers", False):
         found.append("the requests of one came from strangers, each on a connection of their own (STRANGERS=1)")
     if first["slo"] != second["slo"]:
@@ -129,6 +127,14 @@ def differences(first: dict[str, Any], second: dict[str, Any], in_turn: bool = F
             "published since the seed have none and fill the lists (make stageN seed REPLACE=1 begins anew)"
         )
     return found
+
+
+def dataset_differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """Why what was measured on one dataset says nothing beside the other; empty where they are alike."""
+    if _same_dataset(first, second):
+        return []
+    counts = (f"{run['dataset']['users']} users, {run['dataset']['articles']} articles" for run in (first, second))
+    return ["datasets of " + " and of ".join(counts)]
 
 
 def notes(first: dict[str, Any], second: dict[str, Any]) -> list[str]:

@@ -31,6 +31,8 @@ from loadtests.process import ProcessError
 from loadtests.report import cache, words
 
 SIZES = {"quick": "small", "full": "medium"}
+# What is up but cannot be measured; the messages say why.
+UNMEASURABLE = (DockerUnreachableError, StageDownError, ProcessError, EmptyStageError)
 
 
 def main(stage: int, mix: str = "browse", quick: bool = False, strangers: bool = False) -> int:
@@ -54,7 +56,7 @@ def main(stage: int, mix: str = "browse", quick: bool = False, strangers: bool =
     except KeyboardInterrupt:
         print("Interrupted before anything was measured.", file=sys.stderr)
         return INTERRUPTED
-    except (DockerUnreachableError, StageDownError, ProcessError, EmptyStageError) as error:
+    except UNMEASURABLE as error:
         return _complain(f"{error}\nWhat runs, and how it is: make stage{stage} status")
     except StageCommandError:
         return 1

@@ -78,6 +78,16 @@ def generator(stage: int, boxes: Boxes, size: str) -> Generator:
         return Generator(start, ROOT)
 
 
+def dataset(stage: int, size: str) -> dict[str, Any]:
+    """What is in a stage that is up: ``dataset`` and ``seeded`` as a run's record has them. Seeds it where it is empty.
+
+    Raises StageCommandError, DockerUnreachableError, StageDownError, GeneratorError or EmptyStageError.
+    """
+    reader = generator(stage, Boxes(topology.read(stage).project), size)
+    reader.close()
+    return {"dataset": reader.ready["dataset"], "seeded": reader.ready.get("seeded")}
+
+
 def warm(rig: Rig, seconds: float) -> dict[str, Any]:
     """Fill the stage's caches, for so many seconds at most, while each box may use all cores: boxes of their own size
     would take minutes. They have that again when this returns or raises.

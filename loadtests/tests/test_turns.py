@@ -14,6 +14,7 @@ from loadtests import report
 from loadtests.ceiling import cli as ceiling
 from loadtests.ceiling.record import now
 from loadtests.ceiling.stage import StageCommandError
+from loadtests.process import ProcessError
 from loadtests.report import cited, words
 from loadtests.report import turns as told
 from loadtests.tests.runs import record
@@ -163,6 +164,7 @@ class _Searches:
         self.codes: dict[int, int] = {}
         self.more: dict[int, dict[str, Any]] = {}
         self.ups_fail = False
+        self.held: dict[int, dict[str, Any]] = {}
         self._runs = runs
         self._number = 0
 
@@ -170,6 +172,11 @@ class _Searches:
         self.done.append(f"{verb} {stage} {' '.join(options)}")
         if self.ups_fail:
             raise StageCommandError(verb)
+
+    def dataset(self, stage: int, size: str) -> dict[str, Any]:
+        """What a stage holds, seeded with ``size`` where it is empty."""
+        self.done.append(f"reads {stage}, {size}")
+        return self.held.get(stage, {"dataset": {"users": 1000, "articles": 10_000}, "seeded": None})
 
     def search(self, stage: int, mix: str, quick: bool) -> int:
         self._number += 1
@@ -190,6 +197,7 @@ class _Searches:
 def searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Searches:
     made = _Searches(tmp_path)
     monkeypatch.setattr(cli, "run", made.up)
+    monkeypatch.setattr(cli, "dataset", made.dataset)
     monkeypatch.setattr(ceiling, "main", made.search)
     monkeypatch.setattr(cli, "RUNS", tmp_path)
     monkeypatch.setattr(cli, "interruptible", lambda: None)
@@ -207,8 +215,8 @@ def test_all_are_up_before_they_are_measured_there_and_back(
     searches: _Searches, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main([1, 2, 3], "pages", quick=True) == 0
-    ups = [f"up {stage} --same-apps" for stage in (1, 2, 3)]
-    assert searches.done == [*ups, *(f"{stage} pages quick" for stage in (1, 2, 3, 3, 2, 1))]
+    first = [f"up {stage} --same-apps" for stage in (1, 2, 3)] + [f"reads {stage}, small" for stage in (1, 2, 3)]
+    assert searches.done == [*first, *(f"{stage} pages quick" for stage in (1, 2, 3, 3, 2, 1))]
     said = capsys.readouterr()
     assert "6 searches in turn (1 2 3 3 2 1) of some 4 minutes each, so 24 minutes in all." in said.err
     assert "Search 5 of 6: stage 2" in said.err
@@ -244,7 +252,7 @@ def test_without_quick_it_says_how_to_be_sooner(searches: _Searches, capsys: pyt
     assert "4 searches in turn (1 2 2 1) of some 14 minutes each, so 56 minutes in all; QUICK=1" in (
         capsys.readouterr().err
     )
-    assert searches.done[2] == "1 browse full"
+    assert searches.done[4] == "1 browse full"
 
 
 def test_after_a_search_without_a_verdict_the_others_go_on(
@@ -312,6 +320,39 @@ def test_a_stage_that_does_not_start_leaves_nothing(searches: _Searches, tmp_pat
     searches.ups_fail = True
     assert cli.main([1, 2]) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("third", "alike"),
+    [
+        ({"users": 1006, "articles": 13_772}, False),
+        ({"users": 1000, "articles": 12_000}, False),
+        ({"users": 1000, "articles": 11_000}, True),
+    ],
+)
+def test_other_data_at_a_stage_is_told_before_anything_is_measured(
+    searches: _Searches, tmp_path: Path, capsys: pytest.CaptureFixture[str], third: dict[str, int], alike: bool
+) -> None:
+    searches.held = {3: {"dataset": third, "seeded": None}}
+    assert (cli.main([1, 2, 3]) == 0) is alike
+    if not alike:
+        assert list(tmp_path.iterdir()) == []
+        said = capsys.readouterr().err
+        held = f"{third['users']} users, {third['articles']} articles"
+        assert f"Stages 1 and 3 hold datasets of 1000 users, 10000 articles and of {held}" in said
+        assert "make stageN seed SIZE=medium REPLACE=1" in said
+
+
+def test_a_stage_whose_data_cannot_be_read_is_told_before_anything_is_measured(
+    searches: _Searches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreadable(*_: object) -> dict[str, Any]:
+        raise ProcessError("the generator ended early")
+
+    monkeypatch.setattr(cli, "dataset", unreadable)
+    assert cli.main([1, 2]) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert "the generator ended early" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("number", "pairs"), [(2, [False, False]), (5, [False, False]), (6, [False, True])])

@@ -14,8 +14,8 @@ from loadtests import report
 from loadtests.ceiling import cli
 from loadtests.ceiling.plan import FULL, QUICK
 from loadtests.ceiling.record import RUNS, Run, now
-from loadtests.ceiling.stage import INTERRUPTED, StageCommandError, interruptible, run
-from loadtests.compare import differences
+from loadtests.ceiling.stage import INTERRUPTED, StageCommandError, dataset, interruptible, run
+from loadtests.compare import dataset_differences, differences
 from loadtests.load import mixes
 from loadtests.report import turns as told
 from loadtests.turns import figures
@@ -52,10 +52,14 @@ def main(stages: Sequence[int], mix: str = "browse", quick: bool = False) -> int
     try:
         for stage in stages:
             run("up", stage, "--same-apps")  # all, before the first is measured
+        _check_datasets(stages, cli.SIZES[plan.mode])
     except KeyboardInterrupt:
         print("Interrupted before anything was measured.", file=sys.stderr)
         return INTERRUPTED
     except StageCommandError:
+        return FAILED
+    except (TurnError, *cli.UNMEASURABLE) as error:
+        print(error, file=sys.stderr)
         return FAILED
     record = Run(stages[-1], f"{mix}-turns-{'-'.join(map(str, stages))}", RUNS)
     record.data |= {
@@ -67,6 +71,19 @@ def main(stages: Sequence[int], mix: str = "browse", quick: bool = False) -> int
         "steps": figures.steps(stages, []),
     }
     return _campaign(record, quick)
+
+
+def _check_datasets(stages: Sequence[int], size: str) -> None:
+    """Raises TurnError where stages hold different data, which would end it with the first search of the second."""
+    first, *others = stages
+    print("Reading what each stage holds …", file=sys.stderr)
+    held = dataset(first, size)
+    for stage in others:
+        if what := dataset_differences(held, dataset(stage, size)):
+            raise TurnError(
+                f"Stages {first} and {stage} hold {'; '.join(what)}. Nothing was measured. Seed them "
+                "alike, each with: make stageN seed SIZE=medium REPLACE=1"
+            )
 
 
 def _campaign(record: Run, quick: bool) -> int:
