@@ -34,6 +34,10 @@ _REFUSAL = (
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
+def _always() -> bool:
+    return True
+
+
 class _Lingering:
     """A transport whose ``close`` sends what was written, and reads on for a while where the request has not ended.
 
@@ -68,6 +72,10 @@ class _Lingering:
             self._timer = self._later(LINGER_SECONDS, self._transport.close)
             self._transport.write_eof()
             self._transport.resume_reading()
+
+    def forget(self) -> None:
+        """Let go of who made it, so that both are freed at once and not by the garbage collector."""
+        self._has_ended = _always
 
     def discard(self, count: int) -> None:
         self._left -= count
@@ -109,6 +117,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._has_head()
         super().connection_lost(exc)
+        self.transport.forget()
 
     def _has_ended(self) -> bool:
         """Whether the client has nothing more to send of a request."""

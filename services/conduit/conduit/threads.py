@@ -99,7 +99,12 @@ class Threads:
         for one in late:
             _refuse(one)
         del job
-        return await future
+        try:
+            return await future
+        finally:
+            # An error's traceback has this frame, and the future has the error: a cycle that holds all of the request,
+            # and that only the garbage collector ends. Under overload that took it a second at a time.
+            del future
 
     def _pop_late(self, now: float) -> list[_Job]:
         late = []

@@ -109,6 +109,27 @@ def to_slow(slow: _Slow) -> Iterator[socket.socket]:
         thread.join(timeout=15)
 
 
+def test_a_connection_that_is_over_keeps_nothing(url: str) -> None:
+    """Until the garbage is collected, which holds up all requests."""
+    place = httpx.URL(url)
+
+    def kept() -> int:
+        return sum(isinstance(one, BoundedHttp) for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = kept()
+        for _ in range(5):
+            with socket.create_connection((place.host, place.port or 80), timeout=5) as connection:
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                while connection.recv(9_999):
+                    pass
+        until(lambda: kept() <= before, lambda: f"{kept() - before} of 5 are kept")
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nX-Long: ", b"GET /", b"GET / HTTP/1.1\r\n"], ids=repr)
 def test_an_endless_head_is_refused_before_it_is_gathered(connection: socket.socket, start: bytes) -> None:
     connection.sendall(start)

@@ -1,9 +1,12 @@
 """Threads: in the order of arrival while the queue is short, the newest first when it stands, the latest refused."""
 
 import asyncio
+import gc
 import random
 import threading
 import time
+import weakref
+from contextlib import suppress
 
 import pytest
 
@@ -65,6 +68,37 @@ def test_results_and_errors_are_returned() -> None:
             await pool.run(divmod, 7, 0)
 
     asyncio.run(ask())
+
+
+def test_an_error_keeps_nothing_of_its_request() -> None:
+    """Until the garbage is collected, which holds up all requests."""
+
+    class _Request:
+        pass
+
+    pool = Threads(1, LONG)
+    seen: list[weakref.ref[_Request]] = []
+
+    def fail() -> None:
+        raise ValueError
+
+    async def answer() -> None:
+        request = _Request()
+        seen.append(weakref.ref(request))
+        with suppress(ValueError):
+            await pool.run(fail)
+
+    async def use() -> None:
+        await answer()
+        await asyncio.sleep(NAP)  # the thread lets go of it, too
+        assert seen[0]() is None
+
+    gc.disable()
+    try:
+        asyncio.run(use())
+    finally:
+        gc.enable()
+        pool.close()
 
 
 def test_a_short_queue_is_served_in_the_order_of_arrival() -> None:
