@@ -18,7 +18,7 @@ from tests.edge.origin import Origin, as_the_app
 ROOT = Path(__file__).resolve().parents[2]
 _HOST = "host.docker.internal"
 _IMAGE = "conduit/nginx"
-CONNECTIONS = 417  # of the default box
+CONNECTIONS = 341  # of the default box
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,19 @@
 import http.client
 import select
 import socket
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 
+import httpx
 import pytest
 
+from conduit_testing.waiting import until
 from tests.edge.conftest import CONNECTIONS, Edge
+from tests.edge.origin import Answer, Asked, Origin
 
 pytestmark = pytest.mark.docker
 
@@ -26,9 +33,21 @@ def _crowd(edge: Edge, path: str) -> Iterator[tuple[list[socket.socket], list[so
             one = opened.enter_context(closing(socket.create_connection((place.host, place.port or 80), WAITS)))
             one.sendall(f"GET {path} HTTP/1.1\r\nHost: edge\r\n".encode())
             everybody.append(one)
-        edge.status_inside("GET", "/")  # a turn of the edge later
-        closed = select.select(everybody, [], [], 1)[0]
+        closed = _closed(everybody)
         yield [one for one in everybody if one not in closed], closed
+
+
+def _closed(connections: list[socket.socket]) -> list[socket.socket]:
+    """Once there are no more of them for half a second."""
+    by_number = {one.fileno(): one for one in connections}
+    poll = select.poll()
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    count, found = -1, poll.poll(1000)
+    while len(found) > count:
+        time.sleep(0.5)
+        count, found = len(found), poll.poll(0)
+    return [by_number[number] for number, _ in found]
 
 
 def _is_over(connection: socket.socket) -> bool:
@@ -64,3 +83,27 @@ def test_who_asks_nothing_makes_room_for_newcomers(edge: Edge, word: str) -> Non
             answer = connection.getresponse()
             assert (answer.status, answer.getheader("Connection")) == (200, "keep-alive")
             answer.read()
+
+
+def test_an_origin_that_hangs_leaves_room_for_who_reads_what_is_kept(edge: Edge, origin: Origin, word: str) -> None:
+    path = f"/assets/{word}.js"
+    assert edge.get(path).status_code == 200
+    may_answer, waiting = threading.Event(), f"/api/articles/{word}"
+
+    def hang(_: Asked) -> Answer:
+        may_answer.wait(10)
+        return Answer("late")
+
+    origin.answer = hang
+    with ThreadPoolExecutor(CONNECTIONS // 2) as threads:
+        try:
+            readers = [
+                threads.submit(httpx.get, edge.url + waiting, headers={"Authorization": "Token jo"}, timeout=15)
+                for _ in range(CONNECTIONS // 2)
+            ]
+            until(lambda: len(origin.asked_for(word)) > CONNECTIONS // 4, "the origin was not asked", within=10)
+            assert httpx.get(edge.url + path).status_code == 200
+        finally:
+            may_answer.set()
+        answers = Counter(one.result().status_code for one in readers)
+    assert answers == {200: CONNECTIONS // 4, 503: CONNECTIONS // 2 - CONNECTIONS // 4}

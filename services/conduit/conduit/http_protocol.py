@@ -117,6 +117,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._has_head()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # which uvicorn leaves where the client has reset the connection
         self.transport.forget()
 
     def _has_ended(self) -> bool:

@@ -96,8 +96,7 @@ class Threads:
             queue.append(job)
             late = self._pop_late(job.asked)
         self._tokens.put(True)
-        for one in late:
-            _refuse(one)
+        _refuse_all(late)
         del job
         try:
             return await future
@@ -126,8 +125,7 @@ class Threads:
                 job = None
         if stands == self._is_short.is_set():
             (self._is_short.clear if stands else self._is_short.set)()
-        for one in late:
-            _refuse(one)
+        _refuse_all(late)
         return job
 
     def _work(self, is_spare: bool) -> None:
@@ -153,6 +151,12 @@ class Threads:
                     turn.get(timeout=PATIENCE_SECONDS)
             # Otherwise the name keeps the last job's objects alive until the next one.
             del job
+
+
+def _refuse_all(jobs: list[_Job]) -> None:
+    """And keep none: who refuses others may wait for long itself."""
+    while jobs:
+        _refuse(jobs.pop())
 
 
 def _refuse(job: _Job) -> None:
