@@ -15,7 +15,6 @@ from conduit import logs
 from conduit.settings import Settings
 
 log = logging.getLogger("conduit")
-LISTENERS = 16
 # How long a stop waits for requests under way: tasks inside a request take that long. Docker kills the box after 30 s.
 DRAIN_SECONDS = 24
 _USAGE = "usage: python -m conduit api | migrate | serve | worker | queue [--retry KEY|all]"
@@ -129,6 +128,7 @@ def _serve(settings: Settings) -> int:
     from conduit.http_protocol import BoundedHttp
     from conduit.main import create_app
     from conduit.pages import PagesError
+    from conduit.server import Server
 
     try:
         services = bootstrap(settings)
@@ -151,11 +151,9 @@ def _serve(settings: Settings) -> int:
         timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_keep_alive=75,
     )
-    # libuv accepts one connection from a listener per loop iteration (libuv#3696), and a busy box has few iterations a
-    # second: new connections waited for seconds, and no metric showed it. So it listens several times.
     listener = config.bind_socket()
     _collect_from_now_on()
-    uvicorn.Server(config).run(sockets=[listener, *(listener.dup() for _ in range(LISTENERS - 1))])
+    Server(config, listener, turns_away=not settings.trusted_proxies).run()
     return 0
 
 

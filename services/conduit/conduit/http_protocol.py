@@ -15,6 +15,8 @@ import msgspec
 from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from conduit.crowd import Crowd
+
 # As the balancer has it: 32 KiB for a header, and four of them.
 MAX_HEAD_BYTES = 128 << 10
 # Each takes some 200 bytes of memory, however short it is. A browser sends twenty.
@@ -96,13 +98,16 @@ _TRAILERS = _Trailers()
 class BoundedHttp(HttpToolsProtocol):
     """Refuses a head of more than ``MAX_HEAD_BYTES`` or ``MAX_HEADERS``, or that takes longer than ``HEAD_SECONDS``.
 
-    A request that is refused behind others waits for their answers; nothing after it is read.
+    A request that is refused behind others waits for their answers; nothing after it is read. While the box
+    is crowded, a connection ends with its answer, so that there are fewer in the next turn.
     """
 
     transport: Any
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, crowd: Crowd | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._crowd = crowd or Crowd()
+        self._begun = 0
         self.headers = _TRAILERS
         # Bytes since the last request ended, or since the last piece of a body.
         self._head_bytes = 0
@@ -116,6 +121,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._has_head()
+        self._crowd.leave(self._begun)
+        self._begun = 0
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # which uvicorn leaves where the client has reset the connection
         self.transport.forget()
@@ -156,6 +163,8 @@ class BoundedHttp(HttpToolsProtocol):
         if self._is_refused:
             raise HttpParserError  # ends the parsing
         super().on_headers_complete()
+        if self._crowd.is_full:
+            self.cycle.keep_alive = False
         self.headers = _TRAILERS
         self._is_in_head = False
         self._has_head()
@@ -167,9 +176,14 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._is_in_head = True
         self._head_bytes = 0
+        self._crowd.begins()  # only now, since a body may come slowly
+        self._begun += 1
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        if self._begun:
+            self._begun -= 1
+            self._crowd.ends()
         # Else the rest of a body would be read and discarded, however long it takes.
         if (self._is_refused or not self._is_in_head) and not self.pipeline and not self.transport.is_closing():
             self.transport.close()

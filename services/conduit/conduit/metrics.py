@@ -14,6 +14,7 @@ REQUESTS = Histogram(
 )  # fmt: skip
 IN_FLIGHT = Gauge("conduit_requests_in_flight", "Requests accepted and not answered yet")
 SHED = Counter("conduit_requests_shed_total", "Requests refused because of overload")
+TURNED_AWAY = Counter("conduit_connections_turned_away_total", "Connections closed unread because of overload")
 QUERIES = Histogram("conduit_database_seconds", "Seconds of one database call", ["server", "kind"], buckets=_BUCKETS)
 CHECKOUTS = Histogram(
     "conduit_database_checkout_seconds",

@@ -1,6 +1,7 @@
 """The deployed app in this process: the real ASGI server on a free port, with one or two database servers."""
 
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -24,6 +25,7 @@ from conduit.http_protocol import BoundedHttp
 from conduit.main import create_app
 from conduit.migrate import migrate
 from conduit.ports import Listener
+from conduit.server import Server
 from conduit.settings import Settings
 
 NewRedis = Callable[[], str]
@@ -126,12 +128,13 @@ def deployed_on_two_servers(new_database: NewDatabase, **settings: Any) -> Itera
 
 
 @contextmanager
-def served(settings: Settings, database: PostgresDatabase | None = None) -> Iterator[str]:
+def served(
+    settings: Settings, database: PostgresDatabase | None = None, turns_away: bool = False
+) -> Iterator[str]:
     """The app's base URL while uvicorn serves it in a thread, configured as in the program."""
     config = uvicorn.Config(
         create_app(settings, bootstrap(settings, database)),
         host="127.0.0.1",
-        port=0,
         loop="uvloop",
         http=BoundedHttp,
         ws="none",
@@ -140,7 +143,8 @@ def served(settings: Settings, database: PostgresDatabase | None = None) -> Iter
         timeout_graceful_shutdown=5,
         timeout_keep_alive=75,
     )
-    server = uvicorn.Server(config)
+    listener = socket.create_server((config.host, 0))
+    server = Server(config, listener, turns_away)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 15
@@ -149,7 +153,7 @@ def served(settings: Settings, database: PostgresDatabase | None = None) -> Iter
             raise RuntimeError("the app did not start")
         time.sleep(0.01)
     try:
-        host, port = server.servers[0].sockets[0].getsockname()[:2]
+        host, port = listener.getsockname()[:2]
         yield f"http://{host}:{port}"
     finally:
         server.should_exit = True

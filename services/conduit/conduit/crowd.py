@@ -1,0 +1,90 @@
+"""Whether the box has more to do than it can, by the clock alone.
+
+By Little's law a request waits for as long as it takes to answer those that are under way: their number divided by the
+answers a second. So what bounds the wait is a time, and it is right for a box of any speed. The event loop's turns tell
+whether the box is busy at all: where its database does not answer, many are under way, but the loop has time, and what
+needs no database is still answered at once.
+"""
+
+# It is an overload when requests have to wait for so long, for so long. At the ceiling there are bursts all the time,
+# which are over by then.
+STANDS_SECONDS = 0.3
+OVERLOAD_SECONDS = 2.0
+# A turn of the event loop that takes this long is one at once: whoever is let in waits for turns of that kind.
+TURN_SECONDS = 0.25
+# The mean turn of a loop that has less to do than it can is shorter.
+BUSY_SECONDS = 0.01
+# In an overload, as many are under way as are answered in so long. To connect and to be read takes about as long again.
+WAIT_SECONDS = 0.15
+# But these may always be, or a box that has answered nobody for a while would let in nobody.
+LEAST = 4
+# It is over when nobody was turned away for so long.
+OVER_SECONDS = 1.0
+MEAN_SECONDS = 1.0
+
+
+class Crowd:
+    """Who is under way, as the protocol tells, and whether one more may come in.
+
+    ``look`` is to be called some twenty times a second, with how late it is called.
+    """
+
+    def __init__(self) -> None:
+        self.is_overloaded = False
+        self.under_way = 0
+        self._answered = 0
+        self._rate = 0.0
+        self._late = 0.0
+        self._places = 0.0
+        self._looked_at: float | None = None
+        self._stands_since: float | None = None
+        self._turned_away_at = 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would wait for too long."""
+        return self.is_overloaded and self._places < 1
+
+    def begins(self) -> None:
+        self.under_way += 1
+
+    def ends(self) -> None:
+        self.under_way -= 1
+        self._answered += 1
+
+    def leave(self, count: int) -> None:
+        """Who has gone before the answer; the work for them may go on."""
+        self.under_way -= count
+
+    def enters(self) -> None:
+        """Somebody who will ask for something before the next look."""
+        self._places -= 1
+
+    def is_turned_away(self, now: float) -> None:
+        self._turned_away_at = now
+
+    def look(self, now: float, late: float) -> None:
+        """``now`` and how ``late`` that is are seconds of one clock."""
+        passed = now - self._looked_at if self._looked_at is not None else 0.0
+        self._looked_at = now
+        if passed <= 0:
+            return
+        share = min(1.0, passed / MEAN_SECONDS)
+        self._late += (late - self._late) * share
+        self._rate += (self._answered / passed - self._rate) * share
+        self._answered = 0
+        self._places = max(LEAST, WAIT_SECONDS * self._rate) - self.under_way
+        if self.is_overloaded:
+            self.is_overloaded = now - self._turned_away_at < OVER_SECONDS and self._late >= BUSY_SECONDS
+        elif late > TURN_SECONDS or self._has_stood(now):
+            self.is_overloaded = True
+            self._turned_away_at = now
+            self._stands_since = None
+
+    def _has_stood(self, now: float) -> bool:
+        """Whether requests have waited for long, and for long enough."""
+        if self._late < BUSY_SECONDS or self.under_way < STANDS_SECONDS * self._rate:
+            self._stands_since = None
+        elif self._stands_since is None:
+            self._stands_since = now
+        return self._stands_since is not None and now - self._stands_since > OVERLOAD_SECONDS
