@@ -7,6 +7,7 @@ turn (libuv#3696): a busy box has few turns a second, and newcomers waited for s
 """
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -26,6 +27,7 @@ ACCEPTED_AT_ONCE = 64
 CLOSED_AT_ONCE = 1024
 BACKLOG = 1024
 PAUSE_SECONDS = 1.0
+NO_MORE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # files or memory
 LOOPBACK = "127.0.0.1"  # the box's own health check
 
 
@@ -95,12 +97,11 @@ class _Door:
                     self._turn_away(connection)
                 else:
                     self._let_in(connection)
-        except (BlockingIOError, ConnectionAbortedError):
-            pass
-        except OSError:  # of files or of memory there are no more
-            log.exception("no connection can be accepted")
-            self._loop.remove_reader(self._listener)
-            self._loop.call_later(PAUSE_SECONDS, self._listen)
+        except OSError as error:  # nobody else waits, or one who waited has gone
+            if error.errno in NO_MORE:
+                log.exception("no connection can be accepted")
+                self._loop.remove_reader(self._listener)
+                self._loop.call_later(PAUSE_SECONDS, self._listen)
 
     def _turn_away(self, connection: socket.socket) -> None:
         connection.close()
