@@ -128,9 +128,7 @@ def deployed_on_two_servers(new_database: NewDatabase, **settings: Any) -> Itera
 
 
 @contextmanager
-def served(
-    settings: Settings, database: PostgresDatabase | None = None, turns_away: bool = False
-) -> Iterator[str]:
+def served(settings: Settings, database: PostgresDatabase | None = None, turns_away: bool = False) -> Iterator[str]:
     """The app's base URL while uvicorn serves it in a thread, configured as in the program."""
     config = uvicorn.Config(
         create_app(settings, bootstrap(settings, database)),

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
-from conduit import metrics, server
+from conduit import server
 from conduit.crowd import Crowd
 from conduit_testing.deployments import NewDatabase, migrated, served, settings_for
 
@@ -18,7 +19,7 @@ def url(new_database: NewDatabase) -> Iterator[str]:
 
 
 def _count() -> float:
-    return metrics.TURNED_AWAY._value.get()
+    return REGISTRY.get_sample_value("conduit_connections_turned_away_total") or 0.0
 
 
 def test_newcomers_are_turned_away_and_who_is_connected_is_answered_and_leaves(
