@@ -40,6 +40,10 @@ def _always() -> bool:
     return True
 
 
+def _nothing() -> None:
+    pass
+
+
 class _Lingering:
     """A transport whose ``close`` sends what was written, and reads on for a while where the request has not ended.
 
@@ -123,6 +127,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._has_head()
         self._crowd.leave(self._begun)
         self._begun = 0
+        while self.pipeline:  # they never run, so they would never let go of the protocol
+            self.pipeline.pop()[0].on_response = _nothing
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # which uvicorn leaves where the client has reset the connection
         self.transport.forget()

@@ -9,6 +9,7 @@ import gc
 import json
 import logging
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -109,9 +110,9 @@ def to_slow(slow: _Slow) -> Iterator[socket.socket]:
         thread.join(timeout=15)
 
 
-def test_a_connection_that_is_over_keeps_nothing(url: str) -> None:
-    """Until the garbage is collected, which holds up all requests."""
-    place = httpx.URL(url)
+@contextlib.contextmanager
+def _nothing_is_kept() -> Iterator[None]:
+    """No connection of the block stays until the garbage is collected."""
 
     def kept() -> int:
         return sum(isinstance(one, BoundedHttp) for one in gc.get_objects())
@@ -120,14 +121,33 @@ def test_a_connection_that_is_over_keeps_nothing(url: str) -> None:
     gc.disable()
     try:
         before = kept()
+        yield
+        until(lambda: kept() <= before, lambda: f"{kept() - before} are kept")
+    finally:
+        gc.enable()
+
+
+def test_a_connection_that_is_over_keeps_nothing(url: str) -> None:
+    """Until the garbage is collected, which holds up all requests."""
+    place = httpx.URL(url)
+    with _nothing_is_kept():
         for _ in range(5):
             with socket.create_connection((place.host, place.port or 80), timeout=5) as connection:
                 connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                while connection.recv(9_999):
-                    pass
-        until(lambda: kept() <= before, lambda: f"{kept() - before} of 5 are kept")
-    finally:
-        gc.enable()
+                _all_of(connection)
+
+
+def test_requests_that_waited_behind_one_are_not_kept_when_the_client_leaves(
+    slow: _Slow, to_slow: socket.socket
+) -> None:
+    until(lambda: any(isinstance(one, BoundedHttp) for one in gc.get_objects()), "it is not connected")
+    with _nothing_is_kept():
+        with socket.create_connection(to_slow.getpeername(), timeout=5) as connection:
+            connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+            until(lambda: slow.scopes, "it was not asked")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets it
+        slow.scopes.clear()
+        slow.may_end.set()
 
 
 @pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nX-Long: ", b"GET /", b"GET / HTTP/1.1\r\n"], ids=repr)
