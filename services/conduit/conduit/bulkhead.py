@@ -8,12 +8,16 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import ClassVar
 
 from conduit.errors import BusyError
 
 
 class Bulkhead:
     """At most ``slots`` holders, and ``max_waiting`` requests that wait for ``seconds``. ``what`` is for errors."""
+
+    # At all bulkheads of this process. They need nothing of the box meanwhile.
+    all_waiting: ClassVar[int] = 0
 
     def __init__(self, what: str, slots: int, max_waiting: int, seconds: float) -> None:
         self._what = what
@@ -27,18 +31,22 @@ class Bulkhead:
         """Hold a slot. Raises BusyError if none becomes free in time, or at once if too many wait already."""
         if self._slots.locked() and self._waiting >= self._max_waiting:
             raise BusyError(self._what)
-        self._waiting += 1
+        self._waits(1)
         try:
             async with asyncio.timeout(self._seconds):
                 await self._slots.acquire()
         except TimeoutError as error:
             raise BusyError(self._what) from error
         finally:
-            self._waiting -= 1
+            self._waits(-1)
         try:
             yield
         finally:
             self._slots.release()
+
+    def _waits(self, count: int) -> None:
+        self._waiting += count
+        Bulkhead.all_waiting += count
 
 
 class PlacesOfUsers:

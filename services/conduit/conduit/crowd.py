@@ -10,10 +10,12 @@ needs no database is still answered at once.
 # which are over by then.
 STANDS_SECONDS = 0.3
 OVERLOAD_SECONDS = 2.0
-# A turn of the event loop that takes this long is one at once: whoever is let in waits for turns of that kind.
+# If a turn of the event loop takes this long as well, it is one at once: whoever is let in waits for such turns.
 TURN_SECONDS = 0.25
-# The mean turn of a loop that has less to do than it can is shorter.
+# A loop that has more to do than it can is later than this on average, and one that has next to nothing to do is not as
+# late as that.
 BUSY_SECONDS = 0.01
+IDLE_SECONDS = 0.002
 # In an overload, as many are under way as are answered in so long. To connect and to be read takes about as long again.
 WAIT_SECONDS = 0.15
 # But these may always be, or a box that has answered nobody for a while would let in nobody.
@@ -26,7 +28,7 @@ MEAN_SECONDS = 1.0
 class Crowd:
     """Who is under way, as the protocol tells, and whether one more may come in.
 
-    ``look`` is to be called some twenty times a second, with how late it is called.
+    ``look`` is to be called some twenty times a second, at irregular intervals: the loop's turns may be regular.
     """
 
     def __init__(self) -> None:
@@ -46,15 +48,15 @@ class Crowd:
         return self.is_overloaded and self._places < 1
 
     def begins(self) -> None:
+        """A connection has something to be answered."""
         self.under_way += 1
 
-    def ends(self) -> None:
+    def leaves(self) -> None:
+        """It has no more, or its client has gone or does not read."""
         self.under_way -= 1
-        self._answered += 1
 
-    def leave(self, count: int) -> None:
-        """Who has gone before the answer; the work for them may go on."""
-        self.under_way -= count
+    def answers(self) -> None:
+        self._answered += 1
 
     def enters(self) -> None:
         """Somebody who will ask for something before the next look."""
@@ -63,8 +65,10 @@ class Crowd:
     def is_turned_away(self, now: float) -> None:
         self._turned_away_at = now
 
-    def look(self, now: float, late: float) -> None:
-        """``now`` and how ``late`` that is are seconds of one clock."""
+    def look(self, now: float, late: float, waiting: int = 0) -> None:
+        """``now`` and how ``late`` that is are seconds of one clock. ``waiting`` are those under way that need nothing
+        of the box for now.
+        """
         passed = now - self._looked_at if self._looked_at is not None else 0.0
         self._looked_at = now
         if passed <= 0:
@@ -73,17 +77,18 @@ class Crowd:
         self._late += (late - self._late) * share
         self._rate += (self._answered / passed - self._rate) * share
         self._answered = 0
-        self._places = max(LEAST, WAIT_SECONDS * self._rate) - self.under_way
+        crowd = self.under_way - waiting
+        self._places = max(LEAST, WAIT_SECONDS * self._rate) - crowd
         if self.is_overloaded:
-            self.is_overloaded = now - self._turned_away_at < OVER_SECONDS and self._late >= BUSY_SECONDS
-        elif late > TURN_SECONDS or self._has_stood(now):
+            self.is_overloaded = now - self._turned_away_at < OVER_SECONDS and self._late >= IDLE_SECONDS
+        elif self._has_stood(crowd, now) or (late > TURN_SECONDS and self._stands_since is not None):
             self.is_overloaded = True
             self._turned_away_at = now
             self._stands_since = None
 
-    def _has_stood(self, now: float) -> bool:
+    def _has_stood(self, crowd: int, now: float) -> bool:
         """Whether requests have waited for long, and for long enough."""
-        if self._late < BUSY_SECONDS or self.under_way < STANDS_SECONDS * self._rate:
+        if self._late < BUSY_SECONDS or crowd <= LEAST or crowd < STANDS_SECONDS * self._rate:
             self._stands_since = None
         elif self._stands_since is None:
             self._stands_since = now

@@ -111,7 +111,7 @@ class BoundedHttp(HttpToolsProtocol):
     def __init__(self, *args: Any, crowd: Crowd | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self._crowd = crowd or Crowd()
-        self._begun = 0
+        self._is_under_way = False
         self.headers = _TRAILERS
         # Bytes since the last request ended, or since the last piece of a body.
         self._head_bytes = 0
@@ -125,8 +125,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._has_head()
-        self._crowd.leave(self._begun)
-        self._begun = 0
+        self._count(under_way=False)
         while self.pipeline:  # they never run, so they would never let go of the protocol
             self.pipeline.pop()[0].on_response = _nothing
         super().connection_lost(exc)
@@ -182,18 +181,30 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._is_in_head = True
         self._head_bytes = 0
-        self._crowd.begins()  # only now, since a body may come slowly
-        self._begun += 1
+        self._count(under_way=True)  # only now, since a body may come slowly
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        if self._begun:
-            self._begun -= 1
-            self._crowd.ends()
+        self._crowd.answers()
+        self._count(under_way=bool(self.pipeline))
         # Else the rest of a body would be read and discarded, however long it takes.
         if (self._is_refused or not self._is_in_head) and not self.pipeline and not self.transport.is_closing():
             self.transport.close()
         super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        self._count(under_way=False)  # it waits for a client that does not read
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._count(under_way=self._is_in_head and self.cycle is not None and not self.cycle.response_complete)
+        super().resume_writing()
+
+    def _count(self, *, under_way: bool) -> None:
+        """A connection counts once, however many requests it has sent."""
+        if under_way != self._is_under_way:
+            self._is_under_way = under_way
+            (self._crowd.begins if under_way else self._crowd.leaves)()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's sentence
         self._refuse(400, "could not be read as an HTTP request")

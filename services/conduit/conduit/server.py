@@ -2,13 +2,14 @@
 
 To read a request and refuse it takes a good part of what it takes to answer it, so a box that is offered three times
 what it can do has little left for answers. A connection that is closed unread takes a few system calls, and who is
-turned away knows it at once. And the door accepts all who wait in one turn of the event loop. libuv accepts one in each
-turn (libuv#3696): a busy box has few turns a second, and newcomers waited for seconds, which no metric showed.
+turned away knows it at once. And the door accepts many in one turn of the event loop. libuv accepts one in each turn
+(libuv#3696): a busy box has few turns a second, and newcomers waited for seconds, which no metric showed.
 """
 
 import asyncio
 import errno
 import logging
+import random
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -16,16 +17,17 @@ from functools import partial
 import uvicorn
 
 from conduit import metrics
+from conduit.bulkhead import Bulkhead
 from conduit.crowd import Crowd
 from conduit.http_protocol import BoundedHttp
 
 log = logging.getLogger("conduit")
 
-LOOKS_EVERY_SECONDS = 0.05
+# At random, since the loop's turns may be regular, and a look would always come at the same moment of one.
+LOOKS_AFTER_SECONDS = (0.025, 0.075)
 # In one turn, so that those who are connected have theirs.
 ACCEPTED_AT_ONCE = 64
 CLOSED_AT_ONCE = 1024
-BACKLOG = 1024
 PAUSE_SECONDS = 1.0
 NO_MORE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # files or memory
 LOOPBACK = "127.0.0.1"  # the box's own health check
@@ -42,13 +44,13 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._listener = listener
         self._turns_away = turns_away
+        self.crowd = Crowd()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets or [])
-        crowd = Crowd()
         options = {"config": self.config, "server_state": self.server_state, "app_state": self.lifespan.state}
-        self._door = _Door(self._listener, partial(BoundedHttp, crowd=crowd, **options), crowd)
-        self._door.open(watched=self._turns_away)
+        self._door = _Door(self._listener, partial(BoundedHttp, crowd=self.crowd, **options), self.crowd)
+        self._door.open(self.config.backlog, watched=self._turns_away)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._door.close()
@@ -64,9 +66,9 @@ class _Door:
         self._look_again: asyncio.TimerHandle | None = None
         self._entering: set[asyncio.Task[object]] = set()
 
-    def open(self, watched: bool) -> None:
+    def open(self, backlog: int, *, watched: bool) -> None:
         self._listener.setblocking(False)
-        self._listener.listen(BACKLOG)
+        self._listener.listen(backlog)
         self._listen()
         if watched:
             self._look(self._loop.time())
@@ -85,15 +87,20 @@ class _Door:
 
     def _look(self, due: float) -> None:
         now = self._loop.time()
-        self._crowd.look(now, now - due)
-        due = now + LOOKS_EVERY_SECONDS
+        was = self._crowd.is_overloaded
+        self._crowd.look(now, now - due, Bulkhead.all_waiting)
+        if self._crowd.is_overloaded and not was:
+            log.warning("more to do than this box can: newcomers are turned away")
+        elif was and not self._crowd.is_overloaded:
+            log.warning("all newcomers are let in again")
+        due = now + random.uniform(*LOOKS_AFTER_SECONDS)  # noqa: S311 - no secret
         self._look_again = self._loop.call_at(due, self._look, due)
 
     def _accept(self) -> None:
         try:
             for _ in range(CLOSED_AT_ONCE if self._crowd.is_overloaded else ACCEPTED_AT_ONCE):
-                connection, (address, _port) = self._listener.accept()
-                if self._crowd.is_full and address != LOOPBACK:
+                connection, peer = self._listener.accept()
+                if self._crowd.is_full and peer[0] != LOOPBACK:
                     self._turn_away(connection)
                 else:
                     self._let_in(connection)
