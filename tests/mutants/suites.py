@@ -49,6 +49,8 @@ SUITES: dict[str, tuple[str, ...]] = {
     "adapters.limits_redis": ("contract/test_limits.py", "faults/test_redis_refuses.py"),
     "adapters.edge_purge": ("contract/test_edge.py", "faults/test_edge_goes_away.py"),
     "adapters.cache_invalidating": ("contract/cache/test_cache_invalidation.py",),
+    "adapters.cache_changes": ("contract/cache/test_cache_steps.py", "contract/cache/test_cache_changes.py"),
+    "crowd": ("unit/test_crowd.py",),
     "directory": ("faults/test_names_left_behind.py", "whole/test_events.py"),
     "articles": ("api/test_articles.py", *_CHANGES, "whole/test_mail.py"),
     "comments": ("api/test_comments.py", *_CHANGES),
@@ -66,4 +68,5 @@ SUITES: dict[str, tuple[str, ...]] = {
     "loadtests.ceiling.prediction": ("test_prediction.py",),
     "loadtests.ceiling.explain": ("test_explain.py",),
     "loadtests.ceiling.overload": ("test_overload.py",),
+    "loadtests.turns.figures": ("test_turns.py",),
 }

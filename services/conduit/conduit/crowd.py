@@ -18,6 +18,8 @@ BUSY_SECONDS = 0.01
 IDLE_SECONDS = 0.002
 # In an overload, as many are under way as are answered in so long. To connect and to be read takes about as long again.
 WAIT_SECONDS = 0.15
+# Who is connected may come again until there are so many times as many.
+CONNECTED = 1.5
 # But these may always be, or a box that has answered nobody for a while would let in nobody.
 LEAST = 4
 # It is over when nobody was turned away for so long.
@@ -37,6 +39,8 @@ class Crowd:
         self._answered = 0
         self._rate = 0.0
         self._late = 0.0
+        self._waiting = 0
+        self._most = 0.0
         self._places = 0.0
         self._looked_at: float | None = None
         self._stands_since: float | None = None
@@ -46,6 +50,11 @@ class Crowd:
     def is_full(self) -> bool:
         """Whether one more would wait for too long."""
         return self.is_overloaded and self._places < 1
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether some of those who are connected would have to wait for too long, too."""
+        return self.is_overloaded and self.under_way - self._waiting > CONNECTED * self._most
 
     def begins(self) -> None:
         """A connection has something to be answered."""
@@ -77,8 +86,10 @@ class Crowd:
         self._late += (late - self._late) * share
         self._rate += (self._answered / passed - self._rate) * share
         self._answered = 0
+        self._waiting = waiting
         crowd = self.under_way - waiting
-        self._places = max(LEAST, WAIT_SECONDS * self._rate) - crowd
+        self._most = max(LEAST, WAIT_SECONDS * self._rate)
+        self._places = self._most - crowd
         if self.is_overloaded:
             self.is_overloaded = now - self._turned_away_at < OVER_SECONDS and self._late >= IDLE_SECONDS
         elif self._has_stood(crowd, now) or (late > TURN_SECONDS and self._stands_since is not None):

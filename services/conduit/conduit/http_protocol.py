@@ -102,8 +102,8 @@ _TRAILERS = _Trailers()
 class BoundedHttp(HttpToolsProtocol):
     """Refuses a head of more than ``MAX_HEAD_BYTES`` or ``MAX_HEADERS``, or that takes longer than ``HEAD_SECONDS``.
 
-    A request that is refused behind others waits for their answers; nothing after it is read. While the box
-    is crowded, a connection ends with its answer, so that there are fewer in the next turn.
+    A request that is refused behind others waits for their answers; nothing after it is read. While too
+    many are under way, a connection ends with its answer, so that there are fewer.
     """
 
     transport: Any
@@ -168,7 +168,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._is_refused:
             raise HttpParserError  # ends the parsing
         super().on_headers_complete()
-        if self._crowd.is_full:
+        if self._crowd.is_too_large:
             self.cycle.keep_alive = False
         self.headers = _TRAILERS
         self._is_in_head = False

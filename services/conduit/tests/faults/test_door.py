@@ -52,6 +52,7 @@ def test_newcomers_are_turned_away_and_who_is_connected_is_answered_and_leaves(
     with httpx.Client(base_url=url, timeout=5) as connected:
         assert connected.get("/health").headers.get("connection") != "close"
         monkeypatch.setattr(Crowd, "is_full", True)
+        assert connected.get("/health").headers.get("connection") != "close"
         place = connected.base_url
         with socket.create_connection((place.host, place.port or 80), timeout=5) as the_box_itself:
             assert _is_answered(the_box_itself, GET % b"/health")
@@ -59,6 +60,7 @@ def test_newcomers_are_turned_away_and_who_is_connected_is_answered_and_leaves(
         for _ in range(50):
             with socket.create_connection((place.host, place.port or 80), timeout=5) as newcomer:
                 assert not _is_answered(newcomer, GET % b"/health")
+        monkeypatch.setattr(Crowd, "is_too_large", True)
         answer = connected.get("/health")
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert _count() == before + 50

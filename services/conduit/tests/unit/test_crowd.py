@@ -85,6 +85,32 @@ def test_of_many_who_come_at_once_as_many_are_let_in_as_have_a_place(box: _Box) 
     assert box.let_in - before <= max(LEAST, WAIT_SECONDS * box.speed) + 1
 
 
+def test_who_is_connected_may_come_again_until_half_as_many_again_are_under_way() -> None:
+    box = _Box(200)
+    box.offered(600, 10)
+    for _ in range(20):  # so that the mean is of 200 a second, of which 30 may be under way
+        box.offered(0, LOOK)
+        for _ in range(10):
+            box.crowd.answers()
+    assert box.crowd.is_overloaded
+    for _ in range(43):
+        box.crowd.begins()
+    assert not box.crowd.is_too_large
+    for _ in range(4):
+        box.crowd.begins()
+    assert box.crowd.is_too_large
+    box.crowd.look(box.now + LOOK, BUSY, waiting=5)
+    assert not box.crowd.is_too_large
+
+
+def test_without_an_overload_no_crowd_is_too_large() -> None:
+    box = _Box(10)
+    box.offered(10, 5)
+    for _ in range(100):
+        box.crowd.begins()
+    assert not box.crowd.is_too_large
+
+
 def test_when_it_is_over_all_are_let_in_again(box: _Box) -> None:
     box.offered(3 * box.speed, 10)
     assert box.crowd.is_overloaded
