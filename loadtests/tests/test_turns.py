@@ -12,6 +12,9 @@ from loadtests.tests.runs import record
 from loadtests.turns.figures import order, ratio, steps, turn
 
 
+HITS = ((3, 0.4), (4, 0.7), (4, 0.9), (3, 0.6))
+
+
 def test_the_ratio_is_the_geometric_mean_of_the_pairs() -> None:
     """40 to 80 and 50 to 225: 2 and 4.5, of which the mean is 3."""
     found = ratio([a_ceiling(40), a_ceiling(50)], [a_ceiling(80), a_ceiling(225)])
@@ -69,6 +72,23 @@ def test_hits_are_the_mean_at_each_stage_that_has_a_cache() -> None:
     assert step["hit_ratio"]["from"] is None
     assert step["hit_ratio"]["to"] == pytest.approx(0.75)
     assert set(step["counted"]) == {"queries"}, "a change of a ratio is no ratio of what is done"
+
+
+def test_hits_of_two_stages_with_a_cache_are_no_change() -> None:
+    shares = [left_by(stage, 9, a_request={"queries": 1.0, "hit_ratio": hits}) for stage, hits in HITS]
+    (step,) = steps((3, 4), turns_of(*shares))
+    assert step["hit_ratio"] == {"from": pytest.approx(0.5), "to": pytest.approx(0.8)}
+    assert set(step["counted"]) == {"queries"}
+
+
+def test_a_search_that_does_not_count_is_kept_with_its_reason() -> None:
+    kept = {"stage": 3, "run": "at", "why_none": "slow", "ceiling": None, "a_request": {}, "overload": []}
+    assert turn(3, left_by(3, 9), "at", "slow") == kept
+
+
+def test_searches_that_are_no_pairs_have_no_ratio() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        ratio([a_ceiling(40)], [a_ceiling(80), a_ceiling(90)])
 
 
 def test_goodput_is_told_of_both_searches_but_not_where_the_machine_was_the_limit() -> None:
