@@ -1,10 +1,10 @@
 """A canary: a constant piece of work, timed once a second, that tells the machine's own speed from what a stage costs.
 
 The work is a chain of hashes in short slices, each timed by the CPU time of the thread, so that no wait for a CPU
-counts. What a slice takes depends on more than the machine's speed: on a virtual machine of two CPUs, slices took up
-to twice as long at times, idle or busy, so that their median went from 299 to 597 ns a hash from one trial to another.
-The fastest twentieth stayed within 314 and 321 ns through two searches and their overloads, with 7 to 93 % of the
-machine idle. That is the speed.
+counts. What a slice takes depends on more than the machine's clock: where a CPU is one of two threads of a core, it is
+slower while the other is busy. On a virtual machine of two CPUs slices took some 300 ns a hash, or 450 and more, idle
+or busy. So the fastest twentieth is kept, which is undisturbed on most machines, and the median beside it
+(loadtests/ceiling/speed.py).
 """
 
 import hashlib

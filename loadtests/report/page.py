@@ -107,12 +107,17 @@ def settings(run: dict[str, Any]) -> Markup:
 
 def _speed(run: dict[str, Any]) -> dict[str, str]:
     """The machine's own speed over the trials, and how much of it a hypervisor took; older records have none."""
-    beats = sorted(trial["result"]["canary"]["ns"] for trial in run["trials"] if trial["result"].get("canary"))
+    beats = [canary for trial in run["trials"] if (canary := trial["result"].get("canary"))]
     if not beats:
         return {}
     stolen = max((trial.get("host") or {}).get("stolen") or 0.0 for trial in run["trials"])
-    said = f"{statistics.median(beats):.0f} ns a hash of the canary, {beats[0]:.0f} to {beats[-1]:.0f} in single trials"
+    best, usually = (_of_trials([beat[name] for beat in beats]) for name in ("ns", "median"))
+    said = f"a hash of the canary took {best} at best, and usually {usually}"
     return {"speed": f"{said}; at most {words.percent(stolen)} of the CPU stolen by a hypervisor"}
+
+
+def _of_trials(ns: list[float]) -> str:
+    return f"{statistics.median(ns):.0f} ns ({min(ns):.0f} to {max(ns):.0f} in single trials)"
 
 
 def _settings_of_boxes(run: dict[str, Any]) -> dict[str, str]:

@@ -11,7 +11,6 @@ from loadtests.tests.in_turn import THERE_AND_BACK, a_ceiling, left_by, turns_of
 from loadtests.tests.runs import record
 from loadtests.turns.figures import order, ratio, steps, turn
 
-
 HITS = ((3, 0.4), (4, 0.7), (4, 0.9), (3, 0.6))
 
 
