@@ -345,3 +345,18 @@ def test_an_overload_begins_with_a_second_of_its_own() -> None:
     _after(0.2, crowd, answers=100, late=0.3)
     assert not crowd.is_overloaded
     assert crowd._stands_since is None, "the next one has to stand anew"
+
+
+def test_a_loop_that_was_idle_from_the_start_is_not_busy() -> None:
+    crowd = _looked(under_way=30)
+    for _ in range(8):
+        _after(0.5, crowd, answers=50, late=0.0)
+        assert not crowd.is_overloaded
+
+
+def test_nobody_waits_elsewhere_where_none_are_told_of() -> None:
+    crowd = _looked(under_way=10)
+    for _ in range(400):
+        crowd.answers()
+    crowd.look(101.0, BUSY)
+    assert _places(crowd) == 50
