@@ -1,9 +1,7 @@
 """A canary: a constant piece of work, timed once a second, that tells the machine's own speed from what a stage costs.
 
 The work is a chain of hashes in short slices, each timed by the CPU time of the thread, so that no wait for a CPU
-counts. What a slice takes depends on more than the machine's clock: where a CPU is one of two threads of a core, it is
-slower while the other is busy. On a virtual machine of two CPUs slices took some 300 ns a hash, or 450 and more, idle
-or busy. So the fastest twentieth is kept, which is undisturbed on most machines, and the median beside it
+counts. Kept are the fastest twentieth, which is undisturbed on most machines, and the median, which is not
 (loadtests/ceiling/speed.py).
 """
 

@@ -201,3 +201,13 @@ def _beyond(run: dict[str, Any], capacity: float, ceiling: float, names: list[st
     trial["result"] |= {"series": series, "profile": profile, "stretches": [{**FIT, "errors": {}}] * len(profile)}
     run["trials"].append(trial)
     run["overload"] = overload.judge(trial["result"], ceiling)
+
+
+def known(run: dict[str, Any], ns: float, **machine: Any) -> dict[str, Any]:
+    """The same with the machine's speed in its trials."""
+    run["machine"] = run["machine"] | {"kernel": "6.1", "boot": "b1"} | machine
+    for number, trial in enumerate(run["trials"]):
+        # One trial in four is far off: the median is what counts.
+        trial["result"]["canary"] = {"ns": 2 * ns if number % 4 == 0 else ns, "median": 2 * ns, "slow": 3 * ns}
+        trial["host"] = {"idle": 0.5, "stolen": 0.003}
+    return run

@@ -19,8 +19,8 @@ from loadtests.experiments import cli, kill, plan, scene, verdict
 from loadtests.experiments.scene import CannotError, Load
 from loadtests.experiments.verdict import Failures
 from loadtests.report import cited, experiment
+from loadtests.tests.reports import checked
 from loadtests.tests.runs import FIT, record, total
-from loadtests.tests.test_report import checked
 
 HERE = Path(__file__).parent
 

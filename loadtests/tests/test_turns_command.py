@@ -12,7 +12,7 @@ from loadtests.ceiling import cli as ceiling
 from loadtests.ceiling.stage import StageCommandError
 from loadtests.process import ProcessError
 from loadtests.tests.in_turn import left_by
-from loadtests.tests.test_report import checked
+from loadtests.tests.reports import checked
 from loadtests.turns import cli
 
 

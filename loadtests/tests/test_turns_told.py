@@ -10,7 +10,7 @@ from loadtests import report
 from loadtests.report import cited
 from loadtests.report import turns as told
 from loadtests.tests.in_turn import THERE_AND_BACK, left_by, turns_of
-from loadtests.tests.test_report import checked
+from loadtests.tests.reports import checked
 from loadtests.turns.figures import steps, turn
 
 

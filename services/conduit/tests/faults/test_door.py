@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import resource
 import socket
 import threading
 import time
@@ -197,6 +199,27 @@ def test_a_client_that_does_not_read_is_not_under_way_until_it_does(app: _Served
         while left > 0:
             left -= len(connection.recv(65_536))
         app.until_under_way(1)
+
+
+def test_without_files_left_newcomers_wait_until_there_are_some(
+    app: _Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "PAUSE_SECONDS", 0.05)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as newcomer:
+        newcomer.settimeout(5)
+        with os.fdopen(os.dup(newcomer.fileno())) as the_last:
+            free = the_last.fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+        try:
+            newcomer.connect(app.address)
+            until(lambda: "no connection can be accepted" in caplog.messages, "it did not run out of files")
+            time.sleep(0.2)  # several pauses
+            refusals = caplog.messages.count("no connection can be accepted")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert _is_answered(newcomer, GET % b"/")
+    assert 1 <= refusals <= 6, "it does not spin"
 
 
 def test_a_loop_that_can_do_no_more_turns_newcomers_away_until_it_can(

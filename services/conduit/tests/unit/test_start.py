@@ -5,10 +5,14 @@ import signal
 from collections.abc import Iterator
 from types import SimpleNamespace
 
+import prometheus_client
 import pytest
+import uvicorn
 
 from conduit import __main__ as process
-from conduit import logs
+from conduit import bootstrap, logs, server
+from conduit import main as conduit_main
+from conduit.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +39,26 @@ def test_nothing_is_collected_until_it_serves(monkeypatch: pytest.MonkeyPatch) -
     (before, _), (after, frozen) = seen
     assert (before, after) == (False, True)
     assert frozen > 10_000, "what was imported"
+
+
+@pytest.mark.parametrize(("proxies", "turns_away"), [("", True), ("10.0.0.0/8", False)])
+def test_only_an_app_without_a_balancer_turns_newcomers_away(
+    monkeypatch: pytest.MonkeyPatch, proxies: str, turns_away: bool
+) -> None:
+    """A balancer would take the box for one that is down."""
+    served: list[bool] = []
+
+    class Listening:
+        def __init__(self, *_: object, turns_away: bool) -> None:
+            served.append(turns_away)
+
+        def run(self) -> None:
+            pass
+
+    monkeypatch.setattr(bootstrap, "bootstrap", lambda _: SimpleNamespace(backends={}, addresses={}))
+    monkeypatch.setattr(conduit_main, "create_app", lambda *_: None)
+    monkeypatch.setattr(prometheus_client, "start_http_server", lambda _: None)
+    monkeypatch.setattr(uvicorn.Config, "bind_socket", lambda _: None)
+    monkeypatch.setattr(server, "Server", Listening)
+    assert process._serve(Settings(database_url="postgresql+psycopg://nowhere/", trusted_proxies=proxies)) == 0
+    assert served == [turns_away]
