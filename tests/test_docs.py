@@ -189,6 +189,30 @@ def test_boxes_of_another_size_are_named_beside_their_run(monkeypatch: pytest.Mo
     assert ["boxes of 0.125 CPU" in text for text in said] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("programs", "said"),
+    [
+        ({}, "box 1.87"),
+        ({"app": 1.51, "PostgreSQL": 0.604}, "box 1.87 (app 1.51 + PostgreSQL 0.60)"),
+        ({"app": 1.51, "other": 0.004}, "box 1.87"),
+        ({"app": 1.51, "other": 0.006}, "box 1.87 (app 1.51 + other 0.01)"),
+    ],
+)
+def test_programs_that_cost_next_to_nothing_are_not_told_apart(programs: dict[str, float], said: str) -> None:
+    found = {name: {"per_request_ms": cost} for name, cost in programs.items()}
+    assert cited._demand({"name": "box", "per_request_ms": 1.87, "programs": found}) == said
+
+
+def test_one_step_of_a_run_in_turn_can_be_cited_alone() -> None:
+    def rows(name: str) -> list[str]:
+        return [row[0] for row in cited._transitions([(name, cited._run(name))], "")[1]]
+
+    assert rows("transitions-browse") == ["1 → 2, browse", "2 → 3, browse", "3 → 4, browse"]
+    assert rows("transitions-browse:3") == ["2 → 3, browse"]
+    with pytest.raises(cited.UnlikeError, match="transitions-browse has no step to stage 5"):
+        rows("transitions-browse:5")
+
+
 def test_the_docs_cite_runs_at_all() -> None:
     assert sum(page.read_text().count("<!-- figures:") for page in cited.pages()) >= 3
 

@@ -3,8 +3,8 @@
 A table stands between ``<!-- figures: NAME NAME -->`` and ``<!-- end -->``; each name is a folder in ``docs/runs``. No
 figure is typed by hand, and a test holds the pages against the runs. ``figures`` are of ceilings, and ``requests`` what
 one request leads to there; ``shares`` what parts of the load take of the CPU; ``journeys`` how long what people do one
-after another takes; ``experiments`` what came of them; ``transitions`` what each step from a stage to the next gives;
-and ``boxes`` what boxes of each size can do.
+after another takes; ``experiments`` what came of them; ``transitions`` what each step from a stage to the next gives,
+where ``NAME:3`` is the step to stage 3 alone; and ``boxes`` what boxes of each size can do.
 """
 
 import json
@@ -26,7 +26,7 @@ Table = tuple[list[str], list[list[str]]]
 
 
 class UnlikeError(ValueError):
-    """Figures that must not be set against each other."""
+    """Figures that must not be set against each other, or are not there."""
 
 
 def pages() -> list[Path]:
@@ -130,15 +130,19 @@ def _journeys(runs: Runs, above: str) -> Table:
 
 
 def _transitions(runs: Runs, above: str) -> Table:
-    """A row for each step of each run in which stages were measured in turn."""
+    """A row for each step of each run in which stages were measured in turn, or for the one that is asked for."""
     first: dict[str, tuple[str, tuple[str, list[float]]]] = {}
     rows = []
-    for name, run in runs:
+    for cited, run in runs:
+        name, _, only = cited.partition(":")
         measured = about(run["dataset"]["users"]), run["cpus"]
         other, before = first.setdefault(run["mix"]["name"], (name, measured))
         if measured != before:
             raise UnlikeError(f"{other} and {name} stand in one table, and have other datasets or boxes")
-        for row in turns.rows(run):
+        steps = [row for row in turns.rows(run) if not only or row.step.endswith(f" {only}")]
+        if not steps:
+            raise UnlikeError(f"{name} has no step to stage {only}")
+        for row in steps:
             step, ratio = f"{row.step}, {row.mix}", row.with_interval("**{}**")
             rows.append([step, row.ceilings, ratio, *row.beside, _link(name, run, set(run["cpus"]), above)])
     return [*turns.HEAD, "run"], rows
@@ -163,7 +167,8 @@ _TABLES = {
 }
 
 
-def _run(name: str) -> dict[str, Any]:
+def _run(cited: str) -> dict[str, Any]:
+    name = cited.partition(":")[0]
     run: dict[str, Any] = json.loads((ROOT / "docs" / "runs" / name / "run.json").read_text())
     return run
 
@@ -195,10 +200,12 @@ def _link(name: str, run: dict[str, Any], cpus: set[float], above: str) -> str:
 
 
 def _demand(box: dict[str, Any]) -> str:
-    programs = box.get("programs") or {}
-    if len(programs) < 2:
+    """Of a box, and of its programs where several cost something; each is a regression of its own."""
+    each = {name: f"{found['per_request_ms']:.2f}" for name, found in (box.get("programs") or {}).items()}
+    told = [f"{name} {cost}" for name, cost in each.items() if cost != "0.00"]
+    if len(told) < 2:
         return f"{box['name']} {box['per_request_ms']:.2f}"
-    parts = " + ".join(f"{name} {found['per_request_ms']:.2f}" for name, found in programs.items())
+    parts = " + ".join(told)
     return f"{box['name']} {box['per_request_ms']:.2f} ({parts})"
 
 
