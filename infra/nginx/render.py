@@ -9,7 +9,7 @@ a template may use:
     network   the addresses of the network on which requests travel, as 10.83.3.0/25; `gateway` is this machine's
     apps      the app boxes, in the order of their addresses: each has `name`, `address` and `port`
     at_once   requests under way at once for each of them: what it answers in a part of a second, or as its label says
-    connections   that the edge has at once: as many as it answers in that part of a second
+    connections   of readers that the edge has at once: as many as it answers in that part of a second
     origins   whose pages may read the API's answers from another origin (the apps' CORS_ORIGINS)
     lb, media, cdn   the box of that role, like one of `apps`, or None; `media` only where the app keeps its files there
 """

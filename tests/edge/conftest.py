@@ -18,7 +18,8 @@ from tests.edge.origin import Origin, as_the_app
 ROOT = Path(__file__).resolve().parents[2]
 _HOST = "host.docker.internal"
 _IMAGE = "conduit/nginx"
-CONNECTIONS = 341  # of the default box
+CONNECTIONS = 341  # of readers, with the default box
+PLACES = CONNECTIONS + CONNECTIONS // 4 + 2 * (CONNECTIONS // 8)  # with the edge's own
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from conduit_testing.waiting import until
-from tests.edge.conftest import CONNECTIONS, Edge
+from tests.edge.conftest import CONNECTIONS, PLACES, Edge
 from tests.edge.origin import Answer, Asked, Origin
 
 pytestmark = pytest.mark.docker
 
-CROWD = CONNECTIONS + 50
+CROWD = PLACES + 50
 WAITS = 20  # seconds; more than the edge waits for the rest of a request
 
 
@@ -61,7 +61,7 @@ def test_newcomers_are_turned_away_and_the_others_are_answered(edge: Edge, word:
     path = f"/assets/{word}.js"
     calm = edge.get(path)
     with _crowd(edge, path) as (taken, turned_away):
-        assert len(taken) > CONNECTIONS * 0.8  # it closes some to have free ones before it has read what came on them
+        assert len(taken) > PLACES * 0.8  # it closes some to have free ones before it has read what came on them
         assert turned_away
         assert all(_is_over(one) for one in turned_away)
         for one in taken:
