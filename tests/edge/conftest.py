@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _HOST = "host.docker.internal"
 _IMAGE = "conduit/nginx"
 CONNECTIONS = 341  # of readers, with the default box
-PLACES = CONNECTIONS + CONNECTIONS // 4 + 2 * (CONNECTIONS // 8)  # with the edge's own
+PLACES = CONNECTIONS + CONNECTIONS // 2 + 2 * (CONNECTIONS // 8)  # with the edge's own
 
 
 @dataclass(frozen=True)

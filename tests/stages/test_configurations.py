@@ -168,7 +168,7 @@ def test_the_bound_follows_from_the_boxes_cpu_unless_it_is_given(quota: str, wan
 
 @pytest.mark.docker
 @pytest.mark.parametrize(
-    ("quota", "readers", "own"), [("5000", 341, 85 + 84), ("2500", 170, 42 + 42), ("1000", 68, 17 + 16), ("20", 64, 32)]
+    ("quota", "readers", "own"), [("5000", 341, 170 + 84), ("2500", 170, 85 + 42), ("1000", 68, 34 + 16), ("20", 64, 32 + 16)]
 )
 def test_the_edge_has_as_many_connections_as_it_answers_in_time_beside_its_own(
     quota: str, readers: int, own: int
@@ -183,7 +183,7 @@ def test_the_edge_has_as_many_connections_as_it_answers_in_time_beside_its_own(
     to_the_origin, to_the_meeting = map(int, re.findall(r"max_conns=(\d+);", text))
     assert to_the_origin + 2 * to_the_meeting == own
     # On each of them a reader waits where the origin hangs. The others read what is kept.
-    assert to_the_origin + to_the_meeting <= 3 * readers / 8
+    assert to_the_origin + to_the_meeting <= 5 * readers / 8
     assert to_the_meeting >= 8
 
 
