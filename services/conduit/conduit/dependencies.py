@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import APIKeyHeader
 
-from conduit.bulkhead import Bulkhead
 from conduit.errors import InvalidError, NotSignedInError
 from conduit.ids import MAX_ID
 from conduit.passwords import Passwords
@@ -74,13 +73,8 @@ async def _uploads(request: Request) -> Uploads:
     return request.app.state.uploads  # type: ignore[no-any-return]
 
 
-async def _hashing(request: Request) -> Bulkhead:
-    return request.app.state.hashing  # type: ignore[no-any-return]
-
-
 ThreadsDep = Annotated[Threads, Depends(_threads)]
 UploadsDep = Annotated[Uploads, Depends(_uploads)]
-HashingDep = Annotated[Bulkhead, Depends(_hashing)]
 
 # Authentication ----------------------------------------------------------------------------------------------
 

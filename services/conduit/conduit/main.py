@@ -33,7 +33,7 @@ from conduit.routing.compiled_routes import CompiledRoutes
 from conduit.routing.error_handlers import add_error_handlers
 from conduit.services import Services
 from conduit.settings import Settings
-from conduit.threads import Threads
+from conduit.threads import STANDS_SECONDS, Threads
 from conduit.uploads import Uploads
 
 ROUTERS = (
@@ -116,8 +116,8 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
 
 
 def _hashing(settings: Settings) -> Bulkhead:
-    slots = settings.password_hashes_at_once
-    return Bulkhead("sign-ins", slots, settings.max_in_flight // 2, settings.hash_wait_seconds)
+    slots, most = settings.password_hashes_at_once, settings.max_in_flight // 2
+    return Bulkhead("sign-ins", slots, most, settings.hash_wait_seconds, stands=STANDS_SECONDS)
 
 
 def _add_middleware(app: FastAPI, settings: Settings, services: Services, threads: Threads) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conduit.errors import UnavailableError
 
-# Stays free for what may start meanwhile: an upload holds one of the two slots for hashing, and a hash takes 19 MiB.
+# Stays free for what may start meanwhile: one password is hashed at a time, which takes 19 MiB.
 MARGIN_BYTES = 20 << 20
 
 # That was seen since the start; None where nothing is limited.

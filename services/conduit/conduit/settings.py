@@ -84,10 +84,11 @@ class Settings(BaseSettings):
     # The web pages' files; none: the API alone.
     web_dir: DirectoryPath | None = None
 
-    # For a box of 256 MB: ten threads with at most one connection each, and two password hashes (19 MiB each) at once.
+    # For a box of 256 MB and less than a core: ten threads with at most one connection each, and one password hash (19
+    # MiB) at once. Two would take twice as long each.
     threads: int = Field(default=10, ge=1, le=100)
     pool_size: int = Field(default=10, ge=1, le=100, validate_default=True)
-    password_hashes_at_once: int = Field(default=2, ge=1)
+    password_hashes_at_once: int = Field(default=1, ge=1)
     # Requests accepted and not answered yet: a guard of the memory. One more takes the place of who waits longest.
     max_in_flight: int = Field(default=256, ge=1)
     # How long a request's body may take to arrive, and how many bytes of bodies may be in memory at once.

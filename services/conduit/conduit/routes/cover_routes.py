@@ -5,7 +5,6 @@ from fastapi import APIRouter, Request, Response
 from conduit import covers
 from conduit.dependencies import (
     DatabaseDep,
-    HashingDep,
     MediaDep,
     RateLimitedUser,
     TasksDep,
@@ -48,15 +47,13 @@ async def replace_cover(
     tasks: TasksDep,
     threads: ThreadsDep,
     uploads: UploadsDep,
-    hashing: HashingDep,
 ) -> ArticleBody:
     """Give one's own article a cover: a PNG, JPEG or WebP image of at most 24 megapixels."""
     # Before a byte of the image is read.
     await threads.run(covers.check_author, database, user, slug)
     async with uploads.memory(user):
         upload = await read_body(request)
-        # An image takes about as much memory as a password hash, so it takes one of their slots.
-        async with uploads.processor(), hashing.slot():
+        async with uploads.processor():
             article = await threads.run(covers.replace, database, media, tasks, user, slug, upload=upload)
     return ArticleBody(article)
 

@@ -12,7 +12,7 @@ URL = "postgresql://conduit@127.0.0.1/conduit"
 
 def test_the_defaults_are_those_of_a_box_of_256_megabytes() -> None:
     settings = settings_for(URL, login_limit="10/minute", write_limit="60/minute")
-    assert (settings.threads, settings.pool_size, settings.password_hashes_at_once) == (10, 10, 2)
+    assert (settings.threads, settings.pool_size, settings.password_hashes_at_once) == (10, 10, 1)
     assert settings.pool_size >= settings.threads
     assert (settings.login_limit_item.amount, settings.write_limit_item.amount) == (10, 60)
 

@@ -1,0 +1,176 @@
+"""The bulkhead: few hold its slots, the others wait on the event loop, in their order until the queue stands."""
+
+import asyncio
+import gc
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from conduit.bulkhead import Bulkhead
+from conduit.errors import BusyError
+
+LONG = 60.0  # seconds; no test waits for it
+
+
+class _Holders:
+    """Requests that hold a slot until they are told to go, and the order in which they had it."""
+
+    def __init__(self, bulkhead: Bulkhead) -> None:
+        self._bulkhead = bulkhead
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._done: dict[str, asyncio.Event] = {}
+        self.held: list[str] = []
+
+    async def come(self, *names: str) -> None:
+        for name in names:
+            self._done[name] = asyncio.Event()
+            self._tasks[name] = asyncio.create_task(self._hold(name))
+            await _turns()
+
+    async def go(self, name: str) -> None:
+        self._done[name].set()
+        await self._tasks[name]
+        await _turns()
+
+    async def is_given_up(self, name: str) -> None:
+        self._tasks[name].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await self._tasks[name]
+
+    async def is_refused(self, name: str) -> None:
+        with pytest.raises(BusyError, match="too many sign-ins"):
+            await self._tasks[name]
+
+    async def _hold(self, name: str) -> None:
+        async with self._bulkhead.slot():
+            self.held.append(name)
+            await self._done[name].wait()
+
+
+@asynccontextmanager
+async def _holders(
+    slots: int = 1, most: int = 10, seconds: float = LONG, stands: float = math.inf
+) -> AsyncIterator[_Holders]:
+    waited_before = Bulkhead.all_waiting
+    holders = _Holders(Bulkhead("sign-ins", slots, most, seconds, stands=stands))
+    yield holders
+    assert Bulkhead.all_waiting == waited_before
+
+
+async def _turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_slots_are_given_in_the_order_of_arrival() -> None:
+    async def main() -> None:
+        async with _holders(slots=2, stands=LONG) as holders:
+            await holders.come("a", "b", "c", "d")
+            assert holders.held == ["a", "b"]
+            for name in "bacd":
+                await holders.go(name)
+            assert holders.held == ["a", "b", "c", "d"]
+
+    asyncio.run(main())
+
+
+def test_the_newest_comes_first_once_the_queue_stands() -> None:
+    async def main() -> None:
+        async with _holders(stands=0.0) as holders:
+            await holders.come("a", "b", "c")
+            await holders.go("a")
+            await holders.come("d")
+            for name in "cdb":
+                await holders.go(name)
+            assert holders.held == ["a", "c", "d", "b"]
+            await holders.come("e")
+            assert holders.held[-1] == "e"
+            await holders.go("e")
+
+    asyncio.run(main())
+
+
+def test_who_waits_for_too_long_is_refused_and_the_next_has_the_slot() -> None:
+    async def main() -> None:
+        async with _holders(seconds=0.01) as holders:
+            await holders.come("a", "b")
+            await holders.is_refused("b")
+            await holders.go("a")
+            await holders.come("c")
+            assert holders.held == ["a", "c"]
+            await holders.go("c")
+
+    asyncio.run(main())
+
+
+def test_one_more_than_may_wait_is_refused_at_once() -> None:
+    async def main() -> None:
+        async with _holders(most=1) as holders:
+            await holders.come("a", "b", "c")
+            await holders.is_refused("c")
+            await holders.go("a")
+            assert holders.held == ["a", "b"]
+            await holders.go("b")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("stands", [0.0, math.inf])
+def test_a_request_that_is_given_up_leaves_its_place_to_the_others(stands: float) -> None:
+    async def main() -> None:
+        async with _holders(stands=stands) as holders:
+            await holders.come("a", "b", "c", "d")
+            await holders.is_given_up("d" if stands == 0 else "b")
+            await holders.go("a")
+            assert holders.held == ["a", "c"]
+            await holders.go("c")
+            rest = "b" if stands == 0 else "d"
+            assert holders.held == ["a", "c", rest]
+            await holders.go(rest)
+
+    asyncio.run(main())
+
+
+def test_a_slot_that_is_given_to_a_request_while_it_is_given_up_is_given_on() -> None:
+    async def main() -> None:
+        bulkhead = Bulkhead("sign-ins", 1, 10, LONG)
+        first = bulkhead.slot()
+        await first.__aenter__()
+        async with _holders() as holders:
+            holders._bulkhead = bulkhead
+            await holders.come("a", "b")
+            await first.__aexit__(None, None, None)  # the slot is a's, who has not heard of it yet
+            await holders.is_given_up("a")
+            await _turns()
+            assert holders.held == ["b"]
+            await holders.go("b")
+
+    asyncio.run(main())
+
+
+def test_a_refusal_leaves_no_garbage() -> None:
+    """A cycle would hold the request until the garbage collector finds it."""
+
+    async def refused(bulkhead: Bulkhead) -> None:
+        try:
+            async with bulkhead.slot():
+                pass
+        except BusyError:
+            return
+        raise AssertionError("it had a slot")
+
+    async def main() -> int:
+        bulkhead = Bulkhead("sign-ins", 1, 10, 0.01)
+        async with bulkhead.slot():
+            await refused(bulkhead)
+            gc.collect()
+            gc.disable()
+            try:
+                await refused(bulkhead)
+                return gc.collect()
+            finally:
+                gc.enable()
+
+    assert asyncio.run(main()) == 0
