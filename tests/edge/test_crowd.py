@@ -89,18 +89,18 @@ def test_an_origin_that_hangs_leaves_room_for_who_reads_what_is_kept(edge: Edge,
     path = f"/assets/{word}.js"
     assert edge.get(path).status_code == 200
     may_answer, waiting = threading.Event(), f"/api/articles/{word}"
-    held, told = CONNECTIONS // 4, CONNECTIONS // 2 - CONNECTIONS // 4
+    held, told = CONNECTIONS // 2, 50
 
     def hang(_: Asked) -> Answer:
         may_answer.wait(20)
         return Answer("late")
 
     origin.answer = hang
-    with ThreadPoolExecutor(CONNECTIONS // 2) as threads:
+    with ThreadPoolExecutor(held + told) as threads:
         try:
             readers = [
                 threads.submit(httpx.get, edge.url + waiting, headers={"Authorization": "Token jo"}, timeout=25)
-                for _ in range(CONNECTIONS // 2)
+                for _ in range(held + told)
             ]
             until(lambda: sum(one.done() for one in readers) >= told, "those beyond were not told so", within=10)
             assert httpx.get(edge.url + path).status_code == 200

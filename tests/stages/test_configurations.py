@@ -168,7 +168,8 @@ def test_the_bound_follows_from_the_boxes_cpu_unless_it_is_given(quota: str, wan
 
 @pytest.mark.docker
 @pytest.mark.parametrize(
-    ("quota", "readers", "own"), [("5000", 341, 170 + 84), ("2500", 170, 85 + 42), ("1000", 68, 34 + 16), ("20", 64, 32 + 16)]
+    ("quota", "readers", "own"),
+    [("5000", 341, 170 + 84), ("2500", 170, 85 + 42), ("1000", 68, 34 + 16), ("20", 64, 32 + 16)],
 )
 def test_the_edge_has_as_many_connections_as_it_answers_in_time_beside_its_own(
     quota: str, readers: int, own: int
