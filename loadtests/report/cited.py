@@ -16,7 +16,7 @@ from typing import Any
 from loadtests.bench import box_figures
 from loadtests.compare import differences
 from loadtests.report import experiment, shares, turns
-from loadtests.report.words import NONE, a_request, about, kept, ms, percent, rate
+from loadtests.report.words import NONE, a_request, about, kept, ms, percent, programs, rate
 
 ROOT = Path(__file__).resolve().parents[2]
 _KINDS = "figures|requests|shares|journeys|experiments|transitions|boxes"
@@ -139,7 +139,7 @@ def _transitions(runs: Runs, above: str) -> Table:
         other, before = first.setdefault(run["mix"]["name"], (name, measured))
         if measured != before:
             raise UnlikeError(f"{other} and {name} stand in one table, and have other datasets or boxes")
-        steps = [row for row in turns.rows(run) if not only or row.step.endswith(f" {only}")]
+        steps = [row for row in turns.rows(run) if only in ("", str(row.to))]
         if not steps:
             raise UnlikeError(f"{name} has no step to stage {only}")
         for row in steps:
@@ -201,12 +201,8 @@ def _link(name: str, run: dict[str, Any], cpus: set[float], above: str) -> str:
 
 def _demand(box: dict[str, Any]) -> str:
     """Of a box, and of its programs where several cost something; each is a regression of its own."""
-    each = {name: f"{found['per_request_ms']:.2f}" for name, found in (box.get("programs") or {}).items()}
-    told = [f"{name} {cost}" for name, cost in each.items() if cost != "0.00"]
-    if len(told) < 2:
-        return f"{box['name']} {box['per_request_ms']:.2f}"
-    parts = " + ".join(told)
-    return f"{box['name']} {box['per_request_ms']:.2f} ({parts})"
+    parts = " + ".join(f"{name} {one['per_request_ms']:.2f}" for name, one in programs(box).items())
+    return f"{box['name']} {box['per_request_ms']:.2f}" + (f" ({parts})" if parts else "")
 
 
 def _line(cells: list[str]) -> str:

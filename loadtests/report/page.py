@@ -22,6 +22,7 @@ def environment() -> Environment:
         "ms2": lambda value: words.NONE if value is None else f"{value:.2f}",
         "percent": words.percent,
         "time": words.time,
+        "programs": words.programs,
         "whole": lambda value: f"{value:.0f}",
     }
     made.globals["style"] = Markup((HERE / "style.css").read_text())  # noqa: S704 - our own file

@@ -55,10 +55,9 @@ def _demands(run: Run) -> dict[str, tuple[str, float]]:
     for box in (run.get("demand") or {}).get("boxes", []):
         spent = box["per_request_ms"]
         found[f"CPU a request on {box['name']}"] = f"{spent:.2f} ms, {words.percent(box['utilisation'])} busy", spent
-        for program, part in box["programs"].items():
-            if len(box["programs"]) > 1 and part["per_request_ms"] >= 0.005:
-                spent = part["per_request_ms"]
-                found[f"  of it {program} on {box['name']}"] = f"{spent:.2f} ms", spent
+        for program, part in words.programs(box).items():
+            spent = part["per_request_ms"]
+            found[f"  of it {program} on {box['name']}"] = f"{spent:.2f} ms", spent
     return found
 
 

@@ -23,6 +23,7 @@ _COLOURS = 6
 class Row(NamedTuple):
     """A step's figures in words, those of both searches at each end."""
 
+    to: int
     step: str
     mix: str
     ceilings: str
@@ -77,6 +78,7 @@ def _row(step: Mapping[str, Any], mix: str) -> Row:
     }
     ceilings = {end: ", ".join(rate(one and one["rate"]) for one in step["ceilings"][end]) for end in ("from", "to")}
     return Row(
+        to=step["to"],
         step=_name(step),
         mix=mix,
         ceilings=_both(ceilings),

@@ -32,6 +32,12 @@ def percent(value: float | None) -> str:
     return f"{value * 100:.0f} %" if value >= 0.0995 else f"{value * 100:.2g} %"
 
 
+def programs(box: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Those of a box that cost a request something in ms of two places, if there are several; older records have none."""
+    found = {name: one for name, one in (box.get("programs") or {}).items() if one["per_request_ms"] >= 0.005}
+    return found if len(found) > 1 else {}
+
+
 def about(users: int) -> str:
     """How many, to two digits: who tries a stage signs up."""
     return f"{users:.2g}"

@@ -50,6 +50,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "adapters.edge_purge": ("contract/test_edge.py", "faults/test_edge_goes_away.py"),
     "adapters.cache_invalidating": ("contract/cache/test_cache_invalidation.py",),
     "adapters.cache_changes": ("contract/cache/test_cache_steps.py", "contract/cache/test_cache_changes.py"),
+    "bulkhead": ("unit/test_bulkhead.py",),
     "crowd": ("unit/test_crowd.py", "unit/test_crowd_looks.py"),
     "directory": ("faults/test_names_left_behind.py", "whole/test_events.py"),
     "articles": ("api/test_articles.py", *_CHANGES, "whole/test_mail.py"),
