@@ -33,7 +33,7 @@ def percent(value: float | None) -> str:
 
 
 def programs(box: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Those of a box that cost a request 0.01 ms or more when rounded, if there are several; older records have none."""
+    """Those of a box that cost a request 0.005 ms or more, if there are several; older records have none."""
     found = {name: one for name, one in (box.get("programs") or {}).items() if one["per_request_ms"] >= 0.005}
     return found if len(found) > 1 else {}
 
