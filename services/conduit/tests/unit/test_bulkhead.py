@@ -10,6 +10,7 @@ import pytest
 
 from conduit.bulkhead import Bulkhead
 from conduit.errors import BusyError
+from conduit.main import SIGN_INS_STAND_SECONDS
 
 LONG = 60.0  # seconds; no test waits for it
 
@@ -88,6 +89,25 @@ def test_the_newest_comes_first_once_the_queue_stands() -> None:
             await holders.come("e")
             assert holders.held[-1] == "e"
             await holders.go("e")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("waited", "wanted"), [(0.25, "b"), (0.35, "d")])
+def test_sign_ins_keep_their_order_for_as_long_as_the_first_can_be_in_time(waited: float, wanted: str) -> None:
+    """Else those who come again and again pass over one of them until it is refused."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        loop.time = lambda: now  # type: ignore[method-assign]
+        async with _holders(stands=SIGN_INS_STAND_SECONDS) as holders:
+            await holders.come("a", "b", "c", "d")
+            now += waited
+            await holders.go("a")
+            assert holders.held == ["a", wanted]
+            for name in ("b", "c", "d") if wanted == "b" else ("d", "c", "b"):
+                await holders.go(name)
 
     asyncio.run(main())
 
