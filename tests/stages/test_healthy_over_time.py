@@ -31,7 +31,9 @@ def test_a_box_that_is_well_is_asked_again_and_again_by_one_process_and_the_one_
         assert 4 < server.asked < 15
     assert max(map(len, seen)) == 2
     assert len({process for look in seen for process in look}) == 2
-    assert opened[-1] <= opened[len(opened) // 2], "connections are not closed"
+    # At rest, for any one look may see a connection that is just open.
+    early, late = opened[len(opened) // 4 : len(opened) // 2], opened[len(opened) // 2 :]
+    assert min(late) <= min(early), "connections are not closed"
     assert check.state.read_text() == "told before\n"
 
 
