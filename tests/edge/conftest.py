@@ -78,8 +78,9 @@ def edge(origin_server: Origin, tmp_path_factory: pytest.TempPathFactory) -> Ite
         docker(
             "run", "--detach", "--name", name, "--network", name, "--publish", "127.0.0.1::8000",
             "--add-host", f"{_HOST}:host-gateway", "--user", "1000:1000", "--read-only", "--cap-drop", "ALL",
-            "--tmpfs", "/tmp:size=64m,mode=1777",  # noqa: S108 - the container's own
-            "--tmpfs", "/run:uid=1000,gid=1000", "--tmpfs", "/data:uid=1000,gid=1000", "--label", "conduit.tests=edge",
+            "--tmpfs", "/tmp:size=96m,mode=1777",  # noqa: S108 - the container's own
+            "--tmpfs", "/run:uid=1000,gid=1000", "--tmpfs", "/data:uid=1000,gid=1000",
+            "--tmpfs", "/memory:size=112m,uid=1000,gid=1000,mode=0700", "--label", "conduit.tests=edge",
             "--volume", f"{folder}/nginx.conf:/etc/nginx/nginx.conf:ro",
             "--volume", f"{ROOT}/infra/nginx/edge.js:/etc/nginx/edge.js:ro",
             _IMAGE,

@@ -101,6 +101,7 @@ class _Handler(BaseHTTPRequestHandler, ABC):
     def send(self, asked: Asked, answer: Answer) -> None:
         content = answer.body.encode()
         headers = {"Content-Type": "application/json", "Vary": "Accept-Encoding", "X-Request-Id": "the origin's"}
+        headers["X-Length"] = str(len(content))  # as the balancer says it
         if "gzip" in asked.headers.get("accept-encoding", ""):
             content = gzip.compress(content)
             headers["Content-Encoding"] = "gzip"

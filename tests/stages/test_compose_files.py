@@ -34,6 +34,7 @@ SERVICE = [
     "labels",
     "environment",
     "env_file",
+    "tmpfs",
     "volumes",
     "networks",
     "ports",

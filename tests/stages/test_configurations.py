@@ -92,7 +92,7 @@ def test_nginx_takes_every_configuration() -> None:
     script = "for file in /rendered/*; do nginx -e stderr -t -c $file || exit 1; done"
     done = subprocess.run(
         ["docker", "run", "--rm", "--read-only", "--user", "1000:1000", "--network", "none",
-         *(word for place in ("tmp", "run", "data") for word in ("--tmpfs", f"/{place}:uid=1000")),
+         *(word for place in ("tmp", "run", "data", "memory") for word in ("--tmpfs", f"/{place}:uid=1000")),
          *(word for mount in mounts for word in ("-v", mount)), "conduit/nginx", "sh", "-c", script],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
