@@ -65,7 +65,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "loadtests.ceiling.speed": ("test_speed.py",),
     "loadtests.ceiling.sequential": ("test_sequential.py",),
     "loadtests.ceiling.estimate": ("test_estimate.py",),
-    "loadtests.ceiling.search": ("test_search.py",),
+    "loadtests.ceiling.search": ("test_search.py", "test_search_disturbed.py"),
     "loadtests.ceiling.demand": ("test_demand.py",),
     "loadtests.ceiling.prediction": ("test_prediction.py",),
     "loadtests.ceiling.explain": ("test_explain.py",),

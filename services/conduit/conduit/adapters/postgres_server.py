@@ -37,6 +37,10 @@ SERVER_OPTIONS = (
     "-c plan_cache_mode=force_generic_plan"
 )
 
+# To psycopg these are errors of a program. The server ended the transaction, or it takes no writes: it is a standby, or
+# somebody set it so. Another connection may reach one that does.
+_NO_MORE_USE = (pg.IdleInTransactionSessionTimeout, pg.TransactionTimeout, pg.ReadOnlySqlTransaction)
+
 
 class _Connection(psycopg.Connection[Any]):
     """A connection on which no wait outlasts the timeout, whatever state the server is in.
@@ -133,9 +137,10 @@ class PostgresServer:
             self._conflicts.inc()
             log.warning("a transaction was rolled back", extra={"server": self.server, "cause": str(error)})
             return ConflictError()
-        if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, *_NO_MORE_USE)):
             if isinstance(error, pg._WaitTimeout):  # private, and the only name it has
                 self._hung = True
+            if isinstance(error, (pg._WaitTimeout, *_NO_MORE_USE)):
                 connection.close()
             self._unanswered.inc()
             log.warning("the database does not answer", extra={"server": self.server, "cause": str(error)})

@@ -79,6 +79,25 @@ def test_a_connection_that_hangs_in_a_transaction_is_closed(server: PostgresServ
         proxy.mend()
 
 
+@pytest.mark.parametrize(
+    "setting", ["idle_in_transaction_session_timeout = 100", "transaction_timeout = 100", "transaction_read_only = on"]
+)
+def test_a_transaction_that_the_server_ends_or_refuses_is_unavailable_and_its_connection_closed(
+    server: PostgresServer, setting: str
+) -> None:
+    """It is not the app's mistake, and may succeed on another connection."""
+    table = Statement("table", text("CREATE TABLE made (one int)"), OneRow)
+    with server.transaction() as writer:
+        connection = writer._connection
+        writer.all(Statement("set", text(f"SET LOCAL {setting}"), OneRow))
+        time.sleep(0.5)
+        with pytest.raises(UnavailableError):
+            writer.all(table)
+        assert connection.closed
+    with server.transaction() as writer:
+        writer.all(table)
+
+
 def test_a_server_that_hung_is_used_again_when_it_answers(server: PostgresServer, proxy: Proxy) -> None:
     proxy.hold()
     with pytest.raises(UnavailableError):
