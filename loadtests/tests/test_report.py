@@ -57,6 +57,10 @@ def test_without_a_prediction_none_is_told(tmp_path: Path) -> None:
     assert foretold({"prediction": {"below": 80.0, "ceiling": 87.0}}) == (
         "From the trials up to 80/s, a queueing model expects 87/s."
     )
+    assert foretold({"prediction": {"below": 1.4, "ceiling": 1e-12}, "ceiling": {"rate": 1.5}}) == (
+        "From the trials up to 1.4/s, a queueing model expects no rate to hold the objective; measured were 1.5/s: "
+        "it is 100 % too low."
+    )
 
 
 KEPT = [
