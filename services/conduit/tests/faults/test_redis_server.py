@@ -3,9 +3,10 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -21,6 +22,8 @@ from conduit_testing.deployments import NewRedis
 from conduit_testing.proxy import proxied
 from conduit_testing.waiting import until
 
+# A late answer costs its connection, so what is told of a burst is told of one without any.
+BURSTS = 10
 # The rest is this machine's, which does other work as well.
 REQUEST_MS = (REQUEST_SECONDS + LAST_SECONDS) * 1000 * 1.5
 
@@ -30,6 +33,14 @@ def _pinged(server: RedisServer) -> bool:
     with contextlib.suppress(LateError):
         return bool(server.call(server.client.ping))
     return False
+
+
+def _in_time(server: RedisServer, ask: Callable[[], Any]) -> Any:
+    """What it answers. Asked again where this machine stood still for longer than a request may wait."""
+    for _ in range(LATE_ANSWERS - 1):
+        with contextlib.suppress(LateError):
+            return server.call(ask)
+    return server.call(ask)
 
 
 @contextlib.contextmanager
@@ -64,7 +75,8 @@ def test_a_late_answer_is_no_closed_connection(new_redis: NewRedis) -> None:
     """Of those the call would be sent again, and all that are idle replaced."""
     with proxied(new_redis()) as proxy, _opened(proxy.url, connections=3) as server:
         script = server.client.register_script("return ARGV[1]")
-        assert server.call(lambda: server.run(script, b"x")) == b"x"
+        assert _in_time(server, lambda: server.run(script, b"x")) == b"x"
+        until(lambda: _pinged(server) and len(server._pool._idle) == 3, "the pool was not filled")
         idle = server._pool._idle[:-1]
         proxy.hold()
         with pytest.raises(LateError):
@@ -85,8 +97,8 @@ def test_a_script_that_redis_has_lost_is_loaded_again(new_redis: NewRedis) -> No
         script = server.client.register_script("return ARGV[1]")
         for _ in range(2):
             server.client.script_flush()
-            assert server.call(lambda: server.run(script, b"x")) == b"x"
-        server.call(lambda: server.run(script, b"x"))
+            assert _in_time(server, lambda: server.run(script, b"x")) == b"x"
+        _in_time(server, lambda: server.run(script, b"x"))
         assert server.client.script_exists(script.sha) == [True]
 
 
@@ -101,16 +113,21 @@ def test_no_request_has_to_connect(new_redis: NewRedis) -> None:
         clients = [(client["id"], client["name"], client["db"]) for client in watching.client_list()]
         return {ident for ident, *of in clients if of == ["conduit", url.rpartition("/")[2]]}
 
-    before = opened()
-    assert len(before) == 7
-    start = threading.Barrier(7)
-
     def ping(_: int) -> bool:
         start.wait()
-        return bool(server.call(lambda: [server.client.ping() for _ in range(20)]))
+        with contextlib.suppress(UnavailableError):  # late, or three others were
+            return bool(server.call(lambda: [server.client.ping() for _ in range(20)]))
+        return False
 
+    start = threading.Barrier(7)
     with ThreadPoolExecutor(7) as threads:
-        assert all(threads.map(ping, range(7)))
+        for _ in range(BURSTS):
+            until(lambda: server.is_available and _pinged(server) and len(opened()) == 7, "the pool was not filled")
+            before = opened()
+            if all(threads.map(ping, range(7))):
+                break
+        else:
+            pytest.fail(f"of {BURSTS} bursts none was answered in time")
     assert opened() == before
     server.close()
     until(lambda: not opened(), "a connection stayed")
@@ -126,7 +143,7 @@ def test_connections_that_were_closed_or_late_are_replaced_in_the_background(new
 
         before = pool._idle[:]
         proxy.drop_connections()
-        assert server.call(server.client.ping)
+        assert _in_time(server, server.client.ping)
         until(filled, "the connections were not replaced")
         assert not any(connection in before for connection in pool._idle)
         proxy.hold()
@@ -134,7 +151,7 @@ def test_connections_that_were_closed_or_late_are_replaced_in_the_background(new
             server.call(server.client.ping)
         assert len(pool._idle) == 6
         proxy.mend()
-        assert server.call(server.client.ping)
+        assert _in_time(server, server.client.ping)
         until(filled, "the connections were not replaced")
 
 
