@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from conduit.bulkhead import Bulkhead
+from conduit.bulkhead import Bulkhead, PlacesOfUsers
 from conduit.errors import BusyError
 from conduit.main import SIGN_INS_STAND_SECONDS
 
@@ -76,6 +76,29 @@ def test_slots_are_given_in_the_order_of_arrival() -> None:
             assert holders.held == ["a", "b", "c", "d"]
 
     asyncio.run(main())
+
+
+def test_there_are_as_many_slots_as_before_once_all_are_free_again() -> None:
+    async def main() -> None:
+        async with _holders(slots=2) as holders:
+            for round_ in "12":
+                await holders.come(*(name + round_ for name in "abc"))
+                assert holders.held[-2:] == ["a" + round_, "b" + round_]
+                for name in "abc":
+                    await holders.go(name + round_)
+
+    asyncio.run(main())
+
+
+def test_each_user_has_places_of_their_own() -> None:
+    places = PlacesOfUsers("large bodies", 2)
+    for _ in range(2):
+        with places.place(1), places.place(1):
+            with pytest.raises(BusyError, match="too many large bodies"), places.place(1):
+                pytest.fail("a third place")
+            with places.place(2):
+                pass
+    assert not places._taken
 
 
 def test_the_newest_comes_first_once_the_queue_stands() -> None:
