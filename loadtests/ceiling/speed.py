@@ -1,7 +1,7 @@
 """The machine's speed from one trial of a run to the next, by the canary (loadtests/load/canary.py)."""
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -21,7 +21,7 @@ def faster(one: Speed, other: Speed) -> float:
     go from 300 to 460 ns as soon as fewer than a twentieth are undisturbed, and come back; the median goes its own way.
     What a request costs follows neither alone. A machine that is slower is so in all slices.
     """
-    shares = [before / now - 1 for before, now in zip(one, other, strict=True)]
+    shares = one.fastest / other.fastest - 1, one.median / other.median - 1
     if min(shares) > 0:
         return min(shares)
     return max(shares) if max(shares) < 0 else 0.0
@@ -56,5 +56,5 @@ def _speed(canary: Mapping[str, float]) -> Speed:
     return Speed(canary["ns"], canary["median"])
 
 
-def _middle(speeds: Iterable[Speed]) -> Speed:
-    return Speed(*(statistics.median(of) for of in zip(*speeds, strict=True)))
+def _middle(speeds: Sequence[Speed]) -> Speed:
+    return Speed(statistics.median(one.fastest for one in speeds), statistics.median(one.median for one in speeds))

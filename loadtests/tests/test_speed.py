@@ -42,6 +42,12 @@ def test_the_usual_speed_is_the_median_of_the_trials_so_far() -> None:
         assert "speed_off" not in result["stretches"][1]
     assert off == pytest.approx([0.0, 305 / 310 - 1, 0.0, 305 / 400 - 1, 0.0], abs=1e-4)
     speeds.tell({"canary": None})
+    whole: dict[str, Any] = {"canary": {"ns": 300.0, "median": 700.0}}
+    speeds.tell(whole)
+    assert whole["speed_off"] == 0.0  # against 302.5 and 615 ns: not faster in both
+    whole = {"canary": {"ns": 290.0, "median": 580.0}}
+    speeds.tell(whole)
+    assert whole["speed_off"] == 0.0345  # against 300 and 610 ns, to four places
 
 
 def test_both_of_a_usual_speed_are_medians() -> None:
