@@ -7,7 +7,7 @@ NONE = "–"
 NO_VERDICT = "no verdict"
 # What is proposed where the machine was the limit: half of the usual size.
 SMALL_BOX_CPUS = 0.125
-LEAST_RATE = 0.05  # shown as 0.0
+LEAST_RATE = 0.05  # less is shown as 0.0
 
 
 def rate(value: float | None) -> str:
@@ -141,14 +141,14 @@ def foretold(run: Mapping[str, Any]) -> str:
     prediction, found = run.get("prediction"), (run.get("ceiling") or {}).get("rate")
     if not prediction:
         return ""
-    expected = f"{rate(prediction['ceiling'])}/s" if _is_some(prediction) else "no rate to hold the objective"
+    expected = f"{rate(prediction['ceiling'])}/s" if _expects_some(prediction) else "no rate to hold the objective"
     said = f"From the trials up to {rate(prediction['below'])}/s, a queueing model expects {expected}"
     if not found:
         return f"{said}."
     return f"{said}; measured were {rate(found)}/s: it is {off(prediction['ceiling'], found)}."
 
 
-def _is_some(prediction: Mapping[str, Any]) -> bool:
+def _expects_some(prediction: Mapping[str, Any]) -> bool:
     """Whether the model has a rate at which the objective is met: even a lone request may take too long for it."""
     return bool(prediction["ceiling"] > LEAST_RATE)
 
@@ -305,7 +305,7 @@ def numbers(run: dict[str, Any]) -> list[dict[str, str]]:
         found.append(
             {
                 "name": "predicted ceiling",
-                "value": f"{rate(prediction['ceiling'])}/s" if _is_some(prediction) else "none",
+                "value": f"{rate(prediction['ceiling'])}/s" if _expects_some(prediction) else "none",
                 "more": off(prediction["ceiling"], ceiling["rate"]),
             }
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import jinja2
 import pytest
+import yaml
 
 from infra.nginx.render import Server
 from tests.edge.origin import Origin, as_the_app
@@ -78,9 +79,8 @@ def edge(origin_server: Origin, tmp_path_factory: pytest.TempPathFactory) -> Ite
         docker(
             "run", "--detach", "--name", name, "--network", name, "--publish", "127.0.0.1::8000",
             "--add-host", f"{_HOST}:host-gateway", "--user", "1000:1000", "--read-only", "--cap-drop", "ALL",
-            "--tmpfs", "/tmp:size=96m,mode=1777",  # noqa: S108 - the container's own
-            "--tmpfs", "/run:uid=1000,gid=1000", "--tmpfs", "/data:uid=1000,gid=1000",
-            "--tmpfs", "/memory:size=112m,uid=1000,gid=1000,mode=0700", "--label", "conduit.tests=edge",
+            *(word for place in _memory() for word in ("--tmpfs", place)),
+            "--tmpfs", "/data:uid=1000,gid=1000", "--label", "conduit.tests=edge",
             "--volume", f"{folder}/nginx.conf:/etc/nginx/nginx.conf:ro",
             "--volume", f"{ROOT}/infra/nginx/edge.js:/etc/nginx/edge.js:ro",
             _IMAGE,
@@ -95,6 +95,13 @@ def edge(origin_server: Origin, tmp_path_factory: pytest.TempPathFactory) -> Ite
     finally:
         subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, timeout=60, check=False)
         docker("network", "rm", name)
+
+
+def _memory() -> list[str]:
+    """As much, and where, as the stage's edge has."""
+    stage = yaml.safe_load((ROOT / "docker-compose.stage4.yml").read_text())
+    places: list[str] = stage["services"]["cdn"]["tmpfs"]
+    return places
 
 
 def _rendered(port: int, subnet: str, gateway: str) -> str:

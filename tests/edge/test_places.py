@@ -36,6 +36,13 @@ def test_only_files_that_never_change_are_on_the_disk(
     assert found == {"/memory": 0, "/data": 0} | {folder: 1}
 
 
+@pytest.mark.parametrize(("length", "kept"), [(59_999, 1), (60_000, 0)])
+def test_what_is_long_is_not_kept(edge: Edge, origin: Origin, article: int, length: int, kept: int) -> None:
+    origin.answer = lambda _: Answer("x" * length)
+    assert len(edge.get(f"/api/articles/{article}").text) == length
+    assert kept_in(edge, "/memory", f"/api/articles/{article}") == kept
+
+
 @pytest.mark.parametrize(("size", "times"), [(700_000, 200), (44_000, 2_800)])
 def test_more_than_the_memory_holds_cuts_no_answer_short(edge: Edge, origin: Origin, size: int, times: int) -> None:
     """Those of 60 kB and more are not kept; the others make room for each other."""
