@@ -7,7 +7,7 @@ import pytest
 
 from tests.mutants import report
 from tests.mutants.suites import SUITES, package_of, path_of
-from tests.mutants.trial import ROOT, Mutant, Trial, undecorated, without_import_time
+from tests.mutants.trial import ROOT, Function, Mutant, Trial, undecorated, without_import_time
 
 
 def test_every_module_and_every_file_of_its_suite_exists() -> None:
@@ -32,7 +32,7 @@ def test_every_explanation_explains_a_survivor() -> None:
 def _functions(node: ast.AST, within: str = "") -> Iterator[str]:
     """The names of functions and classes, a method's with its class."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.ClassDef):
+        if isinstance(child, Function | ast.ClassDef):
             yield within + child.name
             yield from _functions(child, f"{within}{child.name}.")
 
@@ -70,6 +70,10 @@ def test_a_function_is_decorated_after_it_so_that_it_can_be_mutated() -> None:
     )
 
 
+def test_so_is_an_asynchronous_one() -> None:
+    assert undecorated("@a\nasync def f():\n    return 1\n") == "async def f():\n    return 1\nf = a(f)\n"
+
+
 FUNCTIONS = """
 def _a():
     return _b()
@@ -93,8 +97,10 @@ A = _a()
         ("", ["def _a()", "def _b()"]),
         ("def e():\n    return _b()\n", ["def _a()"]),
         ("class E:\n    def f(self):\n        return _a()\n", []),
+        ("async def e():\n    return _b()\n", ["def _a()"]),
+        ("class E:\n    async def f(self):\n        return _a()\n", []),
     ],
-    ids=["at import", "by a function", "by a method"],
+    ids=["at import", "by a function", "by a method", "by a coroutine", "by a method that is one"],
 )
 def test_a_function_is_left_out_if_it_only_runs_at_import(more: str, left_out: list[str]) -> None:
     lines = without_import_time(FUNCTIONS + more).splitlines()

@@ -23,6 +23,7 @@ from tests.mutants.suites import package_of, path_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FOUND = ("killed", "timeout", "segfault")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 _LIMIT_SECONDS = 3600
 _RESULT = re.compile(r"^ *(\S+__mutmut_\d+): (.+)$", re.MULTILINE)
 _CONFIGURATION = """
@@ -129,9 +130,9 @@ def _fill(copy: Path, module: str, suite: Sequence[str]) -> None:
 def without_import_time(source: str) -> str:
     """The same module, its functions that only run at import marked as not to be mutated: no test could tell."""
     body = ast.parse(source).body
-    functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+    functions = {node.name: node for node in body if isinstance(node, Function)}
     statements = [node for node in body if node not in functions.values()]
-    methods = [node for one in statements for node in ast.walk(one) if isinstance(node, ast.FunctionDef | ast.Lambda)]
+    methods = [node for one in statements for node in ast.walk(one) if isinstance(node, Function | ast.Lambda)]
     called_later = set().union(*map(_names, methods))
     lines = source.splitlines()
     # Each is called by a statement of the module or by another such function, and by nothing else.
@@ -157,7 +158,7 @@ def undecorated(source: str) -> str:
     """The same module without ``@`` before its functions, which mutmut leaves alone: they are decorated after it."""
     lines = source.splitlines()
     for node in reversed(ast.parse(source).body):
-        if isinstance(node, ast.FunctionDef) and node.decorator_list:
+        if isinstance(node, Function) and node.decorator_list:
             assert node.end_lineno is not None, "ast.parse sets it"
             wrapped = node.name
             for decorator in reversed(node.decorator_list):
