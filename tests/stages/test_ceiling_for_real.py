@@ -106,7 +106,8 @@ def _check_raw(folder: Path, run: dict[str, Any]) -> None:
         assert {name: again[name] for name in ("offered", "completed", "good", "errors")} == {
             name: total[name] for name in ("offered", "completed", "good", "errors")
         }
-        assert again["p95"] == pytest.approx(total["p95"], rel=STEP - 1)
+        # At most a bucket too long; the record's own is rounded to a hundredth.
+        assert again["p95"] / STEP - 0.005 < total["p95"] <= again["p95"] + 0.005
         mine = [row for row in counters if row["trial"] == number]
         assert raw.cache(mine) == trial.get("cache", {})
         loads = raw.loads(mine, quotas)
