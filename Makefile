@@ -52,6 +52,10 @@ rolling-restart: venv  ## Restart its apps one by one, without a failed request
 	@$(RUN) rolling-restart $(STAGES)
 queue: venv  ## Show its waiting and dead tasks; RETRY=all or RETRY=<key> requeues dead ones
 	@$(RUN) queue $(STAGES) $(if $(RETRY),--retry '$(RETRY)')
+failover: venv  ## Kill a shard's primary, and have its replica take over: SHARD=shard1
+	@$(RUN) failover $(STAGES) $(if $(SHARD),--shard '$(SHARD)')
+switchover: venv  ## Have a shard's replica take over in good order: SHARD=shard1
+	@$(RUN) switchover $(STAGES) $(if $(SHARD),--shard '$(SHARD)')
 diff: venv  ## Show what changed since the stage before
 	@$(RUN) diff $(STAGES)
 
@@ -103,5 +107,5 @@ always:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
 .PHONY: always venv setup doctor box up down status logs seed load ceiling shares experiment check import nginx \
-  rolling-restart queue diff compare transitions bench bench-sizes bench-checks bench-box test test-unit test-long \
+  rolling-restart queue failover switchover diff compare transitions bench bench-sizes bench-checks bench-box test test-unit test-long \
   mutants lint clean help

@@ -44,7 +44,7 @@ def interruptible() -> Iterator[None]:
 def boxes_secrets() -> Iterator[Path]:
     """The folder that Compose reads the boxes' secrets from. In a clone without set-up it is made for these tests."""
     folder = ROOT / "secrets"
-    if (folder / "media.env").exists():  # the last one that is made
+    if (folder / "patroni.env").exists():  # the last one that is made
         yield folder
         return
     made = not folder.exists()

@@ -21,9 +21,9 @@ import pytest
 from loadtests.ceiling import record
 
 ROOT = Path(__file__).resolve().parents[1]
-PORTS = {1: 18001, 2: 18002, 3: 18003, 4: 18004}
-MAIL_PORTS = {1: 18026, 2: 18027, 3: 18028, 4: 18029}
-NETWORKS = {3: "10.93.3", 4: "10.93.4"}
+PORTS = {1: 18001, 2: 18002, 3: 18003, 4: 18004, 5: 18005}
+MAIL_PORTS = {1: 18026, 2: 18027, 3: 18028, 4: 18029, 5: 18030}
+NETWORKS = {3: "10.93.3", 4: "10.93.4", 5: "10.93.5"}
 _UNLIMITED = {"LOGIN_LIMIT": "1000000/second", "WRITE_LIMIT": "1000000/second"}
 
 
@@ -116,8 +116,8 @@ class Stages:
 
 def copy_repository(copy: Path) -> None:
     """Put this repository's files, as they are, into a folder; its stages are called otherwise there."""
-    if not (ROOT / "secrets" / "media.env").exists():
-        pytest.fail("there is no secrets/media.env, which the boxes need: run `make setup`")
+    if not (ROOT / "secrets" / "patroni.env").exists():
+        pytest.fail("there is no secrets/patroni.env, which the boxes need: run `make setup`")
     for name in run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).splitlines():
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)

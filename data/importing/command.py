@@ -10,7 +10,7 @@ from typing import TypeVar
 import psycopg
 from psycopg import errors, sql
 
-from conduit.models import metadata
+from conduit.models import metadata, placements
 from data import importing
 from data.loading import marker
 from data.loading.bulk import DIRECTORY, TABLES, Target
@@ -20,7 +20,8 @@ from data.loading.progress import Reporter
 from data.loading.replacing import ask
 
 _BLOCK_BYTES = 1 << 18
-_VERSION_TABLE = "alembic_version"
+# A stage's own, and no data.
+_NOT_DATA = {"alembic_version", placements.name}
 
 
 class Source:
@@ -219,7 +220,7 @@ def _same_schema(sources: list[Source], targets: list[Target]) -> None:
             rows = source.connection.execute(
                 "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
             ).fetchall()
-        unknown = {row[0] for row in rows} - set(TABLES) - {_VERSION_TABLE}
+        unknown = {row[0] for row in rows} - set(TABLES) - _NOT_DATA
         if unknown:
             names = ", ".join(sorted(unknown))
             raise Refused(f"{source.server.label}: an import would leave out {names}; models.py must list them.")

@@ -1,4 +1,6 @@
-"""Which server holds which logical shards, as the command line gives it: ``0-31,40=postgresql://…``."""
+"""Which server holds which logical shards, as the command line gives it: ``0-31,40=postgresql://…``. Or where only the
+directory knows: ``directory=postgresql://…``, and ``shard1=postgresql://…`` for each server that it names.
+"""
 
 from dataclasses import dataclass
 
@@ -9,21 +11,24 @@ from conduit.ids import SHARDS
 from data.loading.failures import Refused, explained
 
 CONNECT_SECONDS = 10
+_DIRECTORY = "directory"
+_PLACED = "SELECT server, array_agg(shard ORDER BY shard) FROM placements GROUP BY server"
 _FORM = "write it as SHARDS=URL, for example 0-63=postgresql://conduit@db:5432/conduit"
 
 
 @dataclass(frozen=True)
 class Server:
-    """A primary: its logical shards, sorted, and its URL."""
+    """A primary: its logical shards, sorted, and its URL. The directory of several servers holds none."""
 
     shards: tuple[int, ...]
     url: str
 
     @property
     def label(self) -> str:
-        """Host, port and database: what a message may show of a URL."""
+        """Host, port and database: what a message may show of a URL, which may name several hosts."""
         parts = conninfo_to_dict(self.url)
-        return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+        port = str(parts.get("port", "")).strip(",") or "5432"
+        return f"{parts.get('host', 'localhost')}:{port}/{parts.get('dbname', '')}"
 
     @property
     def shards_text(self) -> str:
@@ -73,9 +78,27 @@ def parse(text: str) -> Server:
     return Server(tuple(sorted(shards)), url)
 
 
+def _named(text: str) -> tuple[str, str]:
+    name, _, url = text.partition("=")
+    return name, parse(f"0={url}").url
+
+
+def _by_directory(urls: dict[str, str]) -> list[Server]:
+    directory = Server((), urls[_DIRECTORY])
+    with directory.connect() as connection, explained(directory.label):
+        placed = {name: tuple(shards) for name, shards in connection.execute(_PLACED)}
+    if unknown := placed.keys() - urls.keys():
+        raise Refused(f"The directory places logical shards on {', '.join(sorted(unknown))}, whose URL is not given.")
+    return [directory, *(Server(placed.get(name, ()), url) for name, url in urls.items() if name != _DIRECTORY)]
+
+
 def parse_all(texts: list[str]) -> list[Server]:
-    """Servers that hold every logical shard exactly once. Raises Refused when one is missing or held twice."""
-    servers = [parse(text) for text in texts]
+    """Servers that hold every logical shard exactly once, the one that holds the names first.
+
+    Raises Refused when one is missing or held twice, or the directory can't be asked.
+    """
+    by_name = dict(_named(text) for text in texts if text.partition("=")[0].isidentifier())
+    servers = _by_directory(by_name) if _DIRECTORY in by_name else [parse(text) for text in texts]
     holders = [sum(shard in server.shards for server in servers) for shard in range(SHARDS)]
     for shard, count in enumerate(holders):
         if count != 1:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from conduit.placement import place
 from data.importing import command
 from data.loading.bulk import TABLES
 from data.loading.placement import parse_all
@@ -43,6 +44,41 @@ def test_one_to_two_and_back_loses_nothing(small: str, make_database: MakeDataba
     assert contents(back) == contents(small)
     assert value_of(back, "SELECT count(*) FROM reports") == 1
     assert value_of(back, "SELECT count(cover_digest) FROM articles") > 3000
+
+
+def test_where_a_directory_knows_the_shards_rows_go_where_it_says_and_names_to_itself(
+    small: str, make_database: MakeDatabase
+) -> None:
+    directory, one, two, back = (make_database() for _ in range(4))
+    place(directory, ["one", "two"])
+    execute(directory, "UPDATE placements SET server = 'two' WHERE shard = 5")
+    sharded = [f"directory={directory}", f"one={one}", f"two={two}"]
+    assert run([f"0-63={small}"], sharded) == 0
+    shards = "SELECT array_agg(DISTINCT (id >> 6) & 63 ORDER BY (id >> 6) & 63) FROM users"
+    assert value_of(one, shards) == [shard for shard in range(32) if shard != 5]
+    assert value_of(two, shards) == [5, *range(32, 64)]
+    for server, names, users in ((directory, 1_000, 0), (one, 0, None), (two, 0, None)):
+        assert value_of(server, "SELECT count(*) FROM usernames") == names
+        assert users is None or value_of(server, "SELECT count(*) FROM users") == users
+    assert run(sharded, [f"0-63={back}"]) == 0
+    assert contents(back) == contents(small)
+
+
+@pytest.mark.parametrize(
+    ("placed", "said"),
+    [
+        (["one", "gone"], "places logical shards on gone, whose URL is not given"),
+        ([], "Logical shard 0 is held by no database"),
+    ],
+)
+def test_a_directory_that_does_not_place_all_shards_on_what_is_given_is_refused(
+    small: str, make_database: MakeDatabase, capsys: pytest.CaptureFixture[str], placed: list[str], said: str
+) -> None:
+    directory, one = make_database(), make_database()
+    if placed:
+        place(directory, placed)
+    assert run([f"0-63={small}"], [f"directory={directory}", f"one={one}"]) == 1
+    assert said in capsys.readouterr().err
 
 
 def test_a_source_without_rows_beside_one_with_rows_is_no_reason_to_refuse(

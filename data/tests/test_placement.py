@@ -16,6 +16,7 @@ def test_ranges_and_numbers_mix() -> None:
 
 def test_a_label_shows_no_password() -> None:
     assert parse(f"0-63={URL}").label == "db:5432/conduit"
+    assert parse("0-63=postgresql://conduit:secret@one,two/conduit").label == "one,two:5432/conduit"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ setup_passwords() {
   setup_secret app JWT_SECRET
   setup_secret redis REDISCLI_AUTH
   setup_secret media MEDIA_PASSWORD
+  setup_secret patroni PATRONI_REPLICATION_PASSWORD
   rm -f secrets/boxes.env
 }
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from infra.stage import backlog, box, checks, engine, lifecycle, nginx, rolling, stages, tools
+from infra.stage import backlog, box, checks, engine, failover, lifecycle, nginx, rolling, stages, tools
 from infra.stage.problems import Problem
 
 SIZES = ("small", "medium", "large")
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--replace", action="store_true")
     parser.add_argument("--from", dest="source", default="")
     parser.add_argument("--retry", default="")
+    parser.add_argument("--shard", default="")
     parser.add_argument("--cpu", default="")
     parser.add_argument("--period", default="")
     parser.add_argument("--cores", default="")
@@ -95,6 +96,8 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
         "nginx": lambda given: _with_docker(nginx.show)(_stage(given)),
         "rolling-restart": lambda given: _with_docker(rolling.restart)(_stage(given)),
         "queue": lambda given: _with_docker(backlog.show)(_stage(given), given.retry),
+        "failover": lambda given: _with_docker(failover.failover)(_stage(given), given.shard),
+        "switchover": lambda given: _with_docker(failover.switchover)(_stage(given), given.shard),
         "diff": lambda given: diff(_stage(given)),
         "compare": compare,
         "transitions": transitions,

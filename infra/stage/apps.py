@@ -24,8 +24,9 @@ from infra.stage.stages import compose_file, more_boxes
 MOST_WORKERS = 20
 # From here on the network gives addresses out by itself.
 FIRST_DYNAMIC = 64
-# The database's connections that are the boxes' (infra/postgres/postgresql.conf), and how many of them a worker takes.
-CONNECTIONS = 50
+# A database's connections that are the boxes' (infra/postgres/postgresql.conf), and a shard's (infra/patroni), and how
+# many of them a worker takes.
+CONNECTIONS, SHARD_CONNECTIONS = 50, 42
 WORKER_CONNECTIONS = 2
 # An app's pool, and the smallest with which one slow statement does not hold up everybody. Two requests that do slow
 # work themselves, as they do without workers, hold up so small an app.
@@ -136,11 +137,13 @@ def _smaller_pools(services: dict[str, dict[str, Any]], added: dict[str, Any], w
     apps = [name for name, service in (added | services).items() if "stage.upstream" in service["labels"]]
     if not apps:
         return  # one app, with nobody before it
-    pool = min(POOL, (CONNECTIONS - workers * WORKER_CONNECTIONS) // len(apps))
+    sharded = any("SHARDS" in services[name].get("environment", {}) for name in services)
+    connections = SHARD_CONNECTIONS if sharded else CONNECTIONS
+    pool = min(POOL, (connections - workers * WORKER_CONNECTIONS) // len(apps))
     if pool < LEAST_POOL:
         raise Problem(
             f"APPS={len(apps)} WORKERS={workers}: the database has no connections for so many.",
-            f"{LEAST_POOL} for each app and {WORKER_CONNECTIONS} for each worker have to be {CONNECTIONS} or fewer.",
+            f"{LEAST_POOL} for each app and {WORKER_CONNECTIONS} for each worker have to be {connections} or fewer.",
             status=2,
         )
     if pool < POOL:

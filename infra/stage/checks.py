@@ -17,14 +17,14 @@ from infra.stage.topology import Topology
 GIB = 1 << 30
 # The engine, the images' page cache and the tools' container, beside the boxes.
 MEMORY_BESIDE_BOXES = 1 * GIB
-# The largest stage so far, stage 4: nine boxes, the load generator beside them, and the rest.
-MEMORY_WISHED = 5 * GIB
+# The largest stage so far, stage 5: fourteen boxes, the load generator beside them, and the rest.
+MEMORY_WISHED = 6 * GIB
 DISK_NEEDED = 2 * GIB
 DISK_WISHED = 8 * GIB
 CORES_WISHED = 2
 BASE_IMAGE = "conduit/base:trixie"
 SECRETS = (
-    *(f"secrets/{name}.env" for name in ("database", "app", "redis", "media")),
+    *(f"secrets/{name}.env" for name in ("database", "app", "redis", "media", "patroni")),
     "secrets/ca.pem",
 )
 

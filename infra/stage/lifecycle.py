@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Collection
 from typing import Any
 
-from infra.stage import apps, checks, leftovers, nginx, topology
+from infra.stage import apps, checks, leftovers, nginx, shards, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import answer, compose, compose_rows, run
 from infra.stage.topology import Topology
@@ -111,6 +111,8 @@ def status(number: int) -> None:
             cpu = float(meter.get("CPUPerc", "0%").rstrip("%") or 0) / box.cpu
             shown = f"{_name(stage, row):<10} {row['State']:<12} {_health(row):<12}"
             print(f"{shown} {cpu:>14.0f} %  {meter.get('MemUsage', ''):>24}")
+    for line in ("", *shards.told(stage)) if stage.is_sharded else ():
+        print(line)
     print(f"\n{stage.url}")
     for service, url in stage.page_urls.items():
         print(f"{url}  {service}")
@@ -161,7 +163,8 @@ def _why_not_up(stage: Topology, ill: list[dict[str, Any]]) -> Problem:
     number = stage.number
     if not ill:
         return Problem(f"Stage {number} did not start; Docker's output is above.", "Check with: make doctor")
-    row = ill[0]
+    # One that was never started waits for one that is ill.
+    row = min(ill, key=lambda row: row["State"] == "created")
     inspected = answer(["docker", "inspect", "-f", "{{json .State}}", row["Name"]])
     state: dict[str, Any] = json.loads(inspected.stdout or "{}")
     said = answer(["docker", "logs", "--tail", str(LAST_LINES), row["Name"]])

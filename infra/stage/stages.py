@@ -17,7 +17,7 @@ PLANNED = {
 }
 VERBS = (
     *("up", "down", "status", "logs", "seed", "load", "ceiling", "shares", "experiment", "import", "diff"),
-    *("check", "nginx", "rolling-restart", "queue"),
+    *("check", "nginx", "rolling-restart", "queue", "failover", "switchover"),
 )
 
 

@@ -155,8 +155,8 @@ def _importing(source: topology.Topology, target: topology.Topology, *flags: str
     ends = [
         word
         for stage, flag in ((source, "--from"), (target, "--to"))
-        for shards, service in stage.databases.items()
-        for word in (flag, f"{shards}=postgresql://conduit@{stage.container(service)}:5432/conduit")
+        for database in stage.database_urls(by_container=True)
+        for word in (flag, database)
     ]
     name = f"{target.project}-import"
     _remove(name)

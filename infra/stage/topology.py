@@ -9,6 +9,8 @@ from infra.stage.problems import Problem
 from infra.stage.shell import answer, compose
 
 DEFAULT_PERIOD = 100_000  # Docker's
+DATABASE = "stage.database"
+DIRECTORY = "directory"
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class Topology:
     """Its port on the stage's network."""
     published: int
     """Its port on 127.0.0.1."""
-    databases: dict[str, str] = field(default_factory=dict)
-    """Logical shards, as "0-63", to the service that holds them."""
+    databases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Logical shards, as "0-63", to the service that holds them. Where only the directory knows which server holds
+    which: DIRECTORY to its service, and then each server's name to its nodes, of which one is the primary."""
     media: tuple[str, str] | None = None
     """The service that keeps the files, and the directory where."""
     caches: tuple[str, ...] = ()
@@ -58,9 +61,19 @@ class Topology:
         """Where it answers on its own network, without this machine's port proxy."""
         return f"http://{self.edge}:{self.edge_port}"
 
-    def database_urls(self) -> list[str]:
-        """Each as "0-63=postgresql://…", for tools on the stage's network."""
-        return [f"{shards}=postgresql://conduit@{service}:5432/conduit" for shards, service in self.databases.items()]
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the rows are on several servers, and a directory says where."""
+        return DIRECTORY in self.databases
+
+    def database_urls(self, by_container: bool = False) -> list[str]:
+        """Each as "0-63=postgresql://…", for tools on the stage's network, or, ``by_container``, for one that is on
+        several: each host by its container's name.
+        """
+        return [
+            f"{name}={database_url([self.container(node) if by_container else node for node in nodes])}"
+            for name, nodes in self.databases.items()
+        ]
 
     def container(self, service: str) -> str:
         """The name of a service's container, which is unique among all stages."""
@@ -118,7 +131,7 @@ def of(number: int, config: Mapping[str, Any]) -> Topology:
         edge=edge,
         edge_port=int(labelled[edge]["stage.edge"]),
         published=_published(services[edge], labelled[edge]["stage.edge"]),
-        databases={labels["stage.database"]: name for name, labels in labelled.items() if "stage.database" in labels},
+        databases=databases({name: labels[DATABASE] for name, labels in labelled.items() if DATABASE in labels}),
         media=next(
             ((name, labels["stage.media"]) for name, labels in labelled.items() if "stage.media" in labels), None
         ),
@@ -137,6 +150,21 @@ def of(number: int, config: Mapping[str, Any]) -> Topology:
         apps=tuple(sorted((name for name, labels in labelled.items() if "stage.upstream" in labels), key=_in_order)),
         worker=next((name for name, labels in labelled.items() if labels.get("stage.worker") == "true"), None),
     )
+
+
+def databases(labelled: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The services of each database by the labels of those that have one, the directory's first."""
+    found: dict[str, tuple[str, ...]] = {DIRECTORY: ()} if DIRECTORY in labelled.values() else {}
+    for service, name in sorted(labelled.items()):
+        found[name] = (*found.get(name, ()), service)
+    return found
+
+
+def database_url(hosts: Sequence[str]) -> str:
+    """Where a database's primary is found; the password comes by PGPASSWORD."""
+    if len(hosts) == 1:
+        return f"postgresql://conduit@{hosts[0]}:5432/conduit"
+    return f"postgresql://conduit@{','.join(hosts)}/conduit?target_session_attrs=read-write"
 
 
 def addresses(config: Mapping[str, Any], network_name: str) -> dict[str, str]:

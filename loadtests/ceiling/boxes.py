@@ -14,6 +14,7 @@ from typing import Any
 import docker
 from docker.errors import DockerException
 
+from infra.stage import topology
 from loadtests.observe.readings import NANOSECONDS, Load, Moment, load
 
 DEFAULT_PERIOD_US = 100_000
@@ -114,12 +115,9 @@ class Boxes:
         raise StageDownError("no box carries the label stage.edge")
 
     def databases(self) -> list[str]:
-        """``SHARDS=URL`` of each primary, on the stage's network; the password comes by PGPASSWORD."""
-        return [
-            f"{shards}=postgresql://conduit@{box.service}:5432/conduit"
-            for box in self.boxes
-            if (shards := box.labels.get("stage.database"))
-        ]
+        """``WHAT=URL`` of each primary, on the stage's network; the password comes by PGPASSWORD."""
+        labelled = {box.service: name for box in self.boxes if (name := box.labels.get(topology.DATABASE))}
+        return [f"{name}={topology.database_url(nodes)}" for name, nodes in topology.databases(labelled).items()]
 
     def pids(self) -> dict[str, int]:
         """Each box's first process, as Docker's machine numbers it. Raises DockerUnreachableError, StageDownError."""

@@ -142,8 +142,11 @@ class Dataset:
 
 
 def parse_databases(texts: list[str]) -> list[str]:
-    """URLs out of ``0-63=postgresql://…`` or plain URLs, as the stages' labels and DATABASE_URL give them."""
-    return [text.split("=", 1)[1] if text[:1].isdigit() else text for text in texts]
+    """URLs of the servers that hold rows, out of ``0-63=postgresql://…``, ``shard1=postgresql://…`` or plain URLs, as
+    the stages' labels and DATABASE_URL give them. A directory holds names only.
+    """
+    named = [text.partition("=") if "=" in text.partition("://")[0] else ("", "", text) for text in texts]
+    return [url for name, _, url in named if name != "directory"]
 
 
 def read(urls: list[str], secret: str | None = None) -> Dataset:

@@ -111,6 +111,8 @@ def test_an_unknown_mix_is_told_the_known_ones() -> None:
 
 
 def test_databases_come_as_labels_give_them() -> None:
+    shard = "postgresql://a@b,c/d?x=y"
+    assert parse_databases(["directory=postgresql://d/c", f"shard1={shard}"]) == [shard]
     assert parse_databases(["0-63=postgresql://a@b/c?x=y", "postgresql://d"]) == [
         "postgresql://a@b/c?x=y",
         "postgresql://d",

@@ -11,12 +11,16 @@ from conduit_testing.waiting import until
 from tests.running import PORTS, Stage, run
 
 HEALS_WITHIN_SECONDS = 45
-APPS = {1: ["box"], 2: ["app"], 3: ["app1", "app2"], 4: ["app1", "app2"]}
+APPS = {1: ["box"], 2: ["app"], 3: ["app1", "app2"], 4: ["app1", "app2"], 5: ["app1", "app2"]}
 BOXES = {
     1: ["box"],
     2: ["app", "db"],
     3: ["app1", "app2", "cache", "db", "lb", "media"],
     4: ["app1", "app2", "broker", "cache", "cdn", "db", "lb", "media", "worker"],
+    5: [
+        *("app1", "app2", "broker", "cache", "cdn", "directory", "etcd", "lb", "media"),
+        *("shard1a", "shard1b", "shard2a", "shard2b", "worker"),
+    ],
 }
 
 # For what is the same at every stage and takes long: the first and the last have each kind of box between them, and

@@ -16,8 +16,19 @@ TOOLS = ROOT / "infra/tools.compose.yml"
 
 
 def load(path: Path) -> dict[str, Any]:
+    """A file as Compose reads it, each service with what it `extends`."""
     parsed: dict[str, Any] = yaml.safe_load(path.read_text())
+    services = parsed["services"]
+    parsed["services"] = {
+        name: _extended(services[one["extends"]], one) if "extends" in one else one for name, one in services.items()
+    }
     return parsed
+
+
+def _extended(first: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """As Compose does it: mappings are merged, and of two volumes at one place the service's own is taken."""
+    merged = {key: first[key] | value for key, value in own.items() if isinstance(value, dict) and key in first}
+    return first | {key: value for key, value in own.items() if key != "extends"} | merged
 
 
 def boxes(path: Path) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ from tests.running import Stage, run
 Found = TypeVar("Found")
 
 METRICS = 9100
+NODES = ("shard1a", "shard1b", "shard2a", "shard2b")
 # Ports that other containers may try. What listens on a loopback address only is not among them.
 LISTENS = {
     "box": {5432, 8000, METRICS},
@@ -22,6 +23,9 @@ LISTENS = {
     "cache": {6379, 6380},
     "broker": {6379},
     "db": {5432},
+    "directory": {5432},
+    **{node: {5432, 8008} for node in NODES},
+    "etcd": {2379},
     "worker": {METRICS},
     "mail": {2525, 8025},
 }
@@ -33,6 +37,12 @@ MEET = {
     4: [
         {"cdn", "lb", "app1", "app2", "worker", "media"},
         {"app1", "app2", "worker", "cache", "broker", "db"},
+        {"worker", "mail"},
+    ],
+    5: [
+        {"cdn", "lb", "app1", "app2", "worker", "media"},
+        {"app1", "app2", "worker", "cache", "broker", "directory", *NODES},
+        {*NODES, "etcd"},
         {"worker", "mail"},
     ],
 }

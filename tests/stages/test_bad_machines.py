@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.stage import checks, ports, stages
+from infra.stage import checks, lifecycle, ports, stages
 from infra.stage.engine import Engine, usable
 from infra.stage.problems import Problem
 from infra.stage.topology import Box, Topology
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 Says = Callable[[str], dict[str, str]]
 GIB = 1 << 30
-STAGE = Topology(1, "conduit-stage1", {"box": Box(0.25, GIB // 4)}, "box", 8000, 8001, {"0-63": "box"})
+STAGE = Topology(1, "conduit-stage1", {"box": Box(0.25, GIB // 4)}, "box", 8000, 8001, {"0-63": ("box",)})
 
 
 def engine(memory: int = 8 * GIB) -> Engine:
@@ -231,6 +231,18 @@ def test_seeding_a_stage_that_is_down(stage_command: Run, docker_says: Says) -> 
     tried = stage_command("seed", "stage1", env=docker_says(cases))
     assert tried.returncode == 1
     assert tried.stderr == "Stage 1 is not up.\nStart it with: make stage1 up\n"
+
+
+def test_of_boxes_that_are_not_up_the_one_that_is_ill_is_named_and_not_one_that_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = subprocess.CompletedProcess([], 0, "{}", "")
+    monkeypatch.setattr(lifecycle, "answer", lambda _command: state)
+    boxes = {name: Box(0.25, GIB // 4) for name in ("app", "db")}
+    stage = Topology(2, "conduit-stage2", boxes, "app", 8000, 8002)
+    waiting = {"Service": "app", "Name": "conduit-stage2-app-1", "State": "created", "Health": ""}
+    ill = {"Service": "db", "Name": "conduit-stage2-db-1", "State": "running", "Health": "unhealthy"}
+    assert str(lifecycle._why_not_up(stage, [waiting, ill])).startswith("The box db did not become healthy")
 
 
 def test_ctrl_c_says_so_in_a_line(docker_says: Says, tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ def test_a_database_that_goes_away_is_told_in_time_and_used_again_by_itself(
 ) -> None:
     if stage.number == 1:
         pytest.skip("the single box loses its database with itself")
+    if stage.number == 5:
+        pytest.skip("what becomes of one of several: test_shards_at_stage_5")
     before = stage.get("/api/articles").json()["articlesCount"]
     stage.compose(lose, "db")
     try:
@@ -126,7 +128,7 @@ def test_a_database_that_goes_away_is_told_in_time_and_used_again_by_itself(
 
 def test_the_largest_uploads_do_not_run_a_worker_out_of_memory(stage: Stage) -> None:
     if stage.number != 4:
-        pytest.skip("there is no worker")
+        pytest.skip("there is no worker, or the same as at stage 4")
     # Killed for that, its task would be taken up by the next, and in the end look done.
     killed = "cat /sys/fs/cgroup/memory/memory.oom_control /sys/fs/cgroup/memory.events 2>/dev/null | grep '^oom_kill '"
     before = stage.compose("exec", "-T", "worker", "sh", "-c", killed)

@@ -1,8 +1,10 @@
 """The compose files are the lesson: held against each other, so that a diff of two neighbours shows the step only."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +16,7 @@ from tests.stages.compose_files import (
     EXERCISES,
     FILES,
     TOOLS,
+    Mount,
     boxes,
     each_file,
     each_pair,
@@ -27,6 +30,7 @@ from tests.stages.compose_files import (
 TOP_LEVEL = ["name", "include", "x-image", "x-box", "services", "networks", "volumes"]
 SERVICE = [
     "<<",
+    "extends",
     "image",
     "build",
     "command",
@@ -41,6 +45,8 @@ SERVICE = [
     "depends_on",
     "healthcheck",
 ]
+# A shard's: no name says which one is the primary.
+NODES = ("shard1a", "shard1b", "shard2a", "shard2b")
 # What the step to a stage may change beside its services. Anything else in a diff would distract from the step.
 MAY_DIFFER = {"name", "services", "networks", "volumes"}
 
@@ -90,12 +96,15 @@ def test_every_service_is_a_box_of_one_size_and_without_rights(path: Path) -> No
 @each_file
 def test_a_box_has_only_the_secrets_that_it_uses(path: Path) -> None:
     """The database, above all, has no key to make tokens with."""
-    database, app, redis, media = (f"secrets/{name}.env" for name in ("database", "app", "redis", "media"))
+    names = ("database", "app", "redis", "media", "patroni")
+    database, app, redis, media, patroni = (f"secrets/{name}.env" for name in names)
     shared = [redis, media] if "cache" in boxes(path) else []
     wanted = {
         **{name: [database, app, *shared] for name in ("box", "app", "app1", "app2")},
         "worker": [database, *shared],
         "db": [database],
+        "directory": [database],
+        **{name: [database, patroni] for name in NODES},
         "cache": [redis],
         "broker": [redis],
         "media": [media],
@@ -127,6 +136,8 @@ def test_only_the_edge_publishes_and_only_on_this_machine(path: Path) -> None:
 @each_file
 def test_labels_say_where_the_64_logical_shards_are(path: Path) -> None:
     ranges = [one["labels"]["stage.database"] for one in boxes(path).values() if "stage.database" in one["labels"]]
+    if "directory" in ranges:
+        return  # which says it itself
     held = [shard for text in ranges for shard in range(int(text.split("-")[0]), int(text.split("-")[1]) + 1)]
     assert sorted(held) == list(range(64))
 
@@ -140,7 +151,13 @@ def test_a_label_says_which_box_keeps_the_files_and_its_volume_does(path: Path) 
 
 
 # By the beginning of a box's name: which other boxes it is not ready without, where the stage has them.
-NEEDS = {"cdn": ("lb",), "lb": ("app1", "app2"), "app": ("db", "cache", "media"), "worker": ("db", "broker")}
+NEEDS = {
+    "cdn": ("lb",),
+    "lb": ("app1", "app2"),
+    "app": ("db", "directory", *NODES, "cache", "media"),
+    "worker": ("db", "directory", *NODES, "broker"),
+    "shard": ("etcd",),
+}
 
 
 @each_file
@@ -293,11 +310,53 @@ def test_stage_4_puts_an_edge_before_and_a_queue_behind_and_nothing_else() -> No
     assert after["media"]["volumes"][0] == before["media"]["volumes"][0]
 
 
+def test_stage_5_puts_the_data_on_several_servers_and_nothing_else() -> None:
+    before, after = boxes(FILES[3]), boxes(FILES[4])
+    added = ("directory", *NODES, "etcd")
+    assert list(after) == [*(name for name in before if name != "db"), *added]
+    same = {*before} - {"db", "app1", "app2", "worker"}
+    for name in same:
+        assert _of_a_stage(after[name]) == _of_a_stage(before[name])
+    db, directory = before["db"], after["directory"]
+    assert directory == db | {"labels": db["labels"] | {"stage.database": "directory"}}
+    waits = {name: {"condition": "service_healthy"} for name in ("directory", *NODES)}
+    for name in ("app1", "app2", "worker"):
+        old, new = before[name], after[name]
+        same_keys = {*old} - {"environment", "depends_on", "networks"}
+        assert {key: new[key] for key in same_keys} == {key: old[key] for key in same_keys}
+        url = {"DATABASE_URL": old["environment"]["DATABASE_URL"].replace("@db:", "@directory:")}
+        told = url | {"SHARDS": new["environment"]["SHARDS"]}
+        assert _of_a_stage(new["environment"] | told) == _of_a_stage(old["environment"] | told)
+        assert new["environment"].items() >= told.items()
+    assert after["app1"]["depends_on"] == {
+        name: how for name, how in before["app1"]["depends_on"].items() if name != "db"
+    } | waits
+
+
+def test_stage_5s_shards_are_what_the_apps_are_told() -> None:
+    found = boxes(FILES[4])
+    nodes: dict[str, list[str]] = {}
+    for name in NODES:
+        box = found[name]
+        shard = name[:-1]
+        assert box["labels"]["stage.database"] == box["environment"]["PATRONI_SCOPE"] == shard
+        assert box["environment"]["PATRONI_NAME"] == name
+        assert mounts_of(box) == [Mount(name, "/data")]
+        nodes.setdefault(shard, []).append(name)
+    shards = " ".join(f"{shard}=postgresql://conduit@{','.join(names)}/conduit" for shard, names in nodes.items())
+    assert found["app1"]["environment"]["SHARDS"] == shards
+
+
+def _of_a_stage(said: Any) -> str:
+    """What a file says, without the stage's number."""
+    return re.sub(r"([Ss][Tt][Aa][Gg][Ee]|10\.83\.|800)\d", r"\1", json.dumps(said, sort_keys=True))
+
+
 @each_file
 def test_a_label_says_which_boxes_no_request_waits_for(path: Path) -> None:
-    """Those that the tasks go through. Of the boxes that an app names only the broker is one: a thread tells it."""
+    """Those that the tasks go through, and what Patroni asks. Of what an app names, the broker: a thread tells it."""
     labelled = {name for name, box in boxes(path).items() if "stage.background" in box["labels"]}
-    assert labelled == {"worker", "broker"} & {*boxes(path)}
+    assert labelled == {"worker", "broker", "etcd"} & {*boxes(path)}
 
 
 def test_stage_4s_edge_is_asked_for_by_readers_and_told_by_boxes() -> None:

@@ -59,6 +59,7 @@ def _folders(stage: Stage) -> list[Path]:
     return [path for path in (stage.folder / "runs").glob("*") if path.is_dir()]
 
 
+@pytest.mark.long
 @pytest.mark.stage(3)
 def test_a_cache_that_is_away_is_hardly_missed(stages: Stages, seeded: dict[int, Stage]) -> None:
     run = _held(_stage(stages, seeded, 3), "cache", "--quick")
@@ -69,6 +70,7 @@ def test_a_cache_that_is_away_is_hardly_missed(stages: Stages, seeded: dict[int,
     assert trial["counts"][1]["queries"] > trial["counts"][0]["queries"], "without a cache, more is asked"
 
 
+@pytest.mark.long
 @pytest.mark.stage(3)
 def test_a_hot_key_that_is_gone_is_filled_once(stages: Stages, seeded: dict[int, Stage]) -> None:
     run = _held(_stage(stages, seeded, 3), "stampede", "--quick")

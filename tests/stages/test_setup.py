@@ -46,7 +46,7 @@ def setup(tmp_path: Path) -> Setup:
     return run
 
 
-_NAMES = {"PGPASSWORD", "JWT_SECRET", "REDISCLI_AUTH", "MEDIA_PASSWORD"}
+_NAMES = {"PGPASSWORD", "JWT_SECRET", "REDISCLI_AUTH", "MEDIA_PASSWORD", "PATRONI_REPLICATION_PASSWORD"}
 
 
 def test_secrets_are_made_once_and_only_for_their_owner(setup: Setup, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_secrets_are_made_once_and_only_for_their_owner(setup: Setup, tmp_path: 
     assert {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "secrets").glob("*.env")} == {0o600}
     again = setup("secrets")
     assert _secrets(tmp_path) == first
-    assert again.stdout.count("(there already)") == 5
+    assert again.stdout.count("(there already)") == 6
 
 
 def test_secrets_of_before_are_kept_in_a_file_for_each_box(setup: Setup, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_secrets_of_before_are_kept_in_a_file_for_each_box(setup: Setup, tmp_pat
     assert set(found) == _NAMES
     assert (found["PGPASSWORD"], found["JWT_SECRET"]) == ("of-the-data", "of-the-sessions")
     names = sorted(file.name for file in (tmp_path / "secrets").glob("*.env"))
-    assert names == ["app.env", "database.env", "media.env", "redis.env"]
+    assert names == ["app.env", "database.env", "media.env", "patroni.env", "redis.env"]
 
 
 def _secrets(folder: Path) -> dict[str, str]:

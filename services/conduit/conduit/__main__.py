@@ -71,10 +71,17 @@ def _migrate_and_serve(settings: Settings) -> int:
 def _migrate(settings: Settings) -> bool | None:
     """Whether there was a migration to run; None after a failure, which is logged."""
     from conduit.migrate import MigrationError, migrate, wait_for
+    from conduit.placement import place
+    from conduit.postgres_hosts import Hosts
 
+    directory, *others = (Hosts(url).conninfo() for url in (settings.database_url, *settings.shard_urls.values()))
     try:
-        wait_for(settings.database_url)
-        return migrate(settings.database_url)
+        for server in (directory, *others):
+            wait_for(server)
+        migrated = [migrate(server) for server in (directory, *others)]
+        if others:
+            place(directory, list(settings.shard_urls))
+        return any(migrated)
     except (TimeoutError, MigrationError) as error:
         log.error("%s", error)
         return None

@@ -19,6 +19,7 @@ from conduit.adapters.media_disk import DiskMedia
 from conduit.adapters.media_http import HttpMedia
 from conduit.adapters.postgres_server import PostgresServer
 from conduit.adapters.reads_sql import SqlReads
+from conduit.adapters.shard_map import DirectoryMap
 from conduit.adapters.tasks_inline import InlineTasks
 from conduit.announcements import MailFollowers, MailFrom
 from conduit.cover_files import DropCover
@@ -26,6 +27,7 @@ from conduit.covers import MakeCover
 from conduit.edge import purging
 from conduit.passwords import Passwords
 from conduit.ports import Database, Listener, Mail, Media, Reads
+from conduit.postgres_hosts import Hosts
 from conduit.reports import WriteReport
 from conduit.services import Services
 from conduit.settings import Settings
@@ -63,7 +65,7 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
         tokens=Tokens(_key(settings), settings.token_hours),
         pages=pages.NO_FILES if settings.web_dir is None else pages.read(settings.web_dir),
         backends={
-            "database": "PostgreSQL, logical shards 0-63",
+            "database": _where_rows_are(settings),
             "reads": "from the database" if cache is None else "from Redis, else from the database",
             "media": "files of this app's own" if settings.media_url is None else "an object store, by HTTP",
             "tasks": "done inside the request that asks for them"
@@ -89,6 +91,12 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
     )
 
 
+def _where_rows_are(settings: Settings) -> str:
+    if not settings.shards:
+        return "PostgreSQL, logical shards 0-63"
+    return f"PostgreSQL, logical shards on {', '.join(settings.shard_urls)}, where the directory says"
+
+
 def _http_media(settings: Settings) -> HttpMedia:
     assert settings.media_url is not None
     password = settings.media_password
@@ -102,8 +110,8 @@ def _key(settings: Settings) -> str:
 
 def _addresses(settings: Settings) -> dict[str, str]:
     """Host and port of each server, without the rest of its URL, which may contain a password."""
+    databases = {"database": settings.database_url, **settings.shard_urls}
     urls = {
-        "database": (settings.database_url, 5432),
         "cache": (settings.cache_url, 6379),
         "limits": (settings.limits_url, 6379),
         "media": (settings.media_url, 80),
@@ -112,7 +120,8 @@ def _addresses(settings: Settings) -> dict[str, str]:
         "edge": (settings.edge_url, 80),
     }
     servers = {name: (urlsplit(url), default) for name, (url, default) in urls.items() if url}
-    return {name: f"{parts.hostname}:{parts.port or default}" for name, (parts, default) in servers.items()}
+    addresses = {name: Hosts(url).text for name, url in databases.items()}
+    return addresses | {name: f"{parts.hostname}:{parts.port or default}" for name, (parts, default) in servers.items()}
 
 
 # redis-py is imported only where Redis is configured: it takes 5 MB of memory.
@@ -195,6 +204,16 @@ def _mail(settings: Settings) -> Mail:
 
 
 def _database(settings: Settings, listeners: Sequence[Listener]) -> PostgresDatabase:
-    database = one_server(PostgresServer("main", settings.database_url, settings.pool_size), NullEvents(), listeners)
+    if settings.shards:
+        directory, *shards = (
+            PostgresServer(name, url, settings.pool_size)
+            for name, url in {"directory": settings.database_url, **settings.shard_urls}.items()
+        )
+        shard_map = DirectoryMap(directory, {shard.server: shard for shard in shards})
+        database = PostgresDatabase(shard_map, directory, NullEvents(), listeners)
+    else:
+        database = one_server(
+            PostgresServer("main", settings.database_url, settings.pool_size), NullEvents(), listeners
+        )
     database.open()
     return database

@@ -146,7 +146,7 @@ def _add_middleware(app: FastAPI, settings: Settings, services: Services, thread
         allow_origins=settings.allowed_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
-        expose_headers=["Retry-After", "X-Request-Id"],
+        expose_headers=["Retry-After", "X-Partial", "X-Request-Id"],
         max_age=PREFLIGHT_SECONDS,
     )
     app.add_middleware(RequestContext)

@@ -3,7 +3,7 @@
 A row lives on its owner's shard: articles with their tags, comments and favourites on the author's, follows on the
 follower's. No foreign key crosses owners. The primary key of an owned row starts with an id that carries the logical
 shard (or with the shard itself, for counters), so that logical replication with a row filter can move one shard. The
-directory (``usernames``, ``emails``) has no owner: from stage 5 on it is on one server.
+directory (``usernames``, ``emails``, ``placements``) has no owner: from stage 5 on it is on one server.
 
 Each write updates its counters. A counter has one row for each logical shard where writers would queue for one row.
 """
@@ -63,6 +63,14 @@ emails = Table(
     Column("email", Text, primary_key=True),
     Column("user_id", BigInteger, nullable=False),
     Column("reserved_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+)
+
+# Which server holds a logical shard, where there are several (``SHARDS``); no row where there is one.
+placements = Table(
+    "placements",
+    metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("server", Text, nullable=False),
 )
 
 users = Table(

@@ -20,6 +20,7 @@ import msgspec
 
 from conduit import ids
 from conduit import outbox_statements as sql
+from conduit.errors import UnavailableError
 from conduit.outbox_statements import Dead, Due
 from conduit.ports import Database, Enqueued, Task, Writer
 from conduit.statements import Row, Statement
@@ -135,18 +136,12 @@ def _end(writer: Writer, claim: Claim, state: str, seconds: float | None, error:
 
 def requeue(database: Database, worker: str) -> None:
     """Release the claims that this worker held when it died. Each death makes the next attempt wait longer."""
-    for owner_id in primaries(database):
-        with database.writing(owner_id) as writer:
-            writer.all(sql.REQUEUE, worker=worker, seconds=LOST_SECONDS)
+    _on_each(database, sql.REQUEUE, worker=worker, seconds=LOST_SECONDS)
 
 
 def reap(database: Database) -> list[Due]:
     """Find the tasks whose messages must be sent again. Commits before anything is sent: a worker may be quick."""
-    found: list[Due] = []
-    for owner_id in primaries(database):
-        with database.writing(owner_id) as writer:
-            found += writer.all(sql.REAP, first=FIRST_SECONDS, longest=LONGEST_SECONDS, limit=BATCH)
-    return found
+    return _on_each(database, sql.REAP, first=FIRST_SECONDS, longest=LONGEST_SECONDS, limit=BATCH)
 
 
 def put_back(database: Database, unsent: Sequence[Due]) -> None:
@@ -158,9 +153,26 @@ def put_back(database: Database, unsent: Sequence[Due]) -> None:
 
 def purge(database: Database) -> None:
     """Delete one batch of the rows that were done a day ago."""
-    for owner_id in primaries(database):
-        with database.writing(owner_id) as writer:
-            writer.all(sql.PURGE, limit=10 * BATCH)
+    _on_each(database, sql.PURGE, limit=10 * BATCH)
+
+
+def _on_each(database: Database, statement: Statement[Row], **parameters: Any) -> list[Row]:
+    """The rows of all servers that answer: what is on one that does not waits for it, and no other one does.
+
+    Raises UnavailableError where none answers.
+    """
+    rows: list[Row] = []
+    errors: list[UnavailableError] = []
+    servers = list(primaries(database))
+    for owner_id in servers:
+        try:
+            with database.writing(owner_id) as writer:
+                rows += writer.all(statement, **parameters)
+        except UnavailableError as error:
+            errors.append(error)
+    if len(errors) == len(servers):
+        raise errors[0]
+    return rows
 
 
 def primaries(database: Database) -> Iterator[int]:

@@ -69,7 +69,7 @@ class Database(Protocol):
     def find_email(self, email: str) -> Found | None: ...
 
     def ping(self) -> None:
-        """Raise UnavailableError unless every server answers."""
+        """Raise UnavailableError unless a server that holds rows answers: without one of several, the others go on."""
 
     def close(self) -> None: ...
 

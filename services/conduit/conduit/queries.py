@@ -179,14 +179,17 @@ def read_article(
     database: Database, media: Media, reader: Reader, article_id: int, viewer: int | None
 ) -> Article | None:
     """One article. A write passes its own transaction as the reader, to see what it wrote."""
-    if viewer is None:
-        row = reader.first(ARTICLE, article_id=article_id)
-    else:
-        row = reader.first(ARTICLE_FOR, article_id=article_id, viewer=viewer)
+    row = article_row(reader, article_id, viewer)
     if row is None:
         return None
     following = row.author_id in followed_by(database, viewer, (row.author_id,))
     return article_of(row, cover_from(media, row.cover_digest, row.cover_state), following)
+
+
+def article_row(reader: Reader, article_id: int, viewer: int | None) -> ArticleRow | None:
+    if viewer is None:
+        return reader.first(ARTICLE, article_id=article_id)
+    return reader.first(ARTICLE_FOR, article_id=article_id, viewer=viewer)
 
 
 def require_user(database: Database, user_id: int) -> PersonRow:

@@ -28,6 +28,7 @@ _DATABASE = re.compile("/[0-9]+")  # of Redis: a number
 # As a browser sends it: in lower case, without a path.
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _POSTGRES_URL = TypeAdapter(PostgresDsn)
+_SHARD = re.compile(r"([a-z][a-z0-9]*)=(\S+)")
 _HTTP_URL = TypeAdapter(HttpUrl)
 _REDIS_URL: TypeAdapter[AnyUrl] = TypeAdapter(
     Annotated[AnyUrl, UrlConstraints(allowed_schemes=["redis"], host_required=True)]
@@ -43,6 +44,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     database_url: str
+    # The servers of the rows, as "shard1=URL shard2=URL"; the one above is then the directory. None: it has everything.
+    # A URL may name several hosts, of which one is the primary: postgresql://conduit@shard1a,shard1b/conduit.
+    shards: str = ""
     # The key of the tokens, which only a process that takes requests needs.
     jwt_secret: SecretStr | None = Field(default=None, min_length=32)
     token_hours: float = Field(default=24.0, gt=0)
@@ -115,6 +119,16 @@ class Settings(BaseSettings):
     @classmethod
     def _postgres(cls, value: str) -> str:
         _POSTGRES_URL.validate_python(value)
+        return value
+
+    @field_validator("shards")
+    @classmethod
+    def _are_shards(cls, value: str) -> str:
+        found = [match for word in value.split() if (match := _SHARD.fullmatch(word))]
+        if len({match[1] for match in found}) < len(value.split()):
+            raise ValueError("must be name=URL name=URL, each name once")
+        for match in found:
+            _POSTGRES_URL.validate_python(match[2])
         return value
 
     @field_validator("pool_size")
@@ -197,6 +211,11 @@ class Settings(BaseSettings):
     def _limit(cls, value: str) -> str:
         parse(value)
         return value
+
+    @property
+    def shard_urls(self) -> dict[str, str]:
+        """Each shard's URL by its name; empty where one server has everything."""
+        return {name: url for name, _, url in (word.partition("=") for word in self.shards.split())}
 
     @property
     def smtp_server(self) -> tuple[str, int] | None:

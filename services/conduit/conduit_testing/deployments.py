@@ -20,10 +20,12 @@ from conduit import passwords
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
 from conduit.adapters.events_null import NullEvents
 from conduit.adapters.postgres_server import PostgresServer
+from conduit.adapters.shard_map import FixedMap
 from conduit.bootstrap import bootstrap
 from conduit.http_protocol import BoundedHttp
 from conduit.main import create_app
 from conduit.migrate import migrate
+from conduit.placement import place
 from conduit.ports import Listener
 from conduit.server import Server
 from conduit.settings import Settings
@@ -90,7 +92,7 @@ def database_on_two_servers(
 ) -> PostgresDatabase:
     """Logical shards 0-31 and 32-63 on two servers, and the directory on a third, which uses the first's database."""
     one, two = PostgresServer("one", first, 10), PostgresServer("two", second, 10)
-    return kind([one] * 32 + [two] * 32, PostgresServer("directory", first, 10), NullEvents(), listeners)
+    return kind(FixedMap([one] * 32 + [two] * 32), PostgresServer("directory", first, 10), NullEvents(), listeners)
 
 
 @contextmanager
@@ -118,11 +120,11 @@ def deployed_on_one_server(new_database: NewDatabase, **settings: Any) -> Iterat
 @contextmanager
 def deployed_on_two_servers(new_database: NewDatabase, **settings: Any) -> Iterator[Deployment]:
     urls = [migrated(new_database), migrated(new_database)]
-    database = database_on_two_servers(urls[0], urls[1])
-    database.open()
+    place(urls[0], ["one", "two"])
+    shards = f"one={urls[0]} two={urls[1]}"
     with (
         tempfile.TemporaryDirectory() as media_dir,
-        served(settings_for(urls[0], media_dir=media_dir, **settings), database) as base_url,
+        served(settings_for(urls[0], shards=shards, media_dir=media_dir, **settings)) as base_url,
     ):
         yield Deployment(base_url, 3, urls, Path(media_dir))
 

@@ -54,8 +54,8 @@ class Slow(SqlReads):
     def own_marks(self, *args: Any) -> Any:
         return self._after("own marks", super().own_marks(*args))
 
-    def tags(self) -> Any:
-        return self._after("tags", super().tags())
+    def shared_tags(self) -> Any:
+        return self._after("tags", super().shared_tags())
 
 
 class Story:

@@ -1,4 +1,4 @@
-"""Database over one PostgreSQL server or several: a map places each logical shard on a server."""
+"""Database over one PostgreSQL server or several: a map places each logical shard on a server (``shard_map.py``)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +8,8 @@ from msgspec.structs import replace
 from sqlalchemy import bindparam, select, text
 
 from conduit.adapters.postgres_server import PostgresServer
+from conduit.adapters.scatter_gather import gather_some
+from conduit.adapters.shard_map import FixedMap, ShardMap
 from conduit.errors import UnavailableError
 from conduit.events import Event
 from conduit.ids import SHARDS, shard_of
@@ -33,51 +35,52 @@ _BY_EMAIL = Statement(
 
 
 class PostgresDatabase:
-    """``shard_map[k]`` is the server that holds logical shard k's rows; ``directory`` holds the names."""
+    """``shard_map`` says which server holds a logical shard's rows; ``directory`` holds the names."""
 
     def __init__(
         self,
-        shard_map: Sequence[PostgresServer],
+        shard_map: ShardMap,
         directory: PostgresServer,
         events: Events,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        if len(shard_map) != SHARDS:
-            raise ValueError(f"the map must place all {SHARDS} logical shards, not {len(shard_map)}")
-        self._map = tuple(shard_map)
-        self._servers = tuple(dict.fromkeys(shard_map))
+        self._map = shard_map
         self._directory = directory
         self._events = events
         self._listeners = tuple(listeners)
         # With one server for rows and names, a name needs no separate lookup.
-        self._in_place = Found(directory, None) if self._servers == (directory,) else None
+        self._in_place = Found(directory, None) if tuple(shard_map.servers) == (directory,) else None
 
     def open(self) -> None:
-        for server in {*self._servers, self._directory}:
+        for server in self._all():
             server.open()
 
     def close(self) -> None:
-        for server in {*self._servers, self._directory}:
+        for server in self._all():
             server.close()
 
+    def _all(self) -> Sequence[PostgresServer]:
+        return tuple(dict.fromkeys([self._directory, *self._map.servers]))
+
     def reader(self, owner_id: int) -> Reader:
-        return self._map[shard_of(owner_id)]
+        return self._map.placed()[shard_of(owner_id)]
 
     def readers(self) -> Sequence[Reader]:
-        return self._servers
+        return self._map.holders()
 
     def readers_of(self, owner_ids: Iterable[int]) -> list[tuple[Reader, list[int]]]:
-        if len(self._servers) == 1:
+        placed = self._map.placed()
+        if len(self._map.servers) == 1:
             ids = list(owner_ids)
-            return [(self._servers[0], ids)] if ids else []
+            return [(placed[0], ids)] if ids else []
         by_server: dict[PostgresServer, list[int]] = {}
         for owner_id in owner_ids:
-            by_server.setdefault(self._map[shard_of(owner_id)], []).append(owner_id)
+            by_server.setdefault(placed[shard_of(owner_id)], []).append(owner_id)
         return list(by_server.items())
 
     @contextmanager
     def writing(self, owner_id: int) -> Iterator[Writer]:
-        with self._transaction(self._map[shard_of(owner_id)]) as writer:
+        with self._transaction(self._map.placed()[shard_of(owner_id)]) as writer:
             yield writer
 
     @contextmanager
@@ -116,10 +119,9 @@ class PostgresDatabase:
         return Found(self.reader(row.id), row.id) if row else None
 
     def ping(self) -> None:
-        for server in {*self._servers, self._directory}:
-            server.first(_PING)
+        gather_some(self.readers(), lambda reader: reader.first(_PING))
 
 
 def one_server(server: PostgresServer, events: Events, listeners: Sequence[Listener] = ()) -> PostgresDatabase:
     """All 64 logical shards and the names on one server: stages 1 to 4."""
-    return PostgresDatabase([server] * SHARDS, server, events, listeners)
+    return PostgresDatabase(FixedMap([server] * SHARDS), server, events, listeners)

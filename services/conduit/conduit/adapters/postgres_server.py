@@ -20,6 +20,7 @@ from conduit import metrics
 from conduit.adapters.postgres_times import TimeLoader
 from conduit.errors import ConflictError, DuplicateError, InvalidError, MissingOwnerError, UnavailableError
 from conduit.events import Event
+from conduit.postgres_hosts import Hosts
 from conduit.statements import Row, Statement
 from conduit.timing import tally
 
@@ -55,13 +56,16 @@ class _Connection(psycopg.Connection[Any]):
 
 
 class PostgresServer:
-    """A named server and a pool of at most ``pool_size`` connections to it."""
+    """A named server and a pool of at most ``pool_size`` connections to it, or to its primary where its URL names
+    several hosts.
+    """
 
     def __init__(self, name: str, url: str, pool_size: int) -> None:
         self.server = name
         self._hung = False
+        self._hosts = Hosts(url)
         self._pool = ConnectionPool(
-            url,
+            self._hosts.conninfo,
             connection_class=_Connection,
             kwargs={
                 "autocommit": True,
@@ -96,6 +100,7 @@ class PostgresServer:
     def _connected(self, connection: _Connection) -> None:
         connection.adapters.register_loader("timestamptz", TimeLoader)
         connection.asking = connection.cursor(binary=True)
+        self._hosts.found(connection.info.host, connection.info.port)
         self._hung = False
 
     def _checkout(self) -> _Connection:
@@ -142,6 +147,9 @@ class PostgresServer:
                 self._hung = True
             if isinstance(error, (pg._WaitTimeout, *_NO_MORE_USE)):
                 connection.close()
+            if self._hosts.are_several and isinstance(error, (pg._WaitTimeout, pg.ReadOnlySqlTransaction)):
+                # Another host may be the primary by now, and all of the pool's connections are to this one.
+                self._pool.drain()
             self._unanswered.inc()
             log.warning("the database does not answer", extra={"server": self.server, "cause": str(error)})
             return UnavailableError("the database")

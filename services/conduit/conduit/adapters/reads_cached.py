@@ -2,7 +2,7 @@
 
 Cached is what is the same for everybody: articles, the first pages of lists with at most one filter, the newest
 comments, profiles, tags. A signed-in viewer's own favourites and follows are one more get. Without the cache every read
-goes to the reads behind it.
+goes to the reads behind it. So does a read of several servers of which one does not answer: what is kept is whole.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,6 +29,7 @@ from conduit.adapters.cache_results import (
     ShownComment,
 )
 from conduit.adapters.read_through import ReadThrough, count_read
+from conduit.adapters.scatter_gather import SomeMissingError
 from conduit.fragments import (
     article_fragments,
     author_fragment,
@@ -72,7 +73,7 @@ class SharedReads(Reads, Protocol):
 
     def shared_profile(self, username: str) -> PersonRow | None: ...
 
-    def tags(self) -> list[str]: ...
+    def shared_tags(self) -> list[str]: ...
 
     def all_marks(self, viewer: int, most: int) -> tuple[set[int], set[int]] | None: ...
 
@@ -126,13 +127,16 @@ class CachedReads:
             count_read("list", "not cached")
             return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
         key = ListKey(*next(iter(given.items()), ("home", "")), page.limit, page.offset)
-        found = self._through.read(
-            "list",
-            keys.page_key(key),
-            partial(self._cache.get_list, key),
-            FoundList.value,
-            lambda found: self._complete_list(found) or self._fetch_list(key),
-        )
+        try:
+            found = self._through.read(
+                "list",
+                keys.page_key(key),
+                partial(self._cache.get_list, key),
+                FoundList.value,
+                lambda found: self._complete_list(found) or self._fetch_list(key),
+            )
+        except SomeMissingError:
+            return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
         own = self._own(viewer, found.ids, list(found.authors))
         listed = (
             join_summary(
@@ -192,13 +196,16 @@ class CachedReads:
         if page.before <= MAX_ID:
             count_read("comments", "not cached")
             return self._reads.comments(article_id, viewer, page)
-        found = self._through.read(
-            "comments",
-            keys.comments_key(article_id),
-            partial(self._cache.get_comments, article_id),
-            FoundComments.value,
-            lambda found: self._fetch_comments(article_id, found),
-        )
+        try:
+            found = self._through.read(
+                "comments",
+                keys.comments_key(article_id),
+                partial(self._cache.get_comments, article_id),
+                FoundComments.value,
+                lambda found: self._fetch_comments(article_id, found),
+            )
+        except SomeMissingError:
+            return self._reads.comments(article_id, viewer, page)
         if found is Absent.NOT_FOUND:
             return None
         if isinstance(found, Absent):  # too large to be cached
@@ -243,24 +250,30 @@ class CachedReads:
         user_id, person = found
         return join_profile(person, user_id in self._own(viewer, (), (user_id,)).followed)
 
-    def tags(self) -> Encoded:
+    def tags(self) -> list[str] | Encoded:
         def fetch(_found: FoundTags | None) -> tuple[Encoded, list[Entry]]:
-            tags = tags_fragment(self._reads.tags())
+            tags = tags_fragment(self._reads.shared_tags())
             return tags, [entries.tags_entry(tags)]
 
-        return self._through.read("tags", keys.TAGS_KEY, self._cache.get_tags, FoundTags.value, fetch)
+        try:
+            return self._through.read("tags", keys.TAGS_KEY, self._cache.get_tags, FoundTags.value, fetch)
+        except SomeMissingError:
+            return self._reads.tags()
 
     def _own(self, viewer: int | None, article_ids: Sequence[int], authors: Sequence[int]) -> Own:
         """The viewer's favourites among these articles, and whom of these authors the viewer follows; maybe others."""
         if viewer is None or not (article_ids or authors):
             return NOTHING_OWN
-        own = self._through.read(
-            "marks",
-            keys.marks_key(viewer),
-            partial(self._cache.get_marks, viewer, article_ids, authors),
-            FoundMarks.value,
-            lambda _found: self._fetch_marks(viewer),
-        )
+        try:
+            own = self._through.read(
+                "marks",
+                keys.marks_key(viewer),
+                partial(self._cache.get_marks, viewer, article_ids, authors),
+                FoundMarks.value,
+                lambda _found: self._fetch_marks(viewer),
+            )
+        except SomeMissingError:
+            own = None
         return Own(*self._reads.own_marks(viewer, article_ids, authors)) if own is None else own
 
     def _fetch_marks(self, viewer: int) -> tuple[Own | None, list[Entry]]:

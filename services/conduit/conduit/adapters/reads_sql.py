@@ -3,20 +3,27 @@
 A viewer's follows are on the viewer's shard and articles on their authors', so no statement joins the two. A list reads
 the newest rows of every server and merges them by id, which sorts by time. With a single server, that server also
 applies the offset.
+
+Where one of several servers does not answer, a list has the others' rows, and a viewer's marks there count as not set.
+What is kept in a cache (``shared_…`` and ``all_marks``) is whole, or an error.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from conduit import list_queries, queries
+from conduit.adapters.scatter_gather import gather, gather_some, note_missing
+from conduit.errors import UnavailableError
 from conduit.ids import MAX_ID
 from conduit.ports import Database, Media, Page, Reader
 from conduit.rows import (
     ArticleRow,
     CommentRow,
     ListRow,
+    MarkRow,
     PersonRow,
+    article_of,
     comment_from,
     cover_from,
     profile_from,
@@ -24,6 +31,8 @@ from conduit.rows import (
 )
 from conduit.schemas import Article, ArticleSummary, Comment, Profile
 from conduit.statements import Statement
+
+_Answer = TypeVar("_Answer")
 
 
 class ListRows(NamedTuple):
@@ -40,6 +49,12 @@ class ListRows(NamedTuple):
 _NOTHING = ListRows([], 0, None)
 
 
+class _Ask(Protocol):
+    """``gather`` or ``gather_some``."""
+
+    def __call__(self, readers: Sequence[Reader], question: Callable[[Reader], _Answer], /) -> list[_Answer]: ...
+
+
 class SqlReads:
     """Reads that always query the database. ``media`` gives the URLs of a cover's files."""
 
@@ -50,15 +65,18 @@ class SqlReads:
     # Articles -----------------------------------------------------------------------------------------------
 
     def article(self, article_id: int, viewer: int | None) -> Article | None:
-        reader = self._database.reader(article_id)
-        return queries.read_article(self._database, self._media, reader, article_id, viewer)
+        row = queries.article_row(self._database.reader(article_id), article_id, viewer)
+        if row is None:
+            return None
+        following = row.author_id in self._followed(viewer, (row.author_id,))
+        return article_of(row, cover_from(self._media, row.cover_digest, row.cover_state), following)
 
     def articles(
         self, page: Page, viewer: int | None, *, tag: str | None, author: str | None, favorited: str | None
     ) -> tuple[list[ArticleSummary], int]:
         """The newest articles that match all given filters. An unknown author or user has none."""
         filters = {"tag": tag, "author": author, "favorited": favorited}
-        rows, total, _ = self._listed(page, viewer, filters, with_owner=False)
+        rows, total, _ = self._listed(page, viewer, filters, with_owner=False, ask=gather_some)
         followed = self._followed(viewer, {row.author_id for row in rows})
         media = self._media
         return [
@@ -67,7 +85,7 @@ class SqlReads:
         ], total
 
     def _listed(
-        self, page: Page, viewer: int | None, filters: Mapping[str, str | None], *, with_owner: bool
+        self, page: Page, viewer: int | None, filters: Mapping[str, str | None], *, with_owner: bool, ask: _Ask
     ) -> ListRows:
         parameters: dict[str, Any] = {"before": page.before, "viewer": viewer}
         readers: Sequence[Reader] = self._database.readers()
@@ -89,7 +107,7 @@ class SqlReads:
             signed_in=viewer is not None,
             with_owner=with_owner,
         )
-        return self._newest(statement, readers, page, parameters)
+        return self._newest(statement, readers, page, parameters, ask=ask)
 
     def feed(self, page: Page, viewer: int) -> tuple[list[ArticleSummary], int]:
         followees = [row.id for row in self._database.reader(viewer).all(queries.FOLLOWEES, viewer=viewer)]
@@ -99,7 +117,7 @@ class SqlReads:
         ids_at = {reader.server: ids for reader, ids in groups}
         readers = [reader for reader, _ in groups]
         parameters = {"before": page.before, "viewer": viewer}
-        rows, total, _ = self._newest(list_queries.FEED, readers, page, parameters, ids_at)
+        rows, total, _ = self._newest(list_queries.FEED, readers, page, parameters, ask=gather_some, authors_at=ids_at)
         media = self._media
         return [
             summary_of(row, cover_from(media, row.cover_digest, row.cover_state), following=True)
@@ -112,6 +130,8 @@ class SqlReads:
         readers: Sequence[Reader],
         page: Page,
         parameters: dict[str, Any],
+        *,
+        ask: _Ask,
         authors_at: dict[str, list[int]] | None = None,
     ) -> ListRows:
         """The page's rows over all readers. The total is the sum of theirs."""
@@ -123,12 +143,15 @@ class SqlReads:
             "depth": page.offset + page.limit,
             "author_limit": page.offset + page.limit if page.before > MAX_ID else None,
         }
+
+        def newest(reader: Reader) -> list[ListRow]:
+            extra = {} if authors_at is None else {"authors": authors_at[reader.server]}
+            return reader.all(statement, **parameters, **bounds, **extra)
+
         rows: list[ListRow] = []
         total = 0
         owner: int | None = None
-        for reader in readers:
-            extra = {} if authors_at is None else {"authors": authors_at[reader.server]}
-            answer = reader.all(statement, **parameters, **bounds, **extra)
+        for answer in ask(readers, newest):
             if answer:
                 # Every row has its server's total and owner. A page without articles is one row with only these.
                 first = answer[0]
@@ -142,7 +165,11 @@ class SqlReads:
         return ListRows(rows[page.offset : page.offset + page.limit], total, owner)
 
     def tags(self) -> list[str]:
-        return sorted({row.tag for reader in self._database.readers() for row in reader.all(queries.TAGS)})
+        return self._tags(gather_some)
+
+    def _tags(self, ask: _Ask) -> list[str]:
+        answers = ask(self._database.readers(), lambda reader: reader.all(queries.TAGS))
+        return sorted({row.tag for rows in answers for row in rows})
 
     # Comments and profiles ----------------------------------------------------------------------------------
 
@@ -151,7 +178,7 @@ class SqlReads:
         if rows is None:
             return None
         writers = {row.author_id for row in rows}
-        people = {person.id: person for person in self.people(writers)}
+        people = {person.id: person for person in self._people(writers, gather_some)}
         followed = self._followed(viewer, writers)
         return [
             comment_from(row, people[row.author_id], row.author_id in followed)
@@ -166,7 +193,19 @@ class SqlReads:
         return profile_from(row, row.id in self._followed(viewer, (row.id,)))
 
     def _followed(self, viewer: int | None, authors: Iterable[int]) -> set[int]:
-        return queries.followed_by(self._database, viewer, authors)
+        try:
+            return queries.followed_by(self._database, viewer, authors)
+        except UnavailableError:
+            if viewer is None or not self._can_do_without([self._database.reader(viewer)]):
+                raise
+            return set()
+
+    def _can_do_without(self, readers: Sequence[Reader]) -> bool:
+        """Whether these are not the only servers. Then it is noted that they are missing."""
+        if len(self._database.readers()) == 1:
+            return False
+        note_missing([reader.server for reader in readers])
+        return True
 
     # For the cache: rows that are the same for every viewer, and one viewer's marks ----------------------------
 
@@ -178,16 +217,14 @@ class SqlReads:
     ) -> ListRows:
         """A list with one filter at most."""
         filters = {"tag": tag, "author": author, "favorited": favorited}
-        return self._listed(page, None, filters, with_owner=author is not None or favorited is not None)
+        with_owner = author is not None or favorited is not None
+        return self._listed(page, None, filters, with_owner=with_owner, ask=gather)
 
     def summaries(self, article_ids: Iterable[int]) -> list[ListRow]:
         """Those of these articles that exist."""
-        return [
-            row
-            for reader, ids in self._database.readers_of(article_ids)
-            for row in reader.all(list_queries.SUMMARIES, ids=ids)
-            if row.id is not None
-        ]
+        ids_at = dict(self._database.readers_of(article_ids))
+        answers = gather(list(ids_at), lambda reader: reader.all(list_queries.SUMMARIES, ids=ids_at[reader]))
+        return [row for rows in answers for row in rows if row.id is not None]
 
     def shared_comments(self, article_id: int, page: Page) -> list[CommentRow] | None:
         """The newest comments; None without the article."""
@@ -197,19 +234,25 @@ class SqlReads:
         return [row for row in rows if row.id is not None] if rows else None
 
     def people(self, user_ids: Iterable[int]) -> list[PersonRow]:
-        groups = self._database.readers_of(user_ids)
-        return [person for reader, ids in groups for person in reader.all(queries.PEOPLE, ids=ids)]
+        return self._people(user_ids, gather)
+
+    def _people(self, user_ids: Iterable[int], ask: _Ask) -> list[PersonRow]:
+        ids_at = dict(self._database.readers_of(user_ids))
+        answers = ask(list(ids_at), lambda reader: reader.all(queries.PEOPLE, ids=ids_at[reader]))
+        return [person for people in answers for person in people]
+
+    def shared_tags(self) -> list[str]:
+        return self._tags(gather)
 
     def shared_profile(self, username: str) -> PersonRow | None:
         return queries.read_person(self._database, username)
 
     def all_marks(self, viewer: int, most: int) -> tuple[set[int], set[int]] | None:
         """All the viewer's favourites, and all whom the viewer follows; None where there are more than ``most``."""
-        rows = [
-            row
-            for reader in self._database.readers()
-            for row in reader.all(queries.ALL_MARKS, viewer=viewer, most=most + 1)
-        ]
+        answers = gather(
+            self._database.readers(), lambda reader: reader.all(queries.ALL_MARKS, viewer=viewer, most=most + 1)
+        )
+        rows = [row for answer in answers for row in answer]
         if len(rows) > most:
             return None
         favorites = {row.id for row in rows if row.favorited}
@@ -225,11 +268,17 @@ class SqlReads:
         groups = self._database.readers_of(article_ids)
         if others and all(reader is not own for reader, _ in groups):
             groups.append((own, []))
-        favorites: set[int] = set()
-        followed: set[int] = set()
-        for reader, ids in groups:
+        ids_at = dict(groups)
+
+        def marks(reader: Reader) -> list[MarkRow]:
             theirs = others if reader is own else []
-            texts = {"articles": ",".join(map(str, ids)), "authors": ",".join(map(str, theirs))}
-            for row in reader.all(queries.OWN_MARKS, viewer=viewer, **texts):
-                (favorites if row.favorited else followed).add(row.id)
-        return favorites, followed
+            texts = {"articles": ",".join(map(str, ids_at[reader])), "authors": ",".join(map(str, theirs))}
+            return reader.all(queries.OWN_MARKS, viewer=viewer, **texts)
+
+        try:
+            rows = [row for answer in gather_some(list(ids_at), marks) for row in answer]
+        except UnavailableError:
+            if not self._can_do_without(list(ids_at)):
+                raise
+            return set(), set()
+        return {row.id for row in rows if row.favorited}, {row.id for row in rows if not row.favorited}

@@ -78,6 +78,8 @@ def _line(scope: Scope, route: str | None, seconds: float, spent: Tally) -> dict
     }
     if spent.redis_seconds:
         line["cache_ms"] = round(spent.redis_seconds * 1000, 2)
+    if spent.missing:
+        line["partial"] = sorted(spent.missing)
     for kind, task_seconds in spent.task_seconds.items():
         line[f"{kind}_ms"] = round(task_seconds * 1000, 2)
     return line

@@ -14,7 +14,8 @@ _MAX_ID_LENGTH = 64
 
 
 class RequestContext:
-    """Takes the caller's ``X-Request-Id`` or makes one, and adds it and ``Server-Timing`` to the response.
+    """Takes the caller's ``X-Request-Id`` or makes one, and adds it and ``Server-Timing`` to the response, and for each
+    database server whose rows it lacks ``X-Partial``.
 
     The status is noted in ``timing.tally``, a context variable of the request, to which database and cache add their
     time.
@@ -39,6 +40,7 @@ class RequestContext:
                     (b"x-request-id", request_id),
                     (b"server-timing", _server_timing(spent)),
                     (b"x-content-type-options", b"nosniff"),
+                    *((b"x-partial", name.encode()) for name in sorted(spent.missing)),
                 ]
             await send(message)
 

@@ -1,16 +1,18 @@
 """The outbox's rows, on one server and on two: no task is lost, and none is done twice at a time."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 from sqlalchemy import Float, bindparam, func, update
 
 from conduit import ids, outbox
 from conduit.adapters.database_postgres import PostgresDatabase
+from conduit.errors import UnavailableError
 from conduit.models import outbox as table
 from conduit.outbox import Claim, Claimed
 from conduit.outbox_statements import Due
-from conduit.ports import Task
+from conduit.ports import Task, Writer
 from conduit.reports import WriteReport
 from conduit.statements import NoRow, Statement
 from conduit_testing.queued import clear
@@ -279,3 +281,29 @@ def test_what_is_done_is_kept_for_a_day_and_what_is_not_for_as_long_as_it_takes(
     with database.writing(ONE.owner_id) as writer:
         outbox.enqueue_next(writer, ONE)
     assert claim(database, ONE) is not None, "it is forgotten"
+
+
+@pytest.mark.parametrize(("away", "found"), [("one", [OTHER]), ("other", [ONE])])
+def test_what_is_on_a_server_that_is_away_holds_up_nothing_elsewhere(
+    database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch, away: str, found: list[Task]
+) -> None:
+    if len(database.readers()) == 1:
+        pytest.skip("there is no other server")
+    enqueue(database, ONE, OTHER)
+    pass_by(database, HOUR)
+    is_away = {"one": range(32), "other": range(32, 64)}[away]
+    writing = database.writing
+
+    def without(owner_id: int) -> AbstractContextManager[Writer]:
+        if ids.shard_of(owner_id) in is_away:
+            raise UnavailableError("the database")
+        return writing(owner_id)
+
+    monkeypatch.setattr(database, "writing", without)
+    assert [one.key for one in outbox.reap(database)] == [task.key for task in found]
+    outbox.purge(database)
+    outbox.requeue(database, "worker")
+    is_away = range(64)
+    for sweep in (outbox.reap, outbox.purge):
+        with pytest.raises(UnavailableError):
+            sweep(database)

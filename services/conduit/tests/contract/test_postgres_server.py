@@ -13,6 +13,7 @@ from conduit.errors import InvalidError, UnavailableError
 from conduit.statements import Statement
 from conduit_testing.deployments import NewDatabase
 from conduit_testing.proxy import Proxy, proxied
+from conduit_testing.waiting import until
 
 
 class OneRow(NamedTuple):
@@ -103,10 +104,7 @@ def test_a_server_that_hung_is_used_again_when_it_answers(server: PostgresServer
     with pytest.raises(UnavailableError):
         server.first(ONE)
     proxy.mend()
-    until = time.monotonic() + 10
-    while not _answers(server):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until(lambda: _answers(server), "it is not used again", within=10)
 
 
 def _answers(server: PostgresServer) -> bool:
@@ -114,3 +112,48 @@ def _answers(server: PostgresServer) -> bool:
         return server.first(ONE) == OneRow(1)
     except UnavailableError:
         return False
+
+
+@pytest.fixture
+def hosts(new_database: NewDatabase) -> Iterator[tuple[PostgresServer, Proxy, Proxy]]:
+    """A server of two hosts, which it was connected to twice at the first; both take writes."""
+    url = new_database()
+    with proxied(url) as first, proxied(url) as second:
+        server = PostgresServer("main", f"{first.url.rpartition('/')[0]},{second.url.partition('@')[2]}", 2)
+        server.open()
+        with server.transaction() as one, server.transaction() as two:
+            assert one.first(ONE) == two.first(ONE) == OneRow(1)
+        yield server, first, second
+        first.mend()
+        server.close()
+
+
+@pytest.mark.parametrize("fault", ["cut", "hold"])
+def test_where_the_primary_goes_away_another_host_is_found(
+    hosts: tuple[PostgresServer, Proxy, Proxy], fault: str
+) -> None:
+    server, first, _ = hosts
+    getattr(first, fault)()
+    until(lambda: _answers(server), "no other host is used", within=10)
+    assert all(_answers(server) for _ in range(20)), "connections to the former one are left"
+
+
+def test_where_a_host_takes_no_writes_no_connection_to_it_stays(hosts: tuple[PostgresServer, Proxy, Proxy]) -> None:
+    """All of them are to a former primary, which is a replica by now."""
+    server, *_ = hosts
+    before = _backends(server)
+    with server.transaction() as writer:
+        writer.all(Statement("set", text("SET LOCAL transaction_read_only = on"), OneRow))
+        with pytest.raises(UnavailableError):
+            writer.all(Statement("table", text("CREATE TABLE made (one int)"), OneRow))
+    until(lambda: _answers(server), "it is not used again", within=10)
+    assert len(before) == 2
+    assert not before & _backends(server)
+
+
+BACKEND = Statement("backend", text("SELECT pg_backend_pid() AS one"), OneRow)
+
+
+def _backends(server: PostgresServer) -> set[OneRow | None]:
+    with server.transaction() as one, server.transaction() as two:
+        return {one.first(BACKEND), two.first(BACKEND)}

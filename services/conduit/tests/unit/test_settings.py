@@ -31,6 +31,8 @@ def test_the_defaults_are_those_of_a_box_of_256_megabytes() -> None:
         {"box_name": ""}, {"edge_url": "cdn:8081"}, {"edge_url": "http://cdn:8081/purge"},
         {"public_url": "ftp://x"}, {"public_url": ""}, {"mail_seconds": 0}, {"task_seconds": 0},
         {"uploads_at_once": 0}, {"upload_wait_seconds": -1},
+        {"shards": "postgresql://one/conduit"}, {"shards": "one=nowhere"}, {"shards": "one="},
+        {"shards": "one=postgresql://one/conduit one=postgresql://two/conduit"},
     ],
     ids=str,
 )  # fmt: skip
@@ -45,6 +47,13 @@ def test_a_pool_smaller_than_the_threads_is_refused(changes: dict[str, Any]) -> 
     with pytest.raises(ValidationError, match="must be at least THREADS") as refused:
         settings_for(URL, **changes)
     assert [problem["loc"] for problem in refused.value.errors()] == [("pool_size",)]
+
+
+def test_a_shard_has_a_name_and_one_host_or_several() -> None:
+    shards = {"shard1": "postgresql://conduit@shard1a,shard1b/conduit", "two": "postgresql://conduit@two:5433/conduit"}
+    given = " \n".join(f"{name}={url}" for name, url in shards.items())
+    assert settings_for(URL, shards=given).shard_urls == shards
+    assert settings_for(URL).shard_urls == {}
 
 
 @pytest.mark.parametrize(

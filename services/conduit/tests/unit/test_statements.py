@@ -60,4 +60,4 @@ def test_no_foreign_key_crosses_owners() -> None:
 def test_the_key_of_every_owned_row_starts_with_its_shard() -> None:
     leading = {table.name: next(iter(table.primary_key)).name for table in models.OWNED_TABLES}
     assert set(leading.values()) <= {"id", "article_id", "follower_id", "owner_id", "shard"}, leading
-    assert {*models.OWNED_TABLES, *models.DIRECTORY_TABLES} == set(models.metadata.tables.values())
+    assert {*models.OWNED_TABLES, *models.DIRECTORY_TABLES, models.placements} == set(models.metadata.tables.values())

@@ -1,0 +1,109 @@
+"""`make stage5 failover SHARD=shard1` and `switchover`: the replica becomes the primary, by force or in good order."""
+
+import json
+import time
+from collections.abc import Callable
+
+from infra.stage import nginx, shards, topology
+from infra.stage.problems import Problem
+from infra.stage.shards import Node
+from infra.stage.shell import answer
+from infra.stage.topology import DIRECTORY, Topology
+
+# The lease's 20 s (infra/patroni/patroni.yml), should it not be given back, and time to promote on a busy machine.
+PROMOTED_WITHIN = 60
+# A replica that can't be rewound is copied anew.
+BACK_WITHIN = 180
+PAUSE = 0.2
+ETCD = "etcd"
+_LOOK = "How its nodes are: make stage5 status. What is down is started by: make stage5 up"
+_PSQL = ("psql", "-h", "127.0.0.1", "-U", "conduit", "-d", "conduit", "-XqAtc")
+
+
+def failover(number: int, shard: str) -> None:
+    """Kill a shard's primary, give its lease back in its place, and start it again as the replica.
+
+    Raises Problem before anything is done where nobody could take over.
+    """
+    stage = topology.read(number)
+    primary, replica = _pair(stage, shard)
+    began = time.monotonic()
+    _docker("kill", stage.container(primary.name))
+    print(f"{shard}: {primary.name} is killed. Its lease would end within 20 s; it is given back now", flush=True)
+    said = nginx.inside(stage, ETCD, "etcdctl", "del", f"/service/{shard}/leader")
+    if said.returncode:
+        print(f"{shard}: {ETCD} does not take it back, so {replica.name} waits for its end", flush=True)
+    _wait_for_the_primary(stage, shard, replica, began)
+    _docker("start", stage.container(primary.name))
+    print(f"{shard}: {primary.name} is started again", flush=True)
+    _wait_for_the_replica(stage, shard, primary)
+
+
+def switchover(number: int, shard: str) -> None:
+    """Have a shard's replica take over in good order: the primary stops when the replica has everything."""
+    stage = topology.read(number)
+    primary, replica = _pair(stage, shard)
+    print(f"{shard}: {primary.name} stops taking writes when {replica.name} has all of them", flush=True)
+    began = time.monotonic()
+    wish = json.dumps({"leader": primary.name, "candidate": replica.name})
+    asked = ("curl", "-sS", "-m", "50", "-X", "POST", "-d", wish, "http://127.0.0.1:8008/switchover")
+    said = nginx.inside(stage, primary.name, *asked)
+    if not said.stdout.startswith("Successfully"):
+        raise Problem(f"{shard} was not switched over: {said.stdout.strip() or said.stderr.strip()}", _LOOK)
+    _wait_for_the_primary(stage, shard, replica, began)
+    _wait_for_the_replica(stage, shard, primary)
+
+
+def _pair(stage: Topology, shard: str) -> tuple[Node, Node]:
+    """A shard's primary, and the replica that can take over from it. Raises Problem where there are none."""
+    names = [name for name in stage.databases if name != DIRECTORY]
+    if not stage.is_sharded:
+        what = f"Stage {stage.number} has no replica that could take over."
+        raise Problem(what, "Stage 5 has: make stage5 up", status=2)
+    if shard not in names:
+        example = f"Possible: {', '.join(names)}. For example: make stage{stage.number} failover SHARD={names[0]}"
+        raise Problem(f"There is no SHARD={shard}." if shard else "Which shard?", example, status=2)
+    nodes = shards.members(stage, stage.databases[shard])
+    primary = next((node for node in nodes if node.is_primary), None)
+    replica = next((node for node in nodes if not node.is_primary and node.state == "streaming"), None)
+    if primary is None or replica is None:
+        lacks = "no primary" if primary is None else "no replica that follows"
+        raise Problem(f"{shard} has {lacks}, so nobody could take over.", _LOOK)
+    return primary, replica
+
+
+def _wait_for_the_primary(stage: Topology, shard: str, node: Node, began: float) -> None:
+    def takes_writes() -> bool:
+        return nginx.inside(stage, node.name, *_PSQL, "SELECT NOT pg_is_in_recovery()").stdout.strip() == "t"
+
+    if not _until(takes_writes, PROMOTED_WITHIN):
+        raise Problem(f"{node.name} did not become {shard}'s primary within {PROMOTED_WITHIN} s.", _LOOK)
+    print(f"{shard}: {node.name} takes writes, {time.monotonic() - began:.1f} s later", flush=True)
+
+
+def _wait_for_the_replica(stage: Topology, shard: str, node: Node) -> None:
+    began = time.monotonic()
+    names = stage.databases[shard]
+
+    def follows() -> bool:
+        found = {member.name: member.state for member in shards.members(stage, names) if not member.is_primary}
+        return found.get(node.name) == "streaming"
+
+    if not _until(follows, BACK_WITHIN):
+        raise Problem(f"{node.name} does not follow {shard}'s primary after {BACK_WITHIN} s.", _LOOK)
+    print(f"{shard}: {node.name} is its replica, {time.monotonic() - began:.0f} s later", flush=True)
+
+
+def _docker(verb: str, container: str) -> None:
+    said = answer(["docker", verb, container])
+    if said.returncode:
+        raise Problem(f"Docker could not {verb} {container}: {said.stderr.strip()}", "Check with: make doctor")
+
+
+def _until(holds: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(PAUSE)
+    return True

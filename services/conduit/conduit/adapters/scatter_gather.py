@@ -1,0 +1,99 @@
+"""Scatter-gather: one question to several servers at once.
+
+Whoever needs all answers gets them or an error. Whoever can do without some gets those that came; the request's tally
+names the servers that are missing, and so the response says that it is partial.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import TypeVar
+
+from conduit.errors import UnavailableError
+from conduit.ports import Reader
+from conduit.timing import Tally, tally
+
+Answer = TypeVar("Answer")
+Question = Callable[[Reader], Answer]
+
+# A request asks one server itself, and these ask the others: one for each of its ten threads, and a few more.
+_threads = ThreadPoolExecutor(16, thread_name_prefix="scatter")
+
+
+class SomeMissingError(UnavailableError):
+    """Some of several servers do not answer, so that an answer would be partial."""
+
+
+def gather(readers: Sequence[Reader], question: Question[Answer]) -> list[Answer]:
+    """The answers of all, in the readers' order.
+
+    Raises SomeMissingError where others than one or several answer, and UnavailableError where none does.
+    """
+    answers, missing = _sorted(_ask(readers, question))
+    if missing:
+        raise SomeMissingError(", ".join(missing)) from next(iter(missing.values()))
+    return answers
+
+
+def gather_some(readers: Sequence[Reader], question: Question[Answer]) -> list[Answer]:
+    """The answers of those that answer. Raises UnavailableError where none does."""
+    answers, missing = _sorted(_ask(readers, question))
+    note_missing(missing)
+    return answers
+
+
+def _sorted(
+    asked: Sequence[tuple[Reader, Answer | UnavailableError]],
+) -> tuple[list[Answer], dict[str, UnavailableError]]:
+    """The answers, and the errors of who is missing by name. Raises UnavailableError where there are only errors."""
+    missing = {reader.server: answer for reader, answer in asked if isinstance(answer, UnavailableError)}
+    answers = [answer for _, answer in asked if not isinstance(answer, UnavailableError)]
+    if missing and not answers:
+        raise next(iter(missing.values()))
+    return answers, missing
+
+
+def note_missing(servers: Iterable[str]) -> None:
+    """The response lacks what these servers hold."""
+    if (request := tally.get()) is not None:
+        request.missing.update(servers)
+
+
+def _ask(
+    readers: Sequence[Reader], question: Question[Answer]
+) -> list[tuple[Reader, Answer | UnavailableError]]:
+    if not readers:
+        return []
+    own, *others = readers
+    if not others:
+        return [(own, _answered(question, own))]
+    started = perf_counter()
+    request = tally.get()
+    before = request.database_seconds if request else 0.0
+    asked = [_threads.submit(_apart, question, other) for other in others]
+    answers = [(own, _answered(question, own))]
+    for other, future in zip(others, asked, strict=True):
+        answer, spent = future.result()
+        answers.append((other, answer))
+        if request is not None:
+            request.queries.update({name: request.queries.get(name, 0) + n for name, n in spent.queries.items()})
+    if request is not None:
+        request.database_seconds = before + perf_counter() - started  # they took their time side by side
+    return answers
+
+
+def _answered(question: Question[Answer], reader: Reader) -> Answer | UnavailableError:
+    try:
+        return question(reader)
+    except UnavailableError as error:
+        return error
+
+
+def _apart(question: Question[Answer], reader: Reader) -> tuple[Answer | UnavailableError, Tally]:
+    """In another thread, so with a tally of its own: the request's is not for two threads."""
+    spent = Tally()
+    token = tally.set(spent)
+    try:
+        return _answered(question, reader), spent
+    finally:
+        tally.reset(token)
