@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from infra.stage import nginx, shards, topology
 from infra.stage.problems import Problem
-from infra.stage.shards import Node
+from infra.stage.shards import ETCD, PATRONI, Node
 from infra.stage.shell import answer
 from infra.stage.topology import DIRECTORY, Topology
 
@@ -15,13 +15,14 @@ PROMOTED_WITHIN = 60
 # A replica that can't be rewound is copied anew.
 BACK_WITHIN = 180
 PAUSE = 0.2
-ETCD = "etcd"
 _LOOK = "How its nodes are: make stage5 status. What is down is started by: make stage5 up"
+# Within the box, which has the password.
+_POST = f'curl -sS -m 50 -u "patroni:$PATRONI_REPLICATION_PASSWORD" -d "$0" {PATRONI}/switchover'
 _PSQL = ("psql", "-h", "127.0.0.1", "-U", "conduit", "-d", "conduit", "-XqAtc")
 
 
 def failover(number: int, shard: str) -> None:
-    """Kill a shard's primary, give its lease back in its place, and start it again as the replica.
+    """Kill a shard's primary, delete its lease, and start it again as the replica.
 
     Raises Problem before anything is done where nobody could take over.
     """
@@ -29,10 +30,10 @@ def failover(number: int, shard: str) -> None:
     primary, replica = _pair(stage, shard)
     began = time.monotonic()
     _docker("kill", stage.container(primary.name))
-    print(f"{shard}: {primary.name} is killed. Its lease would end within 20 s; it is given back now", flush=True)
+    print(f"{shard}: {primary.name} is killed. Its lease would expire within 20 s; it is deleted now", flush=True)
     said = nginx.inside(stage, ETCD, "etcdctl", "del", f"/service/{shard}/leader")
     if said.returncode:
-        print(f"{shard}: {ETCD} does not take it back, so {replica.name} waits for its end", flush=True)
+        print(f"{shard}: the lease could not be deleted, so {replica.name} waits for it to expire", flush=True)
     _wait_for_the_primary(stage, shard, replica, began)
     _docker("start", stage.container(primary.name))
     print(f"{shard}: {primary.name} is started again", flush=True)
@@ -46,8 +47,7 @@ def switchover(number: int, shard: str) -> None:
     print(f"{shard}: {primary.name} stops taking writes when {replica.name} has all of them", flush=True)
     began = time.monotonic()
     wish = json.dumps({"leader": primary.name, "candidate": replica.name})
-    asked = ("curl", "-sS", "-m", "50", "-X", "POST", "-d", wish, "http://127.0.0.1:8008/switchover")
-    said = nginx.inside(stage, primary.name, *asked)
+    said = nginx.inside(stage, primary.name, "sh", "-c", _POST, wish)
     if not said.stdout.startswith("Successfully"):
         raise Problem(f"{shard} was not switched over: {said.stdout.strip() or said.stderr.strip()}", _LOOK)
     _wait_for_the_primary(stage, shard, replica, began)
@@ -63,12 +63,17 @@ def _pair(stage: Topology, shard: str) -> tuple[Node, Node]:
     if shard not in names:
         example = f"Possible: {', '.join(names)}. For example: make stage{stage.number} failover SHARD={names[0]}"
         raise Problem(f"There is no SHARD={shard}." if shard else "Which shard?", example, status=2)
+    if not shards.etcd_answers(stage):
+        raise Problem("etcd does not answer, so nobody could take over.", _LOOK)
     nodes = shards.members(stage, stage.databases[shard])
     primary = next((node for node in nodes if node.is_primary), None)
     replica = next((node for node in nodes if not node.is_primary and node.state == "streaming"), None)
     if primary is None or replica is None:
         lacks = "no primary" if primary is None else "no replica that follows"
         raise Problem(f"{shard} has {lacks}, so nobody could take over.", _LOOK)
+    # What etcd knows of a node is up to 20 s old.
+    if not shards.can_take_over(stage, replica.name):
+        raise Problem(f"{replica.name} is away or too far behind, so nobody could take over.", _LOOK)
     return primary, replica
 
 

@@ -8,7 +8,9 @@ from typing import Any
 from infra.stage import nginx
 from infra.stage.topology import DIRECTORY, Topology
 
-_CLUSTER = ("curl", "-fsS", "-m", "5", "http://127.0.0.1:8008/cluster")
+_CURL = ("curl", "-fsS", "-m", "5")
+PATRONI = "http://127.0.0.1:8008"
+ETCD = "etcd"
 _PSQL = ("psql", "-h", "127.0.0.1", "-U", "conduit", "-d", "conduit", "-XqAt", "-F", "\t", "-c")
 _MAP = """
     SELECT server, string_agg(CASE upper(run) - lower(run) WHEN 1 THEN lower(run)::text
@@ -19,8 +21,10 @@ _MAP = """
 """
 _SLOTS = """
     SELECT slot_name, CASE WHEN active THEN 'in use' ELSE 'not in use' END,
-           round(greatest(pg_current_wal_lsn() - restart_lsn, 0) / 1048576.0, 1)
-    FROM pg_replication_slots ORDER BY slot_name
+           'holds ' || round(greatest(pg_current_wal_lsn() - restart_lsn, 0) / 1048576.0, 1) || ' MB of the log'
+    FROM pg_replication_slots WHERE wal_status <> 'lost'
+    UNION ALL SELECT slot_name, 'lost', 'its node was away for too long, and must be copied anew (docs/stage5.md)'
+    FROM pg_replication_slots WHERE wal_status = 'lost' ORDER BY slot_name
 """
 
 
@@ -42,6 +46,8 @@ def told(stage: Topology) -> Iterator[str]:
     placed = dict(line.split("\t") for line in _asked(stage, directory, _MAP))
     if not placed:
         yield f"The map is not known: {directory} does not answer."
+    if not etcd_answers(stage):
+        yield "etcd does not answer: each primary goes on while it reaches its replica, and nobody can take over."
     for shard, names in nodes_of.items():
         held = f"logical shards {placed[shard]}" if shard in placed else "no logical shard"
         yield from _told(stage, names, f"{shard}: {held}" if placed else f"{shard}:")
@@ -59,8 +65,8 @@ def _told(stage: Topology, names: tuple[str, ...], head: str) -> Iterator[str]:
         if nodes:
             yield "  No node is the primary: writes to it are refused until one is."
         return
-    for name, use, behind in (line.split("\t") for line in _asked(stage, primary, _SLOTS)):
-        yield f"  slot {name}: {use}, holds {behind} MB of the log"
+    for name, use, holds in (line.split("\t") for line in _asked(stage, primary, _SLOTS)):
+        yield f"  slot {name}: {use}, {holds}"
 
 
 def _in_words(node: Node) -> str:
@@ -72,12 +78,26 @@ def _in_words(node: Node) -> str:
 
 
 def members(stage: Topology, names: tuple[str, ...]) -> list[Node]:
-    """A shard's nodes by the first of them whose Patroni answers; empty where none does."""
+    """A shard's nodes by the first of them whose Patroni answers; without etcd, which knows the others, each by itself.
+
+    Empty where none answers.
+    """
     for name in names:
-        said = nginx.inside(stage, name, *_CLUSTER)
+        said = nginx.inside(stage, name, *_CURL, f"{PATRONI}/cluster")
         if said.returncode == 0:
             return [_node(member) for member in json.loads(said.stdout)["members"]]
-    return []
+    alone = ((name, nginx.inside(stage, name, *_CURL, f"{PATRONI}/patroni")) for name in names)
+    return [_node({"name": name} | json.loads(said.stdout)) for name, said in alone if said.returncode == 0]
+
+
+def etcd_answers(stage: Topology) -> bool:
+    """Whether a node can become the primary now."""
+    return nginx.inside(stage, ETCD, "etcdctl", "endpoint", "health").returncode == 0
+
+
+def can_take_over(stage: Topology, name: str) -> bool:
+    """Whether a replica is there and not further behind than what Patroni makes a primary."""
+    return nginx.inside(stage, name, *_CURL, "-o", "/dev/null", f"{PATRONI}/replica?lag=32MB").returncode == 0
 
 
 def _node(member: Mapping[str, Any]) -> Node:

@@ -19,6 +19,9 @@ ANSWERS_AT = {
     "conduit/nginx": ["http://127.0.0.1:8081/alive"],
     "conduit/redis": ["redis://127.0.0.1:6379"],
     "conduit/postgres": ["postgresql://127.0.0.1:5432"],
+    # By Patroni, which knows whether PostgreSQL runs, and that a replica has copied its primary.
+    "conduit/patroni": ["http://127.0.0.1:8008/health"],
+    "conduit/etcd": ["http://127.0.0.1:2379/health"],
     "conduit/mail": ["http://127.0.0.1:8025/health"],
     "conduit/browser": ["http://127.0.0.1:3000/"],
 }

@@ -23,7 +23,7 @@ STAGE = Topology(
 PRIMARY = {"name": "shard1a", "role": "leader", "state": "running", "timeline": 3}
 REPLICA = {"name": "shard1b", "role": "replica", "state": "streaming", "timeline": 3, "lag": 3_145_728}
 MAP = "shard1\t0-16,18-31\nshard2\t17,32-63\n"
-SLOTS = "shard1b\tin use\t0.1\n"
+SLOTS = "shard1b\tin use\tholds 0.1 MB of the log\n"
 
 Answers = Callable[..., None]
 
@@ -32,11 +32,19 @@ Answers = Callable[..., None]
 def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
     """Sets what each box answers: the map, and a shard's members by node; without any, a box does not answer."""
 
-    def set_answers(members: dict[str, list[dict[str, Any]]], placed: str | None = MAP) -> None:
+    def set_answers(
+        members: dict[str, list[dict[str, Any]]], placed: str | None = MAP, etcd: bool = True, near: bool = True
+    ) -> None:
         def inside(_stage: Topology, service: str, *command: str) -> "subprocess.CompletedProcess[str]":
             said: str | None = None
-            if command[0] == "curl" and service in members:
+            if service == "etcd":
+                said = "is healthy" if etcd else None
+            elif command[-1].endswith("/cluster") and etcd and service in members:
                 said = json.dumps({"members": members[service]})
+            elif command[-1].endswith("/patroni") and service in members:
+                said = json.dumps({key: value for key, value in members[service][0].items() if key != "name"})
+            elif "/replica?lag=" in command[-1]:
+                said = "" if near else None
             elif command[0] == "psql":
                 said = placed if service == "directory" else SLOTS
             return subprocess.CompletedProcess(command, 0 if said is not None else 1, said or "", "no answer")
@@ -73,6 +81,32 @@ def test_status_says_what_nobody_knows(answers: Answers) -> None:
         "  shard1b: replica, stopped, timeline 3, nobody knows how far behind",
         "  No node is the primary: writes to it are refused until one is.",
     ]
+
+
+def test_without_etcd_each_node_is_asked_for_itself(answers: Answers) -> None:
+    primary = {"role": "primary", "state": "running", "timeline": 3}
+    replica = {"role": "replica", "state": "running", "timeline": 3}
+    answers({"shard1a": [primary], "shard1b": [replica]}, etcd=False)
+    assert list(shards.told(STAGE))[:4] == [
+        "etcd does not answer: each primary goes on while it reaches its replica, and nobody can take over.",
+        "shard1: logical shards 0-16,18-31",
+        "  shard1a: primary, running, timeline 3",
+        "  shard1b: replica, running, timeline 3, nobody knows how far behind",
+    ]
+
+
+@pytest.mark.usefixtures("nothing_is_done")
+@pytest.mark.parametrize("verb", [failover.failover, failover.switchover])
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [({"etcd": False}, "etcd does not answer"), ({"near": False}, "away or too far behind")],
+)
+def test_who_cannot_take_over_now_is_not_asked_to(
+    answers: Answers, verb: Callable[[int, str], None], known: dict[str, bool], said: str
+) -> None:
+    answers({"shard1a": [PRIMARY, REPLICA]}, **known)
+    with pytest.raises(Problem, match=said):
+        verb(5, "shard1")
 
 
 def test_databases_are_found_by_their_labels_the_directory_first() -> None:

@@ -74,13 +74,17 @@ def _migrate(settings: Settings) -> bool | None:
     from conduit.placement import place
     from conduit.postgres_hosts import Hosts
 
-    directory, *others = (Hosts(url).conninfo() for url in (settings.database_url, *settings.shard_urls.values()))
+    first = "the directory" if settings.shards else "the database"
+    urls = {first: settings.database_url, **settings.shard_urls}
+    servers = {name: Hosts(url).conninfo() for name, url in urls.items()}
     try:
-        for server in (directory, *others):
-            wait_for(server)
-        migrated = [migrate(server) for server in (directory, *others)]
-        if others:
-            place(directory, list(settings.shard_urls))
+        there = wait_for(list(servers.values()))
+        for name in (name for name, server in servers.items() if server not in there):
+            # What lives elsewhere goes on. The next start brings it to the newest schema.
+            log.error("%s does not answer, and is not migrated", name)
+        migrated = [migrate(server) for server in there]
+        if settings.shards and servers[first] in there:
+            place(servers[first], list(settings.shard_urls))
         return any(migrated)
     except (TimeoutError, MigrationError) as error:
         log.error("%s", error)

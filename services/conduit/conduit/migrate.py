@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -11,24 +12,38 @@ log = logging.getLogger(__name__)
 
 _LOCK = 0x636F6E64  # arbitrary; those of covers' files are hashes of 64 bits
 WAIT_SECONDS = 60.0
+# How long the other servers are waited for once one has answered.
+OTHERS_SECONDS = 10.0
 
 
 class MigrationError(Exception):
     """The database cannot be migrated. The text is for the log and says what to do."""
 
 
-def wait_for(url: str, seconds: float = WAIT_SECONDS) -> None:
-    """Return when the database accepts connections. Raises TimeoutError with the last error."""
+def wait_for(urls: Sequence[str], seconds: float = WAIT_SECONDS, others: float = OTHERS_SECONDS) -> list[str]:
+    """Wait until the databases accept connections; of several, for ``others`` seconds more once one does.
+
+    Those that do. Raises TimeoutError, with the last error, where none does.
+    """
     deadline = time.monotonic() + seconds
+    there: list[str] = []
     while True:
-        try:
-            psycopg.connect(url, connect_timeout=3).close()
-        except psycopg.OperationalError as error:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the database did not answer within {seconds:.0f} s: {error}") from error
-            time.sleep(0.5)
-        else:
-            return
+        for url in urls:
+            if url not in there:
+                try:
+                    psycopg.connect(url, connect_timeout=3).close()
+                except psycopg.OperationalError as error:
+                    last = error
+                else:
+                    deadline = min(deadline, time.monotonic() + others)
+                    there.append(url)
+        if len(there) == len(urls):
+            return there
+        if time.monotonic() > deadline:
+            if there:
+                return [url for url in urls if url in there]
+            raise TimeoutError(f"the database did not answer within {seconds:.0f} s: {last}") from last
+        time.sleep(0.5)
 
 
 def migrate(url: str) -> bool:
@@ -50,7 +65,7 @@ def migrate(url: str) -> bool:
                 )
             _upgrade(url)
     except psycopg.Error as error:
-        raise MigrationError(f"the database was not migrated: {_first_line(error)}") from error
+        raise MigrationError(f"the database was not migrated: {first_line(error)}") from error
     log.info("the schema is migrated")
     return True
 
@@ -79,10 +94,10 @@ def _upgrade(url: str) -> None:
     except (CommandError, SQLAlchemyError) as error:
         # SQLAlchemy's own text appends the statement and a link; the driver's error has the database's message.
         cause = getattr(error, "orig", None) or error
-        raise MigrationError(f"the database was not migrated: {_first_line(cause)}") from error
+        raise MigrationError(f"the database was not migrated: {first_line(cause)}") from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """PostgreSQL's message, without the position in the statement that follows it."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 

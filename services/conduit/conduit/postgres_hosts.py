@@ -35,6 +35,8 @@ class Hosts:
         named = {"host": ",".join(host for host, _ in hosts), "port": ",".join(port for _, port in hosts)}
         return make_conninfo("", **self._parameters | named | primary)
 
-    def found(self, host: str, port: int) -> None:
-        """The primary is there: a connection was made."""
+    def found(self, host: str, port: int) -> bool:
+        """The primary is there: a connection was made. Whether it was another host's before."""
+        moved = self._hosts[0] != (host, str(port))
         self._hosts = sorted(self._hosts, key=lambda one: one != (host, str(port)))
+        return moved

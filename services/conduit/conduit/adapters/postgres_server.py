@@ -100,7 +100,9 @@ class PostgresServer:
     def _connected(self, connection: _Connection) -> None:
         connection.adapters.register_loader("timestamptz", TimeLoader)
         connection.asking = connection.cursor(binary=True)
-        self._hosts.found(connection.info.host, connection.info.port)
+        if self._hosts.found(connection.info.host, connection.info.port) and self._hosts.are_several:
+            # What else is in the pool is to the former primary. Not this one: its time of creation is later.
+            self._pool.drain()
         self._hung = False
 
     def _checkout(self) -> _Connection:
@@ -147,8 +149,8 @@ class PostgresServer:
                 self._hung = True
             if isinstance(error, (pg._WaitTimeout, *_NO_MORE_USE)):
                 connection.close()
-            if self._hosts.are_several and isinstance(error, (pg._WaitTimeout, pg.ReadOnlySqlTransaction)):
-                # Another host may be the primary by now, and all of the pool's connections are to this one.
+            if isinstance(error, pg.ReadOnlySqlTransaction) and self._hosts.are_several:
+                # This host is a replica by now, and all of the pool's connections are to it.
                 self._pool.drain()
             self._unanswered.inc()
             log.warning("the database does not answer", extra={"server": self.server, "cause": str(error)})

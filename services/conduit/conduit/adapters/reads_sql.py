@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from conduit import list_queries, queries
-from conduit.adapters.scatter_gather import gather, gather_some, note_missing
+from conduit.adapters.scatter_gather import SomeMissingError, gather, gather_some, note_missing
 from conduit.errors import UnavailableError
 from conduit.ids import MAX_ID
 from conduit.ports import Database, Media, Page, Reader
@@ -117,7 +117,7 @@ class SqlReads:
         ids_at = {reader.server: ids for reader, ids in groups}
         readers = [reader for reader, _ in groups]
         parameters = {"before": page.before, "viewer": viewer}
-        rows, total, _ = self._newest(list_queries.FEED, readers, page, parameters, ask=gather_some, authors_at=ids_at)
+        rows, total, _ = self._newest(list_queries.FEED, readers, page, parameters, ask=self._some, authors_at=ids_at)
         media = self._media
         return [
             summary_of(row, cover_from(media, row.cover_digest, row.cover_state), following=True)
@@ -178,7 +178,7 @@ class SqlReads:
         if rows is None:
             return None
         writers = {row.author_id for row in rows}
-        people = {person.id: person for person in self._people(writers, gather_some)}
+        people = {person.id: person for person in self._people(writers, self._some)}
         followed = self._followed(viewer, writers)
         return [
             comment_from(row, people[row.author_id], row.author_id in followed)
@@ -196,16 +196,35 @@ class SqlReads:
         try:
             return queries.followed_by(self._database, viewer, authors)
         except UnavailableError:
-            if viewer is None or not self._can_do_without([self._database.reader(viewer)]):
+            if viewer is None or self._has_one_server:
                 raise
+            note_missing([self._database.reader(viewer).server])
             return set()
 
-    def _can_do_without(self, readers: Sequence[Reader]) -> bool:
-        """Whether these are not the only servers. Then it is noted that they are missing."""
-        if len(self._database.readers()) == 1:
-            return False
-        note_missing([reader.server for reader in readers])
-        return True
+    @property
+    def _has_one_server(self) -> bool:
+        return len(self._database.readers()) == 1
+
+    def _all(self, readers: Sequence[Reader], question: Callable[[Reader], _Answer]) -> list[_Answer]:
+        """``gather`` for a part of an answer: where these do not answer, other servers may still have other parts."""
+        try:
+            return gather(readers, question)
+        except SomeMissingError:
+            raise
+        except UnavailableError as error:
+            if self._has_one_server:
+                raise
+            raise SomeMissingError("some servers") from error
+
+    def _some(self, readers: Sequence[Reader], question: Callable[[Reader], _Answer]) -> list[_Answer]:
+        """``gather_some`` for a part of an answer: nothing, where other servers may have other parts."""
+        try:
+            return gather_some(readers, question)
+        except UnavailableError:
+            if self._has_one_server:
+                raise
+            note_missing([reader.server for reader in readers])
+            return []
 
     # For the cache: rows that are the same for every viewer, and one viewer's marks ----------------------------
 
@@ -223,7 +242,7 @@ class SqlReads:
     def summaries(self, article_ids: Iterable[int]) -> list[ListRow]:
         """Those of these articles that exist."""
         ids_at = dict(self._database.readers_of(article_ids))
-        answers = gather(list(ids_at), lambda reader: reader.all(list_queries.SUMMARIES, ids=ids_at[reader]))
+        answers = self._all(list(ids_at), lambda reader: reader.all(list_queries.SUMMARIES, ids=ids_at[reader]))
         return [row for rows in answers for row in rows if row.id is not None]
 
     def shared_comments(self, article_id: int, page: Page) -> list[CommentRow] | None:
@@ -234,7 +253,7 @@ class SqlReads:
         return [row for row in rows if row.id is not None] if rows else None
 
     def people(self, user_ids: Iterable[int]) -> list[PersonRow]:
-        return self._people(user_ids, gather)
+        return self._people(user_ids, self._all)
 
     def _people(self, user_ids: Iterable[int], ask: _Ask) -> list[PersonRow]:
         ids_at = dict(self._database.readers_of(user_ids))
@@ -275,10 +294,5 @@ class SqlReads:
             texts = {"articles": ",".join(map(str, ids_at[reader])), "authors": ",".join(map(str, theirs))}
             return reader.all(queries.OWN_MARKS, viewer=viewer, **texts)
 
-        try:
-            rows = [row for answer in gather_some(list(ids_at), marks) for row in answer]
-        except UnavailableError:
-            if not self._can_do_without(list(ids_at)):
-                raise
-            return set(), set()
+        rows = [row for answer in self._some(list(ids_at), marks) for row in answer]
         return {row.id for row in rows if row.favorited}, {row.id for row in rows if not row.favorited}

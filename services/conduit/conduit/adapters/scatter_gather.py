@@ -16,8 +16,9 @@ from conduit.timing import Tally, tally
 Answer = TypeVar("Answer")
 Question = Callable[[Reader], Answer]
 
-# A request asks one server itself, and these ask the others: one for each of its ten threads, and a few more.
-_threads = ThreadPoolExecutor(16, thread_name_prefix="scatter")
+# A request asks one server itself, and these ask the others. They are started when they are needed: ten requests at
+# once and three servers need twenty.
+_threads = ThreadPoolExecutor(32, thread_name_prefix="scatter")
 
 
 class SomeMissingError(UnavailableError):

@@ -67,8 +67,9 @@ class DirectoryMap:
 
     def placed(self) -> Sequence[PostgresServer]:
         if not self._placed:
-            self._placed = self._read()
-            self._holders = tuple(dict.fromkeys(self._placed))
+            placed = self._read()
+            self._holders = tuple(dict.fromkeys(placed))
+            self._placed = placed
         return self._placed
 
     def holders(self) -> Sequence[PostgresServer]:

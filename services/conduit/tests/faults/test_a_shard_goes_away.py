@@ -124,6 +124,35 @@ def test_a_reader_from_there_reads_on_without_marks(broken_site: Site) -> None:
     assert site.slug in _slugs(site.lost_author.get("/articles"))
 
 
+def test_a_list_that_is_kept_without_a_summary_from_there_is_partial(site: Site) -> None:
+    """Nothing but what is on the lost shard has to be asked for."""
+    tag = fresh("tag")
+    kept, lost = (person.slug(tagList=[tag]) for person in (site.author, site.lost_author))
+    assert set(_slugs(site.api.get("/articles", tag=tag))) == {kept, lost}
+    assert site.lost_author.put(f"/articles/{lost}", {"article": {"body": "Another."}}).status_code == 200
+    site.goes.cut()
+    answer = site.api.get("/articles", tag=tag)
+    assert _slugs(answer) == [kept]
+    assert answer.headers.get_list("x-partial") == ["two"]
+    site.goes.mend()
+    until(lambda: _is_whole(site), "it is not back", within=BACK_WITHIN_SECONDS)
+
+
+def test_comments_and_a_feed_of_people_from_there_only_are_partial_and_no_error(site: Site) -> None:
+    slug = site.author.slug()
+    site.lost_author.comment(slug)
+    reader = _author_on(site.api, range(32))[0]
+    reader.follow(site.lost_author)
+    site.goes.cut()
+    for path, found in ((f"/articles/{slug}/comments", "comments"), ("/articles/feed", "articles")):
+        answer = reader.get(path)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()[found] == []
+        assert answer.headers.get_list("x-partial") == ["two"]
+    site.goes.mend()
+    until(lambda: _is_whole(site), "it is not back", within=BACK_WITHIN_SECONDS)
+
+
 def test_nothing_partial_is_kept(site: Site) -> None:
     """What was asked for while a shard was away is whole as soon as it is back."""
     tag = fresh("tag")

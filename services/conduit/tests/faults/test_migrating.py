@@ -9,10 +9,21 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from conduit.migrate import migrate
+from conduit.migrate import migrate, wait_for
 from conduit_testing.deployments import SECRET, NewDatabase
 
 CODE = Path(__file__).parents[2]
+
+
+NOBODY = "postgresql://conduit@127.0.0.1:1/conduit"
+
+
+def test_of_several_databases_those_that_answer_are_migrated(new_database: NewDatabase) -> None:
+    one, two = new_database(), new_database()
+    assert wait_for([one, two], seconds=10, others=0.2) == [one, two]
+    assert wait_for([NOBODY, one, two], seconds=10, others=0.2) == [one, two]
+    with pytest.raises(TimeoutError, match="did not answer within 1 s"):
+        wait_for([NOBODY], seconds=1)
 
 
 def _migrate(url: str) -> "subprocess.CompletedProcess[str]":

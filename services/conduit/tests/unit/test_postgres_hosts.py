@@ -27,8 +27,9 @@ def test_of_several_the_one_that_takes_writes_is_looked_for() -> None:
 @pytest.mark.parametrize(("found", "order"), [("shard1a", "shard1a,shard1b"), ("shard1b", "shard1b,shard1a")])
 def test_the_last_primary_is_asked_first(found: str, order: str) -> None:
     hosts = Hosts(TWO)
-    for name in ("shard1b", "shard1a", found):
-        hosts.found(name, 5432)
+    moved = [hosts.found(name, 5432) for name in ("shard1a", "shard1b", "shard1b", "shard1a")]
+    assert moved == [False, True, False, True]
+    hosts.found(found, 5432)
     assert conninfo_to_dict(hosts.conninfo())["host"] == order
 
 
