@@ -25,14 +25,15 @@ BOXES = {
 
 # For what is the same at every stage and takes long: the first and the last have each kind of box between them, and
 # what stands before an app or nothing. CI asks these, and make test-long those between.
-at_first_and_last = pytest.mark.parametrize(
-    "stage",
-    [
-        pytest.param(number, id=f"stage{number}", marks=[pytest.mark.long] if 1 < number < max(PORTS) else [])
-        for number in sorted(PORTS)
-    ],
-    indirect=True,
-)
+def _in_ci_at(*numbers: int) -> pytest.MarkDecorator:
+    marked = {number: [] if number in numbers else [pytest.mark.long] for number in sorted(PORTS)}
+    stages = [pytest.param(number, id=f"stage{number}", marks=marks) for number, marks in marked.items()]
+    return pytest.mark.parametrize("stage", stages, indirect=True)
+
+
+at_first_and_last = _in_ci_at(min(PORTS), max(PORTS))
+# And what takes a minute at each: the last has each kind of box but the first's.
+at_last = _in_ci_at(max(PORTS))
 
 
 def seconds_until(holds: Callable[[], bool], most: float, what: str) -> float:

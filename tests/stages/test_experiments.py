@@ -1,4 +1,4 @@
-"""What stages 3 and 4 promise, held against them by their own experiments: short ones here, long ones in test-long."""
+"""What stages 3 and 4 promise, held against them by their own experiments, short and long; all in test-long."""
 
 import json
 import subprocess
@@ -80,6 +80,7 @@ def test_a_hot_key_that_is_gone_is_filled_once(stages: Stages, seeded: dict[int,
     assert all(burst["burst"]["most_in_flight"] > 400 for burst in run["bursts"])
 
 
+@pytest.mark.long
 @pytest.mark.stage(4)
 def test_what_a_queue_accepts_is_done_whoever_dies(stages: Stages, seeded: dict[int, Stage]) -> None:
     run = _held(_stage(stages, seeded, 4), "queue", "--quick")

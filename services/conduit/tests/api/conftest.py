@@ -1,6 +1,7 @@
 """The API suite, parametrized by deployment: one server with or without a cache, two servers, or a running stage
 (--stage-url)."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -36,7 +37,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     name: str = request.param
     if name not in _IN_PROCESS:
-        yield Deployment(name.rstrip("/"))
+        url = name.rstrip("/")
+        database = httpx.get(f"{url}/health", timeout=20).raise_for_status().json()["backends"]["database"]
+        shards = set(re.findall(r"\bshard\d+\b", database))
+        yield Deployment(url, len(shards) + 1)  # the directory beside them, or the only server
         return
     new_database: NewDatabase = request.getfixturevalue("new_database")
     redis = {}
