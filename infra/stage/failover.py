@@ -2,13 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable
 
 from infra.stage import nginx, shards, topology
 from infra.stage.problems import Problem
 from infra.stage.shards import ETCD, PATRONI, Node
 from infra.stage.shell import answer
 from infra.stage.topology import DIRECTORY, Topology
+from infra.stage.waiting import until
 
 # The lease's 20 s (infra/patroni/patroni.yml), should it not be given back, and time to promote on a busy machine.
 PROMOTED_WITHIN = 60
@@ -18,7 +18,6 @@ PAUSE = 0.2
 _LOOK = "How its nodes are: make stage5 status. What is down is started by: make stage5 up"
 # Within the box, which has the password.
 _POST = f'curl -sS -m 50 -u "patroni:$PATRONI_REPLICATION_PASSWORD" -d "$0" {PATRONI}/switchover'
-_PSQL = ("psql", "-h", "127.0.0.1", "-U", "conduit", "-d", "conduit", "-XqAtc")
 
 
 def failover(number: int, shard: str) -> None:
@@ -79,9 +78,9 @@ def _pair(stage: Topology, shard: str) -> tuple[Node, Node]:
 
 def _wait_for_the_primary(stage: Topology, shard: str, node: Node, began: float) -> None:
     def takes_writes() -> bool:
-        return nginx.inside(stage, node.name, *_PSQL, "SELECT NOT pg_is_in_recovery()").stdout.strip() == "t"
+        return shards.asked(stage, node.name, "SELECT pg_is_in_recovery()") == ["f"]
 
-    if not _until(takes_writes, PROMOTED_WITHIN):
+    if not until(takes_writes, PROMOTED_WITHIN, PAUSE):
         raise Problem(f"{node.name} did not become {shard}'s primary within {PROMOTED_WITHIN} s.", _LOOK)
     print(f"{shard}: {node.name} takes writes, {time.monotonic() - began:.1f} s later", flush=True)
 
@@ -94,7 +93,7 @@ def _wait_for_the_replica(stage: Topology, shard: str, node: Node) -> None:
         found = {member.name: member.state for member in shards.members(stage, names) if not member.is_primary}
         return found.get(node.name) == "streaming"
 
-    if not _until(follows, BACK_WITHIN):
+    if not until(follows, BACK_WITHIN, PAUSE):
         raise Problem(f"{node.name} does not follow {shard}'s primary after {BACK_WITHIN} s.", _LOOK)
     print(f"{shard}: {node.name} is its replica, {time.monotonic() - began:.0f} s later", flush=True)
 
@@ -103,12 +102,3 @@ def _docker(verb: str, container: str) -> None:
     said = answer(["docker", verb, container])
     if said.returncode:
         raise Problem(f"Docker could not {verb} {container}: {said.stderr.strip()}", "Check with: make doctor")
-
-
-def _until(holds: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(PAUSE)
-    return True

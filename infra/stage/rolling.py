@@ -2,12 +2,12 @@
 
 import re
 import time
-from collections.abc import Callable
 
 from infra.stage import lifecycle, nginx, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import answer
 from infra.stage.topology import Topology
+from infra.stage.waiting import until
 
 # An upload that waits for its turn, or mail to many. What is under way then still, the app finishes while it stops.
 DRAINED_WITHIN = 60
@@ -30,13 +30,13 @@ def restart(number: int) -> None:
             f"Stage {number} has no balancer, so nothing could take over from its app.",
             "Stages from 3 on have one: make stage3 rolling-restart",
         )
-    _until(lambda: lifecycle.is_up(stage), CHECKED_WITHIN)
+    until(lambda: lifecycle.is_up(stage), CHECKED_WITHIN)
     lifecycle.require_up(stage)
     nginx.put_back(stage, stage.apps)  # what an interrupted restart left out
     began = time.monotonic()
     for place, app in enumerate(stage.apps, start=1):
         _restart(stage, app, f"{place} of {len(stage.apps)}  {app}:")
-    _until(lambda: lifecycle.is_up(stage), CHECKED_WITHIN)
+    until(lambda: lifecycle.is_up(stage), CHECKED_WITHIN)
     print(f"All {len(stage.apps)} apps of stage {number} were restarted, in {time.monotonic() - began:.0f} s")
 
 
@@ -45,14 +45,14 @@ def _restart(stage: Topology, app: str, label: str) -> None:
         nginx.take_out(stage, app)
         print(label, "gets nothing new", flush=True)
         time.sleep(CHOSEN_ALREADY)
-        if not _until(lambda: _in_flight(stage, app) == 0, DRAINED_WITHIN):
+        if not until(lambda: _in_flight(stage, app) == 0, DRAINED_WITHIN):
             print(label, f"still busy after {DRAINED_WITHIN} s; it finishes what it can while it stops", flush=True)
         print(label, "restarting", flush=True)
         began = time.monotonic()
         said = answer(["docker", "restart", "--time", str(STOPS_WITHIN), stage.container(app)])
         if said.returncode:
             raise Problem(f"{app} could not be restarted: {said.stderr.strip()}", "Check with: make doctor")
-        if not _until(lambda: _is_ready(stage, app), READY_WITHIN):
+        if not until(lambda: _is_ready(stage, app), READY_WITHIN):
             raise Problem(
                 f"{app} was restarted and is not ready after {READY_WITHIN} s; the others answer.",
                 f"What it says: make stage{stage.number} logs",
@@ -73,12 +73,3 @@ def _in_flight(stage: Topology, app: str) -> float | None:
 def _is_ready(stage: Topology, app: str) -> bool:
     asked = nginx.inside(stage, app, "curl", "-fsS", "-m", "3", "-o", "/dev/null", "http://127.0.0.1:8000/ready")
     return asked.returncode == 0
-
-
-def _until(holds: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(1)  # to ask in a box takes its CPU, of which a start needs all
-    return True

@@ -43,7 +43,7 @@ def told(stage: Topology) -> Iterator[str]:
     """A few lines for each shard of a stage that is sharded."""
     nodes_of = {name: nodes for name, nodes in stage.databases.items() if name != DIRECTORY}
     (directory,) = stage.databases[DIRECTORY]
-    placed = dict(line.split("\t") for line in _asked(stage, directory, _MAP))
+    placed = dict(line.split("\t") for line in asked(stage, directory, _MAP))
     if not placed:
         yield f"The map is not known: {directory} does not answer."
     if not etcd_answers(stage):
@@ -65,7 +65,7 @@ def _told(stage: Topology, names: tuple[str, ...], head: str) -> Iterator[str]:
         if nodes:
             yield "  No node is the primary: writes to it are refused until one is."
         return
-    for name, use, holds in (line.split("\t") for line in _asked(stage, primary, _SLOTS)):
+    for name, use, holds in (line.split("\t") for line in asked(stage, primary, _SLOTS)):
         yield f"  slot {name}: {use}, {holds}"
 
 
@@ -111,7 +111,7 @@ def _node(member: Mapping[str, Any]) -> Node:
     )
 
 
-def _asked(stage: Topology, service: str, sql: str) -> list[str]:
+def asked(stage: Topology, service: str, sql: str) -> list[str]:
     """The rows of a query in a box, as lines; none where it does not answer."""
     said = nginx.inside(stage, service, *_PSQL, sql)
     return said.stdout.splitlines() if said.returncode == 0 else []

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from loadtests.ceiling.boxes import Box
-from loadtests.experiments import harm
+from loadtests.experiments import harm, rows
 from loadtests.experiments.scene import CannotError
 
 LASTS_SECONDS = 8.0
@@ -47,8 +47,7 @@ def _killed(service: str) -> Callable[[Boxes], None]:
 
 def _replica_killed(boxes: Boxes) -> None:
     """Not the primary: with asynchronous replication its last writes may be lost, and nobody promises otherwise."""
-    ask = ["psql", "-h", "127.0.0.1", "-U", "conduit", "-d", "conduit", "-XqAtc", "SELECT pg_is_in_recovery()"]
-    replicas = [name for name in ("shard1a", "shard1b") if harm.inside(boxes[name], *ask).strip() == "t"]
+    replicas = [name for name in ("shard1a", "shard1b") if rows.lines(boxes[name], rows.IS_REPLICA) == ["t"]]
     if not replicas:
         raise CannotError("shard1 has no replica that answers.")
     _killed(replicas[0])(boxes)

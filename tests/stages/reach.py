@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tests.running import Stage, run
+from tests.stages.compose_files import NODES
 
 Found = TypeVar("Found")
 
 METRICS = 9100
-NODES = ("shard1a", "shard1b", "shard2a", "shard2b")
 # Ports that other containers may try. What listens on a loopback address only is not among them.
 LISTENS = {
     "box": {5432, 8000, METRICS},

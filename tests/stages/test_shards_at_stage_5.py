@@ -9,8 +9,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from conduit.ids import shard_of
-from conduit_testing.client import Api, Person, id_of
+from conduit_testing.client import Api, Person
 from tests.running import Stage, Stages, run
 from tests.stages.at_a_stage import HEALS_WITHIN_SECONDS, is_well, seconds_until
 
@@ -43,15 +42,6 @@ def _roles(stage: Stage) -> dict[str, str]:
 def _primary(stage: Stage, shard: str) -> str:
     (name,) = (name for name, role in _roles(stage).items() if role == "primary" and name.startswith(shard))
     return name
-
-
-def _author_on(api: Api, shards: range) -> tuple[Person, str]:
-    """Somebody on one of these logical shards, with an article."""
-    while True:
-        author = api.sign_up()
-        slug = author.slug()
-        if shard_of(id_of(slug)) in shards:
-            return author, slug
 
 
 class Commenting:
@@ -116,7 +106,7 @@ def test_status_tells_the_map_and_who_is_who(stage: Stage) -> None:
 def test_rows_are_on_their_shards_servers_and_names_in_the_directory(stage: Stage, api: Api) -> None:
     counts = {}
     for shards in (range(32), range(32, 64)):
-        _author_on(api, shards)
+        api.author_on(shards)
     for name in ("directory", _primary(stage, "shard1"), _primary(stage, "shard2")):
         sql = "SELECT count(*), coalesce(min((id >> 6) & 63), -1), coalesce(max((id >> 6) & 63), -1) FROM users"
         psql = ["psql", "-h", "127.0.0.1", "-U", "conduit", "-d", "conduit", "-XqAtc", sql]
@@ -130,7 +120,7 @@ def test_rows_are_on_their_shards_servers_and_names_in_the_directory(stage: Stag
 
 @pytest.mark.parametrize("verb", ["switchover", "failover"])
 def test_the_replica_takes_over_and_the_old_primary_follows_it(stage: Stage, api: Api, verb: str) -> None:
-    author, slug = _author_on(api, range(32))
+    author, slug = api.author_on(range(32))
     before = _roles(stage)
     primary = _primary(stage, "shard1")
     with Commenting(author, slug) as commenting:
@@ -152,7 +142,7 @@ def test_the_replica_takes_over_and_the_old_primary_follows_it(stage: Stage, api
 
 
 def test_while_etcd_is_away_primaries_go_on(stage: Stage, api: Api) -> None:
-    author, slug = _author_on(api, range(32))
+    author, slug = api.author_on(range(32))
     stage.compose("stop", "--timeout", "5", "etcd")
     try:
         with Commenting(author, slug) as commenting:
@@ -184,7 +174,7 @@ def test_a_replica_that_lost_its_data_is_built_anew(stage: Stage, api: Api) -> N
 
 
 def test_without_one_shard_the_other_one_goes_on(stage: Stage, api: Api) -> None:
-    (author, slug), (lost_author, lost_slug) = (_author_on(api, shards) for shards in (range(32), range(32, 64)))
+    (author, slug), (lost_author, lost_slug) = (api.author_on(shards) for shards in (range(32), range(32, 64)))
     nodes = [name for name in _roles(stage) if name.startswith("shard2")]
     stage.compose("stop", "--timeout", "10", *nodes)
     try:

@@ -9,6 +9,7 @@ all covers that may be pending, and no scan of the articles is needed.
 import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import ClassVar, TypeVar
 
 from sqlalchemy import bindparam, select
@@ -22,7 +23,7 @@ from conduit.image_structure import TOO_MUCH_MEMORY, ImageError, inspect
 from conduit.media_names import cover_file, digest_of, upload_file
 from conduit.models import articles
 from conduit.ports import Database, Enqueued, Media, Task, Tasks, Writer
-from conduit.queries import read_article
+from conduit.queries import followed_by, read_article
 from conduit.rows import AuthorRow, CoverRow
 from conduit.schemas import Article
 from conduit.statements import Statement
@@ -152,7 +153,7 @@ def _state_again(writer: Writer, media: Media, former: CoverRow) -> str | None:
 def _article(database: Database, media: Media, article_id: int, viewer: int) -> Article:
     # From the primary: a replica may not have it yet.
     with database.writing(article_id) as writer:
-        article = read_article(database, media, writer, article_id, viewer)
+        article = read_article(writer, media, article_id, viewer, partial(followed_by, database))
     if article is None:  # deleted meanwhile
         raise NotFoundError("article")
     return article

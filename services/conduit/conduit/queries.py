@@ -3,7 +3,7 @@
 Lists and the feed are in ``list_queries.py``, and writes in ``writes.py``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import (
@@ -176,20 +176,24 @@ TAGS = Statement("tags", _tags(), TagRow)
 
 
 def read_article(
-    database: Database, media: Media, reader: Reader, article_id: int, viewer: int | None
+    reader: Reader,
+    media: Media,
+    article_id: int,
+    viewer: int | None,
+    followed: Callable[[int | None, Iterable[int]], set[int]],
 ) -> Article | None:
-    """One article. A write passes its own transaction as the reader, to see what it wrote."""
-    row = article_row(reader, article_id, viewer)
+    """One article. A write passes its own transaction as the reader, to see what it wrote.
+
+    ``followed`` finds the authors among some whom the viewer follows, as ``followed_by`` does.
+    """
+    if viewer is None:
+        row = reader.first(ARTICLE, article_id=article_id)
+    else:
+        row = reader.first(ARTICLE_FOR, article_id=article_id, viewer=viewer)
     if row is None:
         return None
-    following = row.author_id in followed_by(database, viewer, (row.author_id,))
+    following = row.author_id in followed(viewer, (row.author_id,))
     return article_of(row, cover_from(media, row.cover_digest, row.cover_state), following)
-
-
-def article_row(reader: Reader, article_id: int, viewer: int | None) -> ArticleRow | None:
-    if viewer is None:
-        return reader.first(ARTICLE, article_id=article_id)
-    return reader.first(ARTICLE_FOR, article_id=article_id, viewer=viewer)
 
 
 def require_user(database: Database, user_id: int) -> PersonRow:

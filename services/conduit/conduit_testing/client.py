@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 import httpx
 
+from conduit.ids import shard_of
+
 PASSWORD = "correct horse battery"
 # The timeout for tasks that are done after the response, on boxes that are busy with other tests.
 SETTLED_WITHIN_SECONDS = 60
@@ -153,6 +155,14 @@ class Api(Caller):
         assert response.status_code == 201, response.text
         user = response.json()["user"]
         return Person(self.http, user["token"], user["username"], user["email"])
+
+    def author_on(self, shards: range, **article: Any) -> tuple[Person, str]:
+        """Somebody on one of these logical shards, with an article."""
+        while True:
+            author = self.sign_up()
+            slug = author.slug(**article)
+            if shard_of(id_of(slug)) in shards:
+                return author, slug
 
     def log_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
         return self.post("/users/login", {"user": {"email": email, "password": password}})

@@ -7,6 +7,9 @@ have missed a change that they already know of.
 A caller for whom the cache is late tries again, more often while other calls of its process are answered. Then it asks
 the database, but not while it is known in its process that the key is being read already: then it waits like the
 others.
+
+Where a read lacks one of several servers, nothing is kept, and whoever waited for it would be the next to try in vain.
+So for a moment nobody of this process tries again.
 """
 
 import time
@@ -23,6 +26,7 @@ from conduit.adapters.cache_entries import Entry
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.cache_results import Found, Miss
 from conduit.adapters.redis_server import LateError
+from conduit.adapters.scatter_gather import SomeMissingError
 from conduit.errors import UnavailableError
 
 AnyFound = TypeVar("AnyFound", bound=Found[object])
@@ -37,6 +41,9 @@ LONGEST_PAUSE_SECONDS = 0.08
 # After so many late answers in a row a caller does without the cache: 50 ms, as conduit.adapters.cache_redis has it.
 # While other calls are answered, it is only unlucky on a busy box, and tries up to the second number: 110 ms at most.
 LATE_GETS, MOST_GETS = 2, 5
+# How long nobody tries a read again that lacked a server, and for how many of them that is remembered.
+PARTIAL_SECONDS = 1.0
+MOST_PARTIAL = 1_000
 
 
 class _Caller(NamedTuple, Generic[AnyFound, Value]):
@@ -58,6 +65,7 @@ class ReadThrough:
         self._cache = cache
         self._flights: dict[bytes, _Flight[Any]] = {}
         self._told = _Told()
+        self._partial_until: dict[bytes, float] = {}
 
     def read(
         self,
@@ -70,8 +78,10 @@ class ReadThrough:
         """The ``value`` of a complete hit; else what ``fetch`` reads from the database, which is then cached.
 
         ``key`` names the lease. ``get`` is called with the token of the lease that this caller may get, ``fetch`` with
-        what was found, which may be a part of the answer, or None without the cache. Raises whatever ``fetch`` raises.
+        what was found, which may be a part of the answer, or None without the cache. Raises whatever ``fetch`` raises;
+        SomeMissingError also for a moment after that.
         """
+        self._refuse_partial(key)
         token = self._cache.new_token()
         came = time.monotonic()
         asked, found = self._get(get, token)
@@ -83,6 +93,11 @@ class ReadThrough:
             return self._read_missed(caller, asked, found)
         finally:
             self._told.remove(caller)
+
+    def _refuse_partial(self, key: bytes) -> None:
+        """Raise SomeMissingError where a read of this key lacked a server a moment ago."""
+        if time.monotonic() < self._partial_until.get(key, 0.0):
+            raise SomeMissingError("some servers")
 
     def _read_missed(self, caller: "_Caller[AnyFound, Value]", asked: float, found: AnyFound | None) -> Value:
         """The value for a caller whose first get, which began at ``asked``, found this."""
@@ -109,6 +124,7 @@ class ReadThrough:
                 count_read(caller.kind, "shared")
                 shared: Value = under_way.value
                 return shared
+            self._refuse_partial(key)
             asked, found = self._get(caller.get, caller.token, times=1 if found is None else LATE_GETS)
 
     def _read_without_cache(self, caller: "_Caller[AnyFound, Value]", flight: "_Flight[Value]") -> Value:
@@ -162,6 +178,12 @@ class ReadThrough:
         try:
             fetched, entries = fetch()
             flight.land(fetched)
+        except SomeMissingError:
+            if len(self._partial_until) >= MOST_PARTIAL:
+                self._partial_until.clear()
+            self._partial_until[key] = time.monotonic() + PARTIAL_SECONDS
+            raise
+        else:
             return fetched
         finally:
             try:

@@ -5,8 +5,7 @@ comments, profiles, tags. A signed-in viewer's own favourites and follows are on
 goes to the reads behind it. So does a read of several servers of which one does not answer: what is kept is whole.
 """
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -29,7 +28,7 @@ from conduit.adapters.cache_results import (
     Person,
     ShownComment,
 )
-from conduit.adapters.read_through import AnyFound, ReadThrough, Value, count_read
+from conduit.adapters.read_through import ReadThrough, count_read
 from conduit.adapters.scatter_gather import SomeMissingError
 from conduit.fragments import (
     article_fragments,
@@ -51,9 +50,6 @@ from conduit.schemas import Article, ArticleSummary, Comment, Encoded, Profile
 
 NEWEST = Page(DEPTH, 0, MAX_ID + 1)
 NOTHING_OWN = Own(set(), set())
-# How long a key is not read through the cache after a server was missing, and for how many keys that is remembered.
-PARTIAL_SECONDS = 1.0
-MOST_PARTIAL = 1_000
 
 
 class SharedReads(Reads, Protocol):
@@ -94,7 +90,6 @@ class CachedReads:
         self._cache = cache
         self._media = media
         self._through = ReadThrough(cache)
-        self._partial_until: dict[bytes, float] = {}
 
     # Articles -----------------------------------------------------------------------------------------------
 
@@ -132,14 +127,15 @@ class CachedReads:
             count_read("list", "not cached")
             return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
         key = ListKey(*next(iter(given.items()), ("home", "")), page.limit, page.offset)
-        found = self._unless_partial(
-            "list",
-            keys.page_key(key),
-            partial(self._cache.get_list, key),
-            FoundList.value,
-            lambda found: self._complete_list(found) or self._fetch_list(key),
-        )
-        if found is None:
+        try:
+            found = self._through.read(
+                "list",
+                keys.page_key(key),
+                partial(self._cache.get_list, key),
+                FoundList.value,
+                lambda found: self._complete_list(found) or self._fetch_list(key),
+            )
+        except SomeMissingError:
             return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
         own = self._own(viewer, found.ids, list(found.authors))
         listed = (
@@ -200,16 +196,19 @@ class CachedReads:
         if page.before <= MAX_ID:
             count_read("comments", "not cached")
             return self._reads.comments(article_id, viewer, page)
-        found = self._unless_partial(
-            "comments",
-            keys.comments_key(article_id),
-            partial(self._cache.get_comments, article_id),
-            FoundComments.value,
-            lambda found: self._fetch_comments(article_id, found),
-        )
+        try:
+            found = self._through.read(
+                "comments",
+                keys.comments_key(article_id),
+                partial(self._cache.get_comments, article_id),
+                FoundComments.value,
+                lambda found: self._fetch_comments(article_id, found),
+            )
+        except SomeMissingError:
+            return self._reads.comments(article_id, viewer, page)
         if found is Absent.NOT_FOUND:
             return None
-        if found is None or isinstance(found, Absent):  # partial, or too large to be cached
+        if isinstance(found, Absent):  # too large to be cached
             return self._reads.comments(article_id, viewer, page)
         comments, authors = found
         shown = [comment for comment in comments if comment.author_id in authors][: page.limit]
@@ -256,42 +255,25 @@ class CachedReads:
             tags = tags_fragment(self._reads.shared_tags())
             return tags, [entries.tags_entry(tags)]
 
-        found = self._unless_partial("tags", keys.TAGS_KEY, self._cache.get_tags, FoundTags.value, fetch)
-        return self._reads.tags() if found is None else found
-
-    def _unless_partial(
-        self,
-        kind: str,
-        key: bytes,
-        get: Callable[[bytes], AnyFound],
-        value: Callable[[AnyFound], Value],
-        fetch: Callable[[AnyFound | None], tuple[Value, list[Entry]]],
-    ) -> Value | None:
-        """What ReadThrough reads; None where one of several servers is missing.
-
-        Whoever waited for such a read would be the next to try in vain. So for a moment nobody tries.
-        """
-        if time.monotonic() < self._partial_until.get(key, 0.0):
-            return None
         try:
-            return self._through.read(kind, key, get, value, fetch)
+            return self._through.read("tags", keys.TAGS_KEY, self._cache.get_tags, FoundTags.value, fetch)
         except SomeMissingError:
-            if len(self._partial_until) >= MOST_PARTIAL:
-                self._partial_until.clear()
-            self._partial_until[key] = time.monotonic() + PARTIAL_SECONDS
-            return None
+            return self._reads.tags()
 
     def _own(self, viewer: int | None, article_ids: Sequence[int], authors: Sequence[int]) -> Own:
         """The viewer's favourites among these articles, and whom of these authors the viewer follows; maybe others."""
         if viewer is None or not (article_ids or authors):
             return NOTHING_OWN
-        own = self._unless_partial(
-            "marks",
-            keys.marks_key(viewer),
-            partial(self._cache.get_marks, viewer, article_ids, authors),
-            FoundMarks.value,
-            lambda _found: self._fetch_marks(viewer),
-        )
+        try:
+            own = self._through.read(
+                "marks",
+                keys.marks_key(viewer),
+                partial(self._cache.get_marks, viewer, article_ids, authors),
+                FoundMarks.value,
+                lambda _found: self._fetch_marks(viewer),
+            )
+        except SomeMissingError:
+            own = None
         return Own(*self._reads.own_marks(viewer, article_ids, authors)) if own is None else own
 
     def _fetch_marks(self, viewer: int) -> tuple[Own | None, list[Entry]]:

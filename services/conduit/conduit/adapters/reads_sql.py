@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from conduit import list_queries, queries
-from conduit.adapters.scatter_gather import SomeMissingError, gather, gather_some, note_missing
+from conduit.adapters.scatter_gather import gather, gather_some, note_missing
 from conduit.errors import UnavailableError
 from conduit.ids import MAX_ID
 from conduit.ports import Database, Media, Page, Reader
@@ -23,7 +23,6 @@ from conduit.rows import (
     ListRow,
     MarkRow,
     PersonRow,
-    article_of,
     comment_from,
     cover_from,
     profile_from,
@@ -65,11 +64,7 @@ class SqlReads:
     # Articles -----------------------------------------------------------------------------------------------
 
     def article(self, article_id: int, viewer: int | None) -> Article | None:
-        row = queries.article_row(self._database.reader(article_id), article_id, viewer)
-        if row is None:
-            return None
-        following = row.author_id in self._followed(viewer, (row.author_id,))
-        return article_of(row, cover_from(self._media, row.cover_digest, row.cover_state), following)
+        return queries.read_article(self._database.reader(article_id), self._media, article_id, viewer, self._followed)
 
     def articles(
         self, page: Page, viewer: int | None, *, tag: str | None, author: str | None, favorited: str | None
@@ -196,35 +191,21 @@ class SqlReads:
         try:
             return queries.followed_by(self._database, viewer, authors)
         except UnavailableError:
-            if viewer is None or self._has_one_server:
+            if viewer is None or not self._has_others:
                 raise
             note_missing([self._database.reader(viewer).server])
             return set()
 
     @property
-    def _has_one_server(self) -> bool:
-        return len(self._database.readers()) == 1
+    def _has_others(self) -> bool:
+        """Whether what one server does not answer is only a part of most answers."""
+        return len(self._database.readers()) > 1
 
     def _all(self, readers: Sequence[Reader], question: Callable[[Reader], _Answer]) -> list[_Answer]:
-        """``gather`` for a part of an answer: where these do not answer, other servers may still have other parts."""
-        try:
-            return gather(readers, question)
-        except SomeMissingError:
-            raise
-        except UnavailableError as error:
-            if self._has_one_server:
-                raise
-            raise SomeMissingError("some servers") from error
+        return gather(readers, question, others=self._has_others)
 
     def _some(self, readers: Sequence[Reader], question: Callable[[Reader], _Answer]) -> list[_Answer]:
-        """``gather_some`` for a part of an answer: nothing, where other servers may have other parts."""
-        try:
-            return gather_some(readers, question)
-        except UnavailableError:
-            if self._has_one_server:
-                raise
-            note_missing([reader.server for reader in readers])
-            return []
+        return gather_some(readers, question, others=self._has_others)
 
     # For the cache: rows that are the same for every viewer, and one viewer's marks ----------------------------
 

@@ -25,31 +25,31 @@ class SomeMissingError(UnavailableError):
     """Some of several servers do not answer, so that an answer would be partial."""
 
 
-def gather(readers: Sequence[Reader], question: Question[Answer]) -> list[Answer]:
-    """The answers of all, in the readers' order.
+def gather(readers: Sequence[Reader], question: Question[Answer], *, others: bool = False) -> list[Answer]:
+    """The answers of all, in the readers' order. ``others`` says whether other servers have other parts of it.
 
-    Raises SomeMissingError where others than one or several answer, and UnavailableError where none does.
+    Raises SomeMissingError where only some are missing, and UnavailableError where there is no part at all.
     """
-    answers, missing = _sorted(_ask(readers, question))
+    answers, missing = _sorted(_ask(readers, question), others)
     if missing:
         raise SomeMissingError(", ".join(missing)) from next(iter(missing.values()))
     return answers
 
 
-def gather_some(readers: Sequence[Reader], question: Question[Answer]) -> list[Answer]:
-    """The answers of those that answer. Raises UnavailableError where none does."""
-    answers, missing = _sorted(_ask(readers, question))
+def gather_some(readers: Sequence[Reader], question: Question[Answer], *, others: bool = False) -> list[Answer]:
+    """The answers of those that answer; ``others`` as above. Raises UnavailableError where there is no part at all."""
+    answers, missing = _sorted(_ask(readers, question), others)
     note_missing(missing)
     return answers
 
 
 def _sorted(
-    asked: Sequence[tuple[Reader, Answer | UnavailableError]],
+    asked: Sequence[tuple[Reader, Answer | UnavailableError]], others: bool
 ) -> tuple[list[Answer], dict[str, UnavailableError]]:
     """The answers, and the errors of who is missing by name. Raises UnavailableError where there are only errors."""
     missing = {reader.server: answer for reader, answer in asked if isinstance(answer, UnavailableError)}
     answers = [answer for _, answer in asked if not isinstance(answer, UnavailableError)]
-    if missing and not answers:
+    if missing and not answers and not others:
         raise next(iter(missing.values()))
     return answers, missing
 

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from conduit.ids import shard_of
 from conduit.placement import place
-from conduit_testing.client import Api, Person, errors, fresh, id_of
+from conduit_testing.client import Api, Person, errors, fresh
 from conduit_testing.deployments import NewDatabase, NewRedis, migrated, served, settings_for
 from conduit_testing.proxy import Proxy, proxied
 from conduit_testing.waiting import until
@@ -48,16 +47,8 @@ def site(
         )
         with served(settings) as base_url, httpx.Client(base_url=base_url, timeout=10) as http:
             api = Api(http)
-            yield Site(api, stays, goes, *_author_on(api, range(32)), *_author_on(api, range(32, 64)))
-
-
-def _author_on(api: Api, shards: range) -> tuple[Person, str]:
-    """Somebody on one of these logical shards, with an article."""
-    while True:
-        author = api.sign_up()
-        slug = author.slug(tagList=[f"on{shards.start}"])
-        if shard_of(id_of(slug)) in shards:
-            return author, slug
+            stay, go = api.author_on(range(32), tagList=["on0"]), api.author_on(range(32, 64), tagList=["on32"])
+            yield Site(api, stays, goes, *stay, *go)
 
 
 @pytest.fixture
@@ -141,7 +132,7 @@ def test_a_list_that_is_kept_without_a_summary_from_there_is_partial(site: Site)
 def test_comments_and_a_feed_of_people_from_there_only_are_partial_and_no_error(site: Site) -> None:
     slug = site.author.slug()
     site.lost_author.comment(slug)
-    reader = _author_on(site.api, range(32))[0]
+    reader = site.api.author_on(range(32))[0]
     reader.follow(site.lost_author)
     site.goes.cut()
     for path, found in ((f"/articles/{slug}/comments", "comments"), ("/articles/feed", "articles")):
