@@ -76,6 +76,14 @@ def test_without_any_answer_there_is_none(servers: Any) -> None:
         assert not isinstance(failed.value, SomeMissingError)
 
 
+def test_where_others_have_other_parts_nothing_is_a_part_that_is_missing(request_tally: Tally) -> None:
+    servers: Any = [AWAY]
+    assert gather_some(servers, _ask, others=True) == []
+    assert request_tally.missing == {"away"}
+    with pytest.raises(SomeMissingError):
+        gather(servers, _ask, others=True)
+
+
 def test_they_are_asked_side_by_side_and_the_time_is_counted_once(request_tally: Tally) -> None:
     all_there = threading.Barrier(3)
 

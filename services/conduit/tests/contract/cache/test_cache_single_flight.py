@@ -12,7 +12,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from conduit.adapters import read_through
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.reads_cached import CachedReads
+from conduit.adapters.scatter_gather import SomeMissingError
 from conduit.ports import Media
+from conduit.schemas import Encoded
 from conduit_testing.story import Slow, Story
 
 
@@ -121,3 +123,28 @@ def test_nobody_waits_for_a_read_whose_set_raised(
     with pytest.raises(ZeroDivisionError):
         reads.article(story.article_id, None)
     assert not reads._through._flights
+
+
+def test_after_a_read_that_lacked_a_server_nobody_tries_in_vain_for_a_moment(
+    story: Story, behind: Slow, cache: RedisCache, media: Media, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who waited for it, too: they are answered without the cache, at once and not one after another."""
+    monkeypatch.setattr(read_through, "PARTIAL_SECONDS", 60.0)
+    reads = CachedReads(behind, cache, media)
+    away = threading.Event()
+
+    def lacks_a_server() -> None:
+        away.wait(5)
+        raise SomeMissingError("two")
+
+    behind.meanwhile = lacks_a_server
+    with ThreadPoolExecutor(5) as threads:
+        found = [threads.submit(reads.tags) for _ in range(5)]
+        time.sleep(0.2)
+        away.set()
+        tags = [list(one.result(10)) for one in found]
+    assert all(story.tag in one for one in tags)
+    assert behind.asked.count("tags") == 1
+    monkeypatch.setattr(read_through, "PARTIAL_SECONDS", 0.0)
+    reads = CachedReads(behind, cache, media)
+    assert isinstance(reads.tags(), Encoded), "it is read through the cache again"
