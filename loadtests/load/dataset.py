@@ -49,7 +49,7 @@ PASSWORD = "conduit-seed"  # noqa: S105 - of every seeded user, documented in th
 
 
 class EmptyDatasetError(Exception):
-    """The stage's database holds no articles to read or no users to sign in."""
+    """The stage's database holds no articles to read, or fewer than two users to sign in."""
 
 
 class DatabaseUnreachableError(Exception):
@@ -186,7 +186,7 @@ def read(urls: list[str], secret: str | None = None) -> Dataset:
         except psycopg.OperationalError as error:
             raise DatabaseUnreachableError(f"the stage's database does not answer: {error}") from error
     if not articles or len(users) < 2:
-        raise EmptyDatasetError("the stage holds no articles or no users")
+        raise EmptyDatasetError("the stage holds no articles, or fewer than two users")
     # Ties in popularity are broken by a fixed shuffle, not by age: old articles are no more read for being
     # old.
     rng = random.Random(1)

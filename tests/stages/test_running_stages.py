@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -155,19 +156,32 @@ def _is_told_and_put_back(stage: Stage) -> None:
     assert key not in stage.make("queue")
 
 
-def test_locusts_own_page_is_there_until_it_is_interrupted(stage: Stage) -> None:
+def test_locusts_own_page_is_there_until_it_is_interrupted(stage: Stage, tmp_path: Path) -> None:
     if stage.number != 1:
         pytest.skip("the same at every stage")
+    for _ in range(2):  # there is no load without an article to ask for and two users
+        _publish_with_a_cover(stage)
     env = environment() | {"LOCUST_PORT": "18089"}
-    command = stage.make_command("load", "MIX=feed")
-    loading = subprocess.Popen(
-        command, cwd=stage.folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
-    )
+    said = tmp_path / "said"
+    with said.open("w") as output:
+        loading = subprocess.Popen(
+            stage.make_command("load", "MIX=feed"),
+            cwd=stage.folder,
+            env=env,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+
+    def served() -> bool:
+        assert loading.poll() is None, said.read_text()
+        return "Locust" in httpx.get("http://127.0.0.1:18089", timeout=5).text
+
     try:
-        # The tools' image may have to be built for it.
-        seconds_until(lambda: "Locust" in httpx.get("http://127.0.0.1:18089", timeout=5).text, 300, "served")
+        seconds_until(served, 300, "served")  # the tools' image may have to be built for it
     finally:
-        os.killpg(loading.pid, signal.SIGINT)
+        if loading.poll() is None:
+            os.killpg(loading.pid, signal.SIGINT)
         loading.wait(60)
     assert "-load" not in run(["docker", "ps", "--all", "--format", "{{.Names}}"], stage.folder)
 
