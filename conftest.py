@@ -17,10 +17,12 @@ from redis import Redis
 from conduit_testing.containers import (
     MEDIA_PASSWORD,
     ContainerError,
+    Replicated,
     docker,
     need_image,
     postgres_server,
     redis_server,
+    replicated_postgres,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 NewRedis = Callable[[], str]
 
 REDIS_DATABASES = 1_000
+IN_CONTAINERS = {"postgres", "replicated", "object_store", "redis"}  # fixtures
 # Other limits than that of pyproject.toml, by marker: the first that a test has.
 TIMEOUTS = {"long": 3_600, "stage": 900, "realtime": 300}
 
@@ -47,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         # The app's suites ask for a database by the deployment that they are given, which is no fixture's name here.
         of_the_app = item.nodeid.startswith("services/conduit/tests/") and "/unit/" not in item.nodeid
-        if of_the_app or not {"postgres", "object_store", "redis"}.isdisjoint(getattr(item, "fixturenames", ())):
+        if of_the_app or not IN_CONTAINERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("docker")
         if item.get_closest_marker("timeout") is None:
             for marker, seconds in TIMEOUTS.items():
@@ -69,6 +72,13 @@ def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server whose role may create databases: TEST_DATABASE_URL, else a container."""
     with _failing_without_a_container(), postgres_server() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def replicated() -> Iterator[Replicated]:
+    """A PostgreSQL with a replica."""
+    with _failing_without_a_container(), replicated_postgres() as pair:
+        yield pair
 
 
 @pytest.fixture(scope="session")

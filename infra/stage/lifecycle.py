@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Collection
 from typing import Any
 
-from infra.stage import apps, checks, leftovers, nginx, shards, topology
+from infra.stage import apps, checks, leftovers, nginx, replica_reads, shards, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import answer, compose, compose_rows, run
 from infra.stage.topology import Topology
@@ -111,7 +111,7 @@ def status(number: int) -> None:
             cpu = float(meter.get("CPUPerc", "0%").rstrip("%") or 0) / box.cpu
             shown = f"{_name(stage, row):<10} {row['State']:<12} {_health(row):<12}"
             print(f"{shown} {cpu:>14.0f} %  {meter.get('MemUsage', ''):>24}")
-    for line in ("", *shards.told(stage)) if stage.is_sharded else ():
+    for line in ("", *shards.told(stage), *replica_reads.told(stage)) if stage.is_sharded else ():
         print(line)
     print(f"\n{stage.url}")
     for service, url in stage.page_urls.items():

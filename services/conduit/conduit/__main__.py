@@ -116,7 +116,8 @@ def _queue(settings: Settings, key: str | None = None) -> int:
     from conduit.errors import UnavailableError
 
     # Connect to the database alone: a diagnostic command should not wait for anything else.
-    services = bootstrap(settings.model_copy(update={"web_dir": None, "cache_url": None, "limits_url": None}))
+    nothing_else = dict.fromkeys(["web_dir", "cache_url", "limits_url", "pins_url"])
+    services = bootstrap(settings.model_copy(update=nothing_else))
     try:
         text = backlog.summary(services.database) if key is None else backlog.retry(services.database, key)
     except UnavailableError:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from conduit import announcements, cover_files, covers, memory_headroom, pages, reports
 from conduit.adapters.cache_invalidating import invalidating
 from conduit.adapters.database_postgres import PostgresDatabase, one_server
+from conduit.adapters.database_server import DatabaseServer
 from conduit.adapters.edge_null import NullEdge
 from conduit.adapters.edge_purge import PurgeEdge
 from conduit.adapters.events_null import NullEvents
@@ -37,6 +38,7 @@ from conduit.tokens import Tokens
 if TYPE_CHECKING:
     from conduit.adapters.cache_redis import RedisCache
     from conduit.adapters.limits_redis import RedisLimits
+    from conduit.adapters.pins_redis import RedisPins
     from conduit.adapters.tasks_celery import CeleryTasks
 
 
@@ -46,9 +48,11 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
     memory_headroom.note_start()
     edge = NullEdge() if settings.edge_url is None else PurgeEdge(settings.edge_url)
     cache = _cache(settings)
+    pins = _pins(settings)
     if database is None:
         # In this order: a purged edge must not refill itself with a stale value from the cache.
-        database = _database(settings, [*([] if cache is None else [invalidating(cache)]), purging(edge)])
+        listeners = [*([] if cache is None else [invalidating(cache)]), purging(edge)]
+        database = _database(settings, pins, listeners)
     media = DiskMedia(settings.media_dir) if settings.media_url is None else _http_media(settings)
     mail_from = MailFrom(settings.mail_address, settings.public_url)
     handlers = task_handlers(database, media, mail or _mail(settings), mail_from)
@@ -84,6 +88,7 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
         closers=[
             database.close,
             *([] if cache is None else [cache.close]),
+            *([] if pins is None else [pins.close]),
             limits.close,
             media.close,
             edge.close,
@@ -94,7 +99,8 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
 def _where_rows_are(settings: Settings) -> str:
     if not settings.shards:
         return "PostgreSQL, logical shards 0-63"
-    return f"PostgreSQL, logical shards on {', '.join(settings.shard_urls)}, where the directory says"
+    shards = f"PostgreSQL, logical shards on {', '.join(settings.shard_urls)}, where the directory says"
+    return f"{shards}; read from replicas, too" if settings.pins_url else shards
 
 
 def _http_media(settings: Settings) -> HttpMedia:
@@ -114,6 +120,7 @@ def _addresses(settings: Settings) -> dict[str, str]:
     urls = {
         "cache": (settings.cache_url, 6379),
         "limits": (settings.limits_url, 6379),
+        "pins": (settings.pins_url, 6379),
         "media": (settings.media_url, 80),
         "queue": (settings.broker_url, 6379),
         "mail": (settings.smtp_url, 25),
@@ -203,13 +210,21 @@ def _mail(settings: Settings) -> Mail:
     return SmtpMail(*settings.smtp_server, settings.mail_address.addr_spec, settings.mail_seconds)
 
 
-def _database(settings: Settings, listeners: Sequence[Listener]) -> PostgresDatabase:
+def _pins(settings: Settings) -> "RedisPins | None":
+    if settings.pins_url is None:
+        return None
+    from conduit.adapters.pins_redis import RedisPins  # noqa: PLC0415
+
+    pins = RedisPins(settings.pins_url, connections=settings.threads)
+    pins.open()
+    return pins
+
+
+def _database(settings: Settings, pins: "RedisPins | None", listeners: Sequence[Listener]) -> PostgresDatabase:
     if settings.shards:
-        directory, *shards = (
-            PostgresServer(name, url, settings.pool_size)
-            for name, url in {"directory": settings.database_url, **settings.shard_urls}.items()
-        )
-        shard_map = DirectoryMap(directory, {shard.server: shard for shard in shards})
+        directory = PostgresServer("directory", settings.database_url, settings.pool_size)
+        shards = {name: _shard(settings, name, url, pins) for name, url in settings.shard_urls.items()}
+        shard_map = DirectoryMap(directory, shards)
         database = PostgresDatabase(shard_map, directory, NullEvents(), listeners)
     else:
         database = one_server(
@@ -217,3 +232,15 @@ def _database(settings: Settings, listeners: Sequence[Listener]) -> PostgresData
         )
     database.open()
     return database
+
+
+def _shard(settings: Settings, name: str, url: str, pins: "RedisPins | None") -> DatabaseServer:
+    primary = PostgresServer(name, url, settings.pool_size)
+    if pins is None or not Hosts(url).are_several:
+        return primary
+    from conduit.adapters.replica import Replica  # noqa: PLC0415
+    from conduit.adapters.replicated_server import ReplicatedServer  # noqa: PLC0415
+
+    standby = PostgresServer(f"{name} replica", url, settings.pool_size, wanted="standby")
+    replica = Replica(primary, standby, settings.max_lag)
+    return ReplicatedServer(primary, replica, pins if settings.read_your_writes else None)

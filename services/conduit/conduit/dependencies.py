@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import APIKeyHeader
 
+from conduit import sessions
 from conduit.errors import InvalidError, NotSignedInError
 from conduit.ids import MAX_ID
 from conduit.passwords import Passwords
@@ -98,7 +99,11 @@ Token = Annotated[str | None, Depends(sent_token)]
 
 def viewer(token: Token, tokens: TokensDep) -> int | None:
     """The signed-in user's id, or None without a token. Raises NotSignedInError for an invalid token."""
-    return None if token is None else tokens.user_id(token)
+    if token is None:
+        return None
+    user_id = tokens.user_id(token)
+    sessions.signed_in(user_id)
+    return user_id
 
 
 Viewer = Annotated[int | None, Depends(viewer)]

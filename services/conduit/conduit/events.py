@@ -1,16 +1,27 @@
 """Domain events: recorded in the transaction that makes them true, and sent to the listeners after its commit."""
 
+from typing import NamedTuple
+
 from msgspec import Struct
+
+
+class Committed(NamedTuple):
+    """Where a transaction's end is in its server's log, at most (``adapters/positions.py``)."""
+
+    server: str
+    position: str
 
 
 class Event(Struct, frozen=True, tag=True, kw_only=True):
     """A change that is true once its transaction is committed. Ids are those of ``ids.py``.
 
     ``position`` orders the changes of one row (``statements.Changed``). With 0 nobody knows the order, or whether the
-    change was committed at all, because the database's answer was lost.
+    change was committed at all, because the database's answer was lost. ``committed`` is for readers of replicas, and
+    None for a server without any.
     """
 
     position: int = 0
+    committed: Committed | None = None
 
 
 class UserChanged(Event, frozen=True):

@@ -149,7 +149,7 @@ def _add_middleware(app: FastAPI, settings: Settings, services: Services, thread
         expose_headers=["Retry-After", "X-Partial", "X-Request-Id"],
         max_age=PREFLIGHT_SECONDS,
     )
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, reads_replicas=settings.pins_url is not None)
 
 
 def _max_body_bytes(path: str) -> int:

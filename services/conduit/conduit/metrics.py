@@ -23,6 +23,14 @@ CHECKOUTS = Histogram(
     buckets=_BUCKETS,
 )
 DATABASE_ERRORS = Counter("conduit_database_errors_total", "Database calls that failed", ["server", "kind"])
+REPLICA_LAG = Gauge("conduit_replica_lag_seconds", "How old a replica's answers are at most", ["server"])
+REPLICA_READS = Counter(
+    "conduit_replica_reads_total",
+    "Database calls that a replica may answer, by who did: replica; or the primary, because the replica is away, "
+    "lagging (MAX_LAG) or behind what the reader must see, or because that is unknown",
+    ["server", "by"],
+)
+PINS_LOST = Counter("conduit_pins_lost_total", "Writes whose author may not see them at once: no pin, and no replica")
 # Images, mail and reports, inside a request or in a worker.
 TASKS = Histogram(
     "conduit_task_seconds", "Seconds of one task, including its database calls", ["task"],

@@ -79,6 +79,13 @@ class Settings(BaseSettings):
     cache_single_flight: bool = True
     # The queue's broker, a URL like the cache's; none: tasks run inside the request.
     broker_url: str | None = Field(default=None, repr=False)
+    # Where pins are kept, which say how far a replica must be to answer a user; a URL like the cache's, of a Redis that
+    # evicts nothing. None: nothing is read from replicas. One that may be further behind than MAX_LAG seconds answers
+    # nobody: a failover takes less by itself, and pins are kept for longer. READ_YOUR_WRITES is false only to see what
+    # happens then.
+    pins_url: str | None = Field(default=None, repr=False)
+    max_lag: float = Field(default=30.0, gt=0, le=50)
+    read_your_writes: bool = True
     # The worker's name in the rows of the tasks that it has claimed; unique among workers.
     box_name: str = Field(default_factory=gethostname, min_length=1)
     # The mail server, smtp://host:port; none: mail is only logged. Then the From address, and the base URL of links.
@@ -173,7 +180,7 @@ class Settings(BaseSettings):
                 raise ValueError("must be *, or comma-separated origins like https://example.com")
         return value
 
-    @field_validator("broker_url", "cache_url", "limits_url", mode="before")
+    @field_validator("broker_url", "cache_url", "limits_url", "pins_url", mode="before")
     @classmethod
     def _redis(cls, value: str | None) -> str | None:
         if not value:
@@ -184,7 +191,7 @@ class Settings(BaseSettings):
             raise ValueError("must be redis://[user]:[password]@host:port/database and nothing more")
         return value
 
-    @field_validator("broker_url", "cache_url", "limits_url")
+    @field_validator("broker_url", "cache_url", "limits_url", "pins_url")
     @classmethod
     def _with_its_password(cls, value: str | None, info: ValidationInfo) -> str | None:
         password: SecretStr | None = info.data.get("rediscli_auth")

@@ -9,13 +9,24 @@ from time import perf_counter
 class Tally:
     """The time and calls that one request spends in the database, Redis and tasks, and the status of its response."""
 
-    __slots__ = ("database_seconds", "missing", "queries", "redis_seconds", "started", "status", "task_seconds")
+    __slots__ = (
+        "database_seconds",
+        "missing",
+        "queries",
+        "redis_seconds",
+        "replica_lag",
+        "started",
+        "status",
+        "task_seconds",
+    )
 
     def __init__(self) -> None:
         self.started = perf_counter()
         self.status = 0  # as long as there is no response
         self.database_seconds = 0.0
         self.queries: dict[str, int] = {}
+        # How many seconds old what replicas answered is at most.
+        self.replica_lag = 0.0
         # Servers that did not answer, and whose rows the response lacks.
         self.missing: set[str] = set()
         # Cache and rate limits. The budget of a request's time for Redis uses it as well.

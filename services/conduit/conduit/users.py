@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select
 
-from conduit import directory, ids, writes
+from conduit import directory, ids, sessions, writes
 from conduit.conflicts import retry_on_conflict
 from conduit.errors import NotSignedInError, UserGoneError
 from conduit.events import UserChanged
@@ -49,6 +49,7 @@ def sign_up(database: Database, passwords: Passwords, tokens: Tokens, new: NewUs
     password_hash = passwords.hash(new.password)
     names = {"username": new.username, "email": new.email}
     with directory.reserved(database, names, shard=ids.random_shard()) as (user_id, _):
+        sessions.signed_in(user_id)
         _insert(database, user_id, names, password_hash)
     return User(new.email, tokens.issue(user_id), new.username, None, None)
 

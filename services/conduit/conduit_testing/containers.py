@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 
@@ -24,6 +25,21 @@ echo 'host all all all trust' >>/data/test/pg_hba.conf
 exec postgres -D /data/test -c config_file=/etc/conduit/postgresql.conf -c hba_file=/data/test/pg_hba.conf \
   -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200
 """
+# A primary and its replica in one container. Commits are flushed, as where replicas are read; but not to a disk.
+_START_PAIR = """
+set -eu
+mkdir -p /run/postgresql
+serve() {
+  postgres -D "/data/$1" -c config_file=/etc/conduit/postgresql.conf -c "hba_file=/data/$1/pg_hba.conf" -c "port=$2" \
+    -c fsync=off -c full_page_writes=off -c max_connections=100
+}
+initdb -D /data/primary --username=conduit --encoding=UTF8 --locale-provider=builtin --locale=C.UTF-8 --auth=trust -N
+printf 'host all all all trust\nhost replication all all trust\n' >>/data/primary/pg_hba.conf
+serve primary 5432 &
+until pg_isready -q -h 127.0.0.1 -p 5432; do sleep 0.1; done
+pg_basebackup -h 127.0.0.1 -p 5432 -U conduit -D /data/standby -R --checkpoint=fast --no-sync
+while :; do serve standby 5433 || sleep 0.1; done
+"""
 
 
 class ContainerError(Exception):
@@ -39,17 +55,45 @@ def postgres_server() -> Iterator[str]:
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
         return
+    with _postgres_container(_START, 5432) as (_, (url,)):
+        yield url
+
+
+class Replicated(NamedTuple):
+    """A primary and its replica, each by the URL of the database postgres. Their role may do everything."""
+
+    primary: str
+    standby: str
+    container: str
+
+    def restart_standby(self) -> None:
+        """Stop it at once; its container starts it again."""
+        docker("exec", self.container, "pg_ctl", "-D", "/data/standby", "stop", "-m", "immediate")
+
+
+@contextmanager
+def replicated_postgres() -> Iterator[Replicated]:
+    """Raises ContainerError."""
+    with _postgres_container(_START_PAIR, 5432, 5433) as (container, (primary, standby)):
+        yield Replicated(primary, standby, container)
+
+
+@contextmanager
+def _postgres_container(start: str, *ports: int) -> Iterator[tuple[str, list[str]]]:
+    """A container's id, and the URL of what it serves at each of the ports."""
     need_image(_POSTGRES, 2, "db")
+    published = [word for port in ports for word in ("--publish", f"127.0.0.1::{port}")]
     container = docker(
-        "run", "--detach", "--publish", "127.0.0.1::5432", "--user", "1000:1000",
+        "run", "--detach", *published, "--user", "1000:1000",
         "--tmpfs", "/data:uid=1000,gid=1000,mode=0700", "--tmpfs", "/run:uid=1000,gid=1000", "--shm-size", "256m",
-        "--label", "conduit.tests=postgres", _POSTGRES, "sh", "-c", _START,
+        "--label", "conduit.tests=postgres", _POSTGRES, "sh", "-c", start,
     )  # fmt: skip
     try:
-        port = docker("port", container, "5432/tcp").rpartition(":")[2]
-        url = f"postgresql://conduit@127.0.0.1:{port}/postgres"
-        _wait_for_postgres(url, container)
-        yield url
+        found = [docker("port", container, f"{port}/tcp").rpartition(":")[2] for port in ports]
+        urls = [f"postgresql://conduit@127.0.0.1:{port}/postgres" for port in found]
+        for url in urls:
+            _wait_for_postgres(url, container)
+        yield container, urls
     finally:
         docker("rm", "--force", "--volumes", container)
 

@@ -41,7 +41,8 @@ def invalidating(redis_cache: "RedisCache") -> Listener:
         keys: set[bytes] = set()
         changes = [change for event in events if (change := _collect(event, tags, keys)) is not None]
         if tags:
-            redis_cache.invalidate(tags, keys, changes)
+            # They are of one transaction.
+            redis_cache.invalidate(tags, keys, changes, events[0].committed)
 
     return listener
 

@@ -6,6 +6,7 @@
     l:<kind>:<whose>   a list: the ids of its newest articles, and how many it has; <whose> is a tag or a user's id
     lease:<key>   held by the caller that asks the database; of a list by its name and page
     versions      the version counters
+    reached       by server with a replica: where the last change that was told is in its log
 
 A value of another form gets another name: the cache may still have what an older app set.
 
@@ -22,8 +23,12 @@ after a later one deletes what it would have changed. The rows of a cache tag ar
 where rows move to a server whose log is shorter, changes delete until its positions are higher.
 
 Several ids share a cache tag. That costs a refused set now and then and is never wrong. The cache tags of rows belong
-to logical shards. Where replicas are read, the position of a commit in its shard's log can stand beside a tag's number,
-and the position that the replica had replayed beside a set's.
+to logical shards.
+
+**Replicas.** A get that misses also returns what ``reached`` has, and the read that follows asks no replica that is not
+there yet. So it sees every change that was told before the get, as it would on the primary, and the version counters
+find what was told since. A generation that has just begun may have forgotten positions: then the primary is asked. When
+the first change of a new timeline is told, there was a failover, which may have lost what is cached: it is emptied.
 
 **The generation** names the life of the counters. When Redis has lost them, numbers start anew, and what was read under
 another generation is refused. When it ``began``, in seconds of Redis' clock, tells how long the cache has been filling.

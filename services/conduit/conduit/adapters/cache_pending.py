@@ -1,11 +1,12 @@
 """Invalidations that Redis did not answer, kept until it does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from threading import Lock
 from typing import NamedTuple
 
 from conduit.adapters.cache_changes import Change
+from conduit.events import Committed
 
 # With more pending invalidations than this, the whole cache is flushed instead.
 MAX_PENDING = 10_000
@@ -13,16 +14,27 @@ _PER_CALL = 200
 
 
 class Invalidation(NamedTuple):
-    """Cache tags whose version rises, keys to delete, and changes of values."""
+    """Cache tags whose version rises, keys to delete, changes of values, and where they are in their servers' logs."""
 
     tags: frozenset[bytes]
     keys: frozenset[bytes]
     changes: tuple[Change, ...] = ()
+    reached: frozenset[Committed] = frozenset()
 
     def without_changes(self) -> "Invalidation":
         """The same, which deletes the values instead: other changes may have been made since."""
         changed = (step.key for change in self.changes for step in change.steps)
-        return Invalidation(self.tags, self.keys.union(changed))
+        return Invalidation(self.tags, self.keys.union(changed), reached=self.reached)
+
+
+def merged(invalidations: Iterable[Invalidation]) -> Invalidation:
+    """All of them in one, which makes no changes."""
+    every = list(invalidations)
+    return Invalidation(
+        frozenset[bytes]().union(*(one.tags for one in every)),
+        frozenset[bytes]().union(*(one.keys for one in every)),
+        reached=frozenset[Committed]().union(*(one.reached for one in every)),
+    )
 
 
 class PendingInvalidations:
@@ -53,10 +65,8 @@ class PendingInvalidations:
                 self._overflowed = True
                 raise
         while batch := self._take():
-            tags = frozenset[bytes]().union(*(one.tags for one in batch))
-            keys = frozenset[bytes]().union(*(one.keys for one in batch))
             try:
-                invalidate(Invalidation(tags, keys))
+                invalidate(merged(batch))
             except BaseException:
                 with self._lock:
                     self._pending |= batch

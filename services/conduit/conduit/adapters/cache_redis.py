@@ -12,7 +12,7 @@ import msgspec
 from redis.commands.core import Script
 
 from conduit import metrics
-from conduit.adapters import cache_scripts
+from conduit.adapters import cache_scripts, positions
 from conduit.adapters.cache_changes import Change
 from conduit.adapters.cache_entries import (
     ARTICLE_AT,
@@ -46,6 +46,7 @@ from conduit.adapters.cache_results import (
 )
 from conduit.adapters.redis_server import RedisServer
 from conduit.errors import UnavailableError
+from conduit.events import Committed
 from conduit.fragments import ArticleFragments
 from conduit.schemas import Encoded
 
@@ -80,6 +81,7 @@ class RedisCache:
         self._get_profile = register(cache_scripts.GET_PROFILE)
         self._get_marks = register(cache_scripts.GET_MARKS)
         self._get_tags = register(cache_scripts.GET_TAGS)
+        self._get_reached = register(cache_scripts.GET_REACHED)
         self._set = register(cache_scripts.SET)
         self._invalidate = register(cache_scripts.INVALIDATE)
         self._seconds = {call: metrics.CACHE_SECONDS.labels(call) for call in ("get", "set", "invalidate")}
@@ -158,10 +160,17 @@ class RedisCache:
         """What the script found, the parts of its reply passed to ``decode``; ``name`` is that of the lease."""
         *parts, miss = self._call("get", script, token, self._lease, *arguments, at_least=GET_SECONDS)
         try:
-            return decode(*parts, miss and Miss(name, token, miss[0], miss[1], miss[2] == 1))
+            return decode(*parts, miss and Miss(name, token, miss[0], miss[1], miss[2] == 1, _reached(miss[3])))
         except (msgspec.DecodeError, ValueError) as error:
             # A value of another shape: an older app may have set it.
             raise UnavailableError("the cache's content") from error
+
+    def reached(self) -> dict[str, str] | None:
+        """By server with a replica: where the last change that the cache was told of is in its log.
+
+        None where it may have forgotten one that a replica lacks.
+        """
+        return _reached(self._call("get", self._get_reached, self.new_token(), at_least=GET_SECONDS))
 
     # Set ----------------------------------------------------------------------------------------------------
 
@@ -195,14 +204,21 @@ class RedisCache:
 
     # Invalidate ---------------------------------------------------------------------------------------------
 
-    def invalidate(self, tags: Iterable[bytes], keys: Iterable[bytes], changes: Iterable[Change] = ()) -> None:
+    def invalidate(
+        self,
+        tags: Iterable[bytes],
+        keys: Iterable[bytes],
+        changes: Iterable[Change] = (),
+        committed: Committed | None = None,
+    ) -> None:
         """Outdate what has these cache tags, delete these keys, and make these changes; called after a commit, before
-        its answer.
+        its answer. From then on nothing is kept that was read from a replica without the commit.
 
         Without an answer from Redis the circuit opens, and the next probe delivers the invalidation before this process
         uses the cache again.
         """
-        invalidation = Invalidation(frozenset(tags), frozenset(keys), tuple(changes))
+        reached = frozenset() if committed is None else frozenset([committed])
+        invalidation = Invalidation(frozenset(tags), frozenset(keys), tuple(changes), reached)
         arguments = self._invalidation(invalidation)
         try:
             self._call("invalidate", self._invalidate, *arguments, at_least=LAST_SECONDS, required=True)
@@ -218,9 +234,10 @@ class RedisCache:
         )
 
     def _invalidation(self, invalidation: Invalidation) -> list[bytes]:
-        tags, keys, changes = invalidation
-        numbers = b"%d" % len(tags), b"%d" % len(keys)
-        return [self.new_token(), *numbers, *tags, *keys, *(change.encoded() for change in changes)]
+        tags, keys, changes, reached = invalidation
+        numbers = b"%d" % len(reached), b"%d" % len(tags), b"%d" % len(keys)
+        where = [text.encode() for committed in reached for text in committed]
+        return [self.new_token(), *numbers, *where, *tags, *keys, *(change.encoded() for change in changes)]
 
     def new_token(self) -> bytes:
         """Who holds a lease. Who gets again gives the same one: an answer that was late may have given the lease."""
@@ -251,6 +268,15 @@ def _article(found: bytes) -> CachedArticle:
 
 def _known(people: tuple[list[int], list[bytes]]) -> dict[int, bytes]:
     return {user_id: author for user_id, author in zip(*people, strict=True) if author is not None}
+
+
+def _reached(told: tuple[int, list[bytes]]) -> dict[str, str] | None:
+    """Of a reply with seconds, and names and positions by turns. These are none where no server has a replica."""
+    seconds, found = told
+    if seconds < positions.KNOWN_SECONDS:
+        return None
+    texts = [text.decode() for text in found]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _versioned(miss: Miss, rest: tuple[Any, ...]) -> bytes:

@@ -12,7 +12,9 @@ from conduit.schemas import Encoded
 class Miss(NamedTuple):
     """What a get that missed leaves for the set: the versions before the database was read, and the lease.
 
-    Who ``holds_lease`` asks the database; anybody else waits for that caller, whose lease has this ``name``.
+    Who ``holds_lease`` asks the database; anybody else waits for that caller, whose lease has this ``name``. What is
+    read must have ``reached`` these positions in the logs of its servers: a replica may not know of a change yet that
+    the cache was told of. None: the cache may have forgotten one.
     """
 
     name: bytes
@@ -20,6 +22,7 @@ class Miss(NamedTuple):
     generation: bytes
     version: bytes
     holds_lease: bool
+    reached: dict[str, str] | None
 
 
 Value_co = TypeVar("Value_co", covariant=True)

@@ -7,6 +7,7 @@ keys and the version counters are, ``cache_keys`` explains. ``false`` in a reply
 
 from conduit.adapters.cache_entries import ARTICLE_AT, AUTHOR_AT, LARGEST_VALUE, Absent
 from conduit.adapters.cache_keys import DELETED, DEPTH, MOST_MARKS
+from conduit.adapters.positions import TIMELINE_DIGITS
 
 # Every script begins with this. ARGV[1] is a token of the caller's own, for the lease.
 _COMMON = f"""
@@ -20,6 +21,13 @@ local function versions()
   if found[1] then return found[1], found[2] end
   redis.call('HSET', 'versions', 'generation', TOKEN, 'latest', 0, 'began', redis.call('TIME')[1])
   return TOKEN, '0'
+end
+
+-- For how many seconds this generation has been told of changes, and where each server's last one is in its log.
+local function reached()
+  versions()
+  local began = redis.call('HGET', 'versions', 'began')
+  return {{redis.call('TIME')[1] - began, redis.call('HGETALL', 'reached')}}
 end
 
 local function version_of(tag) return tonumber(redis.call('HGET', 'versions', tag) or 0) end
@@ -71,7 +79,7 @@ local function miss(name)
   -- The caller's own lease is there where a call is sent again whose answer was lost with its connection.
   local leased = LEASE_MS == '0' or redis.call('SET', lease, TOKEN, 'NX', 'PX', LEASE_MS)
     or redis.call('GET', lease) == TOKEN
-  return {generation, latest, leased and 1 or 0}
+  return {generation, latest, leased and 1 or 0, reached()}
 end
 """
 )
@@ -166,6 +174,9 @@ return {false, among(favorites, 5, 4 + articles), among(followed, 5 + articles, 
 """
 )
 
+# Returns what the miss has of that.
+GET_REACHED = _COMMON + "return reached()"
+
 # Returns the tags, and the miss.
 GET_TAGS = (
     _GET
@@ -200,7 +211,7 @@ return refused
 # The steps of cache_changes.py. A list is {generation, version, ids, authors, total}, the newest first. Only lists of
 # favourites are compared with the first two, but with one form for all lists no step has to tell them apart.
 _STEPS = f"""
-local DEPTH, LARGEST_VALUE, MOST_MARKS = {DEPTH}, {LARGEST_VALUE}, {MOST_MARKS}
+local DEPTH, LARGEST_VALUE, MOST_MARKS, TIMELINE = {DEPTH}, {LARGEST_VALUE}, {MOST_MARKS}, {TIMELINE_DIGITS}
 local steps = {{}}
 
 -- The value, which is left as it is where it is not cached; where it stands for one that is not kept, it is deleted.
@@ -302,16 +313,28 @@ function steps.use(key, tags)
 end
 """
 
-# ARGV: how many cache tags and keys, the tags, the keys to delete, and the changes.
+# ARGV: how many servers, cache tags and keys; of each server its name and the position that was reached; the tags, the
+# keys to delete, and the changes. Positions in a log are texts, of which the later is greater.
 INVALIDATE = (
     _COMMON
     + _STEPS
     + """
+local first_tag = 5 + 2 * ARGV[2]
+local first_key = first_tag + ARGV[3]
+local first_change = first_key + ARGV[4]
+for i = 5, first_tag - 1, 2 do
+  local server, position = ARGV[i], ARGV[i + 1]
+  local before = redis.call('HGET', 'reached', server)
+  -- After a failover what is cached may have been lost with the former primary.
+  if before and string.sub(before, 1, TIMELINE) < string.sub(position, 1, TIMELINE) then
+    redis.call('FLUSHDB', 'ASYNC')
+    before = nil
+  end
+  if not before or before < position then redis.call('HSET', 'reached', server, position) end
+end
 versions()
 local number = redis.call('HINCRBY', 'versions', 'latest', 1)
-local first_key = 4 + ARGV[2]
-local first_change = first_key + ARGV[3]
-for i = 4, first_key - 1 do redis.call('HSET', 'versions', ARGV[i], number) end
+for i = first_tag, first_key - 1 do redis.call('HSET', 'versions', ARGV[i], number) end
 for i = first_key, first_change - 1 do redis.call('DEL', ARGV[i]) end
 for i = first_change, #ARGV do
   local tag, position, todo = unpack(cmsgpack.unpack(ARGV[i]))

@@ -7,11 +7,11 @@ from typing import NamedTuple
 from msgspec.structs import replace
 from sqlalchemy import bindparam, select, text
 
-from conduit.adapters.postgres_server import PostgresServer
+from conduit.adapters.database_server import DatabaseServer
 from conduit.adapters.scatter_gather import gather_some
 from conduit.adapters.shard_map import FixedMap, ShardMap
 from conduit.errors import UnavailableError
-from conduit.events import Event
+from conduit.events import Committed, Event
 from conduit.ids import SHARDS, shard_of
 from conduit.models import emails, usernames
 from conduit.ports import Events, Found, Listener, Reader, Writer
@@ -40,7 +40,7 @@ class PostgresDatabase:
     def __init__(
         self,
         shard_map: ShardMap,
-        directory: PostgresServer,
+        directory: DatabaseServer,
         events: Events,
         listeners: Sequence[Listener] = (),
     ) -> None:
@@ -59,7 +59,7 @@ class PostgresDatabase:
         for server in self._all():
             server.close()
 
-    def _all(self) -> Sequence[PostgresServer]:
+    def _all(self) -> Sequence[DatabaseServer]:
         return tuple(dict.fromkeys([self._directory, *self._map.servers]))
 
     def reader(self, owner_id: int) -> Reader:
@@ -73,7 +73,7 @@ class PostgresDatabase:
         if len(self._map.servers) == 1:
             ids = list(owner_ids)
             return [(placed[0], ids)] if ids else []
-        by_server: dict[PostgresServer, list[int]] = {}
+        by_server: dict[DatabaseServer, list[int]] = {}
         for owner_id in owner_ids:
             by_server.setdefault(placed[shard_of(owner_id)], []).append(owner_id)
         return list(by_server.items())
@@ -89,7 +89,7 @@ class PostgresDatabase:
             yield writer
 
     @contextmanager
-    def _transaction(self, server: PostgresServer) -> Iterator[Writer]:
+    def _transaction(self, server: DatabaseServer) -> Iterator[Writer]:
         events: Sequence[Event] = ()
         try:
             with server.transaction() as writer:
@@ -99,9 +99,11 @@ class PostgresDatabase:
                     self._events.record(writer, writer.events)
         except UnavailableError:
             # The commit may have succeeded and only its answer was lost; a needless invalidation does no harm.
-            self._notify([replace(event, position=0) for event in events])
+            unsure = [replace(event, position=0) for event in events]
+            self._notify(unsure)
+            server.when_known(lambda committed: self._notify(_committed(unsure, committed)))
             raise
-        self._notify(events)
+        self._notify(_committed(events, writer.committed))
 
     def _notify(self, events: Sequence[Event]) -> None:
         if events:
@@ -122,6 +124,10 @@ class PostgresDatabase:
         gather_some(self.readers(), lambda reader: reader.first(_PING))
 
 
-def one_server(server: PostgresServer, events: Events, listeners: Sequence[Listener] = ()) -> PostgresDatabase:
+def _committed(events: Sequence[Event], committed: Committed | None) -> Sequence[Event]:
+    return [replace(event, committed=committed) for event in events] if committed else events
+
+
+def one_server(server: DatabaseServer, events: Events, listeners: Sequence[Listener] = ()) -> PostgresDatabase:
     """All 64 logical shards and the names on one server: stages 1 to 4."""
     return PostgresDatabase(FixedMap([server] * SHARDS), server, events, listeners)

@@ -7,19 +7,20 @@ finds no free connection is refused at once.
 """
 
 import logging
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from psycopg import errors as pg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from conduit import metrics
+from conduit.adapters.positions import FLUSHED_SQL
 from conduit.adapters.postgres_times import TimeLoader
 from conduit.errors import ConflictError, DuplicateError, InvalidError, MissingOwnerError, UnavailableError
-from conduit.events import Event
+from conduit.events import Committed, Event
 from conduit.postgres_hosts import Hosts
 from conduit.statements import Row, Statement
 from conduit.timing import tally
@@ -56,14 +57,16 @@ class _Connection(psycopg.Connection[Any]):
 
 
 class PostgresServer:
-    """A named server and a pool of at most ``pool_size`` connections to it, or to its primary where its URL names
-    several hosts.
+    """A named server and a pool of at most ``pool_size`` connections to it; where its URL names several hosts, to its
+    primary, or to a standby where that is ``wanted``.
     """
 
-    def __init__(self, name: str, url: str, pool_size: int) -> None:
+    def __init__(
+        self, name: str, url: str, pool_size: int, wanted: Literal["read-write", "standby"] = "read-write"
+    ) -> None:
         self.server = name
         self._hung = False
-        self._hosts = Hosts(url)
+        self._hosts = Hosts(url, wanted)
         self._pool = ConnectionPool(
             self._hosts.conninfo,
             connection_class=_Connection,
@@ -97,12 +100,16 @@ class PostgresServer:
     def close(self) -> None:
         self._pool.close(timeout=2.0)
 
+    def forget_connections(self) -> None:
+        """Close those that there are: what they are connected to is no longer what is wanted."""
+        self._pool.drain()
+
     def _connected(self, connection: _Connection) -> None:
         connection.adapters.register_loader("timestamptz", TimeLoader)
         connection.asking = connection.cursor(binary=True)
         if self._hosts.found(connection.info.host, connection.info.port) and self._hosts.are_several:
-            # What else is in the pool is to the former primary. Not this one: its time of creation is later.
-            self._pool.drain()
+            # What else is in the pool is to the former one. Not this one: its time of creation is later.
+            self.forget_connections()
         self._hung = False
 
     def _checkout(self) -> _Connection:
@@ -151,7 +158,7 @@ class PostgresServer:
                 connection.close()
             if isinstance(error, pg.ReadOnlySqlTransaction) and self._hosts.are_several:
                 # This host is a replica by now, and all of the pool's connections are to it.
-                self._pool.drain()
+                self.forget_connections()
             self._unanswered.inc()
             log.warning("the database does not answer", extra={"server": self.server, "cause": str(error)})
             return UnavailableError("the database")
@@ -189,29 +196,51 @@ class PostgresServer:
     @contextmanager
     def transaction(self) -> Iterator["PostgresTransaction"]:
         """A transaction that commits when the block ends and rolls back when it raises."""
-        connection, begun = self._begin()
+        connection = self._begin()
         try:
-            with begun:
-                yield PostgresTransaction(self, connection)
+            writer = PostgresTransaction(self, connection)
+            try:
+                yield writer
+            except BaseException:
+                with suppress(psycopg.Error):  # the first error is the one to tell
+                    connection.rollback()
+                raise
+            writer.committed = self._commit(connection)
         except psycopg.Error as error:
             raise self._translated(error, connection) from error
         finally:
             self._pool.putconn(connection)
 
-    def _begin(self) -> tuple[_Connection, ExitStack]:
+    def _begin(self) -> _Connection:
         """A connection with an open transaction. Retried like a read: nothing has changed yet."""
         started = perf_counter()
         while True:
-            connection, begun = self._checkout(), ExitStack()
+            connection = self._checkout()
             try:
-                begun.enter_context(connection.transaction())
+                connection.asking.execute("BEGIN")
             except psycopg.Error as error:
                 self._pool.putconn(connection)
                 failure = self._translated(error, connection)
                 if self._hung or not connection.closed or perf_counter() - started > ASK_AGAIN_SECONDS:
                     raise failure from error
             else:
-                return connection, begun
+                return connection
+
+    def _commit(self, connection: _Connection) -> Committed | None:
+        """Where the commit is in the log; None for a server of one host, where nobody has to know.
+
+        The position is asked for behind the commit, or it would be too low, and in one message with it.
+        """
+        if not self._hosts.are_several:
+            connection.commit()
+            return None
+        told = connection.execute(f"COMMIT; {FLUSHED_SQL}")
+        told.nextset()
+        (position,) = told.fetchone()  # type: ignore[misc]  # the statement always gives a row
+        return Committed(self.server, position)
+
+    def when_known(self, then: Callable[[Committed], None]) -> None:
+        """Nobody has to know the position of a server without replicas."""
 
     def _execute_in(
         self, connection: _Connection, statement: Statement[Row], parameters: dict[str, Any]
@@ -224,11 +253,12 @@ class PostgresServer:
 
 
 class PostgresTransaction:
-    """The Writer of one open transaction."""
+    """The Writer of one open transaction. After it ``committed`` says where, if the server has replicas."""
 
     def __init__(self, server: PostgresServer, connection: _Connection) -> None:
         self.server = server.server
         self.events: list[Event] = []
+        self.committed: Committed | None = None
         self._postgres = server
         self._connection = connection
 

@@ -21,7 +21,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from prometheus_client import Counter
 
-from conduit import metrics
+from conduit import metrics, sessions
 from conduit.adapters.cache_entries import Entry
 from conduit.adapters.cache_redis import RedisCache
 from conduit.adapters.cache_results import Found, Miss
@@ -172,7 +172,10 @@ class ReadThrough:
         fetch: Callable[[], tuple[Value, list[Entry]]],
         miss: Miss | None,
     ) -> Value:
-        """What ``fetch`` reads. Callers of this process that wait for it are woken, whatever comes of it."""
+        """What ``fetch`` reads, from where nothing is missing that the cache was told of. Callers of this process that
+        wait for it are woken, whatever comes of it.
+        """
+        sessions.after(None if miss is None else miss.reached)
         self._flights[key] = flight
         entries: list[Entry] = []
         try:

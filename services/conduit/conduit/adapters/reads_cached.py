@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
+from conduit import sessions
 from conduit.adapters import cache_entries as entries
 from conduit.adapters import cache_keys as keys
 from conduit.adapters.cache_entries import Absent, CachedArticle, Entry
@@ -30,6 +31,7 @@ from conduit.adapters.cache_results import (
 )
 from conduit.adapters.read_through import ReadThrough, count_read
 from conduit.adapters.scatter_gather import SomeMissingError
+from conduit.errors import UnavailableError
 from conduit.fragments import (
     article_fragments,
     author_fragment,
@@ -107,6 +109,7 @@ class CachedReads:
             return None
         (count, article), body, author = parts
         if isinstance(body, Absent):  # too large to be cached
+            self._see_all_that_was_cached()
             return self._reads.article(article_id, viewer)
         own = self._own(viewer, (article_id,), (article.author_id,))
         favorited, following = article_id in own.favorites, article.author_id in own.followed
@@ -125,6 +128,7 @@ class CachedReads:
         given = {kind: name for kind, name in filters.items() if name is not None}
         if len(given) > 1 or page.offset + page.limit > DEPTH or page.before <= MAX_ID:
             count_read("list", "not cached")
+            self._see_all_that_was_cached()
             return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
         key = ListKey(*next(iter(given.items()), ("home", "")), page.limit, page.offset)
         try:
@@ -136,6 +140,7 @@ class CachedReads:
                 lambda found: self._complete_list(found) or self._fetch_list(key),
             )
         except SomeMissingError:
+            self._see_all_that_was_cached()
             return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
         own = self._own(viewer, found.ids, list(found.authors))
         listed = (
@@ -188,13 +193,23 @@ class CachedReads:
         return ListPage(page.total, page.ids, page.articles | articles, page.authors | authors), added
 
     def feed(self, page: Page, viewer: int) -> tuple[list[ArticleSummary], int]:
+        self._see_all_that_was_cached()
         return self._reads.feed(page, viewer)
+
+    def _see_all_that_was_cached(self) -> None:
+        """Read from no replica that lacks what this reader may have seen in the cache."""
+        if sessions.is_readers():
+            try:
+                sessions.after(self._cache.reached())
+            except UnavailableError:
+                sessions.after(None)
 
     # Comments, profiles, tags -------------------------------------------------------------------------------
 
     def comments(self, article_id: int, viewer: int | None, page: Page) -> list[Comment] | Encoded | None:
         if page.before <= MAX_ID:
             count_read("comments", "not cached")
+            self._see_all_that_was_cached()
             return self._reads.comments(article_id, viewer, page)
         try:
             found = self._through.read(
@@ -205,10 +220,12 @@ class CachedReads:
                 lambda found: self._fetch_comments(article_id, found),
             )
         except SomeMissingError:
+            self._see_all_that_was_cached()
             return self._reads.comments(article_id, viewer, page)
         if found is Absent.NOT_FOUND:
             return None
         if isinstance(found, Absent):  # too large to be cached
+            self._see_all_that_was_cached()
             return self._reads.comments(article_id, viewer, page)
         comments, authors = found
         shown = [comment for comment in comments if comment.author_id in authors][: page.limit]
@@ -258,6 +275,7 @@ class CachedReads:
         try:
             return self._through.read("tags", keys.TAGS_KEY, self._cache.get_tags, FoundTags.value, fetch)
         except SomeMissingError:
+            self._see_all_that_was_cached()
             return self._reads.tags()
 
     def _own(self, viewer: int | None, article_ids: Sequence[int], authors: Sequence[int]) -> Own:

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import TypeVar
 
+from conduit import sessions
 from conduit.errors import UnavailableError
 from conduit.ports import Reader
+from conduit.sessions import Session
 from conduit.timing import Tally, tally
 
 Answer = TypeVar("Answer")
@@ -71,13 +73,15 @@ def _ask(
     started = perf_counter()
     request = tally.get()
     before = request.database_seconds if request else 0.0
-    asked = [_threads.submit(_apart, question, other) for other in others]
+    session = sessions.current.get()
+    asked = [_threads.submit(_apart, question, other, session) for other in others]
     answers = [(own, _answered(question, own))]
     for other, future in zip(others, asked, strict=True):
         answer, spent = future.result()
         answers.append((other, answer))
         if request is not None:
             request.queries.update({name: request.queries.get(name, 0) + n for name, n in spent.queries.items()})
+            request.replica_lag = max(request.replica_lag, spent.replica_lag)
     if request is not None:
         request.database_seconds = before + perf_counter() - started  # they took their time side by side
     return answers
@@ -90,11 +94,14 @@ def _answered(question: Question[Answer], reader: Reader) -> Answer | Unavailabl
         return error
 
 
-def _apart(question: Question[Answer], reader: Reader) -> tuple[Answer | UnavailableError, Tally]:
-    """In another thread, so with a tally of its own: the request's is not for two threads."""
+def _apart(
+    question: Question[Answer], reader: Reader, session: Session | None
+) -> tuple[Answer | UnavailableError, Tally]:
+    """In another thread, so with a tally of its own: the request's is not for two threads. Its session is."""
     spent = Tally()
-    token = tally.set(spent)
+    counted, asking = tally.set(spent), sessions.current.set(session)
     try:
         return _answered(question, reader), spent
     finally:
-        tally.reset(token)
+        sessions.current.reset(asking)
+        tally.reset(counted)

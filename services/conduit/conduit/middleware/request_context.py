@@ -6,6 +6,8 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from conduit import sessions
+from conduit.sessions import Session
 from conduit.timing import Tally, tally
 
 # A random prefix for each process and a counter: unique across boxes and restarts, and cheap.
@@ -21,8 +23,9 @@ class RequestContext:
     time.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, reads_replicas: bool = False) -> None:
         self._app = app
+        self._may_lag = ("GET", "HEAD") if reads_replicas else ()
         self._numbers = count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,11 +47,12 @@ class RequestContext:
                 ]
             await send(message)
 
-        token = tally.set(spent)
+        counted, asking = tally.set(spent), sessions.current.set(Session(may_lag=scope["method"] in self._may_lag))
         try:
             await self._app(scope, receive, send_with_headers)
         finally:
-            tally.reset(token)
+            sessions.current.reset(asking)
+            tally.reset(counted)
 
     def _request_id(self, scope: Scope) -> bytes:
         for name, value in scope["headers"]:
@@ -58,12 +62,16 @@ class RequestContext:
 
 
 def _server_timing(spent: Tally) -> bytes:
-    """https://www.w3.org/TR/server-timing/: milliseconds in the app so far, in the database, in Redis, in tasks."""
+    """https://www.w3.org/TR/server-timing/: milliseconds in the app so far, in the database, in Redis, in tasks; and
+    how old what replicas answered may be.
+    """
     timing = b'app;dur=%.2f, db;dur=%.2f;desc="%d queries"' % (
         (perf_counter() - spent.started) * 1000,
         spent.database_seconds * 1000,
         sum(spent.queries.values()),
     )
+    if spent.replica_lag:
+        timing += b', replica;dur=%.0f;desc="old at most"' % (spent.replica_lag * 1000)
     if spent.redis_seconds:
         timing += b", cache;dur=%.2f" % (spent.redis_seconds * 1000)
     for kind, task_seconds in spent.task_seconds.items():

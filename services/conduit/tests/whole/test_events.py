@@ -173,10 +173,10 @@ def test_each_change_of_a_row_has_a_higher_position(jo: Person, ann: Person, eve
 
 
 def test_a_follow_is_told_with_both_users(jo: Person, ann: Person, committed: Committed) -> None:
-    told = {"follower_id": user_id(jo), "followee_id": user_id(ann)}
+    follower, followee = user_id(jo), user_id(ann)
     for following, ask in ((True, jo.post), (False, jo.delete)):
         assert ask(f"/profiles/{ann.username}/follow").status_code == 200
-        assert committed() == [AuthorFollowed(**told, following=following)]
+        assert committed() == [AuthorFollowed(follower, followee, following)]
         assert ask(f"/profiles/{ann.username}/follow").status_code == 200
         assert committed() == [], "it was so already"
 
