@@ -42,8 +42,8 @@ shares: venv  ## The CPU shares of static files, covers and background tasks: MI
 	@$(RUN) shares $(STAGES) $(if $(MIX),--mix '$(MIX)') $(if $(RATE),--rate '$(RATE)') $(if $(filter-out 0,$(QUICK)),--quick)
 experiment: venv  ## Break something under load: WHAT=stampede, kill, restart, cache, queue or publishing, QUICK=1
 	@$(RUN) experiment $(STAGES) --what '$(WHAT)' $(if $(RATE),--rate '$(RATE)') $(if $(filter-out 0,$(QUICK)),--quick)
-check: venv  ## Faults under writers: what was acknowledged, lost, doubled: QUICK=1
-	@$(RUN) check $(STAGES) $(if $(filter-out 0,$(QUICK)),--quick)
+check: venv  ## Faults under writers and readers: what was lost, doubled, stale: FAULT=kill-app, QUICK=1
+	@$(RUN) check $(STAGES) $(if $(FAULT),--fault '$(FAULT)') $(if $(filter-out 0,$(QUICK)),--quick)
 import: venv  ## Copy another stage's data: FROM=stage1
 	@$(RUN) import $(STAGES) $(if $(FROM),--from '$(FROM)') $(REPLACED)
 nginx: venv  ## Show the configuration of its load balancer and its other NGINX boxes

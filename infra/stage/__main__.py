@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--from", dest="source", default="")
     parser.add_argument("--retry", default="")
     parser.add_argument("--shard", default="")
+    parser.add_argument("--fault", default="")
     parser.add_argument("--cpu", default="")
     parser.add_argument("--period", default="")
     parser.add_argument("--cores", default="")
@@ -91,7 +92,7 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int | None]]:
         "experiment": lambda given: _with_docker(tools.experiment)(
             _stage(given), _one_of("WHAT", given.what, EXPERIMENTS), given.quick, _rate(given)
         ),
-        "check": lambda given: _with_docker(tools.check)(_stage(given), given.quick),
+        "check": lambda given: _with_docker(tools.check)(_stage(given), given.quick, given.fault),
         "import": lambda given: _with_docker(tools.bring_over)(_stage(given), _source(given), given.replace),
         "nginx": lambda given: _with_docker(nginx.show)(_stage(given)),
         "rolling-restart": lambda given: _with_docker(rolling.restart)(_stage(given)),

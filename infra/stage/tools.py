@@ -97,12 +97,12 @@ def experiment(number: int, what: str, quick: bool, rate: float | None) -> int:
     return main(number, what, quick, rate)
 
 
-def check(number: int, quick: bool) -> int:
+def check(number: int, quick: bool, fault: str) -> int:
     """Cause faults while people write, and look for every write; returns the exit status."""
     topology.read(number)
     from loadtests.check.cli import main  # noqa: PLC0415 - its libraries take a second that other verbs need not wait
 
-    return main(number, quick)
+    return main(number, quick, fault)
 
 
 def bring_over(number: int, source: int, replace: bool) -> None:

@@ -1,10 +1,12 @@
 """The faults that are caused while people write. Each begins, lasts and ends; a stage has those of its boxes."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from infra.stage import failover
+from infra.stage.waiting import until
 from loadtests.ceiling.boxes import Box
 from loadtests.experiments import harm, rows
 from loadtests.experiments.scene import CannotError
@@ -12,6 +14,9 @@ from loadtests.experiments.scene import CannotError
 LASTS_SECONDS = 8.0
 # Enough for the broker to answer, too little for one more message.
 FULL_BYTES = "1mb"
+SHARDS = ("shard1", "shard2")
+# A lease of 20 s, and a busy machine.
+PROMOTED_WITHIN = 60.0
 
 Boxes = Mapping[str, Box]
 """By service."""
@@ -21,14 +26,18 @@ Boxes = Mapping[str, Box]
 class Fault:
     """``cause`` does it to the boxes, and returns when it is over. ``needs`` are the services that it happens to."""
 
+    key: str
+    """What FAULT= names it."""
     name: str
     needs: tuple[str, ...]
     cause: Callable[[Boxes], None]
     hang_up: bool = False
     """Whether the writers do not wait for every answer."""
+    may_lose: bool = False
+    """Whether acknowledged writes may be lost, so that it is caused only if it is asked for."""
 
-    def possible(self, boxes: Boxes) -> bool:
-        return all(service in boxes for service in self.needs)
+    def possible(self, services: Collection[str]) -> bool:
+        return all(service in services for service in self.needs)
 
 
 def _nothing(_boxes: Boxes) -> None:
@@ -47,10 +56,80 @@ def _killed(service: str) -> Callable[[Boxes], None]:
 
 def _replica_killed(boxes: Boxes) -> None:
     """Not the primary: with asynchronous replication its last writes may be lost, and nobody promises otherwise."""
-    replicas = [name for name in ("shard1a", "shard1b") if rows.lines(boxes[name], rows.IS_REPLICA) == ["t"]]
-    if not replicas:
-        raise CannotError("shard1 has no replica that answers.")
-    _killed(replicas[0])(boxes)
+    _killed(_replica(boxes, "shard1"))(boxes)
+
+
+def _replicas_paused(boxes: Boxes) -> None:
+    """They receive everything and show nothing new: as behind as replicas can be."""
+    replicas = [boxes[_replica(boxes, shard)] for shard in SHARDS]
+    try:
+        for replica in replicas:
+            _as_superuser(replica, "SELECT pg_wal_replay_pause()")
+        time.sleep(LASTS_SECONDS)
+    finally:
+        for replica in replicas:
+            _as_superuser(replica, "SELECT pg_wal_replay_resume()")
+
+
+def _switched_over(boxes: Boxes) -> None:
+    failover.switchover(_stage(boxes), SHARDS[0])
+
+
+def _failed_over(boxes: Boxes) -> None:
+    failover.failover(_stage(boxes), SHARDS[0])
+
+
+def _primary_dead(boxes: Boxes) -> None:
+    """Nobody gives its lease back, so the replica waits until that expires."""
+    primary, replica = _primary(boxes, SHARDS[0]), _replica(boxes, SHARDS[0])
+    harm.leave_dead(boxes[primary])
+    try:
+        _wait_for_a_primary(boxes, replica)
+    finally:
+        harm.start(boxes[primary])
+
+
+def _primary_frozen(boxes: Boxes) -> None:
+    """When it is thawed it does not know yet that another one is the primary by now."""
+    primary, replica = _primary(boxes, SHARDS[0]), _replica(boxes, SHARDS[0])
+    with harm.frozen(boxes[primary]):
+        _wait_for_a_primary(boxes, replica)
+
+
+def _wait_for_a_primary(boxes: Boxes, service: str) -> None:
+    if not until(lambda: rows.lines(boxes[service], rows.IS_REPLICA) == ["f"], PROMOTED_WITHIN, 0.5):
+        raise CannotError(f"{service} was not promoted within {PROMOTED_WITHIN} s.")
+    time.sleep(LASTS_SECONDS)
+
+
+def _primary(boxes: Boxes, shard: str) -> str:
+    return _node(boxes, shard, "f", "primary")
+
+
+def _replica(boxes: Boxes, shard: str) -> str:
+    return _node(boxes, shard, "t", "replica")
+
+
+def _node(boxes: Boxes, shard: str, is_replica: str, what: str) -> str:
+    """The service of a shard's node that says this of itself. Raises CannotError."""
+    for node in (f"{shard}a", f"{shard}b"):
+        if rows.lines(boxes[node], rows.IS_REPLICA) == [is_replica]:
+            return node
+    raise CannotError(f"{shard} has no {what} that answers.")
+
+
+def _as_superuser(box: Box, sql: str) -> None:
+    """Raises CannotError where the database does not do it."""
+    psql = ("psql", "-h", "/run/postgresql", "-U", "box", "-d", "postgres", "-XqAt")
+    said = harm.inside(box, *psql, "-c", f"{sql}; SELECT 1")
+    if said.split()[-1:] != ["1"]:
+        raise CannotError(f"The database in {box.name} did not do what it should: {sql}")
+
+
+def _stage(boxes: Boxes) -> int:
+    """The number of the stage that these are of."""
+    (number,) = {int(box.labels["com.docker.compose.project"][-1]) for box in boxes.values()}
+    return number
 
 
 def _away(service: str) -> Callable[[Boxes], None]:
@@ -89,23 +168,43 @@ def _redis(box: Box, *command: str) -> None:
         raise CannotError(f"{box.name} did not do what it should ({' '.join(command)}): {said or 'no answer'}")
 
 
+_SHARDED = tuple(f"{shard}{node}" for shard in SHARDS for node in "ab")
+
 FAULTS = (
-    Fault("nothing", (), _nothing),
-    Fault("disconnects", (), _nothing, hang_up=True),
-    Fault("box killed", ("box",), _killed("box")),
-    Fault("app killed", ("app1",), _killed("app1")),
-    Fault("app killed", ("app",), _killed("app")),
-    Fault("database killed", ("db",), _killed("db")),
-    Fault("directory killed", ("directory",), _killed("directory")),
-    Fault("replica killed", ("shard1a", "shard1b"), _replica_killed),
-    Fault("etcd away", ("etcd",), _away("etcd")),
-    Fault("cache flushed", ("cache",), _flushed),
-    Fault("cache away", ("cache",), _away("cache")),
-    Fault("media away", ("media",), _away("media")),
-    Fault("broker full", ("broker",), _full),
-    Fault("broker away", ("broker",), _away("broker")),
-    Fault("worker killed", ("worker",), _killed("worker")),
+    Fault("nothing", "nothing", (), _nothing),
+    Fault("disconnects", "disconnects", (), _nothing, hang_up=True),
+    Fault("kill-box", "box killed", ("box",), _killed("box")),
+    Fault("kill-app", "app killed", ("app1",), _killed("app1")),
+    Fault("kill-app", "app killed", ("app",), _killed("app")),
+    Fault("kill-database", "database killed", ("db",), _killed("db")),
+    Fault("kill-directory", "directory killed", ("directory",), _killed("directory")),
+    Fault("kill-replica", "replica killed", _SHARDED, _replica_killed),
+    Fault("pause-replica", "replicas paused", _SHARDED, _replicas_paused),
+    Fault("switchover", "switchover", _SHARDED, _switched_over),
+    Fault("etcd-down", "etcd away", ("etcd",), _away("etcd")),
+    Fault("flush-cache", "cache flushed", ("cache",), _flushed),
+    Fault("cache-down", "cache away", ("cache",), _away("cache")),
+    Fault("media-down", "media away", ("media",), _away("media")),
+    Fault("broker-full", "broker full", ("broker",), _full),
+    Fault("broker-down", "broker away", ("broker",), _away("broker")),
+    Fault("kill-worker", "worker killed", ("worker",), _killed("worker")),
+    Fault("failover", "failover", _SHARDED, _failed_over, may_lose=True),
+    Fault("kill-primary", "primary dead", _SHARDED, _primary_dead, may_lose=True),
+    Fault("freeze-primary", "primary frozen", _SHARDED, _primary_frozen, may_lose=True),
 )
+
+
+def chosen(services: Collection[str], key: str) -> list[Fault]:
+    """Those that a stage of these services has: the one that is named, or all that may lose nothing.
+
+    Raises CannotError for a name that there is not.
+    """
+    possible = [fault for fault in FAULTS if fault.possible(services)]
+    if not key:
+        return [fault for fault in possible if not fault.may_lose]
+    if found := [fault for fault in possible if fault.key == key]:
+        return found
+    raise CannotError(f"This stage has no FAULT={key}. Possible: {', '.join(fault.key for fault in possible)}")
 
 
 def healthy(boxes: Boxes, within: float = 90.0) -> bool:

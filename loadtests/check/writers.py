@@ -1,4 +1,6 @@
-"""People who write until they are told to stop, and note what they were told; then they look at what is there."""
+"""People who write until they are told to stop, and note what they were told, and people who watch them; then they look
+at what is there.
+"""
 
 import io
 import itertools
@@ -14,47 +16,48 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from loadtests.check.ledger import ACKNOWLEDGED, UNKNOWN, Change, Creation, outcome
+from loadtests.check.ledger import ACKNOWLEDGED, REFUSED, UNKNOWN, Change, Creation
+from loadtests.check.person import PASSWORD, WRITE_SECONDS, NotReadableError, Person, number_in
 
-PASSWORD = "a password of a check"  # noqa: S105 - of people who are made up
-WRITE_SECONDS = 10.0
 # Between two writes of one writer: they are there to see what becomes of writes, not to load the stage.
 PAUSE_SECONDS = 0.05
 PAGE = 100
-READ_WITHIN = 60.0
 SETTLED_WITHIN = 120.0
 # So that none of a writer's reports is one too many (docs/app.md).
 MOST_REPORTS = 5
-NOT_FOUND = 404
+# A name costs a password hash.
+ROUNDS_PER_NAME = 15
 
 
-class NotReadableError(Exception):
-    """What is there could not be read in time: the stage is not well."""
+class Writer(Person):
+    """Writes, and looks at once whether it is there. ``wanted`` begins the names that all writers try to take."""
 
-
-class Writer:
-    """One person, over one connection. Signs up when made; raises httpx.HTTPError where that fails."""
-
-    def __init__(self, url: str) -> None:
-        self.name = f"check-{secrets.token_hex(6)}"
+    def __init__(self, url: str, wanted: str = "") -> None:
+        super().__init__(url)
         self.creations: list[Creation] = []
         self.changes: list[Change] = []
-        self._http = httpx.Client(base_url=url, timeout=WRITE_SECONDS)
-        self.email = f"{self.name}@example.com"
-        user = {"username": self.name, "email": self.email, "password": PASSWORD}
-        answer = self._http.post("/api/users", json={"user": user}).raise_for_status()
-        # Also past what an edge keeps: a writer sees the stage itself.
-        self._http.headers["Authorization"] = f"Token {answer.json()['user']['token']}"
+        self._wanted = wanted
         self._slugs: list[str] = []
         self._reports: list[str] = []
         self._numbers = itertools.count()
 
     def write(self, hang_up: bool = False) -> None:
-        """One round: an article, a comment on it, a favourite set or taken back; now and then a cover or a report.
+        """One round: an article, a comment on it, a favourite set or taken back; now and then a cover, a report, a bio,
+        a name. Then a look at what is there by now.
 
         With ``hang_up`` the article is sent and its answer is not waited for.
         """
         number = next(self._numbers)
+        self._write(number, hang_up)
+        if number % 3 == 0:
+            bio = {"user": {"bio": f"Number-{number}"}}
+            if self._told(self._send("PUT", "/api/user", bio)) == ACKNOWLEDGED:
+                self.memory.wrote(f"bio of {self.name}", number)
+        if self._wanted and number % ROUNDS_PER_NAME == 0:
+            self._take(f"{self._wanted}-{number}")
+        self._look_back()
+
+    def _write(self, number: int, hang_up: bool) -> None:
         title = f"{self.name}-{number}"
         draft = {"title": title, "description": "of a check", "body": "See the title.", "tagList": []}
         answer = self._send("POST", "/api/articles", {"article": draft}, seconds=0.005 if hang_up else WRITE_SECONDS)
@@ -62,6 +65,7 @@ class Writer:
         self.creations.append(Creation("article", title, told))
         if answer is None or told != ACKNOWLEDGED:
             return
+        self.memory.wrote(f"articles of {self.name}", number)
         slug: str = answer.json()["article"]["slug"]
         comment = f"{self.name} says {number}"
         said = self._send("POST", f"/api/articles/{slug}/comments", {"comment": {"body": comment}})
@@ -85,9 +89,29 @@ class Writer:
             self._reports.append(str(answer.json()["report"]["id"]))
             self.changes.append(Change("report", self._reports[-1], "ready", told))
 
+    def _take(self, name: str) -> None:
+        """Sign somebody up by a name that the others try to take as well: one of them gets it."""
+        user = {"username": name, "email": f"{secrets.token_hex(6)}@example.com", "password": PASSWORD}
+        told = self._told(self._send("POST", "/api/users", {"user": user}))
+        if told != REFUSED:
+            self.creations.append(Creation("name", name, told))
+
+    def _look_back(self) -> None:
+        """What an author sees of the author's own: from the cache, and where nothing is kept."""
+        self.look_at_bio(self.name, "own profile")
+        if found := self._look("own user", "/api/user"):
+            self.memory.saw("own user", f"bio of {self.name}", number_in(found["user"]["bio"]), cached=False)
+        for kind, cached in (("own list", True), ("own list, not cached", False)):
+            titles = self.look_at_list(kind, "/api/articles", [self.name], cached=cached, author=self.name)
+            for title in titles:
+                if not title.startswith(f"{self.name}-"):
+                    self.memory.saw_foreign(kind, title)
+
     def there(self) -> Counter[str]:
-        """How often each of this writer's articles and comments is there. Raises NotReadableError."""
-        found: Counter[str] = Counter()
+        """How often each of this writer's articles, comments and names is there. Raises NotReadableError."""
+        # Everybody who was given a name has it.
+        given = (one.key for one in self.creations if one.kind == "name" and one.outcome == ACKNOWLEDGED)
+        found = Counter(name for name in given if self._read(f"/api/profiles/{name}"))
         for page in itertools.count():
             listed = self._read("/api/articles", author=self.name, limit=PAGE, offset=page * PAGE)["articles"]
             found.update(article["title"] for article in listed)
@@ -122,52 +146,38 @@ class Writer:
                 return found
             time.sleep(1)
 
-    def follow(self, name: str) -> None:
-        """Follow somebody. Raises httpx.HTTPError."""
-        self._http.post(f"/api/profiles/{name}/follow").raise_for_status()
-
     def mails(self) -> list[Creation]:
         """What a follower was promised with each article, by its subject."""
         articles = (one for one in self.creations if one.kind == "article")
         return [Creation("mail", f"{self.name} published: {one.key}", one.outcome) for one in articles]
 
-    def close(self) -> None:
-        self._http.close()
 
-    def _send(
-        self, method: str, path: str, body: Any = None, content: bytes | None = None, seconds: float = WRITE_SECONDS
-    ) -> httpx.Response | None:
-        """The answer; None where none came."""
-        try:
-            return self._http.request(method, path, json=body, content=content, timeout=seconds)
-        except httpx.HTTPError:
-            return None
+class Watcher(Person):
+    """Follows writers, and looks again and again at what they write. Raises httpx.HTTPError where following fails."""
 
-    @staticmethod
-    def _told(answer: httpx.Response | None) -> str:
-        return outcome(None if answer is None else answer.status_code)
+    def __init__(self, url: str, writers: Sequence[Writer]) -> None:
+        super().__init__(url)
+        self._names = [writer.name for writer in writers]
+        for name in self._names:
+            self.follow(name)
 
-    def _read(self, path: str, **parameters: Any) -> Any:
-        """The answer's JSON; None where the stage says that this is not there. Raises NotReadableError."""
-        deadline = time.monotonic() + READ_WITHIN
-        while True:
-            try:
-                answer = self._http.get(path, params=parameters)
-                return None if answer.status_code == NOT_FOUND else answer.raise_for_status().json()
-            except httpx.HTTPError as error:
-                if time.monotonic() > deadline:
-                    raise NotReadableError(f"{path} could not be read within {READ_WITHIN:.0f} s: {error}") from error
-                time.sleep(1)
+    def look(self) -> None:
+        """One round: everything in which one sees what others write."""
+        for name in self._names:
+            self.look_at_bio(name, "others' profiles")
+        self.look_at_list("newest articles", "/api/articles", self._names, cached=True, limit=PAGE)
+        self.look_at_list("newest, not cached", "/api/articles", self._names, cached=False, limit=PAGE)
+        self.look_at_list("feed", "/api/articles/feed", self._names, cached=False, limit=PAGE)
 
 
-class Reader:
-    """Somebody who follows writers, and gets a mail about each article. Raises httpx.HTTPError where that fails."""
+class Reader(Person):
+    """Follows writers, and gets a mail about each article. Raises httpx.HTTPError where following fails."""
 
     def __init__(self, url: str, mail_url: str, writers: Sequence[Writer]) -> None:
+        super().__init__(url)
         self._mail_url = mail_url
-        self._own = Writer(url)
         for writer in writers:
-            self._own.follow(writer.name)
+            self.follow(writer.name)
 
     def mails(self, promised: Collection[str]) -> Counter[str]:
         """How often each mail is there, by its subject, once those that were promised are, or the deadline is over.
@@ -181,16 +191,13 @@ class Reader:
                 return found
             time.sleep(1)
 
-    def close(self) -> None:
-        self._own.close()
-
     def _found(self) -> Counter[str]:
         found: Counter[str] = Counter()
         before: dict[str, str] = {}
         with httpx.Client(base_url=self._mail_url, timeout=WRITE_SECONDS) as http:
             while True:
                 try:
-                    asked = http.get("/api/messages", params={"to": self._own.email} | before)
+                    asked = http.get("/api/messages", params={"to": self.email} | before)
                     messages = asked.raise_for_status().json()["messages"]
                 except httpx.HTTPError as error:
                     raise NotReadableError(f"The mail server does not answer: {error}") from error
@@ -212,10 +219,11 @@ def _picture() -> bytes:
 
 
 @contextmanager
-def writing(writers: Sequence[Writer], hang_up: bool = False) -> Iterator[None]:
-    """All of them write meanwhile, each in a thread. With ``hang_up`` they do so at every other article.
+def writing(writers: Sequence[Writer], hang_up: bool = False, watchers: Sequence[Watcher] = ()) -> Iterator[None]:
+    """All of them write, and the others watch meanwhile, each in a thread. With ``hang_up`` the writers do so at every
+    other article.
 
-    Raises what one of them raised, which has stopped writing then.
+    Raises what one of them raised, which has stopped then.
     """
     over = threading.Event()
 
@@ -225,8 +233,13 @@ def writing(writers: Sequence[Writer], hang_up: bool = False) -> Iterator[None]:
             if over.wait(PAUSE_SECONDS):
                 return
 
-    with ThreadPoolExecutor(len(writers)) as threads:
+    def watch(watcher: Watcher) -> None:
+        while not over.wait(PAUSE_SECONDS):
+            watcher.look()
+
+    with ThreadPoolExecutor(len(writers) + len(watchers)) as threads:
         under_way = [threads.submit(write, writer) for writer in writers]
+        under_way += [threads.submit(watch, watcher) for watcher in watchers]
         try:
             yield
         finally:

@@ -37,6 +37,14 @@ def kill(box: Box) -> float:
     return float(said)
 
 
+def leave_dead(box: Box) -> None:
+    """Kill a box so that Docker does not start it again. Raises CannotError."""
+    try:
+        box.container.kill()
+    except DOCKER_ERRORS as error:
+        raise CannotError(f"{box.name} could not be killed: {error}") from error
+
+
 @contextmanager
 def frozen(box: Box) -> Iterator[None]:
     """Nothing goes on in the box meanwhile, so that it can be looked at; what is killed meanwhile goes on no more.

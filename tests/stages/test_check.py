@@ -22,8 +22,14 @@ def test_nothing_acknowledged_is_lost_whatever_fails(stages: Stages, number: int
     assert "Held: nothing acknowledged is lost" in done.stdout
     data = stage.folder / done.stdout.rsplit("Raw data: ", 1)[1].strip()
     trials = json.loads(data.read_text())["trials"]
-    assert len(trials) == {1: 3, 5: 12}[number]
-    kinds = {"article", "comment", "favourite", "cover", "report"} | ({"mail"} if number == 5 else set())
+    assert len(trials) == {1: 3, 5: 14}[number]
+    kinds = {"article", "comment", "favourite", "cover", "report", "name"} | ({"mail"} if number == 5 else set())
     for trial in trials:
         assert trial["counts"].keys() == kinds, trial["fault"]
         assert all(one["acknowledged"] for one in trial["counts"].values()), trial["fault"]
+        reads = trial["reads"]
+        assert reads.keys() == {
+            *("own profile", "own user", "own list", "own list, not cached"),
+            *("others' profiles", "newest articles", "newest, not cached", "feed"),
+        }
+        assert all(one["reads"] for one in reads.values()), trial["fault"]
