@@ -68,24 +68,35 @@ def main(words: list[str]) -> int:
             rounds.append({"round": place, "form": form, "cpu_ms_a_second": _round(boxes, checks[form])})
             print(f"round {place + 1}  {form:7} {_line(rounds[-1]['cpu_ms_a_second'])}", flush=True)
     raw = {"stage": number, "commit": commit(), "before": before, "quota": boxes.capacity(), "rounds": rounds}
-    (folder / "checks.json").write_text(json.dumps(raw, indent=1) + "\n")
+    (folder / "run.json").write_text(json.dumps(raw, indent=1) + "\n")
     print(table(rounds, boxes.capacity()))
     print(f"\nRaw data: {folder / 'checks.json'}")
     return 0
 
 
-def table(rounds: list[dict[str, Any]], quota: dict[str, float]) -> str:
+HEAD = ("box", "CPU ms/s at rest", "before, ms/s", "of the box", "now, ms/s", "of the box")
+
+
+def figures(rounds: list[dict[str, Any]], quota: dict[str, float]) -> list[list[str]]:
     """Medians over the rounds: CPU ms a second of each box without checks, and what each form takes of its quota."""
-    lines = [f"{'':10}{'ms/s at rest':>14}" + "".join(f"{f'{form}, ms/s':>16}{'of the box':>12}" for form in FORMS[1:])]
+    rows = []
     for box, cpus in quota.items():
         spent = {
             form: median(one["cpu_ms_a_second"][box] for one in rounds if one["form"] == form) for form in FORMS
         }
-        line = f"{box:10}{spent['none']:14.2f}"
+        row = [box, f"{spent['none']:.2f}"]
         for form in FORMS[1:]:
             more = spent[form] - spent["none"]
-            line += f"{more:16.2f}{more / cpus / 10:10.2f} %"
-        lines.append(line)
+            row += [f"{more:.2f}", f"{more / cpus / 10:.2f} %"]
+        rows.append(row)
+    return rows
+
+
+def table(rounds: list[dict[str, Any]], quota: dict[str, float]) -> str:
+    """The figures in columns."""
+    rows = [list(HEAD), *figures(rounds, quota)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(["", *lines])
 
 

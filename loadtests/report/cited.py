@@ -4,7 +4,8 @@ A table stands between ``<!-- figures: NAME NAME -->`` and ``<!-- end -->``; eac
 figure is typed by hand, and a test holds the pages against the runs. ``figures`` are of ceilings, and ``requests`` what
 one request leads to there; ``shares`` what parts of the load take of the CPU; ``journeys`` how long what people do one
 after another takes; ``experiments`` what came of them; ``transitions`` what each step from a stage to the next gives,
-where ``NAME:3`` is the step to stage 3 alone; and ``boxes`` what boxes of each size can do.
+where ``NAME:3`` is the step to stage 3 alone; ``boxes`` what boxes of each size can do; and ``checks`` what health
+checks take of them.
 """
 
 import json
@@ -13,13 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from loadtests.bench import box_figures
+from loadtests.bench import box_figures, checks
 from loadtests.compare import differences
 from loadtests.report import experiment, shares, turns
 from loadtests.report.words import NONE, a_request, about, kept, ms, percent, programs, rate
 
 ROOT = Path(__file__).resolve().parents[2]
-_KINDS = "figures|requests|shares|journeys|experiments|transitions|boxes"
+_KINDS = "figures|requests|shares|journeys|experiments|transitions|boxes|checks"
 _BLOCK = re.compile(rf"(<!-- ({_KINDS}): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 Runs = list[tuple[str, dict[str, Any]]]
 Table = tuple[list[str], list[list[str]]]
@@ -156,6 +157,12 @@ def _boxes(runs: Runs, above: str) -> Table:
     return head, box_figures.lines(run)
 
 
+def _checks(runs: Runs, above: str) -> Table:
+    """What health checks take of each box, in one run."""
+    ((name, run),) = runs
+    return [f"[box]({above}docs/runs/{name}/run.json)", *checks.HEAD[1:]], checks.figures(run["rounds"], run["quota"])
+
+
 _TABLES = {
     "figures": _ceilings,
     "requests": _requests,
@@ -164,6 +171,7 @@ _TABLES = {
     "experiments": _experiments,
     "transitions": _transitions,
     "boxes": _boxes,
+    "checks": _checks,
 }
 
 
