@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.stage import box, engine, ports, topology
+from infra.stage import box, engine, ports, synchronous, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import answer
 from infra.stage.stages import ROOT, available
@@ -70,6 +70,7 @@ def before_up(number: int) -> Topology:
     docker = engine.usable()
     set_up()
     stage = topology.read(number)
+    synchronous.check(stage)
     memory(docker, stage)
     disk(docker.root)
     free_ports(stage)

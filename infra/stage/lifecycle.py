@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Collection
 from typing import Any
 
-from infra.stage import apps, checks, leftovers, nginx, replica_reads, shards, topology
+from infra.stage import apps, checks, leftovers, nginx, replica_reads, shards, synchronous, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import answer, compose, compose_rows, run
 from infra.stage.topology import Topology
@@ -49,6 +49,7 @@ def up(number: int, apps_wanted: str | None = None) -> None:
         raise _why_not_up(stage, ill)
     leftovers.give_back_sizes(stage)
     nginx.follow(stage, configurations)
+    synchronous.follow(stage)
     beside = "".join(f"  {service:<8} {url}\n" for service, url in stage.page_urls.items())
     print(
         f"\nStage {number} is up.\n"

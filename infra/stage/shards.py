@@ -37,6 +37,8 @@ class Node:
     state: str
     timeline: int | None
     lag: int | None
+    is_waited_for: bool = False
+    """Whether a commit waits until it has it."""
 
 
 def told(stage: Topology) -> Iterator[str]:
@@ -74,7 +76,8 @@ def _in_words(node: Node) -> str:
     if node.is_primary:
         return f"primary, {node.state}{at}"
     lag = "nobody knows how far behind" if node.lag is None else f"{node.lag / 1_048_576:.1f} MB behind"
-    return f"replica, {node.state}{at}, {lag}"
+    kind = "synchronous replica" if node.is_waited_for else "replica"
+    return f"{kind}, {node.state}{at}, {lag}"
 
 
 def members(stage: Topology, names: tuple[str, ...]) -> list[Node]:
@@ -108,6 +111,7 @@ def _node(member: Mapping[str, Any]) -> Node:
         member["state"],
         member.get("timeline"),
         lag if isinstance(lag, int) else None,
+        member["role"] == "sync_standby",
     )
 
 

@@ -45,6 +45,8 @@ class Topology:
     """Those that it shares them among."""
     worker: str | None = None
     """The service that does what waits in the queue, on one box or several."""
+    sync: str = ""
+    """Whether a commit waits for a replica: off, on or strict; empty without replicas."""
 
     @property
     def url(self) -> str:
@@ -149,6 +151,7 @@ def of(number: int, config: Mapping[str, Any]) -> Topology:
         balancer=next((name for name, labels in labelled.items() if labels.get("stage.nginx") == "lb"), None),
         apps=tuple(sorted((name for name, labels in labelled.items() if "stage.upstream" in labels), key=_in_order)),
         worker=next((name for name, labels in labelled.items() if labels.get("stage.worker") == "true"), None),
+        sync=config.get("x-sync", ""),
     )
 
 

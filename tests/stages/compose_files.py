@@ -13,7 +13,7 @@ from tests.running import ROOT
 FILES = sorted(ROOT.glob("docker-compose.stage*.yml"))
 EXERCISES = sorted(ROOT.glob("infra/exercises/*.yml"))
 TOOLS = ROOT / "infra/tools.compose.yml"
-TOP_LEVEL = ["name", "include", "x-image", "x-box", "services", "networks", "volumes"]
+TOP_LEVEL = ["name", "include", "x-sync", "x-image", "x-box", "services", "networks", "volumes"]
 # A shard's: no name says which one is the primary.
 NODES = ("shard1a", "shard1b", "shard2a", "shard2b")
 

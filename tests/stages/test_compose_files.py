@@ -58,7 +58,7 @@ def test_says_at_its_top_what_it_is_and_why(path: Path) -> None:
 def test_keys_stand_in_the_same_order(path: Path) -> None:
     parsed = load(path)
     assert list(parsed) == [key for key in TOP_LEVEL if key in parsed]
-    assert {*TOP_LEVEL} - {*parsed} <= {"networks"}
+    assert {*TOP_LEVEL} - {*parsed} <= {"networks", "x-sync"}
     for keys in keys_as_written(path).values():
         assert keys == [key for key in SERVICE if key in keys]
 

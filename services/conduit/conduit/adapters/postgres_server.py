@@ -9,6 +9,7 @@ finds no free connection is refused at once.
 import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal
 
@@ -51,9 +52,17 @@ class _Connection(psycopg.Connection[Any]):
     """
 
     asking: psycopg.Cursor[Any]
+    is_alone = False
+    """Whether a commit here gave up waiting for its replica."""
 
     def wait(self, gen: Generator[Any, Any, Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         return super().wait(gen, interval=interval, timeout=timeout or ANSWER_SECONDS)
+
+
+def _note(connection: _Connection, notice: pg.Diagnostic) -> None:
+    """PostgreSQL only warns when ``statement_timeout`` ends the wait for a synchronous replica, and says COMMIT."""
+    if "synchronous replication" in (notice.message_primary or ""):
+        connection.is_alone = True
 
 
 class PostgresServer:
@@ -107,6 +116,7 @@ class PostgresServer:
     def _connected(self, connection: _Connection) -> None:
         connection.adapters.register_loader("timestamptz", TimeLoader)
         connection.asking = connection.cursor(binary=True)
+        connection.add_notice_handler(partial(_note, connection))
         if self._hosts.found(connection.info.host, connection.info.port) and self._hosts.are_several:
             # What else is in the pool is to the former one. Not this one: its time of creation is later.
             self.forget_connections()
@@ -235,6 +245,12 @@ class PostgresServer:
             connection.commit()
             return None
         told = connection.execute(f"COMMIT; {FLUSHED_SQL}")
+        if connection.is_alone:
+            # It is done here, and would be lost with this server. Nobody is told that it is safe.
+            connection.close()
+            self._unanswered.inc()
+            log.warning("a commit was not replicated in time", extra={"server": self.server})
+            raise UnavailableError("the database")
         told.nextset()
         (position,) = told.fetchone()  # type: ignore[misc]  # the statement always gives a row
         return Committed(self.server, position)
