@@ -32,6 +32,8 @@ def _in_ci_at(*numbers: int) -> pytest.MarkDecorator:
 
 
 at_first_and_last = _in_ci_at(min(PORTS), max(PORTS))
+# The first after another one, and the last.
+at_second_and_last = _in_ci_at(min(PORTS) + 1, max(PORTS))
 # And what takes a minute at each: the last has each kind of box but the first's.
 at_last = _in_ci_at(max(PORTS))
 

@@ -102,6 +102,7 @@ def test_a_rolling_restart_that_is_interrupted_leaves_nothing_out(stage: Stage) 
     assert traffic.failed() == {}
 
 
+@pytest.mark.long
 def test_more_apps_are_there_until_they_are_not_asked_for_any_more(stage: Stage) -> None:
     try:
         stage.make("up", "APPS=3")

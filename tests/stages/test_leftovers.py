@@ -63,6 +63,7 @@ def _trickle(slow: socket.socket, ended: threading.Event) -> None:
             return
 
 
+@pytest.mark.long
 @pytest.mark.stage(2)
 @pytest.mark.docker
 def test_a_box_that_falls_ill_while_compose_is_at_work_is_started_anew(stages: Stages, tmp_path: Path) -> None:

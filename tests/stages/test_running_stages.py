@@ -23,6 +23,7 @@ from tests.stages.at_a_stage import (
     BOXES,
     HEALS_WITHIN_SECONDS,
     at_last,
+    at_second_and_last,
     is_well,
     published,
     seconds_until,
@@ -236,6 +237,7 @@ def test_more_workers_are_asked_for_by_their_number(stage: Stage) -> None:
     assert re.findall(shown, stage.make("status"), re.MULTILINE) == ["worker"]
 
 
+@at_second_and_last
 def test_the_stage_before_is_brought_over_whole(stage: Stage) -> None:
     if stage.number == 1:
         pytest.skip("no stage comes before the first")

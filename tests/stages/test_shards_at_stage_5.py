@@ -159,6 +159,7 @@ def test_while_etcd_is_away_primaries_go_on(stage: Stage, api: Api) -> None:
     seconds_until(lambda: is_well(stage, "etcd"), HEALS_WITHIN_SECONDS, "healthy again")
 
 
+@pytest.mark.long
 def test_a_replica_that_lost_its_data_is_built_anew(stage: Stage, api: Api) -> None:
     (replica,) = (name for name, role in _roles(stage).items() if role == "replica" and name.startswith("shard1"))
     volume = f"conduit-test-stage5_{replica}"
