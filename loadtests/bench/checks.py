@@ -4,7 +4,7 @@ The stage is started without checks. Then what Docker would start in each box is
 minute by turns: nothing, the checks of an earlier commit (``BEFORE=``), the checks of now. Nobody uses the stage. What
 a round takes more than one without checks is what they cost, in the box and in those that it asks.
 
-The CPU is that of the boxes' control groups. The figures of each round go to ``runs/<time>-checks/checks.json``.
+The CPU is that of the boxes' control groups. The figures of each round go to ``runs/<time>-checks/run.json``.
 """
 
 import datetime as dt
@@ -70,7 +70,7 @@ def main(words: list[str]) -> int:
     raw = {"stage": number, "commit": commit(), "before": before, "quota": boxes.capacity(), "rounds": rounds}
     (folder / "run.json").write_text(json.dumps(raw, indent=1) + "\n")
     print(table(rounds, boxes.capacity()))
-    print(f"\nRaw data: {folder / 'checks.json'}")
+    print(f"\nRaw data: {folder / 'run.json'}")
     return 0
 
 

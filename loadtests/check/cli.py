@@ -75,9 +75,9 @@ def _check(stage: int, faults: list[Fault], writers: int) -> int:
     record.save()
     _print(told)
     held = all(one.holds for one in told)
-    idle = [f"{kind} at: {one.fault.name}" for one in told for kind in idle_kinds(one.counts)]
+    idle = [f"{kind} at: {one.fault.name}" for one in told for kind in one.idle()]
     if idle:
-        print(f"No verdict: nothing was acknowledged, so that nothing could be lost ({', '.join(idle)}).")
+        print(f"No verdict: nothing was acknowledged or seen, so that nothing could be missed ({', '.join(idle)}).")
     elif held:
         print("Held: nothing acknowledged is lost, nothing is there twice, nobody missed what they wrote or saw.")
     else:
@@ -99,6 +99,10 @@ class _Told:
     @property
     def holds(self) -> bool:
         return all(one.holds for one in self.counts.values()) and all(one.holds for one in self.reads.values())
+
+    def idle(self) -> list[str]:
+        """The kinds of which nothing was acknowledged, or seen."""
+        return idle_kinds(self.counts) + [kind for kind, seen in self.reads.items() if not seen.reads]
 
     def record(self) -> dict[str, Any]:
         """For the record of the run."""

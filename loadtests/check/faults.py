@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from infra.stage import failover
@@ -62,13 +62,11 @@ def _replica_killed(boxes: Boxes) -> None:
 def _replicas_paused(boxes: Boxes) -> None:
     """They receive everything and show nothing new: as behind as replicas can be."""
     replicas = [boxes[_replica(boxes, shard)] for shard in SHARDS]
-    try:
+    with ExitStack() as resumed:
         for replica in replicas:
+            resumed.callback(_as_superuser, replica, "SELECT pg_wal_replay_resume()")
             _as_superuser(replica, "SELECT pg_wal_replay_pause()")
         time.sleep(LASTS_SECONDS)
-    finally:
-        for replica in replicas:
-            _as_superuser(replica, "SELECT pg_wal_replay_resume()")
 
 
 def _switched_over(boxes: Boxes) -> None:

@@ -67,6 +67,12 @@ class Memory:
         """Something was in a list that does not belong there."""
         self._of(kind).foreign.append(what)
 
+    def missed(self, kind: str, what: str) -> None:
+        """Something was not there at all that the reader knows of."""
+        of_it = self._of(kind)
+        of_it.reads += 1
+        of_it.stale.append(f"{what} is not there")
+
     def saw_nothing(self, kind: str) -> None:
         """There was no answer, or only a part of it."""
         self._of(kind).unanswered += 1

@@ -14,6 +14,9 @@ PASSWORD = "a password of a check"  # noqa: S105 - of people who are made up
 WRITE_SECONDS = 10.0
 READ_WITHIN = 60.0
 OK, NOT_FOUND = 200, 404
+# Of somebody whom the reader knows, or is.
+GONE = (401, 404)
+DEFAULT_LIMIT = 20
 # More than any id: a page that no cache keeps.
 PAST_ALL_IDS = 2**53 - 1
 # Less than any number of an article or a bio.
@@ -72,11 +75,14 @@ class Person:
     # Looks, while faults are caused: what was wrong is noted ----------------------------------------------
 
     def _look(self, kind: str, path: str, **parameters: Any) -> Any:
-        """The answer's JSON; None where none came, or only a part of it."""
+        """The answer's JSON; None where none came, or only a part of it, or where it is not there, which is noted."""
         try:
             answer = self._http.get(path, params=parameters)
         except httpx.HTTPError:
             answer = None
+        if answer is not None and answer.status_code in GONE:
+            self.memory.missed(kind, path)
+            return None
         if answer is None or answer.status_code != OK or "x-partial" in answer.headers:
             self.memory.saw_nothing(kind)
             return None
@@ -93,6 +99,8 @@ class Person:
         titles: list[str] = [] if found is None else [article["title"] for article in found["articles"]]
         for name in names if found is not None else ():
             numbers = [number_in(title) for title in titles if title.startswith(f"{name}-")]
+            if not numbers and len(titles) >= parameters.get("limit", DEFAULT_LIMIT):
+                continue  # others have written so much since
             self.memory.saw(kind, f"articles of {name}", max(numbers, default=NOTHING), cached=cached)
         return titles
 

@@ -107,6 +107,24 @@ def test_what_is_partial_or_no_answer_says_nothing(
     assert (of_it.reads, of_it.unanswered, of_it.holds) == (0, 1, True)
 
 
+def test_somebody_who_is_not_there_any_more_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    person = person_at(monkeypatch, lambda _request: httpx.Response(404))
+    person.look_at_bio("a", "profile")
+    assert person.memory.kinds["profile"].stale == ["/api/profiles/a is not there"]
+
+
+def test_a_full_page_without_somebody_says_nothing_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = iter([["a-1", "b-1"], ["b-3", "b-2"]])
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"articles": [{"title": title} for title in next(titles)]})
+
+    person = person_at(monkeypatch, answer)
+    for _ in range(2):
+        person.look_at_list("list", "/api/articles", ["a", "b"], cached=True, limit=2)
+    assert (person.memory.kinds["list"].reads, person.memory.kinds["list"].back) == (3, [])
+
+
 STAGE_5: Any = ("app1", "app2", "cache", "broker", "etcd", "shard1a", "shard1b", "shard2a", "shard2b", "worker")
 
 

@@ -83,7 +83,7 @@ def bootstrap(settings: Settings, database: Database | None = None, mail: Mail |
             "pages": "not served" if settings.web_dir is None else "from memory",
         },
         addresses=_addresses(settings),
-        before_requests=tasks.begin,
+        before_requests=partial(_begin, tasks, pins),
         after_requests=tasks.end,
         closers=[
             database.close,
@@ -210,14 +210,18 @@ def _mail(settings: Settings) -> Mail:
     return SmtpMail(*settings.smtp_server, settings.mail_address.addr_spec, settings.mail_seconds)
 
 
+def _begin(tasks: "InlineTasks | CeleryTasks", pins: "RedisPins | None") -> None:
+    tasks.begin()
+    if pins is not None:
+        pins.open()
+
+
 def _pins(settings: Settings) -> "RedisPins | None":
     if settings.pins_url is None:
         return None
     from conduit.adapters.pins_redis import RedisPins  # noqa: PLC0415
 
-    pins = RedisPins(settings.pins_url, connections=settings.threads)
-    pins.open()
-    return pins
+    return RedisPins(settings.pins_url, connections=settings.threads)
 
 
 def _database(settings: Settings, pins: "RedisPins | None", listeners: Sequence[Listener]) -> PostgresDatabase:
@@ -235,12 +239,13 @@ def _database(settings: Settings, pins: "RedisPins | None", listeners: Sequence[
 
 
 def _shard(settings: Settings, name: str, url: str, pins: "RedisPins | None") -> DatabaseServer:
-    primary = PostgresServer(name, url, settings.pool_size)
     if pins is None or not Hosts(url).are_several:
-        return primary
+        return PostgresServer(name, url, settings.pool_size)
     from conduit.adapters.replica import Replica  # noqa: PLC0415
     from conduit.adapters.replicated_server import ReplicatedServer  # noqa: PLC0415
 
-    standby = PostgresServer(f"{name} replica", url, settings.pool_size, wanted="standby")
+    # One more for the heartbeat, which must not wait for readers.
+    primary = PostgresServer(name, url, settings.pool_size + 1)
+    standby = PostgresServer(f"{name} replica", url, settings.pool_size + 1, wanted="standby")
     replica = Replica(primary, standby, settings.max_lag)
     return ReplicatedServer(primary, replica, pins if settings.read_your_writes else None)

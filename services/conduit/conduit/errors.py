@@ -109,6 +109,10 @@ class UnavailableError(AppError):
         super().__init__({"body": [f"{what} is unavailable; try again shortly"]}, {"Retry-After": "1"})
 
 
+class SlowError(UnavailableError):
+    """503: the component answers, but took too long for this."""
+
+
 class ConflictError(AppError):
     """503: concurrent transactions blocked each other and this one was rolled back. Nothing has changed."""
 

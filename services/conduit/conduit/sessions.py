@@ -60,7 +60,7 @@ def after(positions: Mapping[str, str] | None) -> None:
         session.after(positions)
 
 
-def is_readers() -> bool:
-    """Whether the current request is a signed-in user's, and reads what may lag."""
+def reader_may_lag() -> bool:
+    """Whether the current request is a signed-in user's, and may read from replicas."""
     session = current.get()
     return session is not None and session.may_lag and session.viewer is not None

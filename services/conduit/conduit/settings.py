@@ -80,9 +80,9 @@ class Settings(BaseSettings):
     # The queue's broker, a URL like the cache's; none: tasks run inside the request.
     broker_url: str | None = Field(default=None, repr=False)
     # Where pins are kept, which say how far a replica must be to answer a user; a URL like the cache's, of a Redis that
-    # evicts nothing. None: nothing is read from replicas. One that may be further behind than MAX_LAG seconds answers
-    # nobody: a failover takes less by itself, and pins are kept for longer. READ_YOUR_WRITES is false only to see what
-    # happens then.
+    # evicts nothing. None: nothing is read from replicas. One that may be more than MAX_LAG seconds behind answers
+    # nobody: long enough to read from it until a failover is over, and shorter than pins are kept. READ_YOUR_WRITES is
+    # false only to see what happens then.
     pins_url: str | None = Field(default=None, repr=False)
     max_lag: float = Field(default=30.0, gt=0, le=50)
     read_your_writes: bool = True

@@ -68,7 +68,7 @@ class Replicated(NamedTuple):
 
     def restart_standby(self) -> None:
         """Stop it at once; its container starts it again."""
-        docker("exec", self.container, "pg_ctl", "-D", "/data/standby", "stop", "-m", "immediate")
+        docker("exec", self.container, "pg_ctl", "-D", "/data/standby", "stop", "-m", "immediate", "-W")
 
 
 @contextmanager

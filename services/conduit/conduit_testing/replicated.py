@@ -52,7 +52,12 @@ class Replica:
             row = primary.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
         assert row is not None
         reached = f"SELECT pg_last_wal_replay_lsn() >= '{row[0]}'"
-        until(lambda: self.on_standby(reached), "the replica does not catch up", within=30.0)
+        until(
+            lambda: self.on_standby(reached),
+            "the replica does not catch up",
+            within=30.0,
+            not_yet=(psycopg.OperationalError,),  # it may be starting
+        )
 
 
 @contextmanager

@@ -15,18 +15,17 @@ local TOKEN = ARGV[1]
 local NOT_FOUND, TOO_LARGE = '{Absent.NOT_FOUND.value.decode()}', '{Absent.TOO_LARGE.value.decode()}'
 local AUTHOR_AT, ARTICLE_AT = {AUTHOR_AT}, {ARTICLE_AT}
 
--- The generation and the last version. A Redis without counters begins a new generation, and notes when.
+-- The generation, the last version, and when the generation began. A Redis without counters begins a new generation.
 local function versions()
-  local found = redis.call('HMGET', 'versions', 'generation', 'latest')
-  if found[1] then return found[1], found[2] end
-  redis.call('HSET', 'versions', 'generation', TOKEN, 'latest', 0, 'began', redis.call('TIME')[1])
-  return TOKEN, '0'
+  local found = redis.call('HMGET', 'versions', 'generation', 'latest', 'began')
+  if found[1] then return unpack(found) end
+  local now = redis.call('TIME')[1]
+  redis.call('HSET', 'versions', 'generation', TOKEN, 'latest', 0, 'began', now)
+  return TOKEN, '0', now
 end
 
 -- For how many seconds this generation has been told of changes, and where each server's last one is in its log.
-local function reached()
-  versions()
-  local began = redis.call('HGET', 'versions', 'began')
+local function reached(began)
   return {{redis.call('TIME')[1] - began, redis.call('HGETALL', 'reached')}}
 end
 
@@ -74,12 +73,12 @@ local function distinct(ids, first, last)
 end
 
 local function miss(name)
-  local generation, latest = versions()
+  local generation, latest, began = versions()
   local lease = 'lease:' .. name
   -- The caller's own lease is there where a call is sent again whose answer was lost with its connection.
   local leased = LEASE_MS == '0' or redis.call('SET', lease, TOKEN, 'NX', 'PX', LEASE_MS)
     or redis.call('GET', lease) == TOKEN
-  return {generation, latest, leased and 1 or 0, reached()}
+  return {generation, latest, leased and 1 or 0, reached(began)}
 end
 """
 )
@@ -175,7 +174,7 @@ return {false, among(favorites, 5, 4 + articles), among(followed, 5 + articles, 
 )
 
 # Returns what the miss has of that.
-GET_REACHED = _COMMON + "return reached()"
+GET_REACHED = _COMMON + "local _, _, began = versions() return reached(began)"
 
 # Returns the tags, and the miss.
 GET_TAGS = (

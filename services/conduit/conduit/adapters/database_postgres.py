@@ -101,9 +101,12 @@ class PostgresDatabase:
             # The commit may have succeeded and only its answer was lost; a needless invalidation does no harm.
             unsure = [replace(event, position=0) for event in events]
             self._notify(unsure)
-            server.when_known(lambda committed: self._notify(_committed(unsure, committed)))
+            if unsure:
+                server.when_known(lambda committed: self._notify(_committed(unsure, committed)))
             raise
         self._notify(_committed(events, writer.committed))
+        if writer.committed is not None:
+            server.remember(writer.committed)
 
     def _notify(self, events: Sequence[Event]) -> None:
         if events:

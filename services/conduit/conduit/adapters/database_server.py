@@ -23,5 +23,8 @@ class DatabaseServer(Reader, Protocol):
     def transaction(self) -> AbstractContextManager[Transaction]:
         """A transaction that commits when the block ends and rolls back when it raises."""
 
+    def remember(self, committed: Committed) -> None:
+        """The current request's user has written this, and the listeners know."""
+
     def when_known(self, then: Callable[[Committed], None]) -> None:
         """Call ``then`` once it is known where the log is: a commit's answer was lost. Not without replicas."""

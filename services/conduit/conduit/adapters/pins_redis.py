@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from conduit.adapters import positions
 from conduit.adapters.redis_server import RedisServer
+from conduit.errors import UnavailableError
 
 # However long a request has waited for Redis before: without an answer it asks the primary, or waits for the replica.
 AT_LEAST_SECONDS = 0.01
@@ -26,11 +27,19 @@ return {redis.call('HGETALL', KEYS[1]), tonumber(seconds)}
 """
 
 
+# More users than ever write while Redis is away for a minute.
+MOST_OWED = 10_000
+
+
 class RedisPins:
-    """The pins in the database of Redis that ``url`` names. Raises UnavailableError where that does not answer."""
+    """The pins in the database of Redis that ``url`` names. Raises UnavailableError where that does not answer.
+
+    What could not be kept is owed: it is delivered before this process asks again.
+    """
 
     def __init__(self, url: str, *, connections: int = 1) -> None:
-        self._server = RedisServer(url, connections=connections)
+        self._server = RedisServer(url, self._deliver_owed, connections=connections)
+        self._owed: list[tuple[int, str, str]] = []
         self._raise = self._server.client.register_script(_RAISE)
         self._get = self._server.client.register_script(_GET)
 
@@ -42,8 +51,28 @@ class RedisPins:
 
     def raise_to(self, user_id: int, server: str, position: str) -> None:
         """The user has seen this position of the server."""
-        arguments: list[str | int] = [server, position, positions.KNOWN_SECONDS]
-        self._server.call(lambda: self._raise(keys=[_key(user_id)], args=arguments), at_least=AT_LEAST_SECONDS)
+        try:
+            self._server.call(
+                lambda: self._keep(user_id, server, position), at_least=AT_LEAST_SECONDS, required=True
+            )
+        except UnavailableError:
+            if len(self._owed) < MOST_OWED:
+                self._owed.append((user_id, server, position))
+            # A probe that has just delivered the others did not know of this one.
+            self._server.open_circuit("a pin was not kept")
+            raise
+
+    def _keep(self, user_id: int, server: str, position: str) -> None:
+        self._raise(keys=[_key(user_id)], args=[server, position, positions.KNOWN_SECONDS])
+
+    def _deliver_owed(self) -> None:
+        while self._owed:
+            owed = self._owed.pop()
+            try:
+                self._keep(*owed)
+            except BaseException:
+                self._owed.append(owed)
+                raise
 
     def of(self, user_id: int) -> Mapping[str, str] | None:
         """A user's pins by server; None where they may be lost."""

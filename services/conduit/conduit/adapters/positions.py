@@ -25,10 +25,13 @@ class PositionRow(NamedTuple):
 
 
 class ReplayedRow(NamedTuple):
-    """What a standby has replayed. ``timeline`` is None while it receives nothing."""
+    """What a standby has replayed, and when it began to: the start of its process, or of another after a crash.
+
+    ``timeline`` is None while it receives nothing; a primary replays nothing.
+    """
 
     is_standby: bool
-    started: str
+    started: str | None
     timeline: str | None
     replayed: str | None
 
@@ -37,7 +40,8 @@ FLUSHED = Statement("flushed", text(FLUSHED_SQL), PositionRow)
 REPLAYED = Statement(
     "replayed",
     text(
-        "SELECT pg_is_in_recovery() AS is_standby, CAST(pg_postmaster_start_time() AS text) AS started, "
+        "SELECT pg_is_in_recovery() AS is_standby, "
+        "(SELECT CAST(backend_start AS text) FROM pg_stat_activity WHERE backend_type = 'startup') AS started, "
         "(SELECT lpad(to_hex(received_tli), 8, '0') FROM pg_stat_wal_receiver) AS timeline, "
         "lpad(to_hex(CAST(pg_last_wal_replay_lsn() - '0/0' AS bigint)), 16, '0') AS replayed"
     ),

@@ -9,7 +9,6 @@ finds no free connection is refused at once.
 import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from time import perf_counter
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from conduit import metrics
 from conduit.adapters.positions import FLUSHED_SQL
 from conduit.adapters.postgres_times import TimeLoader
-from conduit.errors import ConflictError, DuplicateError, InvalidError, MissingOwnerError, UnavailableError
+from conduit.errors import ConflictError, DuplicateError, InvalidError, MissingOwnerError, SlowError, UnavailableError
 from conduit.events import Committed, Event
 from conduit.postgres_hosts import Hosts
 from conduit.statements import Row, Statement
@@ -28,11 +27,14 @@ from conduit.timing import tally
 
 log = logging.getLogger(__name__)
 
+Ask = Callable[[Statement[Any]], list[Any]]
+
 # A little longer than statement_timeout below: the server cancels a slow statement itself, and the connection stays.
 # Only if the server does not answer at all is the connection closed.
 ANSWER_SECONDS = 1.5
 CHECKOUT_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 0.3
+CANCEL_SECONDS = 0.5
 # One plan for each statement and connection: the statements are written so that one plan fits every parameter. By
 # default PostgreSQL would plan the lists again for every request (docs/decisions/0001-the-app-s-stack.md).
 SERVER_OPTIONS = (
@@ -52,17 +54,9 @@ class _Connection(psycopg.Connection[Any]):
     """
 
     asking: psycopg.Cursor[Any]
-    is_alone = False
-    """Whether a commit here gave up waiting for its replica."""
 
     def wait(self, gen: Generator[Any, Any, Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         return super().wait(gen, interval=interval, timeout=timeout or ANSWER_SECONDS)
-
-
-def _note(connection: _Connection, notice: pg.Diagnostic) -> None:
-    """PostgreSQL only warns when ``statement_timeout`` ends the wait for a synchronous replica, and says COMMIT."""
-    if "synchronous replication" in (notice.message_primary or ""):
-        connection.is_alone = True
 
 
 class PostgresServer:
@@ -75,6 +69,8 @@ class PostgresServer:
     ) -> None:
         self.server = name
         self._hung = False
+        self._is_standby = wanted == "standby"
+        self._met: Callable[[Ask], None] | None = None
         self._hosts = Hosts(url, wanted)
         self._pool = ConnectionPool(
             self._hosts.conninfo,
@@ -113,10 +109,15 @@ class PostgresServer:
         """Close those that there are: what they are connected to is no longer what is wanted."""
         self._pool.drain()
 
+    def call_when_met(self, met: Callable[[Ask], None]) -> None:
+        """Have each new connection asked first, by what ``met`` is called with; before it is used."""
+        self._met = met
+
     def _connected(self, connection: _Connection) -> None:
         connection.adapters.register_loader("timestamptz", TimeLoader)
         connection.asking = connection.cursor(binary=True)
-        connection.add_notice_handler(partial(_note, connection))
+        if self._met is not None:
+            self._met(lambda statement: self._execute(connection, statement, {}).fetchall())
         if self._hosts.found(connection.info.host, connection.info.port) and self._hosts.are_several:
             # What else is in the pool is to the former one. Not this one: its time of creation is later.
             self.forget_connections()
@@ -171,7 +172,7 @@ class PostgresServer:
                 self.forget_connections()
             self._unanswered.inc()
             log.warning("the database does not answer", extra={"server": self.server, "cause": str(error)})
-            return UnavailableError("the database")
+            return (SlowError if isinstance(error, pg.QueryCanceled) else UnavailableError)("the database")
         return error
 
     # Reading ------------------------------------------------------------------------------------------------
@@ -184,10 +185,11 @@ class PostgresServer:
             try:
                 return self._execute(connection, statement, parameters).fetchall()
             except UnavailableError:
-                if self._hung or not connection.closed or perf_counter() - started > ASK_AGAIN_SECONDS:
+                over = perf_counter() - started > ASK_AGAIN_SECONDS
+                if self._hung or not connection.closed or over or self._is_standby:
                     raise
                 # The server was restarted, and this connection was still in the pool. The others there may be closed
-                # too. A read is safe to retry.
+                # too. A read is safe to retry, but not on a standby: who asked one knew where it was, and no more.
             finally:
                 self._pool.putconn(connection)
                 self._count(perf_counter() - began, self._read_seconds)
@@ -244,16 +246,20 @@ class PostgresServer:
         if not self._hosts.are_several:
             connection.commit()
             return None
-        told = connection.execute(f"COMMIT; {FLUSHED_SQL}")
-        if connection.is_alone:
-            # It is done here, and would be lost with this server. Nobody is told that it is safe.
-            connection.close()
-            self._unanswered.inc()
-            log.warning("a commit was not replicated in time", extra={"server": self.server})
-            raise UnavailableError("the database")
+        try:
+            told = connection.execute(f"COMMIT; {FLUSHED_SQL}")
+        except pg._WaitTimeout:
+            # It may be waiting for a synchronous replica, which no timeout of the server's ends. Meanwhile it holds its
+            # locks, and nobody sees it. Canceled, it is done, on this server alone; nobody is told that it is safe.
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=CANCEL_SECONDS)
+            raise
         told.nextset()
         (position,) = told.fetchone()  # type: ignore[misc]  # the statement always gives a row
         return Committed(self.server, position)
+
+    def remember(self, committed: Committed) -> None:
+        """Without a replica that is asked there is nothing to be kept in mind."""
 
     def when_known(self, then: Callable[[Committed], None]) -> None:
         """Nobody has to know the position of a server without replicas."""

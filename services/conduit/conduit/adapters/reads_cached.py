@@ -198,7 +198,7 @@ class CachedReads:
 
     def _see_all_that_was_cached(self) -> None:
         """Read from no replica that lacks what this reader may have seen in the cache."""
-        if sessions.is_readers():
+        if sessions.reader_may_lag():
             try:
                 sessions.after(self._cache.reached())
             except UnavailableError:

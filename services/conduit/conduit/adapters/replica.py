@@ -3,7 +3,7 @@
 What a process has heard of the replica is a lower bound: it only goes on from there. So it is asked where it is twice a
 second only, and when a reader needs more than was heard. That does not hold for another node, or for one that was
 started anew: a standby begins to answer before it is where it was. Such a one answers nobody until it has what its
-primary had by then, and until every process has noticed that the former one is none any more.
+primary had by then, and until every process has noticed that the former one is no longer a standby.
 
 How old an answer may be is told without the databases' clocks: the replica has all that its primary had when the
 primary was at this position.
@@ -12,6 +12,7 @@ primary was at this position.
 import logging
 from collections import deque
 from collections.abc import Callable
+from math import isfinite
 from threading import Event as Signal
 from threading import Lock, Thread
 from time import monotonic, sleep
@@ -19,8 +20,8 @@ from typing import NamedTuple
 
 from conduit import metrics
 from conduit.adapters.positions import FLUSHED, REPLAYED, ReplayedRow, has_reached, timeline_of
-from conduit.adapters.postgres_server import ANSWER_SECONDS, PostgresServer
-from conduit.errors import UnavailableError
+from conduit.adapters.postgres_server import ANSWER_SECONDS, Ask, PostgresServer
+from conduit.errors import ConflictError, UnavailableError
 from conduit.events import Committed
 
 log = logging.getLogger(__name__)
@@ -45,11 +46,14 @@ class Replica:
 
     def __init__(self, primary: PostgresServer, standby: PostgresServer, max_lag: float) -> None:
         self.standby = standby
+        standby.call_when_met(self._note_met)
+        # Another number for another node, or another start of it.
+        self.node = 0
         self._primary = primary
         self._max_lag = max_lag
         self._heard: _Heard | None = None
         # The standby since its last start, when it was first heard of, what it must have, and whether it had that.
-        self._started = ""
+        self._started: str | None = None
         self._since = 0.0
         self._must_have: str | None = None
         self._has_settled = False
@@ -102,7 +106,7 @@ class Replica:
     def wait_for(self, position: str, seconds: float) -> bool:
         """Whether it has reached the position, after waiting for that."""
         until = monotonic() + seconds
-        while (why_not := self.why_not(position)) == "behind" and monotonic() < until:
+        while (why_not := self.why_not(position)) is not None and monotonic() < until:
             sleep(ASK_PAUSE_SECONDS)
         return why_not is None
 
@@ -119,54 +123,69 @@ class Replica:
             try:
                 self._ask_primary()
                 self._ask()
-                self._lag.set(self.lag_seconds)
+                if isfinite(self.lag_seconds):
+                    self._lag.set(self.lag_seconds)
             except Exception:  # without it nobody would ask the replica any more
                 log.exception("a heartbeat failed", extra={"server": self._primary.server})
             if self._stopped.wait(HEARTBEAT_SECONDS):
                 return
 
     def _ask_primary(self) -> None:
-        with self._lock:
-            unsettled, self._unsettled = self._unsettled, []
-        was_heard, began = self._heard is not None, monotonic()
+        was_heard, began, unsettled = self._heard is not None, monotonic(), len(self._unsettled)
         try:
             row = self._primary.first(FLUSHED)
-            assert row is not None, "the statement always gives a row"
         except UnavailableError:
-            with self._lock:
-                self._unsettled += unsettled
             return
+        assert row is not None, "the statement always gives a row"
         with self._lock:
+            due, self._unsettled = self._unsettled[:unsettled], self._unsettled[unsettled:]
             self._primary_was.append((began, row.position))
             if was_heard and (self._must_have is None or timeline_of(self._must_have) != timeline_of(row.position)):
                 self._must_have = row.position
-        for then in unsettled:
-            then(Committed(self._primary.server, row.position))
+        for then in due:
+            try:
+                then(Committed(self._primary.server, row.position))
+            except Exception:  # the others are to hear of it as well
+                log.exception("not told of a position", extra={"server": self._primary.server})
 
     def _ask(self) -> _Heard | None:
         """Where it is; None if it does not say so."""
         began = monotonic()
         try:
             row = self.standby.first(REPLAYED)
-        except UnavailableError:
+        except (UnavailableError, ConflictError):
             row = None
         if row is not None and not row.is_standby:
             self.standby.forget_connections()
+        return self._note(began, row)
+
+    def _note_met(self, ask: Ask) -> None:
+        """What a new connection leads to, noted before anybody reads from it."""
+        began = monotonic()
+        (row,) = ask(REPLAYED)
+        self._note(began, row)
+
+    def _note(self, began: float, row: ReplayedRow | None) -> _Heard | None:
         with self._lock:
             self._heard = self._noted(began, row) if row is not None and row.is_standby else None
             return self._heard
 
     def _noted(self, began: float, row: ReplayedRow) -> _Heard | None:
         if row.started != self._started:
-            self._started, self._since = row.started, began
+            self._started, self._since, self.node = row.started, began, self.node + 1
             self._must_have, self._has_settled, self._timeline = None, False, None
         # While its primary is away, it goes on with none.
         self._timeline = row.timeline or self._timeline
         if self._timeline is None or row.replayed is None:
             return None
         position = self._timeline + row.replayed
-        while self._primary_was and self._primary_was[0][1] <= position:
-            self._has_all_of = self._primary_was.popleft()[0]
+        while self._primary_was:
+            then, was_at = self._primary_was[0]
+            if has_reached(position, was_at):
+                self._has_all_of = then
+            elif timeline_of(was_at) >= timeline_of(position):
+                break  # what is of an earlier one says nothing any more
+            self._primary_was.popleft()
         if self._must_have is not None and not self._has_settled:
             self._has_settled = began - self._since > SETTLES_SECONDS and has_reached(position, self._must_have)
         return _Heard(began, position)

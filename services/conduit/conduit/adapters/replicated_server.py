@@ -2,12 +2,12 @@
 
 How far a signed-in reader needs it, the session says (``sessions.py``). Whoever is answered by the primary instead sees
 what the replica may not have yet, so that becomes the reader's pin, too: nobody goes back in time. Without a pin nobody
-knows of a user's write, so a write whose pin can't be kept waits for the replica.
+knows of a user's write, so a write whose pin can't be kept in time waits for the replica.
 """
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from conduit import metrics, sessions
@@ -16,7 +16,7 @@ from conduit.adapters.pins_redis import RedisPins
 from conduit.adapters.positions import FLUSHED
 from conduit.adapters.postgres_server import PostgresServer
 from conduit.adapters.replica import Replica
-from conduit.errors import ConflictError, UnavailableError
+from conduit.errors import ConflictError, SlowError, UnavailableError
 from conduit.events import Committed
 from conduit.sessions import Session
 from conduit.statements import Row, Statement
@@ -57,23 +57,32 @@ class ReplicatedServer:
         session = sessions.current.get()
         if session is None or not session.may_lag:
             return self._primary.all(statement, **parameters)
-        why_not = self._why_not(session)
+        node, why_not = self._replica.node, self._why_not(session)
         if why_not is None:
-            try:
-                rows = self._replica.standby.all(statement, **parameters)
-            except (UnavailableError, ConflictError) as error:  # a conflict: the rows were cleaned away meanwhile
-                if isinstance(error, UnavailableError):
-                    self._replica.failed()
-                why_not = "away"
-            else:
+            rows = self._read_replica(statement, parameters)
+            # Otherwise it was started anew meanwhile, and may not be where the former one was.
+            if rows is not None and self._replica.node == node:
                 self._answered["replica"].inc()
                 if (request := tally.get()) is not None:
                     request.replica_lag = max(request.replica_lag, self._replica.lag_seconds)
                 return rows
-        self._answered[why_not].inc()
+        self._answered[why_not or "away"].inc()
         rows = self._primary.all(statement, **parameters)
-        self._pin_what_was_seen(session)
+        if session.viewer is not None and self._pins is not None:
+            self._pin_what_was_seen(session, session.viewer, self._pins)
         return rows
+
+    def _read_replica(self, statement: Statement[Row], parameters: dict[str, Any]) -> list[Row] | None:
+        """None where it does not answer. Raises SlowError: the primary would take as long."""
+        try:
+            return self._replica.standby.all(statement, **parameters)
+        except SlowError:
+            raise
+        except ConflictError:  # it had to remove rows that this read could see
+            return None
+        except UnavailableError:
+            self._replica.failed()
+            return None
 
     def first(self, statement: Statement[Row], **parameters: Any) -> Row | None:
         rows = self.all(statement, **parameters)
@@ -92,15 +101,14 @@ class ReplicatedServer:
         except UnavailableError:
             return None
 
-    def _pin_what_was_seen(self, session: Session) -> None:
-        if session.viewer is None or self._pins is None:
-            return
-        try:
-            row = self._primary.first(FLUSHED)
-        except UnavailableError:
-            return  # nor would the next read have an answer
+    def _pin_what_was_seen(self, session: Session, viewer: int, pins: RedisPins) -> None:
+        """Raises UnavailableError where nobody can say up to where that is: then nothing is shown."""
+        row = self._primary.first(FLUSHED)
         assert row is not None, "the statement always gives a row"
-        self._pin(session.viewer, row.position)
+        session.after({self.server: row.position})
+        # It is owed otherwise: this process delivers it before it reads from a replica for anybody.
+        with suppress(UnavailableError):
+            pins.raise_to(viewer, self.server, row.position)
 
     # Writing ------------------------------------------------------------------------------------------------
 
@@ -108,16 +116,15 @@ class ReplicatedServer:
     def transaction(self) -> Iterator[Transaction]:
         with self._primary.transaction() as writer:
             yield writer
-        session = sessions.current.get()
-        if session is not None and session.viewer is not None and writer.committed is not None:
-            self._pin(session.viewer, writer.committed.position)
 
-    def _pin(self, user_id: int, position: str) -> None:
-        if self._pins is None:
+    def remember(self, committed: Committed) -> None:
+        session = sessions.current.get()
+        if self._pins is None or session is None or session.viewer is None:
             return
         try:
-            self._pins.raise_to(user_id, self.server, position)
+            self._pins.raise_to(session.viewer, self.server, committed.position)
         except UnavailableError:
-            if not self._replica.wait_for(position, REPLICA_WAIT_SECONDS):
+            # It is owed, and other processes do not know.
+            if not self._replica.wait_for(committed.position, REPLICA_WAIT_SECONDS):
                 metrics.PINS_LOST.inc()
-                log.warning("a pin is lost", extra={"server": self.server})
+                log.warning("a pin is late, and so is the replica", extra={"server": self.server})

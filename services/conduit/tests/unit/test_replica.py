@@ -37,6 +37,9 @@ class Server:
 
     def close(self) -> None: ...
 
+    def call_when_met(self, met: Any) -> None:
+        self.met = met
+
     def forget_connections(self) -> None:
         self.forgot += 1
 
@@ -156,6 +159,38 @@ def test_one_that_was_started_anew_must_have_what_its_primary_had(pair: Pair) ->
     assert pair.replica.why_not("") is None
 
 
+def test_a_new_connection_to_another_start_of_it_ends_what_was_believed(pair: Pair) -> None:
+    pair.settle()
+    node = pair.replica.node
+    pair.standby_at(50, started="tuesday")
+    pair.standby.met(lambda _statement: [pair.standby.says])
+    assert pair.replica.why_not("") == "away"
+    assert pair.replica.node == node + 1
+
+
+def test_a_new_connection_to_the_same_one_changes_nothing(pair: Pair) -> None:
+    pair.settle()
+    node = pair.replica.node
+    pair.standby.met(lambda _statement: [pair.standby.says])
+    assert pair.replica.why_not(position(100)) is None
+    assert pair.replica.node == node
+
+
+def test_on_another_timeline_it_is_not_taken_for_young(pair: Pair) -> None:
+    """It is minutes behind when its primary begins another timeline, and follows that."""
+    pair.settle()
+    pair.primary_at(500)
+    pair.beat(MAX_LAG / 2)
+    pair.primary_at(600, timeline=2)
+    pair.standby_at(110, timeline=2)
+    pair.beat(MAX_LAG / 2 + 0.1)
+    assert pair.replica.lag_seconds > MAX_LAG
+    assert pair.replica.why_not("") == "lagging"
+    pair.standby_at(600, timeline=2)
+    pair.beat()
+    assert pair.replica.lag_seconds == 0.0
+
+
 def test_after_a_failover_the_new_timeline_is_what_a_new_one_must_have(pair: Pair) -> None:
     pair.settle()
     pair.primary_at(500)
@@ -208,7 +243,10 @@ def test_who_waits_for_it_waits_until_it_is_there(pair: Pair, monkeypatch: pytes
     assert 0.5 <= pair.now - began < 0.6
     pair.standby.says = None
     pair.beat()
+    monkeypatch.setattr(module, "sleep", lambda seconds: setattr(pair, "now", pair.now + seconds))
+    began = pair.now
     assert not pair.replica.wait_for(position(1), 1.0)
+    assert pair.now - began >= 1.0
 
 
 def test_who_wants_to_know_the_primarys_position_is_told_once_it_answers(pair: Pair) -> None:

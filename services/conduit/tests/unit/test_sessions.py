@@ -65,7 +65,7 @@ def test_outside_of_a_request_nothing_is_noted() -> None:
     sessions.signed_in(1)
     sessions.after({"one": OLD})
     assert sessions.current.get() is None
-    assert not sessions.is_readers()
+    assert not sessions.reader_may_lag()
 
 
 def test_a_position_of_another_timeline_is_never_reached() -> None:
