@@ -15,7 +15,7 @@ _WHY = {
     "behind": "the replica lacks what the reader must see",
     "unknown": "nobody knows what the reader must see",
     "lagging": "the replica is further behind than MAX_LAG",
-    "away": "the replica does not answer",
+    "away": "the replica does not answer, or has just started",
 }
 
 

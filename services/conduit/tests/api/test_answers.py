@@ -10,7 +10,10 @@ from conduit_testing.client import Api, Person, queries
 from conduit_testing.deployments import Deployment
 from conduit_testing.pictures import upload
 
-TIMING = re.compile(r'app;dur=\d+\.\d\d, db;dur=\d+\.\d\d;desc="\d+ queries"(, cache;dur=\d+\.\d\d)?')
+TIMING = re.compile(
+    r'app;dur=\d+\.\d\d, db;dur=\d+\.\d\d;desc="\d+ queries"'
+    r'(, replica;dur=\d+;desc="old at most")?(, cache;dur=\d+\.\d\d)?'
+)
 
 
 def test_every_response_has_server_timing_and_a_request_id(api: Api, jo: Person) -> None:
