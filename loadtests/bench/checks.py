@@ -25,6 +25,7 @@ from infra.stage import nginx, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import run
 from infra.stage.stages import ROOT, compose_file, files
+from loadtests.bench.spent import cpu_ms
 from loadtests.ceiling.boxes import Box, Boxes
 from loadtests.ceiling.record import commit
 
@@ -165,23 +166,17 @@ def _round(boxes: Boxes, checks: dict[str, Check]) -> dict[str, float]:
         for box in boxes.boxes
         if box.service in checks
     ]
-    began, before = time.monotonic(), _cpu_ms(boxes)
+    began, before = time.monotonic(), cpu_ms(boxes.boxes)
     for thread in checking:
         thread.start()
     time.sleep(SECONDS)
-    seconds, after = time.monotonic() - began, _cpu_ms(boxes)
+    seconds, after = time.monotonic() - began, cpu_ms(boxes.boxes)
     ended.set()
     for box in boxes.boxes:  # one that stays ends when it reads another's name
         box.container.exec_run(["sh", "-c", _ENDS])
     for thread in checking:
         thread.join()
     return {box: round((after[box] - spent) / seconds, 3) for box, spent in before.items()}
-
-
-def _cpu_ms(boxes: Boxes) -> dict[str, float]:
-    """So far; Docker reads it outside of the boxes."""
-    stats = {box.name: box.container.stats(stream=False, one_shot=True) for box in boxes.boxes}
-    return {box: one["cpu_stats"]["cpu_usage"]["total_usage"] / 1e6 for box, one in stats.items()}
 
 
 def _check(box: Box, interval: float, command: list[str], ended: threading.Event) -> None:

@@ -111,7 +111,7 @@ class _Dataset:
         subprocess.run(["docker", "rm", "--force", "--volumes", self._name], capture_output=True, check=False)
 
     def load(self) -> None:
-        wait_for(self._url)
+        wait_for([self._url])
         migrate(self._url)
         began = time.monotonic()
         seed = [sys.executable, "-m", "data.seed", "--size", self.size, "--database", f"0-63={self._url}"]

@@ -64,8 +64,8 @@ def _replicas_paused(boxes: Boxes) -> None:
     replicas = [boxes[_replica(boxes, shard)] for shard in SHARDS]
     with ExitStack() as resumed:
         for replica in replicas:
-            resumed.callback(_as_superuser, replica, "SELECT pg_wal_replay_resume()")
-            _as_superuser(replica, "SELECT pg_wal_replay_pause()")
+            resumed.callback(rows.as_superuser, replica, "SELECT pg_wal_replay_resume()")
+            rows.as_superuser(replica, "SELECT pg_wal_replay_pause()")
         time.sleep(LASTS_SECONDS)
 
 
@@ -101,27 +101,15 @@ def _wait_for_a_primary(boxes: Boxes, service: str) -> None:
 
 
 def _primary(boxes: Boxes, shard: str) -> str:
-    return _node(boxes, shard, "f", "primary")
+    return rows.primary(boxes, _nodes(shard))
 
 
 def _replica(boxes: Boxes, shard: str) -> str:
-    return _node(boxes, shard, "t", "replica")
+    return rows.replica(boxes, _nodes(shard))
 
 
-def _node(boxes: Boxes, shard: str, is_replica: str, what: str) -> str:
-    """The service of a shard's node that says this of itself. Raises CannotError."""
-    for node in (f"{shard}a", f"{shard}b"):
-        if rows.lines(boxes[node], rows.IS_REPLICA) == [is_replica]:
-            return node
-    raise CannotError(f"{shard} has no {what} that answers.")
-
-
-def _as_superuser(box: Box, sql: str) -> None:
-    """Raises CannotError where the database does not do it."""
-    psql = ("psql", "-h", "/run/postgresql", "-U", "box", "-d", "postgres", "-XqAt")
-    said = harm.inside(box, *psql, "-c", f"{sql}; SELECT 1")
-    if said.split()[-1:] != ["1"]:
-        raise CannotError(f"The database in {box.name} did not do what it should: {sql}")
+def _nodes(shard: str) -> tuple[str, str]:
+    return f"{shard}a", f"{shard}b"
 
 
 def _stage(boxes: Boxes) -> int:
@@ -166,7 +154,7 @@ def _redis(box: Box, *command: str) -> None:
         raise CannotError(f"{box.name} did not do what it should ({' '.join(command)}): {said or 'no answer'}")
 
 
-_SHARDED = tuple(f"{shard}{node}" for shard in SHARDS for node in "ab")
+_SHARDED = tuple(node for shard in SHARDS for node in _nodes(shard))
 
 FAULTS = (
     Fault("nothing", "nothing", (), _nothing),

@@ -4,8 +4,8 @@ A table stands between ``<!-- figures: NAME NAME -->`` and ``<!-- end -->``; eac
 figure is typed by hand, and a test holds the pages against the runs. ``figures`` are of ceilings, and ``requests`` what
 one request leads to there; ``shares`` what parts of the load take of the CPU; ``journeys`` how long what people do one
 after another takes; ``experiments`` what came of them; ``transitions`` what each step from a stage to the next gives,
-where ``NAME:3`` is the step to stage 3 alone; ``boxes`` what boxes of each size can do; and ``checks`` what health
-checks take of them.
+where ``NAME:3`` is the step to stage 3 alone; ``boxes`` what boxes of each size can do; ``checks`` what health
+checks take of them; and ``writes`` what primaries write, alone and with their replicas.
 """
 
 import json
@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from loadtests.bench import box_figures, checks
+from loadtests.bench import box_figures, checks, writes
 from loadtests.compare import differences
 from loadtests.report import experiment, shares, turns
 from loadtests.report.words import NONE, a_request, about, kept, ms, percent, programs, rate
 
 ROOT = Path(__file__).resolve().parents[2]
-_KINDS = "figures|requests|shares|journeys|experiments|transitions|boxes|checks"
+_KINDS = "figures|requests|shares|journeys|experiments|transitions|boxes|checks|writes"
 _BLOCK = re.compile(rf"(<!-- ({_KINDS}): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 Runs = list[tuple[str, dict[str, Any]]]
 Table = tuple[list[str], list[list[str]]]
@@ -163,6 +163,12 @@ def _checks(runs: Runs, above: str) -> Table:
     return [f"[box]({above}docs/runs/{name}/run.json)", *checks.HEAD[1:]], checks.figures(run["rounds"], run["quota"])
 
 
+def _writes(runs: Runs, above: str) -> Table:
+    """What one primary writes and two, with and without their replicas, in one run."""
+    ((name, run),) = runs
+    return [f"[primaries]({above}docs/runs/{name}/run.json)", *writes.HEAD[1:]], writes.figures(run["trials"])
+
+
 _TABLES = {
     "figures": _ceilings,
     "requests": _requests,
@@ -172,6 +178,7 @@ _TABLES = {
     "transitions": _transitions,
     "boxes": _boxes,
     "checks": _checks,
+    "writes": _writes,
 }
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -20,7 +19,7 @@ class MigrationError(Exception):
     """The database cannot be migrated. The text is for the log and says what to do."""
 
 
-def wait_for(urls: Sequence[str], seconds: float = WAIT_SECONDS, others: float = OTHERS_SECONDS) -> list[str]:
+def wait_for(urls: list[str], seconds: float = WAIT_SECONDS, others: float = OTHERS_SECONDS) -> list[str]:
     """Wait until the databases accept connections; of several, for ``others`` seconds more once one does.
 
     Those that do. Raises TimeoutError, with the last error, where none does.

@@ -1,0 +1,222 @@
+"""``python -m loadtests.bench.writes stage5``: what writes one primary takes, and two, alone and with their replicas.
+
+The stage runs, and nobody uses it. On each shard's primary a database of its own is made, and removed at the end. The
+tools' container writes to one shard's or to both as fast as they take it (``writing.py``); the replicas run, or are
+stopped. By turns: each round has all four forms, and every other one has them the other way round.
+
+The figures of each trial go to ``runs/<time>-writes/run.json``.
+"""
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from infra.stage import lifecycle, tools, topology
+from infra.stage.problems import Problem
+from infra.stage.shell import compose
+from infra.stage.stages import ROOT
+from infra.stage.topology import DIRECTORY, Topology
+from infra.stage.waiting import until
+from loadtests.bench.spent import cpu_ms
+from loadtests.ceiling.boxes import Box, Boxes
+from loadtests.ceiling.record import commit, machine
+from loadtests.experiments import harm, rows
+from loadtests.experiments.scene import CannotError
+
+ROUNDS = 5
+DATABASE = "bench"
+FOLLOWS_WITHIN = 120.0
+# (how many shards, whether they have their replicas)
+FORMS = ((1, False), (2, False), (2, True), (1, True))
+_FOLLOWS = """
+    SELECT count(*) FROM pg_stat_replication
+    WHERE state = 'streaming' AND replay_lsn >= pg_current_wal_lsn() - 65536
+"""
+HEAD = (
+    "primaries",
+    "replicas",
+    "writes/s",
+    "times one alone",
+    "p95, ms",
+    "commits/s",
+    "syncs/s",
+    "CPU of a primary",
+    "CPU of a replica",
+)
+
+
+def main(words: list[str]) -> int:
+    """Measure, print and keep. Returns the exit code; raises Problem and CannotError."""
+    if len(words) != 1:
+        raise Problem("Whose writes are to be measured?", "Say: make stage5 bench-writes", status=2)
+    number = int(words[0].removeprefix("stage"))
+    stage = topology.read(number)
+    if not stage.is_sharded:
+        raise Problem(f"Stage {number} has one database.", "Stage 5 has more: make stage5 bench-writes", status=2)
+    lifecycle.require_up(stage)
+    tools.build(number)
+    folder = Path("runs") / f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-writes"
+    folder.mkdir(parents=True)
+    all_boxes = Boxes(stage.project)
+    shards = _Shards(stage, {box.service: box for box in all_boxes.boxes})
+    trials: list[dict[str, Any]] = []
+    raw = {"stage": number, "commit": commit(), "machine": machine(all_boxes.info, all_boxes.version)}
+    raw |= {"quota": all_boxes.capacity(), "sync": stage.sync, "trials": trials}
+    with shards.databases():
+        for place in range(ROUNDS):
+            for servers, replicated in FORMS if place % 2 == 0 else FORMS[::-1]:
+                shards.have_replicas(replicated)
+                trial = {"round": place, "primaries": servers, "replicated": replicated}
+                trials.append(trial | shards.write(servers))
+                (folder / "run.json").write_text(json.dumps(raw, indent=1) + "\n")
+                said = f"{_named(servers, replicated):32} {_rate(trials[-1]):7.1f} writes/s"
+                print(f"round {place + 1}  {said}", flush=True)
+    print(table(trials))
+    print(f"\nRaw data: {folder / 'run.json'}")
+    return 0
+
+
+def _named(servers: int, replicated: bool) -> str:
+    primaries = "one primary" if servers == 1 else f"{servers} primaries"
+    return f"{primaries}, {'with replicas' if replicated else 'alone'}"
+
+
+class _Shards:
+    """The shards of a stage, and which of their nodes is what."""
+
+    def __init__(self, stage: Topology, boxes: dict[str, Box]) -> None:
+        self._stage = stage
+        self._nodes = {name: nodes for name, nodes in stage.databases.items() if name != DIRECTORY}
+        self._primaries = {shard: boxes[rows.primary(boxes, nodes)] for shard, nodes in self._nodes.items()}
+        self._replicas = {shard: boxes[rows.replica(boxes, nodes)] for shard, nodes in self._nodes.items()}
+        self._have_replicas = True
+
+    @contextmanager
+    def databases(self) -> Iterator[None]:
+        """One of its own on each primary meanwhile. The replicas run afterwards."""
+        try:
+            for primary in self._primaries.values():
+                rows.as_superuser(primary, f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+                rows.as_superuser(primary, f"CREATE DATABASE {DATABASE} OWNER conduit")
+            yield
+        finally:
+            self.have_replicas(True)
+            for primary in self._primaries.values():
+                rows.as_superuser(primary, f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+
+    def have_replicas(self, wanted: bool) -> None:
+        """Stop the replicas, or start them and wait until they follow."""
+        if wanted == self._have_replicas:
+            return
+        for replica in self._replicas.values():
+            (harm.start if wanted else harm.stop)(replica)
+        self._have_replicas = wanted
+        if wanted and not until(self._all_follow, FOLLOWS_WITHIN):
+            raise CannotError(f"The replicas do not follow after {FOLLOWS_WITHIN:.0f} s.")
+
+    def _all_follow(self) -> bool:
+        return all(rows.lines(primary, _FOLLOWS) == ["1"] for primary in self._primaries.values())
+
+    def write(self, servers: int) -> dict[str, Any]:
+        """What ``writing.py`` says, and the CPU that each node took meanwhile, in ms a second."""
+        names = list(self._nodes)[:servers]
+        urls = [f"{name}=postgresql://conduit@{','.join(self._nodes[name])}/{DATABASE}" for name in names]
+        command = ["python", "-m", "loadtests.bench.writing", *(word for url in urls for word in ("--server", url))]
+        watched = [self._primaries[name] for name in names]
+        watched += [self._replicas[name] for name in names] if self._have_replicas else []
+        said, cpu = _run(self._stage, command, watched)
+        nodes = {name: {"primary": cpu[self._primaries[name].name]} for name in names}
+        for name in names if self._have_replicas else ():
+            nodes[name]["replica"] = cpu[self._replicas[name].name]
+        return said | {"cpu_ms": nodes}
+
+
+def _run(stage: Topology, command: Sequence[str], watched: Sequence[Box]) -> tuple[dict[str, Any], dict[str, float]]:
+    """What the command says in the tools' container, and the CPU ms that boxes took between its two words."""
+    name = f"{stage.project}-writing"
+    run = compose(stage.number, "run", "--rm", "--no-deps", "-T", "--name", name, "tools", *command)
+    moments: list[dict[str, float]] = []
+    last = ""
+    with subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                if line.strip() in ("began", "ended"):
+                    moments.append(cpu_ms(watched))
+                last = line
+        except BaseException:
+            subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
+            raise
+    if child.returncode or len(moments) != 2:
+        raise CannotError("The writing did not finish; why is above.")
+    before, after = moments
+    return json.loads(last), {box: round(after[box] - spent, 1) for box, spent in before.items()}
+
+
+def _rate(trial: dict[str, Any]) -> float:
+    """Writes a second that were done."""
+    done = sum(count for kind, count in trial["kinds"].items() if kind != "failed")
+    return float(done / trial["seconds"])
+
+
+def figures(trials: list[dict[str, Any]]) -> list[list[str]]:
+    """A row for each form, medians over the rounds. Ratios are of the rounds, each within itself, with the extremes."""
+    alone = {one["round"]: _rate(one) for one in trials if _form(one) == (1, False)}
+    found = []
+    for form in ((1, False), (1, True), (2, False), (2, True)):
+        of_it = [one for one in trials if _form(one) == form]
+        if not of_it:
+            continue
+        ratios = [_rate(one) / alone[one["round"]] for one in of_it if one["round"] in alone]
+        times = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "–"
+        found.append(
+            [
+                str(form[0]),
+                "running" if form[1] else "stopped",
+                f"{median(map(_rate, of_it)):.0f}",
+                times,
+                f"{median(one['p95_ms'] for one in of_it):.0f}",
+                f"{median(_a_second(one, 'commits') for one in of_it):.0f}",
+                f"{median(_a_second(one, 'syncs') for one in of_it):.0f}",
+                f"{median(_cpu(one, 'primary') for one in of_it):.0f} ms/s",
+                f"{median(_cpu(one, 'replica') for one in of_it):.0f} ms/s" if form[1] else "–",
+            ]
+        )
+    return found
+
+
+def _form(trial: dict[str, Any]) -> tuple[int, bool]:
+    return trial["primaries"], trial["replicated"]
+
+
+def _a_second(trial: dict[str, Any], what: str) -> float:
+    """Of all primaries together."""
+    return float(sum(server[what] for server in trial["servers"].values()) / trial["seconds"])
+
+
+def _cpu(trial: dict[str, Any], role: str) -> float:
+    """Ms a second of one of them, on average."""
+    spent = [nodes[role] for nodes in trial["cpu_ms"].values()]
+    return float(sum(spent) / len(spent) / trial["seconds"])
+
+
+def table(trials: list[dict[str, Any]]) -> str:
+    """The figures in columns."""
+    lines = [list(HEAD), *figures(trials)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shown = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in lines]
+    return "\n".join(["", *shown])
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (Problem, CannotError) as problem:
+        print(problem, file=sys.stderr)
+        sys.exit(getattr(problem, "status", 1))
