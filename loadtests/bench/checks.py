@@ -25,6 +25,7 @@ from infra.stage import nginx, topology
 from infra.stage.problems import Problem
 from infra.stage.shell import run
 from infra.stage.stages import ROOT, compose_file, files
+from loadtests.bench.columns import aligned
 from loadtests.bench.spent import cpu_ms
 from loadtests.ceiling.boxes import Box, Boxes
 from loadtests.ceiling.record import commit
@@ -70,7 +71,7 @@ def main(words: list[str]) -> int:
             print(f"round {place + 1}  {form:7} {_line(rounds[-1]['cpu_ms_a_second'])}", flush=True)
     raw = {"stage": number, "commit": commit(), "before": before, "quota": boxes.capacity(), "rounds": rounds}
     (folder / "run.json").write_text(json.dumps(raw, indent=1) + "\n")
-    print(table(rounds, boxes.capacity()))
+    print(aligned(HEAD, figures(rounds, boxes.capacity())))
     print(f"\nRaw data: {folder / 'run.json'}")
     return 0
 
@@ -91,14 +92,6 @@ def figures(rounds: list[dict[str, Any]], quota: dict[str, float]) -> list[list[
             row += [f"{more:.2f}", f"{more / cpus / 10:.2f} %"]
         rows.append(row)
     return rows
-
-
-def table(rounds: list[dict[str, Any]], quota: dict[str, float]) -> str:
-    """The figures in columns."""
-    rows = [list(HEAD), *figures(rounds, quota)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(["", *lines])
 
 
 def _line(spent: dict[str, float]) -> str:

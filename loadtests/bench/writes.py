@@ -23,6 +23,7 @@ from infra.stage.shell import compose
 from infra.stage.stages import ROOT
 from infra.stage.topology import DIRECTORY, Topology
 from infra.stage.waiting import until
+from loadtests.bench.columns import aligned
 from loadtests.bench.spent import cpu_ms
 from loadtests.ceiling.boxes import Box, Boxes
 from loadtests.ceiling.record import commit, machine
@@ -34,10 +35,6 @@ DATABASE = "bench"
 FOLLOWS_WITHIN = 120.0
 # (how many shards, whether they have their replicas)
 FORMS = ((1, False), (2, False), (2, True), (1, True))
-_FOLLOWS = """
-    SELECT count(*) FROM pg_stat_replication
-    WHERE state = 'streaming' AND replay_lsn >= pg_current_wal_lsn() - 65536
-"""
 HEAD = (
     "primaries",
     "replicas",
@@ -77,7 +74,7 @@ def main(words: list[str]) -> int:
                 (folder / "run.json").write_text(json.dumps(raw, indent=1) + "\n")
                 said = f"{_named(servers, replicated):32} {_rate(trials[-1]):7.1f} writes/s"
                 print(f"round {place + 1}  {said}", flush=True)
-    print(table(trials))
+    print(aligned(HEAD, figures(trials)))
     print(f"\nRaw data: {folder / 'run.json'}")
     return 0
 
@@ -121,7 +118,7 @@ class _Shards:
             raise CannotError(f"The replicas do not follow after {FOLLOWS_WITHIN:.0f} s.")
 
     def _all_follow(self) -> bool:
-        return all(rows.lines(primary, _FOLLOWS) == ["1"] for primary in self._primaries.values())
+        return all(rows.lines(primary, rows.FOLLOWED) == ["t"] for primary in self._primaries.values())
 
     def write(self, servers: int) -> dict[str, Any]:
         """What ``writing.py`` says, and the CPU that each node took meanwhile, in ms a second."""
@@ -204,14 +201,6 @@ def _cpu(trial: dict[str, Any], role: str) -> float:
     """Ms a second of one of them, on average."""
     spent = [nodes[role] for nodes in trial["cpu_ms"].values()]
     return float(sum(spent) / len(spent) / trial["seconds"])
-
-
-def table(trials: list[dict[str, Any]]) -> str:
-    """The figures in columns."""
-    lines = [list(HEAD), *figures(trials)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    shown = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in lines]
-    return "\n".join(["", *shown])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,11 @@ from loadtests.experiments import harm
 from loadtests.experiments.scene import CannotError, Scene
 
 IS_REPLICA = "SELECT pg_is_in_recovery()"
+# Asked of a primary: whether its replica follows and has nearly everything.
+FOLLOWED = """
+    SELECT count(*) > 0 FROM pg_stat_replication
+    WHERE application_name <> 'pg_basebackup' AND state = 'streaming' AND replay_lsn >= pg_current_wal_lsn() - 65536
+"""
 _SUPERUSER = ("psql", "-h", "/run/postgresql", "-U", "box", "-d", "postgres", "-Xq", "-v", "ON_ERROR_STOP=1")
 
 

@@ -5,7 +5,8 @@ figure is typed by hand, and a test holds the pages against the runs. ``figures`
 one request leads to there; ``shares`` what parts of the load take of the CPU; ``journeys`` how long what people do one
 after another takes; ``experiments`` what came of them; ``transitions`` what each step from a stage to the next gives,
 where ``NAME:3`` is the step to stage 3 alone; ``boxes`` what boxes of each size can do; ``checks`` what health
-checks take of them; and ``writes`` what primaries write, alone and with their replicas.
+checks take of them; ``writes`` what primaries write, alone and with their replicas; and ``failovers`` for how long
+nobody can.
 """
 
 import json
@@ -14,13 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from loadtests.bench import box_figures, checks, writes
+from loadtests.bench import box_figures, checks, failover, writes
 from loadtests.compare import differences
 from loadtests.report import experiment, shares, turns
 from loadtests.report.words import NONE, a_request, about, kept, ms, percent, programs, rate
 
 ROOT = Path(__file__).resolve().parents[2]
-_KINDS = "figures|requests|shares|journeys|experiments|transitions|boxes|checks|writes"
+_KINDS = "figures|requests|shares|journeys|experiments|transitions|boxes|checks|writes|failovers"
 _BLOCK = re.compile(rf"(<!-- ({_KINDS}): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 Runs = list[tuple[str, dict[str, Any]]]
 Table = tuple[list[str], list[list[str]]]
@@ -169,6 +170,13 @@ def _writes(runs: Runs, above: str) -> Table:
     return [f"[primaries]({above}docs/runs/{name}/run.json)", *writes.HEAD[1:]], writes.figures(run["trials"])
 
 
+def _failovers(runs: Runs, above: str) -> Table:
+    """For how long a shard takes no writes while its primary changes, in one run."""
+    ((name, run),) = runs
+    head = [f"[{failover.HEAD[0]}]({above}docs/runs/{name}/run.json)", *failover.HEAD[1:]]
+    return head, failover.figures(run["trials"])
+
+
 _TABLES = {
     "figures": _ceilings,
     "requests": _requests,
@@ -179,6 +187,7 @@ _TABLES = {
     "boxes": _boxes,
     "checks": _checks,
     "writes": _writes,
+    "failovers": _failovers,
 }
 
 

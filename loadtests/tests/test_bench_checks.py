@@ -1,6 +1,7 @@
 """What `make stage4 bench-checks` reads of a stage's file, and makes of what it measured."""
 
-from loadtests.bench.checks import _checks, table
+from loadtests.bench.checks import HEAD, _checks, figures
+from loadtests.bench.columns import aligned
 
 
 def test_a_check_is_what_docker_would_start_and_how_often() -> None:
@@ -24,5 +25,7 @@ def test_checks_cost_what_a_round_takes_more_than_one_without_them() -> None:
         for form, figures in spent.items()
         for place, ms in enumerate(figures)
     ]
-    (line,) = table(rounds, {"app": 0.25}).splitlines()[2:]
+    rows = figures(rounds, {"app": 0.25})
+    assert rows == [["app", "2.20", "6.00", "2.40 %", "0.50", "0.20 %"]]
+    *_, line = aligned(HEAD, rows).splitlines()
     assert line.split() == ["app", "2.20", "6.00", "2.40", "%", "0.50", "0.20", "%"]
