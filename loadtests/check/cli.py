@@ -64,6 +64,9 @@ def _check(stage: int, faults: list[Fault], writers: int) -> int:
     boxes = {box.service: box for box in all_boxes.boxes}
     record = Run(stage, "check")
     record.data |= {"kind": "check", "machine": machine(all_boxes.info, all_boxes.version), "writers": writers}
+    # What promises depend on: pins, and commits that wait for a replica.
+    app = next((boxes[name].settings for name in found.apps if name in boxes), {})
+    record.data |= {"sync": found.sync, "read_your_writes": app.get("READ_YOUR_WRITES", "true") == "true"}
     console = Console(file=sys.stderr, highlight=False)
     told: list[_Told] = []
     for fault in faults:

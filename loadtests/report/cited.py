@@ -5,8 +5,8 @@ figure is typed by hand, and a test holds the pages against the runs. ``figures`
 one request leads to there; ``shares`` what parts of the load take of the CPU; ``journeys`` how long what people do one
 after another takes; ``experiments`` what came of them; ``transitions`` what each step from a stage to the next gives,
 where ``NAME:3`` is the step to stage 3 alone; ``boxes`` what boxes of each size can do; ``checks`` what health
-checks take of them; ``writes`` what primaries write, alone and with their replicas; and ``failovers`` for how long
-nobody can.
+checks take of them; ``writes`` what primaries write, alone and with their replicas; ``failovers`` for how long nobody
+can; and ``promises`` what `make check` found.
 """
 
 import json
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.bench import box_figures, checks, failover, writes
+from loadtests.check import figures as check_figures
 from loadtests.compare import differences
 from loadtests.report import experiment, shares, turns
 from loadtests.report.words import NONE, a_request, about, kept, ms, percent, programs, rate
 
 ROOT = Path(__file__).resolve().parents[2]
-_KINDS = "figures|requests|shares|journeys|experiments|transitions|boxes|checks|writes|failovers"
+_KINDS = "figures|requests|shares|journeys|experiments|transitions|boxes|checks|writes|failovers|promises"
 _BLOCK = re.compile(rf"(<!-- ({_KINDS}): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 Runs = list[tuple[str, dict[str, Any]]]
 Table = tuple[list[str], list[list[str]]]
@@ -177,6 +178,15 @@ def _failovers(runs: Runs, above: str) -> Table:
     return head, failover.figures(run["trials"])
 
 
+def _promises(runs: Runs, above: str) -> Table:
+    """What was lost, and what readers missed, beside each fault of each run."""
+    rows = []
+    for name, run in runs:
+        link = f"[{run['started'][:10]}]({above}docs/runs/{name}/run.json)"
+        rows += [[*cells, link] for cells in check_figures.lines(run)]
+    return [*check_figures.HEAD, "run"], rows
+
+
 _TABLES = {
     "figures": _ceilings,
     "requests": _requests,
@@ -188,6 +198,7 @@ _TABLES = {
     "checks": _checks,
     "writes": _writes,
     "failovers": _failovers,
+    "promises": _promises,
 }
 
 
