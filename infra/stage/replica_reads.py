@@ -12,6 +12,7 @@ _METRICS = ("curl", "-fsS", "-m", "5", "http://127.0.0.1:9100/metrics")
 _READS, _LAG = "conduit_replica_reads_total", "conduit_replica_lag_seconds"
 # Why the primary answers, as conduit.metrics names it.
 _WHY = {
+    "busy": "the replica has more to do than the primary",
     "behind": "the replica lacks what the reader must see",
     "unknown": "nobody knows what the reader must see",
     "lagging": "the replica is further behind than MAX_LAG",

@@ -26,7 +26,7 @@ DATABASE_ERRORS = Counter("conduit_database_errors_total", "Database calls that 
 REPLICA_LAG = Gauge("conduit_replica_lag_seconds", "How old a replica's answers are at most", ["server"])
 REPLICA_READS = Counter(
     "conduit_replica_reads_total",
-    "Database calls that a replica may answer, by who did: replica; or the primary, because the replica is away, "
+    "Database calls that a replica may answer, by who did: replica; or the primary, because the replica is busy, away, "
     "lagging (MAX_LAG) or behind what the reader must see, or because that is unknown",
     ["server", "by"],
 )

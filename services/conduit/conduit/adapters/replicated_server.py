@@ -8,6 +8,7 @@ knows of a user's write, so a write whose pin can't be kept in time waits for th
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from threading import Lock
 from typing import Any
 
 from conduit import metrics, sessions
@@ -24,8 +25,27 @@ from conduit.timing import tally
 
 log = logging.getLogger(__name__)
 
+# How many more reads may be under way at the replica than at the primary, before the primary answers who is not signed
+# in: two servers answer nearly twice as much as one. Whoever is signed in would need another pin for that.
+MORE_AT_REPLICA = 1
 # How long a write waits for the replica whose pin can't be kept.
 REPLICA_WAIT_SECONDS = 0.5
+
+
+class _UnderWay:
+    """How many reads are under way; a context manager around each."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.count -= 1
 
 
 class ReplicatedServer:
@@ -36,9 +56,10 @@ class ReplicatedServer:
         self._primary = primary
         self._replica = replica
         self._pins = pins
+        self._at_primary, self._at_replica = _UnderWay(), _UnderWay()
         self._answered = {
             by: metrics.REPLICA_READS.labels(self.server, by)
-            for by in ("replica", "away", "lagging", "behind", "unknown")
+            for by in ("replica", "busy", "away", "lagging", "behind", "unknown")
         }
 
     def open(self) -> None:
@@ -67,7 +88,8 @@ class ReplicatedServer:
                     request.replica_lag = max(request.replica_lag, self._replica.lag_seconds)
                 return rows
         self._answered[why_not or "away"].inc()
-        rows = self._primary.all(statement, **parameters)
+        with self._at_primary:
+            rows = self._primary.all(statement, **parameters)
         if session.viewer is not None and self._pins is not None:
             self._pin_what_was_seen(session, session.viewer, self._pins)
         return rows
@@ -75,7 +97,8 @@ class ReplicatedServer:
     def _read_replica(self, statement: Statement[Row], parameters: dict[str, Any]) -> list[Row] | None:
         """None where it does not answer. Raises SlowError: the primary would take as long."""
         try:
-            return self._replica.standby.all(statement, **parameters)
+            with self._at_replica:
+                return self._replica.standby.all(statement, **parameters)
         except SlowError:
             raise
         except ConflictError:  # it had to remove rows that this read could see
@@ -90,6 +113,8 @@ class ReplicatedServer:
 
     def _why_not(self, session: Session) -> str | None:
         """Why the replica may not answer; None if it may."""
+        if session.viewer is None and self._at_replica.count > self._at_primary.count + MORE_AT_REPLICA:
+            return "busy"
         needed = session.needed(self.server, self._pins_of)
         return "unknown" if needed is None else self._replica.why_not(needed)
 
