@@ -71,6 +71,8 @@ bench-sizes: venv  ## Measure the database time of every route, SIZE=large again
 	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.sizes
 bench-checks: venv  ## Measure the CPU that a stage's health checks take: make stage4 bench-checks
 	@PYTHONPATH=services/conduit $(PYTHON) -m loadtests.bench.checks $(STAGES)
+bench-reads: venv  ## Measure what primaries answer, alone and with their replicas: make stage5 bench-reads
+	@$(PYTHON) -m loadtests.bench.reads $(STAGES)
 bench-writes: venv  ## Measure what one primary writes, and two, alone and with replicas: make stage5 bench-writes
 	@$(PYTHON) -m loadtests.bench.writes $(STAGES)
 bench-failover: venv  ## Measure for how long a shard takes no writes while its primary changes: make stage5 bench-failover
@@ -111,5 +113,5 @@ always:
 	@echo "There is no '$@'. What there is:" >&2; awk -f infra/stage/help.awk Makefile >&2; exit 2
 
 .PHONY: always venv setup doctor box up down status logs seed load ceiling shares experiment check import nginx \
-  rolling-restart queue failover switchover diff compare transitions bench bench-sizes bench-checks bench-writes bench-failover bench-box test test-unit test-long \
+  rolling-restart queue failover switchover diff compare transitions bench bench-sizes bench-checks bench-reads bench-writes bench-failover bench-box test test-unit test-long \
   mutants lint clean help

@@ -9,9 +9,8 @@ The figures of each trial go to ``runs/<time>-writes/run.json``.
 
 import datetime as dt
 import json
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -19,12 +18,11 @@ from typing import Any
 
 from infra.stage import lifecycle, tools, topology
 from infra.stage.problems import Problem
-from infra.stage.shell import compose
-from infra.stage.stages import ROOT
 from infra.stage.topology import DIRECTORY, Topology
 from infra.stage.waiting import until
+from loadtests.bench import driven
 from loadtests.bench.columns import aligned
-from loadtests.bench.spent import cpu_ms
+from loadtests.bench.driven import cpu, rate
 from loadtests.ceiling.boxes import Box, Boxes
 from loadtests.ceiling.record import commit, machine
 from loadtests.experiments import harm, rows
@@ -72,7 +70,7 @@ def main(words: list[str]) -> int:
                 trial = {"round": place, "primaries": servers, "replicated": replicated}
                 trials.append(trial | shards.write(servers))
                 (folder / "run.json").write_text(json.dumps(raw, indent=1) + "\n")
-                said = f"{_named(servers, replicated):32} {_rate(trials[-1]):7.1f} writes/s"
+                said = f"{_named(servers, replicated):32} {rate(trials[-1]):7.1f} writes/s"
                 print(f"round {place + 1}  {said}", flush=True)
     print(aligned(HEAD, figures(trials)))
     print(f"\nRaw data: {folder / 'run.json'}")
@@ -124,65 +122,37 @@ class _Shards:
         """What ``writing.py`` says, and the CPU that each node took meanwhile, in ms a second."""
         names = list(self._nodes)[:servers]
         urls = [f"{name}=postgresql://conduit@{','.join(self._nodes[name])}/{DATABASE}" for name in names]
-        command = ["python", "-m", "loadtests.bench.writing", *(word for url in urls for word in ("--server", url))]
-        watched = [self._primaries[name] for name in names]
-        watched += [self._replicas[name] for name in names] if self._have_replicas else []
-        said, cpu = _run(self._stage, command, watched)
-        nodes = {name: {"primary": cpu[self._primaries[name].name]} for name in names}
-        for name in names if self._have_replicas else ():
-            nodes[name]["replica"] = cpu[self._replicas[name].name]
-        return said | {"cpu_ms": nodes}
-
-
-def _run(stage: Topology, command: Sequence[str], watched: Sequence[Box]) -> tuple[dict[str, Any], dict[str, float]]:
-    """What the command says in the tools' container, and the CPU ms that boxes took between its two words."""
-    name = f"{stage.project}-writing"
-    run = compose(stage.number, "run", "--rm", "--no-deps", "-T", "--name", name, "tools", *command)
-    moments: list[dict[str, float]] = []
-    last = ""
-    with subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        try:
-            for line in child.stdout:
-                if line.strip() in ("began", "ended"):
-                    moments.append(cpu_ms(watched))
-                last = line
-        except BaseException:
-            subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
-            raise
-    if child.returncode or len(moments) != 2:
-        raise CannotError("The writing did not finish; why is above.")
-    before, after = moments
-    return json.loads(last), {box: round(after[box] - spent, 1) for box, spent in before.items()}
-
-
-def _rate(trial: dict[str, Any]) -> float:
-    """Writes a second that were done."""
-    done = sum(count for kind, count in trial["kinds"].items() if kind != "failed")
-    return float(done / trial["seconds"])
+        words = [word for url in urls for word in ("--server", url)]
+        nodes = {
+            "primary": [self._primaries[name] for name in names],
+            "replica": [self._replicas[name] for name in names] if self._have_replicas else [],
+        }
+        watched = [*nodes["primary"], *nodes["replica"]]
+        said = driven.run(self._stage, "writing", "loadtests.bench.writing", words, watched)
+        return said | {"nodes": {role: [box.name for box in boxes] for role, boxes in nodes.items()}}
 
 
 def figures(trials: list[dict[str, Any]]) -> list[list[str]]:
     """A row for each form, medians over the rounds. Ratios are of the rounds, each within itself, with the extremes."""
-    alone = {one["round"]: _rate(one) for one in trials if _form(one) == (1, False)}
+    alone = {one["round"]: rate(one) for one in trials if _form(one) == (1, False)}
     found = []
     for form in ((1, False), (1, True), (2, False), (2, True)):
         of_it = [one for one in trials if _form(one) == form]
         if not of_it:
             continue
-        ratios = [_rate(one) / alone[one["round"]] for one in of_it if one["round"] in alone]
+        ratios = [rate(one) / alone[one["round"]] for one in of_it if one["round"] in alone]
         times = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "–"
         found.append(
             [
                 str(form[0]),
                 "running" if form[1] else "stopped",
-                f"{median(map(_rate, of_it)):.0f}",
+                f"{median(map(rate, of_it)):.0f}",
                 times,
                 f"{median(one['p95_ms'] for one in of_it):.0f}",
                 f"{median(_a_second(one, 'commits') for one in of_it):.0f}",
                 f"{median(_a_second(one, 'syncs') for one in of_it):.0f}",
-                f"{median(_cpu(one, 'primary') for one in of_it):.0f} ms/s",
-                f"{median(_cpu(one, 'replica') for one in of_it):.0f} ms/s" if form[1] else "–",
+                f"{median(cpu(one, one['nodes']['primary']) for one in of_it):.0f} ms/s",
+                f"{median(cpu(one, one['nodes']['replica']) for one in of_it):.0f} ms/s" if form[1] else "–",
             ]
         )
     return found
@@ -195,12 +165,6 @@ def _form(trial: dict[str, Any]) -> tuple[int, bool]:
 def _a_second(trial: dict[str, Any], what: str) -> float:
     """Of all primaries together."""
     return float(sum(server[what] for server in trial["servers"].values()) / trial["seconds"])
-
-
-def _cpu(trial: dict[str, Any], role: str) -> float:
-    """Ms a second of one of them, on average."""
-    spent = [nodes[role] for nodes in trial["cpu_ms"].values()]
-    return float(sum(spent) / len(spent) / trial["seconds"])
 
 
 if __name__ == "__main__":

@@ -10,12 +10,10 @@ Prints ``began``, ``ended``, and one line of JSON.
 import argparse
 import json
 import random
-import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
@@ -25,11 +23,11 @@ from conduit.adapters.events_null import NullEvents
 from conduit.adapters.media_disk import DiskMedia
 from conduit.adapters.postgres_server import PostgresServer
 from conduit.adapters.shard_map import FixedMap
-from conduit.errors import AppError
 from conduit.migrate import migrate
 from conduit.ports import Enqueued, Task, Writer
 from conduit.postgres_hosts import Hosts
 from conduit.request_bodies import NewArticle
+from loadtests.bench.threads import Threads
 
 USERS_OF_A_SHARD = 2
 KINDS, WEIGHTS = ("publish", "favorite", "comment"), (4, 4, 2)
@@ -66,7 +64,7 @@ class Site:
         self.slugs: deque[str] = deque(maxlen=NEWEST)
         self._media = DiskMedia(Path("/tmp"))  # noqa: S108 - nobody has a cover
         for user in self.users:
-            self.write("publish", user, "")
+            self._write("publish", user, "")
 
     def _sign_up(self) -> list[int]:
         now = time.time_ns() // 1_000_000
@@ -80,8 +78,13 @@ class Site:
                 users.append(user)
         return users
 
-    def write(self, kind: str, user: int, slug: str) -> None:
-        """Raises AppError."""
+    def write(self, draw: random.Random) -> str:
+        """One write, of the kind that it returns. Raises AppError."""
+        (kind,) = draw.choices(KINDS, WEIGHTS)
+        self._write(kind, draw.choice(self.users), self.slugs[draw.randrange(len(self.slugs))])
+        return kind
+
+    def _write(self, kind: str, user: int, slug: str) -> None:
         if kind == "publish":
             draft = NewArticle(title="A title of some words", description="d", body="b" * 1_000, tagList=["one", "two"])
             self.slugs.append(articles.publish(self.database, _NoTasks(), user, draft).slug)
@@ -89,49 +92,6 @@ class Site:
             articles.mark(self.database, self._media, user, slug, favorited=True)
         else:
             comments.add(self.database, user, slug, "A comment of some words.")
-
-
-class Writers:
-    """Threads that write until they are told to stop."""
-
-    def __init__(self, site: Site, threads: int) -> None:
-        self._site = site
-        self._over = threading.Event()
-        self._done: list[tuple[float, float, str]] = []  # when it was done, seconds, kind or "failed"
-        self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(threads)]
-
-    def _write(self, number: int) -> None:
-        draw = random.Random(number)
-        while not self._over.is_set():
-            (kind,) = draw.choices(KINDS, WEIGHTS)
-            user, slug = draw.choice(self._site.users), self._site.slugs[draw.randrange(len(self._site.slugs))]
-            began = time.monotonic()
-            try:
-                self._site.write(kind, user, slug)
-            except AppError:
-                kind = "failed"
-            ended = time.monotonic()
-            self._done.append((ended, ended - began, kind))
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def between(self, began: float, ended: float) -> dict[str, Any]:
-        """What was done between two moments of time.monotonic: how much of each kind, and in how many milliseconds."""
-        done = [one for one in self._done if began < one[0] <= ended]
-        times = sorted(1_000 * seconds for _, seconds, kind in done if kind != "failed")
-        return {
-            "seconds": round(ended - began, 3),
-            "kinds": Counter(kind for _, _, kind in done),
-            "median_ms": round(times[len(times) // 2], 2),
-            "p95_ms": round(times[len(times) * 95 // 100], 2),
-        }
 
 
 def counters(urls: dict[str, str]) -> dict[str, dict[str, int]]:
@@ -154,7 +114,7 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     urls = dict(server.split("=", 1) for server in options.server)
     site = Site(urls, options.threads)
-    writers = Writers(site, options.threads)
+    writers = Threads(site.write, options.threads)
     writers.start()
     time.sleep(options.warm_up)
     before, began = counters(urls), time.monotonic()

@@ -6,7 +6,7 @@ one request leads to there; ``shares`` what parts of the load take of the CPU; `
 after another takes; ``experiments`` what came of them; ``transitions`` what each step from a stage to the next gives,
 where ``NAME:3`` is the step to stage 3 alone; ``boxes`` what boxes of each size can do; ``checks`` what health
 checks take of them; ``writes`` what primaries write, alone and with their replicas; ``failovers`` for how long nobody
-can; and ``promises`` what `make check` found.
+can; ``promises`` what `make check` found; and ``reads`` what primaries answer, alone and with replicas.
 """
 
 import json
@@ -15,14 +15,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from loadtests.bench import box_figures, checks, failover, writes
+from loadtests.bench import box_figures, checks, failover, reads, writes
 from loadtests.check import figures as check_figures
 from loadtests.compare import differences
 from loadtests.report import experiment, shares, turns
 from loadtests.report.words import NONE, a_request, about, kept, ms, percent, programs, rate
 
 ROOT = Path(__file__).resolve().parents[2]
-_KINDS = "figures|requests|shares|journeys|experiments|transitions|boxes|checks|writes|failovers|promises"
+_KINDS = "figures|requests|shares|journeys|experiments|transitions|boxes|checks|writes|failovers|promises|reads"
 _BLOCK = re.compile(rf"(<!-- ({_KINDS}): ([^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 Runs = list[tuple[str, dict[str, Any]]]
 Table = tuple[list[str], list[list[str]]]
@@ -165,6 +165,12 @@ def _checks(runs: Runs, above: str) -> Table:
     return [f"[box]({above}docs/runs/{name}/run.json)", *checks.HEAD[1:]], checks.figures(run["rounds"], run["quota"])
 
 
+def _reads(runs: Runs, above: str) -> Table:
+    """What primaries answer, alone and with their replicas, in one run."""
+    ((name, run),) = runs
+    return [f"[{reads.HEAD[0]}]({above}docs/runs/{name}/run.json)", *reads.HEAD[1:]], reads.figures(run)
+
+
 def _writes(runs: Runs, above: str) -> Table:
     """What one primary writes and two, with and without their replicas, in one run."""
     ((name, run),) = runs
@@ -199,6 +205,7 @@ _TABLES = {
     "writes": _writes,
     "failovers": _failovers,
     "promises": _promises,
+    "reads": _reads,
 }
 
 

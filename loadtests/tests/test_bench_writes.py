@@ -12,9 +12,9 @@ from loadtests.bench import writes
 
 def trial(place: int, primaries: int, replicated: bool, done: int, failed: int = 0) -> dict[str, Any]:
     """Of ten seconds."""
-    nodes = {f"shard{number + 1}": {"primary": 2_000.0 + 400 * number} for number in range(primaries)}
-    for node in nodes.values() if replicated else ():
-        node["replica"] = 500.0
+    names = [f"shard{number + 1}" for number in range(primaries)]
+    spent = {f"{name}a": 2_000.0 + 400 * number for number, name in enumerate(names)}
+    replicas = {f"{name}b": 500.0 for name in names} if replicated else {}
     return {
         "round": place,
         "primaries": primaries,
@@ -23,8 +23,9 @@ def trial(place: int, primaries: int, replicated: bool, done: int, failed: int =
         "kinds": {"publish": done - 10, "comment": 10, "failed": failed},
         "median_ms": 1.0,
         "p95_ms": 20.0 + place,
-        "servers": {name: {"commits": 1_000, "syncs": 500 + 100 * place} for name in nodes},
-        "cpu_ms": nodes,
+        "servers": {name: {"commits": 1_000, "syncs": 500 + 100 * place} for name in names},
+        "nodes": {"primary": list(spent), "replica": list(replicas)},
+        "cpu_ms": spent | replicas,
     }
 
 
