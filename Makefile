@@ -63,7 +63,7 @@ diff: venv  ## Show what changed since the stage before
 compare: venv  ## Compare two ceilings: A=stage1 B=stage2, MIX=pages; MEASURE=1 measures them now, in turn
 	@$(RUN) compare $(if $(A),--a '$(A)') $(if $(B),--b '$(B)') $(if $(filter-out 0,$(MEASURE)),--measure \
 	  $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick))
-transitions: venv  ## Measure all stages in turn, 1 2 3 4 4 3 2 1, and what each step gives: MIX=pages, STAGES="3 4", QUICK=1
+transitions: venv  ## Measure all stages in turn, 1 2 3 4 5 5 4 3 2 1, and what each step gives: MIX=pages, STAGES="3 4", QUICK=1
 	@$(RUN) transitions $(if $(ONLY),--only '$(ONLY)',$(STAGES)) $(if $(MIX),--mix '$(MIX)') $(if $(filter-out 0,$(QUICK)),--quick)
 bench: venv  ## Measure CPU per request: the app, an earlier commit (BEFORE=), FastAPI alone, a floor
 	@$(PYTHON) -m loadtests.bench
