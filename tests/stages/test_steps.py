@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from tests.stages.compose_files import FILES, NODES, TOP_LEVEL, Mount, boxes, each_pair, load, mounts_of
 
 # What the step to a stage may change beside its services. Anything else in a diff would distract from the step.
-MAY_DIFFER = {"name", "services", "networks", "volumes"}
+MAY_DIFFER = {"name", "x-sync", "services", "networks", "volumes"}
 
 
 @each_pair
@@ -18,7 +18,7 @@ def test_neighbours_differ_in_the_step_only(before: Path, after: Path) -> None:
     for parsed in (old, new):
         parsed.setdefault("networks", {})
         parsed["include"] = [_without_number(entry) for entry in parsed["include"]]
-    assert {key for key in TOP_LEVEL if old[key] != new[key]} <= MAY_DIFFER
+    assert {key for key in TOP_LEVEL if old.get(key) != new.get(key)} <= MAY_DIFFER
 
 
 def test_stage_2_takes_the_database_out_of_the_box_and_nothing_else() -> None:
@@ -82,11 +82,12 @@ def test_stage_4_puts_an_edge_before_and_a_queue_behind_and_nothing_else() -> No
 
 def test_stage_5_puts_the_data_on_several_servers_and_nothing_else() -> None:
     before, after = boxes(FILES[3]), boxes(FILES[4])
-    added = ("directory", *NODES, "etcd")
-    assert list(after) == [*(name for name in before if name != "db"), *added]
-    same = {*before} - {"db", "app1", "app2", "worker"}
-    for name in same:
+    assert list(after) == [*(name for name in before if name != "db"), "directory", *NODES, "etcd"]
+    for name in {*before} - {"db", "app1", "app2", "worker", "broker"}:
         assert _of_a_stage(after[name]) == _of_a_stage(before[name])
+    # It keeps the pins, so requests wait for it.
+    labels = {name: value for name, value in before["broker"]["labels"].items() if name != "stage.background"}
+    assert _of_a_stage(after["broker"]) == _of_a_stage(before["broker"] | {"labels": labels})
     db, directory = before["db"], after["directory"]
     assert directory == db | {"labels": db["labels"] | {"stage.database": "directory"}}
     waits = {name: {"condition": "service_healthy"} for name in ("directory", *NODES)}
@@ -95,7 +96,9 @@ def test_stage_5_puts_the_data_on_several_servers_and_nothing_else() -> None:
         same_keys = {*old} - {"environment", "depends_on", "networks"}
         assert {key: new[key] for key in same_keys} == {key: old[key] for key in same_keys}
         url = {"DATABASE_URL": old["environment"]["DATABASE_URL"].replace("@db:", "@directory:")}
-        told = url | {"SHARDS": new["environment"]["SHARDS"]}
+        added = ("SHARDS", "PINS_URL", "MAX_LAG", "READ_YOUR_WRITES")
+        told = url | {setting: new["environment"][setting] for setting in added}
+        assert told["PINS_URL"] == f"${{PINS_URL-{old['environment']['BROKER_URL']}}}"
         assert _of_a_stage(new["environment"] | told) == _of_a_stage(old["environment"] | told)
         assert new["environment"].items() >= told.items()
     assert after["app1"]["depends_on"] == {
