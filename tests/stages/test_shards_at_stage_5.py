@@ -141,6 +141,7 @@ def test_the_replica_takes_over_and_the_old_primary_follows_it(stage: Stage, api
     seconds_until(lambda: is_well(stage, primary), HEALS_WITHIN_SECONDS, "healthy again")
 
 
+@pytest.mark.long
 def test_while_etcd_is_away_primaries_go_on(stage: Stage, api: Api) -> None:
     author, slug = api.author_on(range(32))
     stage.compose("stop", "--timeout", "5", "etcd")
