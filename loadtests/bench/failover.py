@@ -8,32 +8,27 @@ acknowledged are not there in the end.
 What each did goes to ``runs/<time>-failover/run.json``.
 """
 
-import datetime as dt
-import json
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import httpx
 
-from infra.stage import failover, lifecycle, topology
-from infra.stage.problems import Problem
+from infra.stage import failover, lifecycle
 from infra.stage.topology import DIRECTORY, Topology
 from infra.stage.waiting import until
 from loadtests.bench.columns import aligned
-from loadtests.ceiling.boxes import Box, Boxes
-from loadtests.ceiling.record import commit, machine
+from loadtests.bench.rounds import Rounds, exit_of, sharded
+from loadtests.ceiling.boxes import Box
 from loadtests.ceiling.stage import StageCommandError, run
 from loadtests.check.person import PAST_ALL_IDS, NotReadableError, Person
 from loadtests.experiments import harm, rows
 from loadtests.experiments.scene import CannotError
 
-ROUNDS = 5
 SHARD = "shard1"
 PAUSE_SECONDS = 0.05
 # Of commenting before and after the change.
@@ -49,35 +44,24 @@ KINDS = {
 
 def main(words: list[str]) -> int:
     """Measure, print and keep. Returns the exit code; raises Problem, and what may be in the way of a check."""
-    if len(words) != 1:
-        raise Problem("Whose failover is to be measured?", "Say: make stage5 bench-failover", status=2)
-    number = int(words[0].removeprefix("stage"))
-    stage = topology.read(number)
-    if not stage.is_sharded:
-        raise Problem(f"Stage {number} has no replica.", "Stage 5 has: make stage5 bench-failover", status=2)
+    stage = sharded(words, "failover")
+    number = stage.number
     run("up", number, "--same-apps")
-    all_boxes = Boxes(stage.project)
-    boxes = {box.service: box for box in all_boxes.boxes}
+    rounds = Rounds(stage, "failover")
+    boxes = rounds.boxes
     nodes = stage.databases[SHARD]
     ways: dict[str, Callable[[], None]] = {
         "switchover": lambda: failover.switchover(number, SHARD),
         "command": lambda: failover.failover(number, SHARD),
         "alone": lambda: _left_alone(boxes, nodes),
     }
-    folder = Path("runs") / f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-failover"
-    folder.mkdir(parents=True)
-    trials: list[dict[str, Any]] = []
-    raw = {"stage": number, "commit": commit(), "machine": machine(all_boxes.info, all_boxes.version)}
-    raw |= {"quota": all_boxes.capacity(), "sync": stage.sync, "trials": trials}
-    for place in range(ROUNDS):
-        for kind in KINDS if place % 2 == 0 else reversed(KINDS):
-            _wait_until_well(stage, boxes, nodes)
-            trials.append({"round": place, "kind": kind} | _trial(stage, boxes, ways[kind]))
-            (folder / "run.json").write_text(json.dumps(raw, indent=1) + "\n")
-            said = f"{KINDS[kind]:24} {trials[-1]['without_writes']:5.1f} s without writes"
-            print(f"round {place + 1}  {said}", flush=True)
-    print(aligned(HEAD, figures(trials)))
-    print(f"\nRaw data: {folder / 'run.json'}    To have the stage's limits back: make stage{number} up")
+    for place, kind in rounds.by_turns(list(KINDS)):
+        _wait_until_well(stage, boxes, nodes)
+        trial = _trial(stage, boxes, ways[kind])
+        line = f"{KINDS[kind]:24} {trial['without_writes']:5.1f} s without writes"
+        rounds.keep({"round": place, "kind": kind} | trial, line)
+    print(aligned(HEAD, figures(rounds.trials)))
+    print(f"{rounds.kept}    To have the stage's limits back: make stage{number} up")
     return 0
 
 
@@ -190,8 +174,4 @@ def figures(trials: list[dict[str, Any]]) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (Problem, CannotError, NotReadableError, StageCommandError, httpx.HTTPError) as problem:
-        print(problem, file=sys.stderr)
-        sys.exit(getattr(problem, "status", 1))
+    sys.exit(exit_of(main, CannotError, NotReadableError, StageCommandError, httpx.HTTPError))

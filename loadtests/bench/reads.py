@@ -7,25 +7,19 @@ every other round. The replicas run all the time: what they take to follow is no
 The figures of each trial go to ``runs/<time>-reads/run.json``.
 """
 
-import datetime as dt
-import json
 import sys
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from infra.stage import lifecycle, tools, topology
-from infra.stage.problems import Problem
+from infra.stage import lifecycle, tools
 from infra.stage.topology import DIRECTORY
 from loadtests.bench import driven
 from loadtests.bench.columns import aligned
 from loadtests.bench.driven import cpu, rate
-from loadtests.ceiling.boxes import Boxes
-from loadtests.ceiling.record import commit, machine
+from loadtests.bench.rounds import Rounds, exit_of, sharded
 from loadtests.experiments import rows
 from loadtests.experiments.scene import CannotError
 
-ROUNDS = 5
 FORMS = (False, True)  # whether replicas are read
 PINS = "redis://broker:6379/0"
 HEAD = (
@@ -41,16 +35,11 @@ HEAD = (
 
 def main(words: list[str]) -> int:
     """Measure, print and keep. Returns the exit code; raises Problem and CannotError."""
-    if len(words) != 1:
-        raise Problem("Whose reads are to be measured?", "Say: make stage5 bench-reads", status=2)
-    number = int(words[0].removeprefix("stage"))
-    stage = topology.read(number)
-    if not stage.is_sharded:
-        raise Problem(f"Stage {number} has no replicas.", "Stage 5 has: make stage5 bench-reads", status=2)
+    stage = sharded(words, "reads")
     lifecycle.require_up(stage)
-    tools.build(number)
-    all_boxes = Boxes(stage.project)
-    boxes = {box.service: box for box in all_boxes.boxes}
+    tools.build(stage.number)
+    rounds = Rounds(stage, "reads")
+    boxes = rounds.boxes
     shards = {name: nodes for name, nodes in stage.databases.items() if name != DIRECTORY}
     nodes = {
         "primary": [boxes[rows.primary(boxes, of_it)] for of_it in shards.values()],
@@ -59,21 +48,15 @@ def main(words: list[str]) -> int:
     named = {role: [box.name for box in found] for role, found in nodes.items()}
     urls = [f"{name}=postgresql://conduit@{','.join(of_it)}/conduit" for name, of_it in shards.items()]
     told = ["--directory", f"postgresql://conduit@{DIRECTORY}/conduit", *(w for url in urls for w in ("--server", url))]
-    folder = Path("runs") / f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-reads"
-    folder.mkdir(parents=True)
-    trials: list[dict[str, Any]] = []
-    raw = {"stage": number, "commit": commit(), "machine": machine(all_boxes.info, all_boxes.version)}
-    raw |= {"quota": all_boxes.capacity(), "nodes": named, "trials": trials}
-    for place in range(ROUNDS):
-        for replicas in FORMS if place % 2 == 0 else FORMS[::-1]:
-            pins = ["--pins", PINS] if replicas else []
-            watched = [*nodes["primary"], *nodes["replica"]]
-            said = driven.run(stage, "reading", "loadtests.bench.reading", [*told, *pins], watched)
-            trials.append({"round": place, "replicas": replicas} | said)
-            (folder / "run.json").write_text(json.dumps(raw, indent=1) + "\n")
-            print(f"round {place + 1}  {_named(replicas):30} {rate(said):7.1f} reads/s", flush=True)
-    print(aligned(HEAD, figures(raw)))
-    print(f"\nRaw data: {folder / 'run.json'}")
+    rounds.run |= {"nodes": named}
+    watched = [*nodes["primary"], *nodes["replica"]]
+    for place, replicas in rounds.by_turns(FORMS):
+        pins = ["--pins", PINS] if replicas else []
+        said = driven.run(stage, "reading", "loadtests.bench.reading", [*told, *pins], watched)
+        line = f"{_named(replicas):30} {rate(said):7.1f} reads/s"
+        rounds.keep({"round": place, "replicas": replicas} | said, line)
+    print(aligned(HEAD, figures(rounds.run)))
+    print(rounds.kept)
     return 0
 
 
@@ -111,8 +94,4 @@ def _share(trial: dict[str, Any]) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (Problem, CannotError) as problem:
-        print(problem, file=sys.stderr)
-        sys.exit(getattr(problem, "status", 1))
+    sys.exit(exit_of(main, CannotError))

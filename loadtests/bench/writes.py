@@ -7,28 +7,23 @@ stopped. By turns: each round has all four forms, and every other one has them t
 The figures of each trial go to ``runs/<time>-writes/run.json``.
 """
 
-import datetime as dt
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from infra.stage import lifecycle, tools, topology
-from infra.stage.problems import Problem
+from infra.stage import lifecycle, tools
 from infra.stage.topology import DIRECTORY, Topology
 from infra.stage.waiting import until
 from loadtests.bench import driven
 from loadtests.bench.columns import aligned
 from loadtests.bench.driven import cpu, rate
-from loadtests.ceiling.boxes import Box, Boxes
-from loadtests.ceiling.record import commit, machine
+from loadtests.bench.rounds import Rounds, exit_of, sharded
+from loadtests.ceiling.boxes import Box
 from loadtests.experiments import harm, rows
 from loadtests.experiments.scene import CannotError
 
-ROUNDS = 5
 DATABASE = "bench"
 FOLLOWS_WITHIN = 120.0
 # (how many shards, whether they have their replicas)
@@ -48,32 +43,19 @@ HEAD = (
 
 def main(words: list[str]) -> int:
     """Measure, print and keep. Returns the exit code; raises Problem and CannotError."""
-    if len(words) != 1:
-        raise Problem("Whose writes are to be measured?", "Say: make stage5 bench-writes", status=2)
-    number = int(words[0].removeprefix("stage"))
-    stage = topology.read(number)
-    if not stage.is_sharded:
-        raise Problem(f"Stage {number} has one database.", "Stage 5 has more: make stage5 bench-writes", status=2)
+    stage = sharded(words, "writes")
     lifecycle.require_up(stage)
-    tools.build(number)
-    folder = Path("runs") / f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-writes"
-    folder.mkdir(parents=True)
-    all_boxes = Boxes(stage.project)
-    shards = _Shards(stage, {box.service: box for box in all_boxes.boxes})
-    trials: list[dict[str, Any]] = []
-    raw = {"stage": number, "commit": commit(), "machine": machine(all_boxes.info, all_boxes.version)}
-    raw |= {"quota": all_boxes.capacity(), "sync": stage.sync, "trials": trials}
+    tools.build(stage.number)
+    rounds = Rounds(stage, "writes")
+    shards = _Shards(stage, rounds.boxes)
     with shards.databases():
-        for place in range(ROUNDS):
-            for servers, replicated in FORMS if place % 2 == 0 else FORMS[::-1]:
-                shards.have_replicas(replicated)
-                trial = {"round": place, "primaries": servers, "replicated": replicated}
-                trials.append(trial | shards.write(servers))
-                (folder / "run.json").write_text(json.dumps(raw, indent=1) + "\n")
-                said = f"{_named(servers, replicated):32} {rate(trials[-1]):7.1f} writes/s"
-                print(f"round {place + 1}  {said}", flush=True)
-    print(aligned(HEAD, figures(trials)))
-    print(f"\nRaw data: {folder / 'run.json'}")
+        for place, (servers, replicated) in rounds.by_turns(FORMS):
+            shards.have_replicas(replicated)
+            said = shards.write(servers)
+            line = f"{_named(servers, replicated):32} {rate(said):7.1f} writes/s"
+            rounds.keep({"round": place, "primaries": servers, "replicated": replicated} | said, line)
+    print(aligned(HEAD, figures(rounds.trials)))
+    print(rounds.kept)
     return 0
 
 
@@ -168,8 +150,4 @@ def _a_second(trial: dict[str, Any], what: str) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (Problem, CannotError) as problem:
-        print(problem, file=sys.stderr)
-        sys.exit(getattr(problem, "status", 1))
+    sys.exit(exit_of(main, CannotError))

@@ -7,10 +7,6 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.stage import topology
-from infra.stage.problems import Problem
-from infra.stage.topology import Topology
-from loadtests.bench import failover
 from loadtests.bench.failover import Commenter, figures, longest_pause
 from loadtests.experiments.scene import CannotError
 
@@ -52,13 +48,3 @@ def test_a_commenter_is_somebody_of_the_shard_and_reads_all_pages(monkeypatch: p
     commenter = Commenter("http://stage", lambda slug: slug.startswith("here"))
     assert commenter.there() == {"Number 1", "Number 2", "First"}
     assert asked == [str(2**53 - 1), "8", "7"]
-
-
-@pytest.mark.parametrize(
-    ("words", "said"), [([], "make stage5 bench-failover"), (["stage4"], "Stage 4 has no replica")]
-)
-def test_a_stage_without_replicas_is_refused(monkeypatch: pytest.MonkeyPatch, words: list[str], said: str) -> None:
-    stage = Topology(4, "conduit-stage4", {}, "cdn", 8000, 8004, {"0-63": ("db",)})
-    monkeypatch.setattr(topology, "read", lambda _number: stage)
-    with pytest.raises(Problem, match=said):
-        failover.main(words)

@@ -2,11 +2,6 @@
 
 from typing import Any
 
-import pytest
-
-from infra.stage import topology
-from infra.stage.problems import Problem
-from infra.stage.topology import Topology
 from loadtests.bench import reads
 
 NODES = {"primary": ["p1", "p2"], "replica": ["r1", "r2"]}
@@ -33,11 +28,3 @@ def test_reads_with_replicas_are_compared_within_their_round() -> None:
         ["primaries alone", "150", "1.00 (1.00 to 1.00)", "30", "–", "210 ms/s", "20 ms/s"],
         ["primaries and replicas", "255", "1.65 (1.50 to 1.80)", "30", "70 %", "210 ms/s", "120 ms/s"],
     ]
-
-
-@pytest.mark.parametrize(("words", "said"), [([], "make stage5 bench-reads"), (["stage4"], "Stage 4 has no replicas")])
-def test_a_stage_without_replicas_is_refused(monkeypatch: pytest.MonkeyPatch, words: list[str], said: str) -> None:
-    stage = Topology(4, "conduit-stage4", {}, "cdn", 8000, 8004, {"0-63": ("db",)})
-    monkeypatch.setattr(topology, "read", lambda _number: stage)
-    with pytest.raises(Problem, match=said):
-        reads.main(words)

@@ -2,11 +2,6 @@
 
 from typing import Any
 
-import pytest
-
-from infra.stage import topology
-from infra.stage.problems import Problem
-from infra.stage.topology import Topology
 from loadtests.bench import writes
 
 
@@ -45,11 +40,3 @@ def test_forms_are_compared_within_their_round() -> None:
 def test_a_round_that_was_interrupted_is_compared_with_nothing() -> None:
     (row,) = writes.figures([trial(0, 2, True, 1_700)])
     assert row[:4] == ["2", "running", "170", "–"]
-
-
-@pytest.mark.parametrize(("words", "said"), [([], "make stage5 bench-writes"), (["stage4"], "Stage 5 has more")])
-def test_a_stage_without_shards_is_refused(monkeypatch: pytest.MonkeyPatch, words: list[str], said: str) -> None:
-    stage = Topology(4, "conduit-stage4", {}, "cdn", 8000, 8004, {"0-63": ("db",)})
-    monkeypatch.setattr(topology, "read", lambda _number: stage)
-    with pytest.raises(Problem, match=said):
-        writes.main(words)
