@@ -6,17 +6,8 @@ import pytest
 
 from infra.stage import nginx, replica_reads
 from infra.stage.topology import Topology
+from tests.stages.sharded import STAGE
 
-STAGE = Topology(
-    5,
-    "conduit-stage5",
-    {},
-    "cdn",
-    8000,
-    8005,
-    {"directory": ("directory",), "shard1": ("shard1a", "shard1b"), "shard2": ("shard2a", "shard2b")},
-    apps=("app1", "app2", "app3"),
-)
 METRICS = """\
 # HELP conduit_replica_reads_total Database calls
 # TYPE conduit_replica_reads_total counter

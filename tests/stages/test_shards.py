@@ -10,16 +10,8 @@ import pytest
 from infra.stage import failover, nginx, shards, topology
 from infra.stage.problems import Problem
 from infra.stage.topology import Topology
+from tests.stages.sharded import STAGE
 
-STAGE = Topology(
-    5,
-    "conduit-stage5",
-    {},
-    "cdn",
-    8000,
-    8005,
-    {"directory": ("directory",), "shard1": ("shard1a", "shard1b"), "shard2": ("shard2a", "shard2b")},
-)
 PRIMARY = {"name": "shard1a", "role": "leader", "state": "running", "timeline": 3}
 REPLICA = {"name": "shard1b", "role": "replica", "state": "streaming", "timeline": 3, "lag": 3_145_728}
 MAP = "shard1\t0-16,18-31\nshard2\t17,32-63\n"
