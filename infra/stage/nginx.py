@@ -72,6 +72,10 @@ def put_back(stage: Topology, apps: Sequence[str]) -> None:
         inside(stage, stage.balancer, "rm", "-f", *map(_mark, apps))
 
 
+# What a box is asked with from within: an answer, or a failure within five seconds.
+CURL = ("curl", "-fsS", "-m", "5")
+
+
 def inside(stage: Topology, service: str, *command: str) -> "subprocess.CompletedProcess[str]":
     """Run a command in a service's container, for its answer."""
     return answer(["docker", "exec", stage.container(service), *command])

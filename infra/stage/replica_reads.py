@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.stage import nginx
 from infra.stage.topology import DIRECTORY, Topology
 
-_METRICS = ("curl", "-fsS", "-m", "5", "http://127.0.0.1:9100/metrics")
+METRICS = "http://127.0.0.1:9100/metrics"
 _READS, _LAG = "conduit_replica_reads_total", "conduit_replica_lag_seconds"
 # Why the primary answers, as conduit.metrics names it.
 _WHY = {
@@ -25,7 +25,7 @@ def told(stage: Topology) -> Iterator[str]:
     reads: Counter[tuple[str, str]] = Counter()
     lags: dict[str, float] = {}
     for app in stage.apps:
-        said = nginx.inside(stage, app, *_METRICS)
+        said = nginx.inside(stage, app, *nginx.CURL, METRICS)
         for family in text_string_to_metric_families(said.stdout if said.returncode == 0 else ""):
             for sample in family.samples:
                 if sample.name == _READS:

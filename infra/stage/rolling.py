@@ -5,6 +5,7 @@ import time
 
 from infra.stage import lifecycle, nginx, topology
 from infra.stage.problems import Problem
+from infra.stage.replica_reads import METRICS
 from infra.stage.shell import answer
 from infra.stage.topology import Topology
 from infra.stage.waiting import until
@@ -65,7 +66,7 @@ def _restart(stage: Topology, app: str, label: str) -> None:
 
 def _in_flight(stage: Topology, app: str) -> float | None:
     """Requests under way in an app; None where it does not say, as one that is too busy for it."""
-    said = nginx.inside(stage, app, "curl", "-fsS", "-m", "5", "http://127.0.0.1:9100/metrics")
+    said = nginx.inside(stage, app, *nginx.CURL, METRICS)
     found = _IN_FLIGHT.search(said.stdout)
     return float(found.group(1)) if found else None
 

@@ -8,7 +8,6 @@ from typing import Any
 from infra.stage import nginx
 from infra.stage.topology import DIRECTORY, Topology
 
-_CURL = ("curl", "-fsS", "-m", "5")
 PATRONI = "http://127.0.0.1:8008"
 ETCD = "etcd"
 _PSQL = ("psql", "-h", "127.0.0.1", "-U", "conduit", "-d", "conduit", "-XqAt", "-F", "\t", "-c")
@@ -86,10 +85,10 @@ def members(stage: Topology, names: tuple[str, ...]) -> list[Node]:
     Empty where none answers.
     """
     for name in names:
-        said = nginx.inside(stage, name, *_CURL, f"{PATRONI}/cluster")
+        said = nginx.inside(stage, name, *nginx.CURL, f"{PATRONI}/cluster")
         if said.returncode == 0:
             return [_node(member) for member in json.loads(said.stdout)["members"]]
-    alone = ((name, nginx.inside(stage, name, *_CURL, f"{PATRONI}/patroni")) for name in names)
+    alone = ((name, nginx.inside(stage, name, *nginx.CURL, f"{PATRONI}/patroni")) for name in names)
     return [_node({"name": name} | json.loads(said.stdout)) for name, said in alone if said.returncode == 0]
 
 
@@ -100,7 +99,7 @@ def etcd_answers(stage: Topology) -> bool:
 
 def can_take_over(stage: Topology, name: str) -> bool:
     """Whether a replica is there and not further behind than what Patroni makes a primary."""
-    return nginx.inside(stage, name, *_CURL, "-o", "/dev/null", f"{PATRONI}/replica?lag=32MB").returncode == 0
+    return nginx.inside(stage, name, *nginx.CURL, "-o", "/dev/null", f"{PATRONI}/replica?lag=32MB").returncode == 0
 
 
 def _node(member: Mapping[str, Any]) -> Node:

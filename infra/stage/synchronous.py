@@ -24,7 +24,6 @@ _IN_WORDS = {
 }
 # Patroni looks every five seconds, and a new replica may have to be copied first.
 WITHIN = 60
-_CURL = ("curl", "-fsS", "-m", "5")
 # Within the box, which has the password.
 _PATCH = f'curl -fsS -m 5 -u "patroni:$PATRONI_REPLICATION_PASSWORD" -X PATCH -d "$0" {PATRONI}/config'
 
@@ -67,7 +66,7 @@ def _is_done(stage: Topology, names: tuple[str, ...]) -> bool:
 
 
 def _config(stage: Topology, node: str) -> dict[str, Any] | None:
-    said = nginx.inside(stage, node, *_CURL, f"{PATRONI}/config")
+    said = nginx.inside(stage, node, *nginx.CURL, f"{PATRONI}/config")
     if said.returncode:
         return None
     config: dict[str, Any] = json.loads(said.stdout)

@@ -44,7 +44,7 @@ class Session:
         return self._needed.get(server, "") if self._is_sure else None
 
 
-# None outside of a request: then nothing may lag.
+# None outside of a request, and where there are no replicas: then nothing may lag.
 current: ContextVar[Session | None] = ContextVar("session", default=None)
 
 

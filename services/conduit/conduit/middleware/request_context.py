@@ -13,6 +13,7 @@ from conduit.timing import Tally, tally
 # A random prefix for each process and a counter: unique across boxes and restarts, and cheap.
 _PROCESS_ID = os.urandom(5).hex()
 _MAX_ID_LENGTH = 64
+_READS = ("GET", "HEAD")
 
 
 class RequestContext:
@@ -25,7 +26,7 @@ class RequestContext:
 
     def __init__(self, app: ASGIApp, *, reads_replicas: bool = False) -> None:
         self._app = app
-        self._may_lag = ("GET", "HEAD") if reads_replicas else ()
+        self._reads_replicas = reads_replicas
         self._numbers = count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,7 +48,9 @@ class RequestContext:
                 ]
             await send(message)
 
-        counted, asking = tally.set(spent), sessions.current.set(Session(may_lag=scope["method"] in self._may_lag))
+        # Nobody asks for a session where there are no replicas.
+        session = Session(may_lag=scope["method"] in _READS) if self._reads_replicas else None
+        counted, asking = tally.set(spent), sessions.current.set(session)
         try:
             await self._app(scope, receive, send_with_headers)
         finally:
