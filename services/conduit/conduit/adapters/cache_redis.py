@@ -160,7 +160,7 @@ class RedisCache:
         """What the script found, the parts of its reply passed to ``decode``; ``name`` is that of the lease."""
         *parts, miss = self._call("get", script, token, self._lease, *arguments, at_least=GET_SECONDS)
         try:
-            return decode(*parts, miss and Miss(name, token, miss[0], miss[1], miss[2] == 1, _reached(miss[3])))
+            return decode(*parts, miss and _miss(name, token, miss))
         except (msgspec.DecodeError, ValueError) as error:
             # A value of another shape: an older app may have set it.
             raise UnavailableError("the cache's content") from error
@@ -170,7 +170,7 @@ class RedisCache:
 
         None where it may have forgotten one that a replica lacks.
         """
-        return _reached(self._call("get", self._get_reached, self.new_token(), at_least=GET_SECONDS))
+        return positions.by_server(*self._call("get", self._get_reached, self.new_token(), at_least=GET_SECONDS))
 
     # Set ----------------------------------------------------------------------------------------------------
 
@@ -270,13 +270,9 @@ def _known(people: tuple[list[int], list[bytes]]) -> dict[int, bytes]:
     return {user_id: author for user_id, author in zip(*people, strict=True) if author is not None}
 
 
-def _reached(told: tuple[int, list[bytes]]) -> dict[str, str] | None:
-    """Of a reply with seconds, and names and positions by turns. These are none where no server has a replica."""
-    seconds, found = told
-    if seconds < positions.KNOWN_SECONDS:
-        return None
-    texts = [text.decode() for text in found]
-    return dict(zip(texts[::2], texts[1::2], strict=True))
+def _miss(name: bytes, token: bytes, found: Sequence[Any]) -> Miss:
+    generation, version, leased, reached = found
+    return Miss(name, token, generation, version, leased == 1, positions.by_server(*reached))
 
 
 def _versioned(miss: Miss, rest: tuple[Any, ...]) -> bytes:

@@ -26,7 +26,6 @@ local seconds = string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%
 return {redis.call('HGETALL', KEYS[1]), tonumber(seconds)}
 """
 
-
 # More users than ever write while Redis is away for a minute.
 MOST_OWED = 10_000
 
@@ -77,10 +76,7 @@ class RedisPins:
     def of(self, user_id: int) -> Mapping[str, str] | None:
         """A user's pins by server; None where they may be lost."""
         found, running = self._server.call(lambda: self._get(keys=[_key(user_id)]), at_least=AT_LEAST_SECONDS)
-        if running < positions.KNOWN_SECONDS:
-            return None
-        texts = [text.decode() for text in found]
-        return dict(zip(texts[::2], texts[1::2], strict=True))
+        return positions.by_server(running, found)
 
 
 def _key(user_id: int) -> str:

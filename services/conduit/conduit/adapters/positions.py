@@ -14,7 +14,7 @@ TIMELINE_DIGITS = 8
 # For how long it is known what a replica must have reached. One that may answer lags less (MAX_LAG).
 KNOWN_SECONDS = 60
 
-# What is flushed, and not what is written: a commit that was answered is flushed. What is written beyond it may be
+# What is flushed, and not what is inserted: a commit that was answered is flushed. What is inserted beyond it may be
 # others', and a replica hears of that later. https://www.postgresql.org/docs/17/functions-admin.html
 _FLUSHED_LSN = "lpad(to_hex(CAST(pg_current_wal_flush_lsn() - '0/0' AS bigint)), 16, '0')"
 FLUSHED_SQL = f"SELECT lower(left(pg_walfile_name('0/1'), 8)) || {_FLUSHED_LSN} AS position"
@@ -47,6 +47,17 @@ REPLAYED = Statement(
     ),
     ReplayedRow,
 )
+
+
+def by_server(seconds: int, found: list[bytes]) -> dict[str, str] | None:
+    """The positions in a reply of Redis, servers and positions by turns, which Redis has kept for so many seconds.
+
+    None where that is too short: it may have forgotten one that a replica lacks.
+    """
+    if seconds < KNOWN_SECONDS:
+        return None
+    texts = [text.decode() for text in found]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def timeline_of(position: str) -> str:

@@ -109,8 +109,7 @@ class CachedReads:
             return None
         (count, article), body, author = parts
         if isinstance(body, Absent):  # too large to be cached
-            self._see_all_that_was_cached()
-            return self._reads.article(article_id, viewer)
+            return self._past_the_cache().article(article_id, viewer)
         own = self._own(viewer, (article_id,), (article.author_id,))
         favorited, following = article_id in own.favorites, article.author_id in own.followed
         return join_article(article, body, count, author, favorited=favorited, following=following)
@@ -128,8 +127,7 @@ class CachedReads:
         given = {kind: name for kind, name in filters.items() if name is not None}
         if len(given) > 1 or page.offset + page.limit > DEPTH or page.before <= MAX_ID:
             count_read("list", "not cached")
-            self._see_all_that_was_cached()
-            return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
+            return self._past_the_cache().articles(page, viewer, tag=tag, author=author, favorited=favorited)
         key = ListKey(*next(iter(given.items()), ("home", "")), page.limit, page.offset)
         try:
             found = self._through.read(
@@ -140,8 +138,7 @@ class CachedReads:
                 lambda found: self._complete_list(found) or self._fetch_list(key),
             )
         except SomeMissingError:
-            self._see_all_that_was_cached()
-            return self._reads.articles(page, viewer, tag=tag, author=author, favorited=favorited)
+            return self._past_the_cache().articles(page, viewer, tag=tag, author=author, favorited=favorited)
         own = self._own(viewer, found.ids, list(found.authors))
         listed = (
             join_summary(
@@ -193,24 +190,23 @@ class CachedReads:
         return ListPage(page.total, page.ids, page.articles | articles, page.authors | authors), added
 
     def feed(self, page: Page, viewer: int) -> tuple[list[ArticleSummary], int]:
-        self._see_all_that_was_cached()
-        return self._reads.feed(page, viewer)
+        return self._past_the_cache().feed(page, viewer)
 
-    def _see_all_that_was_cached(self) -> None:
-        """Read from no replica that lacks what this reader may have seen in the cache."""
+    def _past_the_cache(self) -> SharedReads:
+        """The reads behind it, which ask no replica that lacks what this reader may have seen in the cache."""
         if sessions.reader_may_lag():
             try:
                 sessions.after(self._cache.reached())
             except UnavailableError:
                 sessions.after(None)
+        return self._reads
 
     # Comments, profiles, tags -------------------------------------------------------------------------------
 
     def comments(self, article_id: int, viewer: int | None, page: Page) -> list[Comment] | Encoded | None:
         if page.before <= MAX_ID:
             count_read("comments", "not cached")
-            self._see_all_that_was_cached()
-            return self._reads.comments(article_id, viewer, page)
+            return self._past_the_cache().comments(article_id, viewer, page)
         try:
             found = self._through.read(
                 "comments",
@@ -220,13 +216,11 @@ class CachedReads:
                 lambda found: self._fetch_comments(article_id, found),
             )
         except SomeMissingError:
-            self._see_all_that_was_cached()
-            return self._reads.comments(article_id, viewer, page)
+            return self._past_the_cache().comments(article_id, viewer, page)
         if found is Absent.NOT_FOUND:
             return None
         if isinstance(found, Absent):  # too large to be cached
-            self._see_all_that_was_cached()
-            return self._reads.comments(article_id, viewer, page)
+            return self._past_the_cache().comments(article_id, viewer, page)
         comments, authors = found
         shown = [comment for comment in comments if comment.author_id in authors][: page.limit]
         own = self._own(viewer, (), list({comment.author_id for comment in shown}))
@@ -275,8 +269,7 @@ class CachedReads:
         try:
             return self._through.read("tags", keys.TAGS_KEY, self._cache.get_tags, FoundTags.value, fetch)
         except SomeMissingError:
-            self._see_all_that_was_cached()
-            return self._reads.tags()
+            return self._past_the_cache().tags()
 
     def _own(self, viewer: int | None, article_ids: Sequence[int], authors: Sequence[int]) -> Own:
         """The viewer's favourites among these articles, and whom of these authors the viewer follows; maybe others."""
